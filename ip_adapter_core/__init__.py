@@ -1,0 +1,1 @@
+"""IP-Adapter without a host: files, projections, layers, attention (torch, einops, safetensors, open_clip, numpy)."""

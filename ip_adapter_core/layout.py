@@ -1,0 +1,104 @@
+"""Where a UNet's cross-attentions are, computed from the model's own configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+_REQUIRED = ("model_channels", "channel_mult", "num_res_blocks", "transformer_depth", "context_dim")
+
+
+class Layer(NamedTuple):
+    """One cross-attention of a UNet: its address in ComfyUI's numbering, and its inner width."""
+
+    stage: str
+    block: int
+    index: int
+    width: int
+
+    @property
+    def address(self) -> tuple[str, int, int]:
+        """The key under which ComfyUI looks for attention patches of this layer."""
+        return self.stage, self.block, self.index
+
+
+class Geometry(NamedTuple):
+    """What an adapter must share with a model: the context width and every layer's inner width, in adapter order."""
+
+    context: int
+    widths: tuple[int, ...]
+
+    def describe(self) -> str:
+        """Name of the family with its numbers: `SDXL (70 layers, context 2048)`."""
+        return f"{family(self)} ({len(self.widths)} layers, context {self.context})"
+
+
+# Runs of equal inner widths in the order of adapter files: input, output, middle (adapter-weights numbering).
+_SD_WIDTHS = (320,) * 2 + (640,) * 2 + (1280,) * 5 + (640,) * 3 + (320,) * 3 + (1280,)
+_SDXL_WIDTHS = (640,) * 4 + (1280,) * 50 + (640,) * 6 + (1280,) * 10
+
+FAMILIES: dict[str, Geometry] = {
+    "SD1.5": Geometry(768, _SD_WIDTHS),
+    "SD2": Geometry(1024, _SD_WIDTHS),
+    "SDXL": Geometry(2048, _SDXL_WIDTHS),
+}
+
+
+def family(geometry: Geometry) -> str:
+    """Name of the published family with this geometry, or `a model of its own kind`."""
+    return next((name for name, known in FAMILIES.items() if known == geometry), "a model of its own kind")
+
+
+def layers(config: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """The UNet's cross-attention layers in the order of adapter files: input, output, then middle.
+
+    config: ComfyUI's UNet configuration. Raises ValueError when it does not describe such a UNet.
+    Source of the order: `attn_processors` of diffusers, which adapter files number.
+    """
+    missing = [key for key in _REQUIRED if config.get(key) is None]
+    if missing:
+        kind = config.get("image_model", "without cross-attention blocks")
+        raise ValueError(f"This model is {kind}; an image prompt needs a UNet such as SD1.5, SD2 or SDXL.")
+    return (*_input(config), *_output(config), *_middle(config))
+
+
+def geometry(config: Mapping[str, Any]) -> Geometry:
+    """What an adapter must match to fit the UNet of this configuration. Raises ValueError like `layers`."""
+    return Geometry(config["context_dim"], tuple(layer.width for layer in layers(config)))
+
+
+def _input(config: Mapping[str, Any]) -> Iterator[Layer]:
+    depths = iter(config["transformer_depth"])
+    block = 1  # block 0 is the first convolution
+    for width, res_blocks in _levels(config):
+        for _ in range(res_blocks):
+            yield from _transformer("input", block, next(depths), width)
+            block += 1
+        block += 1  # the downsampling convolution
+
+
+def _output(config: Mapping[str, Any]) -> Iterator[Layer]:
+    depths = reversed(config["transformer_depth_output"])  # stored from the outside in
+    block = 0
+    for width, res_blocks in reversed(_levels(config)):
+        for _ in range(res_blocks + 1):
+            yield from _transformer("output", block, next(depths), width)
+            block += 1
+
+
+def _middle(config: Mapping[str, Any]) -> Iterator[Layer]:
+    width, _ = _levels(config)[-1]
+    return _transformer("middle", 0, config.get("transformer_depth_middle") or 0, width)
+
+
+def _levels(config: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Per resolution, finest first: (inner width, residual blocks)."""
+    multipliers = config["channel_mult"]
+    res_blocks = config["num_res_blocks"]
+    if isinstance(res_blocks, int):
+        res_blocks = [res_blocks] * len(multipliers)
+    return [(config["model_channels"] * m, n) for m, n in zip(multipliers, res_blocks, strict=True)]
+
+
+def _transformer(stage: str, block: int, depth: int, width: int) -> Iterator[Layer]:
+    return (Layer(stage, block, index, width) for index in range(depth))

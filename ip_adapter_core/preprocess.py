@@ -1,0 +1,116 @@
+"""From ComfyUI pictures to what a vision encoder sees: square 8-bit pictures, then normalised pixel values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_LONGEST = 1000  # a scaled picture of this shape takes 340 MB for an encoder of 336 pixels
+
+
+def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[float] = CLIP_MEAN) -> Tensor:
+    """The square pictures the encoder sees, in exact eight-bit levels, also fit to be shown to the user.
+
+    images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is ignored); values outside are clamped.
+    Returns (images, size, size, 3), float32 on the CPU. "center crop" equals transformers' CLIP preprocessing on PIL.
+    mean: the colour around a padded picture, the encoder's mean, so that the normalised border is about 0.
+    Raises ValueError for an unknown way to fit, a wrong or empty shape, and values that are no numbers.
+    """
+    if how not in _FITTERS:
+        raise ValueError(f"There is no way to fit called {how!r}; use one of {', '.join(FITS)}.")
+    levels = _levels(images)
+    fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels]
+    return torch.from_numpy(np.stack(fitted)).float() / 255
+
+
+def normalise(pictures: Tensor, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> Tensor:
+    """Pixel values for an encoder trained with this mean and deviation, `(pictures - mean) / std` per channel.
+
+    pictures: (images, size, size, 3), 0..1. Returns (images, 3, size, size) of the same dtype and device.
+    """
+    centred = (pictures - pictures.new_tensor(mean)) / pictures.new_tensor(std)
+    return rearrange(centred, "images height width channels -> images channels height width").contiguous()
+
+
+def _levels(images: Tensor) -> np.ndarray:
+    _check_shape(images)
+    _check_finite(images)
+    rgb = images[..., :3] if images.shape[-1] > 1 else repeat(images, "n h w 1 -> n h w 3")
+    return (rgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def _check_shape(images: Tensor) -> None:
+    found = "x".join(str(length) for length in images.shape)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"An image of shape {found} cannot be encoded; needed is (images, height, width, channels) "
+            "with 1, 3 or 4 channels, as ComfyUI's IMAGE has it."
+        )
+    if 0 in images.shape:
+        raise ValueError(f"An image batch of shape {found} holds no pixels; connect at least one picture.")
+
+
+def _check_finite(images: Tensor) -> None:
+    for number, picture in enumerate(images, start=1):
+        if not torch.isfinite(picture).all():
+            found = "NaN" if torch.isnan(picture).any() else "infinite values"
+            raise ValueError(
+                f"Image {number} of {len(images)} contains {found}; "
+                "look at the node that made it, often a VAE decode in half precision."
+            )
+
+
+def _picture(levels: np.ndarray) -> Image:
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(levels))
+
+
+def _center_crop(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
+    short, long = min(picture.size), max(picture.size)
+    if long > _LONGEST * short:
+        raise ValueError(
+            f"An image of {picture.width}x{picture.height} is too long to crop its centre: the long side may be "
+            f'{_LONGEST} times the short one; crop it first, or use "pad" or "squash".'
+        )
+    # Truncated as in transformers; ComfyUI rounds, which shifts the crop by up to a pixel (about 30 levels at edges).
+    width, height = (size * length // short for length in picture.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    return _resized(picture, (width, height))[top : top + size, left : left + size]
+
+
+def _pad(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
+    width, height = (max(1, round(size * length / max(picture.size))) for length in picture.size)
+    canvas = np.empty((size, size, 3), dtype=np.uint8)
+    canvas[:] = np.round(np.asarray(mean) * 255)
+    left, top = (size - width) // 2, (size - height) // 2
+    canvas[top : top + height, left : left + width] = _resized(picture, (width, height))
+    return canvas
+
+
+def _squash(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
+    return _resized(picture, (size, size))
+
+
+def _resized(picture: Image, size: tuple[int, int]) -> np.ndarray:
+    from PIL.Image import Resampling
+
+    return np.asarray(picture.resize(size, resample=Resampling.BICUBIC))
+
+
+_FITTERS: dict[str, Callable[[Image, int, Sequence[float]], np.ndarray]] = {
+    "center crop": _center_crop,
+    "pad": _pad,
+    "squash": _squash,
+}
+FITS: tuple[str, ...] = tuple(_FITTERS)

@@ -1,0 +1,113 @@
+"""The image-projection networks: features of an image -> tokens. Attribute names are the checkpoints' keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_HEAD_WIDTH = 64  # fixed in every published resampler; the number of heads follows from to_q
+
+
+class LayerClasses(Protocol):
+    """Where `Linear` and `LayerNorm` come from: torch.nn, or a host's memory-managed versions."""
+
+    Linear: Any
+    LayerNorm: Any
+
+
+class ImageProjection(nn.Module):
+    """Base kind: the global embedding, one linear layer, a few tokens (arXiv 2308.06721, section 3.2.1)."""
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
+        super().__init__()
+        wide, self.input_width = shapes["proj.weight"]
+        (self.context,) = shapes["norm.weight"]
+        self.tokens = wide // self.context
+        self.proj = nn_.Linear(self.input_width, self.tokens * self.context)
+        self.norm = nn_.LayerNorm(self.context)
+
+    def forward(self, embeds: Tensor) -> Tensor:
+        """(images, embed) -> (images, tokens, context)."""
+        return self.norm(rearrange(self.proj(embeds), "n (t c) -> n t c", t=self.tokens))
+
+
+class FullFaceProjection(nn.Module):
+    """Full-face kind: every hidden state becomes one token."""
+
+    tokens = None  # as many as the encoder has
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
+        super().__init__()
+        inner, self.input_width = shapes["proj.0.weight"]
+        (self.context,) = shapes["proj.3.weight"]
+        self.proj = nn.Sequential(
+            nn_.Linear(self.input_width, inner), nn.GELU(), nn_.Linear(inner, self.context), nn_.LayerNorm(self.context)
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(images, patches, hidden) -> (images, patches, context)."""
+        return self.proj(hidden)
+
+
+class Resampler(nn.Module):
+    """Plus kinds: learned queries read the hidden states in a few perceiver layers.
+
+    Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/resampler.py.
+    """
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
+        super().__init__()
+        _, self.tokens, width = shapes["latents"]
+        self.input_width = shapes["proj_in.weight"][1]
+        self.context = shapes["proj_out.weight"][0]
+        depth = sum(key.endswith(".0.to_q.weight") for key in shapes)
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
+        self.proj_in = nn_.Linear(self.input_width, width)
+        self.layers = nn.ModuleList(_resampler_layer(shapes, depth_index, width, nn_) for depth_index in range(depth))
+        self.proj_out = nn_.Linear(width, self.context)
+        self.norm_out = nn_.LayerNorm(self.context)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(images, patches, hidden) -> (images, tokens, context)."""
+        image = self.proj_in(hidden)
+        latents = self.latents.to(image).expand(len(image), -1, -1)
+        for attention, feed_forward in self.layers:
+            latents = latents + attention(image, latents)
+            latents = latents + feed_forward(latents)
+        return self.norm_out(self.proj_out(latents))
+
+
+class PerceiverAttention(nn.Module):
+    """Latents attend to the image and to themselves."""
+
+    def __init__(self, width: int, inner: int, nn_: LayerClasses) -> None:
+        super().__init__()
+        self.heads = inner // _HEAD_WIDTH
+        self.norm1 = nn_.LayerNorm(width)
+        self.norm2 = nn_.LayerNorm(width)
+        self.to_q = nn_.Linear(width, inner, bias=False)
+        self.to_kv = nn_.Linear(width, inner * 2, bias=False)
+        self.to_out = nn_.Linear(inner, width, bias=False)
+
+    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width)."""
+        image, latents = self.norm1(image), self.norm2(latents)
+        k, v = self.to_kv(torch.cat([image, latents], dim=1)).chunk(2, dim=-1)
+        q, k, v = (rearrange(x, "n s (h d) -> n h s d", h=self.heads) for x in (self.to_q(latents), k, v))
+        return self.to_out(rearrange(scaled_dot_product_attention(q, k, v), "n h s d -> n s (h d)"))
+
+
+def _resampler_layer(shapes: Shapes, index: int, width: int, nn_: LayerClasses) -> nn.ModuleList:
+    inner = shapes[f"layers.{index}.0.to_q.weight"][0]
+    hidden = shapes[f"layers.{index}.1.1.weight"][0]
+    feed_forward = nn.Sequential(
+        nn_.LayerNorm(width), nn_.Linear(width, hidden, bias=False), nn.GELU(), nn_.Linear(hidden, width, bias=False)
+    )
+    return nn.ModuleList([PerceiverAttention(width, inner, nn_), feed_forward])

@@ -1,0 +1,45 @@
+"""TABLE of published files: what to download for a model and a kind of adapter."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """A file and where it can be downloaded."""
+
+    file: str
+    url: str
+
+
+_H94 = "https://huggingface.co/h94/IP-Adapter/resolve/main/"
+_OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
+
+
+def _row(folder: str, file: str) -> Published:
+    return Published(file, folder + file)
+
+
+# (family of layout.FAMILIES, kind of selection.KINDS) -> file
+ADAPTERS: dict[tuple[str, str], Published] = {
+    ("SD1.5", "base"): _row(_H94 + "models/", "ip-adapter_sd15.safetensors"),
+    ("SD1.5", "light"): _row(_H94 + "models/", "ip-adapter_sd15_light_v11.bin"),
+    ("SD1.5", "plus"): _row(_H94 + "models/", "ip-adapter-plus_sd15.safetensors"),
+    ("SD1.5", "plus face"): _row(_H94 + "models/", "ip-adapter-plus-face_sd15.safetensors"),
+    ("SD1.5", "full face"): _row(_H94 + "models/", "ip-adapter-full-face_sd15.safetensors"),
+    ("SD1.5", "composition"): _row(_OSTRIS, "ip_plus_composition_sd15.safetensors"),
+    ("SDXL", "base"): _row(_H94 + "sdxl_models/", "ip-adapter_sdxl_vit-h.safetensors"),
+    ("SDXL", "plus"): _row(_H94 + "sdxl_models/", "ip-adapter-plus_sdxl_vit-h.safetensors"),
+    ("SDXL", "plus face"): _row(_H94 + "sdxl_models/", "ip-adapter-plus-face_sdxl_vit-h.safetensors"),
+    ("SDXL", "composition"): _row(_OSTRIS, "ip_plus_composition_sdxl.safetensors"),
+}
+
+# Every encoder is published as model.safetensors; the first name is the one this project's graphs use.
+ENCODERS: dict[str, Published] = {
+    "CLIP-ViT-H-14": Published(
+        "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", _H94 + "models/image_encoder/model.safetensors"
+    ),
+    "CLIP-ViT-bigG-14": Published(
+        "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors", _H94 + "sdxl_models/image_encoder/model.safetensors"
+    ),
+}

@@ -1,0 +1,149 @@
+"""Which OpenCLIP vision tower a file holds, told from its tensors' names and shapes, and an empty one of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from .tower_layouts import Layout, Shape, find_layout, shapes
+from .tower_registry import Candidate, Config, candidate_shapes, empty_tower, given, registered
+from .weightfile import Entry, UnsupportedCheckpoint
+
+ACTIVATIONS = ("auto", "gelu", "quick_gelu")
+
+# The activation leaves no trace in the tensors. The towers of the sizes OpenAI released are taken for OpenAI's, which
+# were trained with the quick approximation; all others are taken for trained with the exact one.
+# Rows: (embed_dim, width, layers, patch, image_size).
+_QUICK_GELU = {
+    (512, 768, 12, 32, 224),
+    (512, 768, 12, 16, 224),
+    (768, 1024, 24, 14, 224),
+    (768, 1024, 24, 14, 336),
+}
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What a vision encoder is: sizes in pixels and values, tokens including CLS (0 where it has no token sequence)."""
+
+    name: str
+    embed_dim: int
+    width: int
+    layers: int
+    patch: int
+    image_size: int
+    tokens: int
+    quick_gelu: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    config: Config = field(repr=False, compare=False)
+
+
+class _Difference(NamedTuple):
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self))
+
+
+def identify(
+    entries: Mapping[str, Entry], config: Config | None = None, activation: str = "auto", file: str = "This file"
+) -> Tower:
+    """The OpenCLIP tower whose tensors are exactly those of a file; the text half is ignored.
+
+    config: OpenCLIP's JSON for this file, which then replaces OpenCLIP's own list of models.
+    activation: "auto" takes the config's, else quick_gelu for the sizes OpenAI released and gelu for all others.
+    Raises UnsupportedCheckpoint, its sentence beginning with `file`, when the file is no such tower.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
+    layout = find_layout(entries, file)
+    found = shapes(entries, layout)
+    return _described(_closest(found, layout, config, file), activation)
+
+
+def build(tower: Tower) -> torch.nn.Module:
+    """An empty tower on the meta device, OpenCLIP's visual module without its text half."""
+    return empty_tower(tower.config, tower.quick_gelu)
+
+
+def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> Candidate:
+    candidates = [given(config, file)] if config is not None else registered(found, layout, file)
+    best: Candidate | None = None
+    least = _Difference([], list(found), [])
+    for candidate in candidates:
+        difference = _difference(candidate_shapes(candidate, file), found)
+        if difference.size == 0:
+            return candidate
+        if best is None or difference.size < least.size:
+            best, least = candidate, difference
+    if best is None or (config is None and least.size > len(found) // 2):
+        raise UnsupportedCheckpoint(_unknown(found, file))
+    raise UnsupportedCheckpoint(_mismatch(best.name, least, layout, file))
+
+
+def _difference(needed: Mapping[str, Shape], found: Mapping[str, Shape]) -> _Difference:
+    return _Difference(
+        missing=[name for name in needed if name not in found],
+        unexpected=[name for name in found if name not in needed],
+        reshaped=[name for name in needed if name in found and found[name] != needed[name]],
+    )
+
+
+def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) -> str:
+    if difference.missing:
+        return f"{file} lacks {layout.prefix}{difference.missing[0]}, which {tower} needs; download it again."
+    if difference.unexpected:
+        key = layout.parts[difference.unexpected[0]].keys[0]
+        return f"{file} holds {key}, which {tower} does not have."
+    key = layout.parts[difference.reshaped[0]].keys[0]
+    return f"{file} has {key} of another shape than {tower} needs; the file or its config is wrong."
+
+
+def _unknown(found: Mapping[str, Shape], file: str) -> str:
+    return (
+        f"{file} holds a vision encoder that OpenCLIP does not know ({len(found)} tensors, {min(found)} first); "
+        "put its open_clip_config.json beside it, named as the file with .json at the end."
+    )
+
+
+def _described(candidate: Candidate, activation: str) -> Tower:
+    config = candidate.config
+    sizes = _measured(empty_tower(config, False), config)
+    row = (config["embed_dim"], sizes.width, sizes.layers, sizes.patch, sizes.image_size)
+    auto = config.get("quick_gelu", row in _QUICK_GELU)
+    return Tower(
+        name=candidate.name,
+        embed_dim=config["embed_dim"],
+        quick_gelu=auto if activation == "auto" else activation == "quick_gelu",
+        mean=candidate.mean,
+        std=candidate.std,
+        config=config,
+        **sizes._asdict(),
+    )
+
+
+class _Sizes(NamedTuple):
+    width: int
+    layers: int
+    patch: int
+    image_size: int
+    tokens: int
+
+
+def _measured(visual: torch.nn.Module, config: Config) -> _Sizes:
+    if hasattr(visual, "transformer"):
+        tokens, width = visual.positional_embedding.shape
+        return _Sizes(width, visual.transformer.layers, visual.patch_size[0], visual.image_size[0], tokens)
+    trunk = getattr(visual, "trunk", None)
+    if hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"):
+        patches = trunk.patch_embed
+        tokens = patches.num_patches + trunk.num_prefix_tokens
+        return _Sizes(trunk.embed_dim, len(trunk.blocks), patches.patch_size[0], patches.img_size[0], tokens)
+    return _Sizes(0, 0, 0, config["vision_cfg"].get("image_size", 224), 0)

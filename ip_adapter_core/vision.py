@@ -1,0 +1,161 @@
+"""Image encoders in OpenCLIP's towers: from a weight file and square pictures to what the adapters read of an image."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .preprocess import normalise
+from .tower_layouts import find_layout, values
+from .towers import Tower, build, identify
+from .weightfile import EXTENSIONS, UnsupportedCheckpoint, entries, tensors
+
+_SHARED_CONFIG = "open_clip_config.json"
+_PUBLISHED_STEMS = {"open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model"}
+_COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class VisionOutput(NamedTuple):
+    """What an encoder says of images; the two sequences are None for towers without tokens, such as ResNets.
+
+    embeds: (images, embed_dim), the projected image embedding, not normalised.
+    penultimate: (images, tokens, width), after all layers but the last, CLS first, without the final norm
+    (transformers' hidden_states[-2]). last: the same after the last layer, still without the final norm.
+    """
+
+    embeds: Tensor
+    penultimate: Tensor | None
+    last: Tensor | None
+
+
+class VisionEncoder(nn.Module):
+    """A loaded vision tower; computes in the dtype and on the device its weights have."""
+
+    def __init__(self, tower: Tower, visual: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        self.visual = visual
+
+    @property
+    def weight(self) -> Tensor:
+        """One of the weights, for their dtype and device."""
+        return next(self.visual.parameters())
+
+    def forward(self, pixel_values: Tensor) -> VisionOutput:
+        """Encode normalised pixels, (images, 3, size, size); they are brought to the weights' dtype and device."""
+        pixels = pixel_values.to(self.weight)
+        if not self.tower.tokens:
+            return VisionOutput(self.visual(pixels), None, None)
+        found = self.visual.forward_intermediates(pixels, indices=2, output_fmt="NLC", output_extra_tokens=True)
+        penultimate, last = _sequences(found)
+        return VisionOutput(found["image_features"], penultimate, last)
+
+
+def find_config(path: str | Path) -> dict[str, Any] | None:
+    """OpenCLIP's JSON config of a weight file: `<stem>.json` beside it, or its folder's open_clip_config.json.
+
+    The folder's config counts only where no other model's weights are in the folder. The name in it is the stem.
+    Raises UnsupportedCheckpoint when the config cannot be read.
+    """
+    path = Path(path)
+    own, shared = path.with_suffix(".json"), path.with_name(_SHARED_CONFIG)
+    candidates = [own, shared] if _alone(path) else [own]
+    configs = (_read_config(candidate) for candidate in candidates if candidate.is_file())
+    found = next((config for config in configs if config), None)
+    return {"name": path.stem, **found} if found else None
+
+
+def load(path: str | Path, activation: str = "auto", dtype: torch.dtype | None = None) -> VisionEncoder:
+    """A vision encoder from a weight file in transformers' or OpenCLIP's naming, ready to run, on the CPU.
+
+    dtype: None keeps the file's (the most common one where it is mixed, float32 where it cannot be computed in).
+    Raises UnsupportedCheckpoint when the file is damaged, or holds anything but exactly one known tower.
+    """
+    path = Path(path)
+    found = entries(path)
+    tower = identify(found, find_config(path), activation, path.name)
+    weights = _in_one_dtype(values(tensors(path), find_layout(found, path.name)), dtype)
+    visual = build(tower)
+    visual.load_state_dict(weights, strict=True, assign=True)
+    _fill_buffers(visual)
+    visual.to(next(visual.parameters()).dtype)  # only the constants change, each as its module wants
+    return VisionEncoder(tower, visual).eval().requires_grad_(False)
+
+
+def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:
+    """Encode square pictures as preprocess.fit makes them, (images, size, size, 3), 0..1; no gradients.
+
+    Raises ValueError when their size is not the encoder's.
+    """
+    size = encoder.tower.image_size
+    if pictures.shape[1:] != (size, size, 3):
+        found = "x".join(map(str, pictures.shape[1:]))
+        raise ValueError(f"{encoder.tower.name} needs pictures of {size}x{size}x3, these are {found}; fit them first.")
+    # Not inference mode: features made in it could not be used for training outside of it.
+    with torch.no_grad():
+        return encoder(normalise(pictures.float().to(encoder.weight.device), encoder.tower.mean, encoder.tower.std))
+
+
+def blank(encoder: VisionEncoder, images: int = 1) -> VisionOutput:
+    """What the encoder says of zeros after normalisation, the mean colour: the unconditional image of the plus kinds."""
+    size = encoder.tower.image_size
+    with torch.no_grad():
+        return encoder(encoder.weight.new_zeros(images, 3, size, size))
+
+
+def _sequences(found: Mapping[str, Any]) -> list[Tensor]:
+    patches = found["image_intermediates"]
+    prefixes = found.get("image_intermediates_prefix") or [patch[:, :0] for patch in patches]
+    return [torch.cat(pair, dim=1) for pair in zip(prefixes, patches, strict=True)]
+
+
+def _alone(path: Path) -> bool:
+    stems = {other.stem for other in path.parent.glob("*") if other.suffix in EXTENSIONS}
+    return stems <= _PUBLISHED_STEMS | {path.stem}
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnsupportedCheckpoint(f"{path.name} cannot be read as JSON ({error}); correct or remove it.") from error
+    known = isinstance(config, dict) and ("model_cfg" in config or "vision_cfg" in config)
+    return config if known else None  # any other JSON beside a model is another program's
+
+
+def _in_one_dtype(weights: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    target = dtype or _stored_dtype(weights)
+    return {name: weight.to(target) if weight.is_floating_point() else weight for name, weight in weights.items()}
+
+
+def _stored_dtype(weights: Mapping[str, Tensor]) -> torch.dtype:
+    values_of = Counter[torch.dtype]()
+    for weight in weights.values():
+        values_of[weight.dtype] += weight.numel()
+    stored = values_of.most_common(1)[0][0]
+    return stored if stored in _COMPUTED_IN else torch.float32
+
+
+def _fill_buffers(visual: nn.Module) -> None:
+    """Compute the constants that are in no file, such as rotary angles: on the meta device they have no values."""
+    for module in visual.modules():
+        empty = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
+        if not empty:
+            continue
+        for name, buffer in empty.items():
+            setattr(module, name, torch.empty_like(buffer, device="cpu"))
+        _compute_constants(module)
+
+
+def _compute_constants(module: nn.Module) -> None:
+    if not hasattr(module, "init_non_persistent_buffers"):
+        raise UnsupportedCheckpoint(
+            f"This tower needs a newer timm to fill the constants of its {type(module).__name__}: pip install -U timm."
+        )
+    module.init_non_persistent_buffers()

@@ -1,0 +1,67 @@
+"""The node that lets a model follow an image prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..ip_adapter_core import prompt
+from ..ip_adapter_core.schedule import UNITS, Span
+from .host import models
+from .sockets import ImagePrompt, schema
+
+
+class Apply(io.ComfyNode):
+    """MODEL + IMAGE_PROMPT + weight, start, end -> MODEL."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_Apply",
+            "Apply Image Prompt",
+            "Let the model follow an image prompt beside its text prompt. Apply several in a row to add them up.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to prompt. It is not changed; a patched copy comes out."),
+                ImagePrompt.Input("image_prompt", tooltip="From Encode Image Prompt."),
+                weight_input(),
+                *span_inputs(),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
+            aliases=["ipadapter", "ip-adapter", "ipadapter advanced"],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, image_prompt: prompt.ImagePrompt, weight: float, start: float, end: float, unit: str
+    ) -> io.NodeOutput:
+        return io.NodeOutput(models.apply(model, image_prompt, weight, Span(start, end, unit)))
+
+
+def weight_input() -> io.Float.Input:
+    """The weight λ."""
+    return io.Float.Input(
+        "weight",
+        default=1.0,
+        min=-5.0,
+        max=5.0,
+        step=0.05,
+        tooltip="λ, how strongly the image prompt acts: 0 is the model without it. "
+        "1 with an empty text prompt; about 0.5 when text and image should share the say.",
+    )
+
+
+def span_inputs() -> list[io.Input]:
+    """When the prompt acts: start, end, and what they count."""
+    return [
+        io.Float.Input("start", default=0.0, min=0.0, max=10000.0, step=0.01, tooltip="Where the image prompt begins to act."),
+        io.Float.Input("end", default=1.0, min=0.0, max=10000.0, step=0.01, tooltip="Where the image prompt ceases to act."),
+        io.Combo.Input(
+            "unit",
+            options=list(UNITS),
+            default=UNITS[0],
+            advanced=True,
+            tooltip="What start and end count. percent: of the noise schedule, 0 to 1, as for ControlNet. "
+            "steps: steps of this sampling, the first being 0; the end step itself is left out.",
+        ),
+    ]

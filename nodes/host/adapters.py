@@ -1,0 +1,64 @@
+"""Adapters in ComfyUI's memory: loaded when tokens are made, free to go while sampling."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import comfy.model_management as memory
+import comfy.model_patcher
+import comfy.ops
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core import adapter as core
+from ...ip_adapter_core.adapter import Adapter, Identity
+from ...ip_adapter_core.prompt import ImagePrompt, image_prompt
+from ...ip_adapter_core.weightfile import UnsupportedCheckpoint
+from . import files
+
+_loaded: WeakValueDictionary[tuple[str, int], LoadedAdapter] = WeakValueDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedAdapter:
+    """An adapter on the IP_ADAPTER socket; `patcher` lets ComfyUI see, count and free its weights."""
+
+    name: str
+    identity: Identity
+    patcher: comfy.model_patcher.ModelPatcher
+
+    def prompt(self, cond: Tensor, uncond: Tensor) -> ImagePrompt:
+        """Tokens, keys and values of features, computed in fp32 on the adapter's device and kept off it.
+
+        cond, uncond: what this adapter reads of the reference and of the negative images, (images, …).
+        """
+        memory.load_models_gpu([self.patcher])
+        device = self.patcher.load_device
+        network: Adapter = self.patcher.model
+        made = image_prompt(network, cond.to(device, torch.float32), uncond.to(device, torch.float32))
+        return made.to(memory.intermediate_device())
+
+
+def load(name: str) -> LoadedAdapter:
+    """The adapter of a file in the `ipadapter` folders; the same object while any graph holds it.
+
+    Raises UnsupportedCheckpoint with the file's name.
+    """
+    file = files.path(files.ADAPTERS, name)
+    key = (file, os.stat(file).st_mtime_ns)
+    if (known := _loaded.get(key)) is None:
+        known = _loaded[key] = _load(name, file)
+    return known
+
+
+def _load(name: str, file: str) -> LoadedAdapter:
+    try:
+        network = core.load(file, comfy.ops.manual_cast)
+    except UnsupportedCheckpoint as error:
+        raise UnsupportedCheckpoint(f"{name}: {error}") from error
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        network, load_device=memory.get_torch_device(), offload_device=memory.unet_offload_device()
+    )
+    return LoadedAdapter(name, network.identity(), patcher)

@@ -1,0 +1,104 @@
+"""Model files: where ComfyUI keeps them, and what each of them is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+
+from ...ip_adapter_core import adapter, vision
+from ...ip_adapter_core.adapter import Identity
+from ...ip_adapter_core.vision import Tower
+from ...ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
+
+ADAPTERS = "ipadapter"
+ENCODERS = "clip_vision"
+
+_PACKAGE_MODELS = Path(__file__).parents[2] / "models"
+
+_IDENTIFY: dict[str, Callable[[str], Any]] = {
+    ADAPTERS: lambda file: adapter.identify(entries(file)),
+    ENCODERS: lambda file: vision.identify(entries(file), vision.find_config(file)),
+}
+
+
+def register_folders() -> None:
+    """Make ComfyUI look for files in its own folders, the user's extra paths, and this package's `models`."""
+    folder_paths.add_model_folder_path(ADAPTERS, os.path.join(folder_paths.models_dir, ADAPTERS))
+    folder_paths.add_model_folder_path(ADAPTERS, str(_PACKAGE_MODELS / ADAPTERS))
+    folder_paths.add_model_folder_path(ADAPTERS, str(_PACKAGE_MODELS))
+    folder_paths.add_model_folder_path(ENCODERS, str(_PACKAGE_MODELS / ENCODERS))
+    for category in (ADAPTERS, ENCODERS):
+        # A category that a pack or the user's yaml adds starts without extensions: every file would be listed.
+        paths, extensions = folder_paths.folder_names_and_paths[category]
+        folder_paths.folder_names_and_paths[category] = (paths, set(extensions) | folder_paths.supported_pt_extensions)
+
+
+def names(category: str) -> list[str]:
+    """Files of a category as users pick them; encoders in the package's own folder are no adapters."""
+    listed = folder_paths.get_filename_list(category)
+    return [name for name in listed if category == ENCODERS or Path(name).parts[0] not in (ENCODERS, ADAPTERS)]
+
+
+def folders(category: str) -> list[str]:
+    """The folders that a category is looked for in."""
+    return folder_paths.get_folder_paths(category)
+
+
+def path(category: str, name: str) -> str:
+    """Full path of a file. Raises ValueError when it is not there any more."""
+    found = folder_paths.get_full_path(category, name)
+    if found is None:
+        raise ValueError(f"{name} is not in {' or '.join(folders(category))}; put it there or choose another file.")
+    return found
+
+
+def identify(category: str, name: str) -> Any:
+    """What a file is: `Identity` of an adapter, `Tower` of an encoder.
+
+    Raises UnsupportedCheckpoint, with the file's name, when it is none that can be used; ValueError when it is gone.
+    """
+    file = path(category, name)
+    try:
+        status = os.stat(file)
+        return _identified(category, file, status.st_size, status.st_mtime_ns)
+    except (UnsupportedCheckpoint, OSError) as error:
+        raise UnsupportedCheckpoint(f"{name}: {error}") from error
+
+
+def adapters() -> dict[str, Identity]:
+    """The usable adapters on disk, by name."""
+    return _usable(ADAPTERS)
+
+
+def encoders() -> dict[str, Tower]:
+    """The usable vision encoders on disk, by name."""
+    return _usable(ENCODERS)
+
+
+def describe(category: str, name: str) -> str:
+    """What a file is, in words, for menus and messages."""
+    try:
+        return identify(category, name).describe()
+    except ValueError as error:
+        return f"cannot be used ({error})"
+
+
+def _usable(category: str) -> dict[str, Any]:
+    found = {}
+    for name in names(category):
+        try:
+            found[name] = identify(category, name)
+        except ValueError:
+            continue  # `describe` says why, wherever files are listed
+    return found
+
+
+@lru_cache(maxsize=512)
+def _identified(category: str, file: str, size: int, modified: int) -> Any:
+    """Remembered until the file changes: listing a folder costs a stat per file."""
+    return _IDENTIFY[category](file)

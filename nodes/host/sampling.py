@@ -1,0 +1,130 @@
+"""Image prompts during sampling: wrappers on a MODEL that compose attention patches at call time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from comfy.ldm.modules.attention import optimized_attention
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...ip_adapter_core.application import Application
+from ...ip_adapter_core.attention import image_attention
+from .run import Prepared, Run
+
+KEY = "ip_adapter"
+_PREPARED = "ip_adapter_prepared"
+_COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
+
+Options = dict[str, Any]
+Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
+
+
+def install(model: ModelPatcher, application: Application) -> ModelPatcher:
+    """A clone of the model with one more image prompt; the given model is left as it is."""
+    clone = model.clone()
+    if application.layers:
+        prompts = ImagePrompts((*applications(model), application))
+        for kind, wrapper in prompts.wrappers().items():
+            clone.remove_wrappers_with_key(kind, KEY)
+            clone.add_wrapper_with_key(kind, KEY, wrapper)
+    return clone
+
+
+def applications(model: ModelPatcher) -> tuple[Application, ...]:
+    """The image prompts a model already carries, in the order they were applied."""
+    return next((wrapper.__self__.applications for wrapper in model.get_wrappers(WrappersMP.APPLY_MODEL, KEY)), ())
+
+
+class ImagePrompts:
+    """The image prompts of one MODEL. Nothing in it changes: what a run resolves lives in its `Run`."""
+
+    def __init__(self, applications: tuple[Application, ...]) -> None:
+        self.applications = applications
+
+    def wrappers(self) -> dict[str, Callable[..., Any]]:
+        """What to register on the model, by kind of wrapper."""
+        return {
+            WrappersMP.OUTER_SAMPLE: self.outer_sample,
+            WrappersMP.PREDICT_NOISE: self.predict_noise,
+            WrappersMP.APPLY_MODEL: self.apply_model,
+        }
+
+    def outer_sample(self, executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *rest: Any, **more: Any) -> Tensor:
+        """Open a run: start and end are resolved once, and prepared tensors live exactly as long as it."""
+        guider = executor.class_obj
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
+        options[KEY] = Run(self.applications, sampling, sigmas)
+        return executor(noise, latent, sampler, sigmas, *rest, **more)
+
+    def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, model_options: Options, *rest: Any) -> Tensor:
+        """Tell the run which conds are negative: batches name their rows by cond uuid."""
+        run = model_options.get("transformer_options", {}).get(KEY)
+        if run is not None:
+            run.learn_sides(executor.class_obj.conds)
+        return executor(x, timestep, model_options, *rest)
+
+    def apply_model(
+        self,
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        control: Any = None,
+        transformer_options: Options | None = None,
+        **more: Any,
+    ) -> Tensor:
+        """Call the model with patches for the image prompts that act at this noise level."""
+        base, options = executor.class_obj, transformer_options or {}
+        compiled = _is_compiled(base, options)
+        run = options.get(KEY) or Run(self.applications, base.model_sampling, options.get("sample_sigmas", t))
+        prepared = run.prepared(options, x, t, base.get_dtype_inference(), keep=compiled)
+        if prepared:
+            options = _patched(options, prepared)
+            more |= {_signature(options, prepared): True} if compiled else {}
+        return executor(x, t, c_concat, c_crossattn, control, options, **more)
+
+
+def _patched(options: Options, prepared: Prepared) -> Options:
+    """Options whose patches add the prepared image attention to whatever each layer has already."""
+    replace = options.get("patches_replace", {})
+    there = replace.get("attn2", {})
+    ours = {a: partial(_attend, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
+    return {**options, "patches_replace": {**replace, "attn2": {**there, **ours}}, _PREPARED: prepared}
+
+
+def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V'), before the layer's output projection."""
+    attended = text(q, k, v, options)
+    for image in options[_PREPARED][(*options["block"], options["block_index"])]:
+        attended = attended + image_attention(q, image, options["n_heads"])
+    return attended
+
+
+def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    precision = options.get("attn_precision")
+    return optimized_attention(q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options)
+
+
+def _is_compiled(base: Any, options: Options) -> bool:
+    wrapped = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
+    return _COMPILE_KEY in wrapped or hasattr(base.diffusion_model, "_orig_mod")
+
+
+def _signature(options: Options, prepared: Prepared) -> str:
+    """A keyword name that changes with the structure of the patches.
+
+    Core's compile node drops guards on transformer_options, so a compiled graph would go on without noticing other
+    patches; keyword names are guarded (seen on ComfyUI 0.16 to 0.30).
+    """
+    patches = options["patches_replace"]["attn2"]
+    structure = [
+        (address, id(patches[address].args[0]), [(tuple(kv.keys.shape), kv.keys.dtype) for kv in images])
+        for address, images in prepared.items()
+    ]
+    return f"{KEY}_{hash(str(structure)) & 0xFFFFFFFF:x}"

@@ -1,0 +1,134 @@
+"""Vision encoders in ComfyUI: OpenCLIP towers as CLIP_VISION, and what any CLIP_VISION says of images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from weakref import WeakValueDictionary
+
+import comfy.clip_vision
+import comfy.model_management as memory
+import comfy.model_patcher
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core import vision as core
+from ...ip_adapter_core.preprocess import CLIP_MEAN, fit
+from ...ip_adapter_core.prompt import Features, ImagePrompt
+from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
+from . import files
+from .adapters import LoadedAdapter
+
+_CHUNK = 16  # images encoded at once: bounds memory for long batches
+
+_loaded: WeakValueDictionary[tuple[str, int, str], OpenClipVision] = WeakValueDictionary()
+
+
+class OpenClipVision:
+    """An OpenCLIP tower on the CLIP_VISION socket, with the attributes and methods of ComfyUI's own encoders."""
+
+    def __init__(self, encoder: VisionEncoder, load_device: torch.device) -> None:
+        self.model = encoder
+        self.tower = encoder.tower
+        self.image_size = encoder.tower.image_size
+        self.image_mean, self.image_std = encoder.tower.mean, encoder.tower.std
+        self.load_device = load_device
+        self.patcher = comfy.model_patcher.ModelPatcher(
+            encoder, load_device=load_device, offload_device=memory.text_encoder_offload_device()
+        )
+
+    def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
+        """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""
+        pictures = fit(image, self.image_size, "center crop" if crop else "squash", self.image_mean)
+        memory.load_models_gpu([self.patcher])
+        return self._output(core.encode(self.model, pictures))
+
+    def encode_blank(self) -> comfy.clip_vision.Output:
+        """One image of zeros after normalisation."""
+        memory.load_models_gpu([self.patcher])
+        return self._output(core.blank(self.model))
+
+    def _output(self, found: VisionOutput) -> comfy.clip_vision.Output:
+        output = comfy.clip_vision.Output()
+        output["image_embeds"] = _kept(found.embeds)
+        output["penultimate_hidden_states"] = _kept(found.penultimate)
+        output["last_hidden_state"] = _kept(found.last)
+        output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(found.embeds)
+        output["mm_projected"] = None
+        return output
+
+
+def load(name: str, activation: str = "auto") -> OpenClipVision:
+    """The encoder of a file in the `clip_vision` folders; the same object while any graph holds it.
+
+    Raises UnsupportedCheckpoint when the file is no encoder that OpenCLIP knows.
+    """
+    file = files.path(files.ENCODERS, name)
+    key = (file, os.stat(file).st_mtime_ns, activation)
+    if (known := _loaded.get(key)) is None:
+        device = memory.text_encoder_device()
+        dtype = torch.float32 if memory.is_device_cpu(device) else memory.text_encoder_dtype(device)
+        known = _loaded[key] = OpenClipVision(core.load(file, activation, dtype), device)
+    return known
+
+
+def image_prompt(
+    adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str, negative: Tensor | None = None
+) -> tuple[ImagePrompt, Tensor]:
+    """The prompt that an adapter makes of images, and the pictures the encoder saw, (images, size, size, 3).
+
+    encoder: any CLIP_VISION; how: a row of preprocess.FITS; negative: images to move away from, by default the blank
+    input of the adapter's training. Raises ValueError when encoder and adapter do not belong together.
+    """
+    seen = fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
+    cond = _read(adapter, encoder, _encoded(encoder, seen))
+    uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative, how)
+    return adapter.prompt(cond, uncond), seen
+
+
+def _negative(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> Tensor:
+    pictures = fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
+    return _read(adapter, encoder, _encoded(encoder, pictures))
+
+
+def _blank(adapter: LoadedAdapter, encoder: Any, cond: Tensor) -> Tensor:
+    """The unconditional input: zeros for embeddings, the encoder's view of zero pixels for hidden states."""
+    if adapter.identity.variant.reads == "embeds":
+        return torch.zeros_like(cond[:1])
+    return _read(adapter, encoder, _features(_encoded_blank(encoder)))
+
+
+def _read(adapter: LoadedAdapter, encoder: Any, features: Features) -> Tensor:
+    tower = getattr(encoder, "tower", None)
+    return features.read_by(adapter.identity, tower.name if tower else "CLIP vision encoder")
+
+
+def _encoded(encoder: Any, pictures: Tensor) -> Features:
+    """Features of pictures that already have the encoder's size, so that its own resizing has nothing to do."""
+    progress = comfy.utils.ProgressBar(len(pictures))
+    found = []
+    for chunk in pictures.split(_CHUNK):
+        found.append(_features(encoder.encode_image(chunk)))
+        progress.update(len(chunk))
+    return Features(*(None if part[0] is None else torch.cat(part) for part in zip(*found, strict=True)))
+
+
+def _encoded_blank(encoder: Any) -> Any:
+    if isinstance(encoder, OpenClipVision):
+        return encoder.encode_blank()
+    memory.load_models_gpu([encoder.patcher])
+    size = encoder.image_size
+    last, penultimate, embeds, *_ = encoder.model(
+        pixel_values=torch.zeros(1, 3, size, size, device=encoder.load_device), intermediate_output=-2
+    )
+    return {"image_embeds": embeds, "penultimate_hidden_states": penultimate, "last_hidden_state": last}
+
+
+def _features(output: Any) -> Features:
+    return Features(_kept(output["image_embeds"]), _kept(output["penultimate_hidden_states"]))
+
+
+def _kept(tensor: Tensor | None) -> Tensor | None:
+    """Results wait where ComfyUI wants intermediate results."""
+    return None if tensor is None else tensor.to(memory.intermediate_device())

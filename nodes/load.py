@@ -1,0 +1,113 @@
+"""Nodes that read model files: adapters, vision encoders, and both at once for a MODEL."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from .host import adapters, auto, files, vision
+from .sockets import IpAdapter, schema
+
+_ACTIVATIONS = ["auto", "gelu", "quick_gelu"]
+
+
+class LoadAdapter(io.ComfyNode):
+    """A file of the ipadapter folders -> IP_ADAPTER."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_LoadAdapter",
+            "Load IP-Adapter",
+            "Load an IP-Adapter file. What it is (kind, base model, encoder) is read from its tensors, not its name.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=files.names(files.ADAPTERS),
+                    tooltip=_menu("Adapter file from models/ipadapter.", files.ADAPTERS),
+                )
+            ],
+            outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
+            aliases=["ipadapter", "ip-adapter loader"],
+        )
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        loaded = adapters.load(file)
+        return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.identity.describe()}"))
+
+
+class LoadVision(io.ComfyNode):
+    """A file of the clip_vision folders, read by OpenCLIP -> CLIP_VISION."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_LoadVision",
+            "Load CLIP Vision (OpenCLIP)",
+            "Load a CLIP image encoder through OpenCLIP, from either file layout. Works wherever CLIP_VISION does.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=files.names(files.ENCODERS),
+                    tooltip=_menu("Encoder file from models/clip_vision.", files.ENCODERS),
+                ),
+                io.Combo.Input(
+                    "activation",
+                    options=_ACTIVATIONS,
+                    default="auto",
+                    advanced=True,
+                    tooltip="Tensors do not tell the activation. auto: quick_gelu for OpenAI's sizes (B-32, B-16, L-14), "
+                    "gelu for all others, as those models were trained.",
+                ),
+            ],
+            outputs=[io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder.")],
+            aliases=["clip vision", "open_clip", "image encoder"],
+        )
+
+    @classmethod
+    def execute(cls, file: str, activation: str) -> io.NodeOutput:
+        loaded = vision.load(file, activation)
+        return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.tower.describe()}"))
+
+
+class AutoLoad(io.ComfyNode):
+    """MODEL and a wish -> the adapter and the encoder on disk that fit."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_AutoLoad",
+            "Load IP-Adapter (auto)",
+            "Find the adapter and the encoder that fit the connected model, whatever the files are called.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model the image prompt is for. It decides which adapters fit."),
+                kind_input(),
+            ],
+            outputs=[
+                IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter that fits the model."),
+                io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that the adapter was trained with."),
+            ],
+            aliases=["ipadapter unified loader"],
+        )
+
+    @classmethod
+    def execute(cls, model: object, kind: str) -> io.NodeOutput:
+        found = auto.find(model, kind)
+        return io.NodeOutput(found.adapter, found.encoder, ui=ui.PreviewText(found.report))
+
+
+def kind_input() -> io.Combo.Input:
+    """The wish of the automatic nodes."""
+    return io.Combo.Input(
+        "kind",
+        options=list(auto.KINDS),
+        default="any",
+        tooltip="Which kind of adapter to look for. any: plus before base before the others. plus follows the reference "
+        "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout.",
+    )
+
+
+def _menu(sentence: str, category: str) -> str:
+    """A tooltip that says what each file of a menu is."""
+    listed = [f"{name}: {files.describe(category, name)}" for name in files.names(category)]
+    return "\n".join([sentence, *listed])

@@ -1,0 +1,33 @@
+"""What the nodes share: socket types, and schemas that every supported ComfyUI understands."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from comfy_api.latest import io
+
+IpAdapter = io.Custom("IP_ADAPTER")
+ImagePrompt = io.Custom("IMAGE_PROMPT")
+
+CATEGORY = "IP-Adapter"
+
+_KNOWN = {field.name for field in fields(io.Schema)}
+
+
+def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: list, **more: Any) -> io.Schema:
+    """A node's schema in this package's category; keywords that this ComfyUI does not know yet are left out.
+
+    aliases: other words people search for.
+    """
+    more["search_aliases"] = more.pop("aliases", [])
+    more = {key: value for key, value in more.items() if key in _KNOWN}
+    return io.Schema(
+        node_id=node_id,
+        display_name=name,
+        category=CATEGORY,
+        description=description,
+        inputs=inputs,
+        outputs=outputs,
+        **more,
+    )

@@ -1,0 +1,54 @@
+"""Loads the repository root as the package `comfyui_ip_adapter`, as ComfyUI does, and keeps it off sys.path."""
+
+import os
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "comfyui_ip_adapter"
+WITHOUT_BROWSER = os.environ.get("BROWSER") == "0"
+left_out = pytest.StashKey[int]()
+
+
+def hide_root() -> None:
+    """Take the root from sys.path, where `python -m pytest` puts it: its `nodes/` would shadow ComfyUI's `nodes.py`."""
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+
+
+def load_package() -> None:
+    """Import the root under a fixed name, since the name of its folder is the user's choice."""
+    spec = spec_from_file_location(PACKAGE, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[PACKAGE] = module
+    spec.loader.exec_module(module)
+
+
+hide_root()
+load_package()
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """ComfyUI importable in the test process, on the CPU; import its modules inside the test."""
+    from host.inprocess import enter
+
+    enter(tmp_path_factory.mktemp("comfy"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the browser tests out when BROWSER=0 asks for it."""
+    browser = [item for item in items if WITHOUT_BROWSER and item.get_closest_marker("browser")]
+    config.stash[left_out] = len(browser)
+    if browser:
+        config.hook.pytest_deselected(items=browser)
+        items[:] = [item for item in items if item not in browser]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in the summary that browser tests were left out."""
+    if WITHOUT_BROWSER:
+        terminalreporter.write_line(f"BROWSER=0: {config.stash[left_out]} browser tests were left out", yellow=True)

@@ -1,0 +1,36 @@
+"""Style and types, in one go: `ruff check`, `ruff format --check`, and mypy over the package under a fixed name."""
+
+import os
+import subprocess
+import sys
+
+from steps import ROOT, STORE
+
+PACKAGE = "comfyui_ip_adapter"
+CHECKS = (
+    ("ruff", "check"),
+    ("ruff", "format", "--check"),
+    ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core"),
+    ("mypy", "-p", "fabricate", "-p", "live"),
+)
+
+
+def main() -> int:
+    """Run every check, so that one report shows all; the exit status is 0 when all are clean."""
+    variables = dict(os.environ, MYPYPATH=os.pathsep.join([str(named_root()), str(ROOT / "tests")]))
+    status = [subprocess.run(check, cwd=ROOT, env=variables).returncode for check in CHECKS]
+    return int(any(status))
+
+
+def named_root() -> str:
+    """A folder that holds the root as `comfyui_ip_adapter`: mypy wants a name, the root's own may be anything."""
+    folder = STORE / "lint"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / PACKAGE
+    if not link.is_symlink():
+        link.symlink_to(ROOT, target_is_directory=True)
+    return str(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""A ComfyUI with this package and miniature models, to click around in; everything it makes stays in .host/serve."""
+
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from live.models import fabricate_models  # noqa: E402
+from live.server import Server  # noqa: E402
+
+
+def main() -> None:
+    """Start the server and keep it until Ctrl-C."""
+    base = TESTS.parent / ".host" / "serve"
+    fabricate_models(base / "models")
+    with Server(base, port=int(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
+        print(f"ComfyUI is at {server.address} (files in {base}; Ctrl-C ends it)", flush=True)
+        try:
+            server.process.wait()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The same random UNet twice: in diffusers and as a real ComfyUI model, with an adapter attached on both sides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HEADS_OF_16 = {"num_head_channels": 16, "use_linear_in_transformer": True}
+FOUR_LEVELS = {
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1] * 9 + [0] * 3,
+    "transformer_depth_middle": 1,
+}
+FOUR_LEVELS_DIFFUSERS = {
+    "block_out_channels": (32, 64, 128, 128),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+}
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A UNet that both libraries can express, at a tenth of its published width."""
+
+    comfy: Mapping[str, Any]
+    diffusers: Mapping[str, Any]
+    layers: int
+
+
+CONSTRUCTIONS = {
+    "SD1.5": Construction(
+        {**FOUR_LEVELS, "context_dim": 48, "num_heads": 8, "use_linear_in_transformer": False},
+        {**FOUR_LEVELS_DIFFUSERS, "cross_attention_dim": 48, "attention_head_dim": 8},
+        16,
+    ),
+    "SD2": Construction(
+        {**FOUR_LEVELS, **HEADS_OF_16, "context_dim": 64},
+        {
+            **FOUR_LEVELS_DIFFUSERS,
+            "cross_attention_dim": 64,
+            "attention_head_dim": (2, 4, 8, 8),
+            "use_linear_projection": True,
+        },
+        16,
+    ),
+    "SDXL": Construction(
+        {
+            **HEADS_OF_16,
+            "context_dim": 96,
+            "channel_mult": [1, 2, 4],
+            "num_res_blocks": [2, 2, 2],
+            "transformer_depth": [0, 0, 2, 2, 10, 10],
+            "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+            "transformer_depth_middle": 10,
+            "num_classes": "sequential",
+            "adm_in_channels": 64,
+        },
+        {
+            "block_out_channels": (32, 64, 128),
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "cross_attention_dim": 96,
+            "attention_head_dim": (2, 4, 8),
+            "use_linear_projection": True,
+            "transformer_layers_per_block": [1, 2, 10],
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 64,
+        },
+        70,
+    ),
+}
+
+
+class Twins:
+    """One construction in both libraries with the same weights, norms and biases included."""
+
+    def __init__(self, name: str) -> None:
+        self.construction = CONSTRUCTIONS[name]
+        self.reference = _reference(self.construction)
+        self.patcher = _patcher(self.construction, self.reference)
+        self.context = self.construction.comfy["context_dim"]
+
+    def call_reference(self, call: "Call", images: Tensor | None = None) -> Tensor:
+        """The noise that diffusers predicts; images are the adapter's embeds, (batch, images, embed)."""
+        added: dict[str, Any] = {} if images is None else {"image_embeds": [images]}
+        if "adm_in_channels" in self.construction.comfy:
+            added |= {"text_embeds": call.pooled, "time_ids": call.times}
+        sampling = self.patcher.model.model_sampling
+        scaled = sampling.calculate_input(call.sigma, call.x)
+        with torch.no_grad():
+            return self.reference(scaled, sampling.timestep(call.sigma), call.text, added_cond_kwargs=added).sample
+
+    def call_comfy(self, call: "Call", model: Any, **options: Any) -> Tensor:
+        """The noise that ComfyUI predicts with a MODEL, through its whole apply_model."""
+        transformer = {**model.model_options["transformer_options"], "wrappers": model.wrappers, **options}
+        more = {"y": self._vector(call)} if "adm_in_channels" in self.construction.comfy else {}
+        seen: list[Tensor] = []
+        hook = model.model.diffusion_model.register_forward_hook(lambda module, given, found: seen.append(found))
+        with hook, torch.no_grad():
+            model.model.apply_model(
+                call.x, call.sigma, c_crossattn=call.text, transformer_options=transformer, **more
+            )
+        return seen[0]
+
+    def _vector(self, call: "Call") -> Tensor:
+        times = self.reference.add_time_proj(call.times.flatten()).reshape(len(call.times), -1)
+        return torch.cat([call.pooled, times], dim=1)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The inputs of one model call."""
+
+    x: Tensor
+    sigma: Tensor
+    text: Tensor
+    pooled: Tensor
+    times: Tensor
+
+
+def call(context: int, batch: int = 2, height: int = 16, width: int = 16, seed: int = 0) -> Call:
+    """Random inputs; every row has a noise level of its own."""
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=random)
+
+    sigma = torch.linspace(1.5, 4.0, batch)
+    x = draw(batch, 4, height, width) * (sigma**2 + 1).sqrt()[:, None, None, None]
+    return Call(x, sigma, draw(batch, 7, context), draw(batch, 16), draw(batch, 6).abs() * 64)
+
+
+def _reference(construction: Construction) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(1)
+    unet = UNet2DConditionModel(sample_size=16, layers_per_block=2, norm_num_groups=32, **construction.diffusers)
+    with torch.no_grad():
+        for parameter in unet.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return unet.eval().requires_grad_(False)
+
+
+def _patcher(construction: Construction, reference: Any) -> Any:
+    import comfy.model_patcher
+    from comfy import latent_formats, model_base, ops, supported_models_base, utils
+
+    class Config(supported_models_base.BASE):
+        unet_extra_config: dict[str, Any] = {}  # the base class would overwrite the heads
+
+    config = Config(dict(_unet_config(construction)))
+    config.latent_format = latent_formats.SD15()
+    config.custom_operations = ops.disable_weight_init
+    model = model_base.BaseModel(config, model_type=model_base.ModelType.EPS, device="cpu")
+    names = utils.unet_to_diffusers(config.unet_config)
+    weights = {ours: reference.state_dict()[theirs] for theirs, ours in names.items() if theirs in reference.state_dict()}
+    model.diffusion_model.load_state_dict(weights, strict=True)
+    device = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+
+def _unet_config(construction: Construction) -> dict[str, Any]:
+    common = {
+        "image_size": 16,
+        "in_channels": 4,
+        "out_channels": 4,
+        "model_channels": 32,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "num_heads": -1,
+        "num_head_channels": -1,
+        "dtype": torch.float32,
+    }
+    return {**common, **construction.comfy}
