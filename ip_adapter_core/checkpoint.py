@@ -53,7 +53,7 @@ def split(named: Mapping[str, T]) -> Parts[T]:
         elif not name.startswith(_IGNORED_PREFIXES):
             raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {_what_else(name)}.")
     if not projection or not layers:
-        absent = "an image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
+        absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
         raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it has no {absent}.")
     return Parts(projection, dict(sorted(layers.items())))
 

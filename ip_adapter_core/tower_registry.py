@@ -28,15 +28,15 @@ class Candidate(NamedTuple):
     std: tuple[float, ...]
 
 
-def given(config: Config, file: str) -> Candidate:
+def configured(config: Config, file: str) -> Candidate:
     """The tower a config describes, in the form of open_clip_config.json or of its model_cfg alone.
 
     Raises UnsupportedCheckpoint when it is no OpenCLIP config.
     """
-    model, pixels = config.get("model_cfg", config), config.get("preprocess_cfg", {})
+    given, pixels = config.get("model_cfg", config), config.get("preprocess_cfg", {})
     try:
-        model = {"embed_dim": int(model["embed_dim"]), "vision_cfg": dict(model["vision_cfg"])}
-        model["quick_gelu"] = bool(config.get("model_cfg", config).get("quick_gelu", False))
+        model = {"embed_dim": int(given["embed_dim"]), "vision_cfg": dict(given["vision_cfg"])}
+        model["quick_gelu"] = bool(given.get("quick_gelu", False))  # OpenCLIP's default
         mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnsupportedCheckpoint(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from .tower_layouts import Layout, Shape, find_layout, shapes
-from .tower_registry import Candidate, Config, candidate_shapes, empty_tower, given, registered
+from .tower_registry import Candidate, Config, candidate_shapes, configured, empty_tower, registered
 from .weightfile import Entry, UnsupportedCheckpoint
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
@@ -40,6 +40,12 @@ class Tower:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     config: Config = field(repr=False, compare=False)
+
+    def describe(self) -> str:
+        """One line for people: what the encoder is and what it gives."""
+        tokens = f"{self.tokens} tokens of {self.width}" if self.tokens else "no tokens"
+        activation = "quick_gelu" if self.quick_gelu else "gelu"
+        return f"{self.name}: {self.image_size} px, embeddings of {self.embed_dim}, {tokens}, {activation}"
 
 
 class _Difference(NamedTuple):
@@ -74,7 +80,7 @@ def build(tower: Tower) -> torch.nn.Module:
 
 
 def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> Candidate:
-    candidates = [given(config, file)] if config is not None else registered(found, layout, file)
+    candidates = [configured(config, file)] if config is not None else registered(found, layout, file)
     best: Candidate | None = None
     least = _Difference([], list(found), [])
     for candidate in candidates:
@@ -137,12 +143,12 @@ class _Sizes(NamedTuple):
     tokens: int
 
 
-def _measured(visual: torch.nn.Module, config: Config) -> _Sizes:
+def _measured(visual: Any, config: Config) -> _Sizes:
     if hasattr(visual, "transformer"):
         tokens, width = visual.positional_embedding.shape
         return _Sizes(width, visual.transformer.layers, visual.patch_size[0], visual.image_size[0], tokens)
     trunk = getattr(visual, "trunk", None)
-    if hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"):
+    if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"):
         patches = trunk.patch_embed
         tokens = patches.num_patches + trunk.num_prefix_tokens
         return _Sizes(trunk.embed_dim, len(trunk.blocks), patches.patch_size[0], patches.img_size[0], tokens)

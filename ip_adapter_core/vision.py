@@ -16,6 +16,8 @@ from .tower_layouts import find_layout, values
 from .towers import Tower, build, identify
 from .weightfile import EXTENSIONS, UnsupportedCheckpoint, entries, tensors
 
+__all__ = ["Tower", "VisionEncoder", "VisionOutput", "blank", "encode", "find_config", "identify", "load"]
+
 _SHARED_CONFIG = "open_clip_config.json"
 _PUBLISHED_STEMS = {"open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model"}
 _COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16)
@@ -40,7 +42,7 @@ class VisionEncoder(nn.Module):
     def __init__(self, tower: Tower, visual: nn.Module) -> None:
         super().__init__()
         self.tower = tower
-        self.visual = visual
+        self.visual: Any = visual
 
     @property
     def weight(self) -> Tensor:
@@ -103,7 +105,7 @@ def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:
 
 
 def blank(encoder: VisionEncoder, images: int = 1) -> VisionOutput:
-    """What the encoder says of zeros after normalisation, the mean colour: the unconditional image of the plus kinds."""
+    """What the encoder says of zeros after normalisation (the mean colour): the plus kinds' unconditional image."""
     size = encoder.tower.image_size
     with torch.no_grad():
         return encoder(encoder.weight.new_zeros(images, 3, size, size))
@@ -153,7 +155,7 @@ def _fill_buffers(visual: nn.Module) -> None:
         _compute_constants(module)
 
 
-def _compute_constants(module: nn.Module) -> None:
+def _compute_constants(module: Any) -> None:
     if not hasattr(module, "init_non_persistent_buffers"):
         raise UnsupportedCheckpoint(
             f"This tower needs a newer timm to fill the constants of its {type(module).__name__}: pip install -U timm."

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 EXTENSIONS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
+_MALFORMED = (struct.error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 class UnsupportedCheckpoint(ValueError):
@@ -35,7 +36,7 @@ def entries(path: str | Path) -> dict[str, Entry]:
     """
     path = _existing(path)
     if path.suffix == ".safetensors":
-        return {key: Entry(tuple(row["shape"]), row["dtype"]) for key, row in _header(path).items()}
+        return _header(path)
     return {key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _unpickled(path).items()}
 
 
@@ -63,7 +64,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _header(path: Path) -> dict[str, dict]:
+def _header(path: Path) -> dict[str, Entry]:
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -72,15 +73,15 @@ def _header(path: Path) -> dict[str, dict]:
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         _check_extent(header, path.stat().st_size - 8 - length)
-        return header
-    except (struct.error, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {key: Entry(tuple(map(int, row["shape"])), str(row["dtype"])) for key, row in header.items()}
+    except _MALFORMED as error:
         raise UnsupportedCheckpoint(_broken(path, error)) from error
 
 
 def _check_extent(header: dict[str, dict], available: int) -> None:
-    end = max((row["data_offsets"][1] for row in header.values()), default=0)
-    if end != available:
-        raise ValueError(f"its tensors need {end} bytes and it holds {available}")
+    needed = max((row["data_offsets"][1] for row in header.values()), default=0)
+    if needed != available:
+        raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:

@@ -27,6 +27,12 @@ def load_package() -> None:
     spec.loader.exec_module(module)
 
 
+def use_one_thread() -> None:
+    """One thread per process, for tiny tensors: with more, any other busy process makes each small step wait for it."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+use_one_thread()
 hide_root()
 load_package()
 

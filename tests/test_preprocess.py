@@ -1,8 +1,9 @@
 import pytest
 import torch
-from comfyui_ip_adapter.ip_adapter_core.preprocess import CLIP_MEAN, CLIP_STD, FITS, fit, normalise
 from PIL import Image
 from transformers import CLIPImageProcessorPil
+
+from comfyui_ip_adapter.ip_adapter_core.preprocess import CLIP_MEAN, CLIP_STD, FITS, fit, normalise
 
 SIZES = [
     (600, 902), (180, 200), (640, 480), (300, 451), (512, 512), (200, 200), (224, 224), (225, 224), (447, 224),

@@ -95,8 +95,9 @@ def openclip_shapes(size: Size, prefix: str = "visual.") -> Shapes:
     shapes |= norm("ln_pre", width) | norm("ln_post", width)
     for layer in range(size.layers):
         name = f"transformer.resblocks.{layer}"
-        shapes |= norm(f"{name}.ln_1", width) | norm(f"{name}.ln_2", width) | linear(f"{name}.attn.out_proj", width, width)
+        shapes |= norm(f"{name}.ln_1", width) | norm(f"{name}.ln_2", width)
         shapes |= {f"{name}.attn.in_proj_weight": (3 * width, width), f"{name}.attn.in_proj_bias": (3 * width,)}
+        shapes |= linear(f"{name}.attn.out_proj", width, width)
         shapes |= linear(f"{name}.mlp.c_fc", width, size.inner) | linear(f"{name}.mlp.c_proj", size.inner, width)
     return {prefix + key: shape for key, shape in shapes.items()}
 

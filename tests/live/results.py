@@ -40,7 +40,9 @@ class Result(NamedTuple):
     fetch: Callable[[str], bytes]
 
     def images(self, node_id: str = PICTURE) -> list[np.ndarray]:
-        """The pictures of an output node as uint8, (height, width, 3 or 4)."""
+        """The pictures of an output node as uint8, (height, width, 3 or 4). Raises LookupError when it reports none."""
+        if node_id not in self.outputs:
+            raise LookupError(f"Node {node_id} reported nothing; it came from the cache: {node_id in self.cached}.")
         places = [urlencode(place) for place in self.outputs[node_id]["images"]]
         return [np.asarray(Image.open(BytesIO(self.fetch(f"/view?{place}")))) for place in places]
 

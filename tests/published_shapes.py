@@ -1,0 +1,38 @@
+"""Names and shapes of the published adapter files, recorded as sizes: what a header reads, without a download."""
+
+from fabricate.adapters import projection_shapes
+
+from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry
+
+_BASE_H = ("base", {"embed": 1024, "tokens": 4})
+_BASE_G = ("base", {"embed": 1280, "tokens": 4})
+_PLUS = ("plus", {"embed": 1280, "tokens": 16, "width": 768})
+_PLUS_XL = ("plus", {"embed": 1280, "tokens": 16, "width": 1280})
+
+# file: (family, projection, description, parameters)
+FILES = {
+    "ip-adapter_sd15": ("SD1.5", _BASE_H, "base", 22_319_616),
+    "ip-adapter_sd15_light": ("SD1.5", _BASE_H, "base", 22_319_616),
+    "ip-adapter_sd15_vit-G": ("SD1.5", _BASE_G, "base", 23_106_048),
+    "ip-adapter-plus_sd15": ("SD1.5", _PLUS, "plus", 49_087_488),
+    "ip-adapter-plus-face_sd15": ("SD1.5", _PLUS, "plus", 49_087_488),
+    "ip_plus_composition_sd15": ("SD1.5", _PLUS, "plus", 49_087_488),
+    "ip-adapter-full-face_sd15": ("SD1.5", ("full face", {"embed": 1280}), "full face", 21_794_304),
+    "ip-adapter_sdxl": ("SDXL", _BASE_G, "base", 351_285_248),
+    "ip-adapter_sdxl_vit-h": ("SDXL", _BASE_H, "base", 349_188_096),
+    "ip-adapter-plus_sdxl_vit-h": ("SDXL", _PLUS_XL, "plus", 423_748_864),
+    "ip_plus_composition_sdxl": ("SDXL", _PLUS_XL, "plus", 423_748_864),
+}
+
+
+def entries(file: str) -> dict[str, Entry]:
+    """The header of a published file."""
+    name, (kind, sizes), _, _ = FILES[file]
+    known = FAMILIES[name]
+    projection = projection_shapes(kind, known.context, **sizes)
+    named = {f"image_proj.{key}": Entry(shape, "F16") for key, shape in projection.items()}
+    for layer, width in enumerate(known.widths):
+        for key in ("to_k_ip", "to_v_ip"):
+            named[f"ip_adapter.{2 * layer + 1}.{key}.weight"] = Entry((width, known.context), "F16")
+    return named

@@ -1,0 +1,73 @@
+"""Start and end, in percent and in steps, become the noise levels that they mean."""
+
+import math
+
+import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.schedule import Span
+
+SIGMAS = [14.6, 8.0, 4.0, 2.0, 1.0, 0.0]  # five steps
+
+
+def linear(percent: float) -> float:
+    """A stand-in for a model's percent_to_sigma, with its two ends."""
+    if percent <= 0:
+        return 999999999.9
+    return 0.0 if percent >= 1 else 14.6 * (1 - percent)
+
+
+def active(span: Span) -> list[int]:
+    found = span.sigmas(linear, SIGMAS)
+    return [step for step, sigma in enumerate(SIGMAS[:-1]) if sigma in found]
+
+
+@pytest.mark.parametrize(
+    ("span", "steps"),
+    [
+        (Span(), [0, 1, 2, 3, 4]),
+        (Span(0, 0.5), [0, 1]),
+        (Span(0.5, 1), [2, 3, 4]),
+        (Span(0.4, 0.6), [1]),
+        (Span(0, 5, "steps"), [0, 1, 2, 3, 4]),
+        (Span(0, 2, "steps"), [0, 1]),
+        (Span(2, 4, "steps"), [2, 3]),
+        (Span(1, 1, "steps"), []),
+        (Span(3, 100, "steps"), [3, 4]),
+        (Span(7, 9, "steps"), []),
+    ],
+)
+def test_a_span_acts_in_its_steps(span: Span, steps: list[int]) -> None:
+    assert active(span.check()) == steps
+
+
+def test_spans_that_meet_cover_every_step_once() -> None:
+    first, second = Span(0, 3, "steps"), Span(3, 5, "steps")
+    assert sorted(active(first) + active(second)) == [0, 1, 2, 3, 4]
+
+
+def test_evaluations_between_two_steps_belong_to_the_step_they_began_in() -> None:
+    second = Span(1, 2, "steps").sigmas(linear, SIGMAS)
+    assert 6.0 in second
+    assert 4.0 not in second
+
+
+def test_only_the_full_percent_range_is_whole() -> None:
+    assert Span().whole
+    assert not Span(0, 0.99).whole
+    assert not Span(0, 1, "steps").whole
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        (Span(0.6, 0.4), "Start 0.6 is after end 0.4"),
+        (Span(0, 1.5), r"must lie in 0\.\.1, or choose steps"),
+        (Span(-0.1, 1), r"must lie in 0\.\.1"),
+        (Span(math.nan, 1), "must be finite"),
+        (Span(0, math.inf, "steps"), "must be finite"),
+        (Span(0, 1, "frames"), "one of percent, steps"),
+    ],
+)
+def test_spans_that_cannot_be_meant_are_refused(span: Span, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        span.check()

@@ -1,0 +1,148 @@
+from collections.abc import Callable
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+
+from comfyui_ip_adapter.ip_adapter_core.towers import Tower, build, identify
+from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry, UnsupportedCheckpoint
+from fabricate.towers import (
+    TINY,
+    VIT_BIGG_14,
+    VIT_H_14,
+    VIT_L_14,
+    VIT_L_14_336,
+    Size,
+    hf_shapes,
+    model_config,
+    openclip_shapes,
+)
+
+Shapes = dict[str, tuple[int, ...]]
+
+PUBLISHED = [
+    ("ViT-H-14", VIT_H_14, 632_076_800, False),
+    ("ViT-bigG-14", VIT_BIGG_14, 1_844_907_264, False),
+    ("ViT-L-14", VIT_L_14, 303_966_208, True),
+    ("ViT-L-14-336", VIT_L_14_336, 304_293_888, True),
+]
+NAMINGS: list[Callable[[Size], Shapes]] = [hf_shapes, openclip_shapes, lambda size: openclip_shapes(size, "")]
+
+
+def entries_of(shapes: Shapes, prefix: str = "") -> dict[str, Entry]:
+    return {prefix + key: Entry(shape, "F16") for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("naming", NAMINGS, ids=["hf", "openclip", "bare"])
+@pytest.mark.parametrize(("name", "size", "parameters", "quick_gelu"), PUBLISHED)
+def test_published_towers_are_told_from_names_and_shapes(
+    name: str, size: Size, parameters: int, quick_gelu: bool, naming: Callable[[Size], Shapes]
+) -> None:
+    tower = identify(entries_of(naming(size)))
+    sizes = (tower.embed_dim, tower.width, tower.layers, tower.patch, tower.image_size, tower.tokens)
+    assert (tower.name, tower.quick_gelu) == (name, quick_gelu)
+    assert sizes == (size.embed_dim, size.width, size.layers, size.patch, size.image, size.tokens)
+    assert sum(parameter.numel() for parameter in build(tower).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "width", "mean"),
+    [("ViT-SO400M-14-SigLIP-384", 729, 1152, 0.5), ("EVA02-L-14", 257, 1024, 0.48145466), ("RN50", 0, 0, 0.48145466)],
+)
+def test_other_towers_openclip_knows_are_told_too(name: str, tokens: int, width: int, mean: float) -> None:
+    tower = identify(registered_entries(name))
+    assert (tower.name, tower.tokens, tower.width, tower.mean[0]) == (name, tokens, width, mean)
+
+
+def registered_entries(name: str) -> dict[str, Entry]:
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
+    return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
+
+
+def test_the_activation_of_published_sizes_can_be_overridden() -> None:
+    entries = entries_of(hf_shapes(VIT_L_14))
+    assert [identify(entries, None, activation).quick_gelu for activation in ("auto", "gelu")] == [True, False]
+
+
+def test_a_config_that_says_nothing_of_the_activation_means_gelu() -> None:
+    assert not identify(entries_of(hf_shapes(VIT_L_14)), model_config(VIT_L_14)).quick_gelu
+
+
+@pytest.mark.parametrize("key", ["conv1.weight", "positional_embedding", "proj", "class_embedding"])
+def test_a_published_tower_without_a_tensor_that_tells_its_size_is_refused(key: str) -> None:
+    shapes = openclip_shapes(VIT_H_14)
+    del shapes[f"visual.{key}"]
+    with pytest.raises(UnsupportedCheckpoint, match=rf"visual\.{key}"):
+        identify(entries_of(shapes))
+
+
+def test_a_key_or_value_of_another_shape_is_refused_though_the_sum_may_fit() -> None:
+    shapes = hf_shapes(TINY)
+    attention = "vision_model.encoder.layers.0.self_attn"
+    shapes[f"{attention}.q_proj.bias"], shapes[f"{attention}.k_proj.bias"] = (32,), (96,)
+    with pytest.raises(UnsupportedCheckpoint, match=r"self_attn\.q_proj\.bias of another shape"):
+        identify(entries_of(shapes), model_config(TINY))
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (["image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"], "an IP-Adapter"),
+        (["model.diffusion_model.out.0.bias", "first_stage_model.decoder.conv_in.bias"], "a diffusion model"),
+        (["text_model.embeddings.token_embedding.weight"], "only the text half of a CLIP"),
+        (["token_embedding.weight", "transformer.resblocks.0.ln_1.weight"], "only the text half of a CLIP"),
+        (["lora_unet_down_blocks.lora_up.weight"], "a LoRA"),
+        (["embeddings.cls_token", "encoder.layer.0.norm1.weight"], "other than CLIP"),
+        (["embeddings.class_embedding"], r"without its projection, visual_projection\.weight"),
+        (["b", "a"], r"2 tensors of another kind \(a, …\)"),
+        ([], "no tensors"),
+    ],
+)
+def test_files_that_hold_something_else_are_named(keys: list[str], what: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^x\.bin holds .*{what}.*, not a CLIP vision encoder"):
+        identify({key: Entry((1,), "F32") for key in keys}, file="x.bin")
+
+
+def test_siglip_in_the_naming_of_transformers_is_named() -> None:
+    keys = ["vision_model.head.probe", "vision_model.embeddings.patch_embedding.bias"]
+    with pytest.raises(UnsupportedCheckpoint, match="SigLIP vision encoder in transformers' naming"):
+        identify({key: Entry((1,), "F32") for key in keys})
+
+
+def test_a_tower_openclip_does_not_know_asks_for_its_config() -> None:
+    with pytest.raises(UnsupportedCheckpoint, match="OpenCLIP does not know"):
+        identify(entries_of(hf_shapes(TINY)))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"model_cfg": {"embed_dim": 32}}, "needs embed_dim and vision_cfg"),
+        ({"embed_dim": 32, "vision_cfg": {"depth": 3}}, "describes no tower OpenCLIP can build"),
+        ({"embed_dim": 32, "vision_cfg": {"timm_model_name": "hf-hub:someone/model"}}, "names a model to download"),
+        (model_config(TINY._replace(layers=4)), r"lacks transformer\.resblocks\.3"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(config: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=sentence):
+        identify(entries_of(hf_shapes(TINY)), config)
+
+
+def test_an_unknown_activation_is_named() -> None:
+    with pytest.raises(ValueError, match="no activation called 'relu'; use one of auto, gelu, quick_gelu"):
+        identify({}, activation="relu")
+
+
+def test_a_tower_is_a_value() -> None:
+    first, second = (identify(entries_of(naming(VIT_L_14))) for naming in NAMINGS[:2])
+    assert isinstance(first, Tower)
+    assert first == second
+    assert hash(first) == hash(second)
+
+
+def test_a_tower_says_in_one_line_what_it_gives() -> None:
+    tower = identify(entries_of(hf_shapes(VIT_H_14)))
+    assert tower.describe() == "ViT-H-14: 224 px, embeddings of 1024, 257 tokens of 1280, gelu"
