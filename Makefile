@@ -18,7 +18,7 @@ demo: ## make a picture with miniature models
 	@$(BRING) run -- python tests/host/demo.py
 
 test: ## all tests, on a real ComfyUI
-	@$(BRING) run -- pytest tests $(ARGS)
+	@$(BRING) run -- python -m pytest tests $(ARGS)
 
 serve: ## a ComfyUI with this package to click around in, on PORT
 	@$(BRING) run -- python tests/host/serve.py $(PORT)

@@ -14,15 +14,9 @@ from .weightfile import Entry, UnsupportedCheckpoint
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
 
-# The activation leaves no trace in the tensors. The towers of the sizes OpenAI released are taken for OpenAI's, which
-# were trained with the quick approximation; all others are taken for trained with the exact one.
-# Rows: (embed_dim, width, layers, patch, image_size).
-_QUICK_GELU = {
-    (512, 768, 12, 32, 224),
-    (512, 768, 12, 16, 224),
-    (768, 1024, 24, 14, 224),
-    (768, 1024, 24, 14, 336),
-}
+# The activation leaves no trace in the tensors. Plain towers of the sizes OpenAI released are taken for OpenAI's,
+# trained with the quick approximation; all others for trained with the exact one.
+_QUICK_GELU = {"ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"}
 
 
 @dataclass(frozen=True)
@@ -122,8 +116,7 @@ def _unknown(found: Mapping[str, Shape], file: str) -> str:
 def _described(candidate: Candidate, activation: str) -> Tower:
     config = candidate.config
     sizes = _measured(empty_tower(config, False), config)
-    row = (config["embed_dim"], sizes.width, sizes.layers, sizes.patch, sizes.image_size)
-    auto = config.get("quick_gelu", row in _QUICK_GELU)
+    auto = config.get("quick_gelu", candidate.name in _QUICK_GELU)
     return Tower(
         name=candidate.name,
         embed_dim=config["embed_dim"],

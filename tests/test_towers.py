@@ -146,3 +146,9 @@ def test_a_tower_is_a_value() -> None:
 def test_a_tower_says_in_one_line_what_it_gives() -> None:
     tower = identify(entries_of(hf_shapes(VIT_H_14)))
     assert tower.describe() == "ViT-H-14: 224 px, embeddings of 1024, 257 tokens of 1280, gelu"
+
+
+@pytest.mark.parametrize("name", ["ViT-L-14-CLIPA", "coca_ViT-L-14", "EVA02-B-16"])
+def test_only_plain_towers_of_openai_sizes_get_the_quick_activation(name: str) -> None:
+    tower = identify(registered_entries(name))
+    assert (tower.name, tower.quick_gelu) == (name, False)

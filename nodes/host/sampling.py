@@ -6,18 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.attention import image_attention
+from . import compiled
 from .run import Prepared, Run
 
 KEY = "ip_adapter"
 _PREPARED = "ip_adapter_prepared"
-_COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
 
 Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
@@ -81,12 +81,14 @@ class ImagePrompts:
     ) -> Tensor:
         """Call the model with patches for the image prompts that act at this noise level."""
         base, options = executor.class_obj, transformer_options or {}
-        compiled = _is_compiled(base, options)
+        is_compiled = compiled.is_compiled(base, options)
         run = options.get(KEY) or Run(self.applications, base.model_sampling, options.get("sample_sigmas", t))
-        prepared = run.prepared(options, x, t, base.get_dtype_inference(), keep=compiled)
-        if prepared:
-            options = _patched(options, prepared)
-            more |= {_signature(options, prepared): True} if compiled else {}
+        prepared = run.prepared(options, x, t, base.get_dtype_inference(), keep=is_compiled)
+        if not prepared:
+            return executor(x, t, c_concat, c_crossattn, control, options, **more)
+        options = _patched(options, prepared)
+        if is_compiled:
+            executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
 
@@ -108,23 +110,7 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
 
 def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     precision = options.get("attn_precision")
-    return optimized_attention(q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options)
-
-
-def _is_compiled(base: Any, options: Options) -> bool:
-    wrapped = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
-    return _COMPILE_KEY in wrapped or hasattr(base.diffusion_model, "_orig_mod")
-
-
-def _signature(options: Options, prepared: Prepared) -> str:
-    """A keyword name that changes with the structure of the patches.
-
-    Core's compile node drops guards on transformer_options, so a compiled graph would go on without noticing other
-    patches; keyword names are guarded (seen on ComfyUI 0.16 to 0.30).
-    """
-    patches = options["patches_replace"]["attn2"]
-    structure = [
-        (address, id(patches[address].args[0]), [(tuple(kv.keys.shape), kv.keys.dtype) for kv in images])
-        for address, images in prepared.items()
-    ]
-    return f"{KEY}_{hash(str(structure)) & 0xFFFFFFFF:x}"
+    # Looked up at each call: other packs exchange the function.
+    return attention.optimized_attention(
+        q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options
+    )

@@ -12,11 +12,12 @@ from steps import ROOT, STORE, WINDOWS, pip, step
 from trees import NEWEST, RELEASES, bring_tree
 
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
-REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"]
+TOOLS = ROOT / "tests" / "requirements.txt"
+REQUIREMENTS = [ROOT / "requirements.txt", TOOLS]
+HAS_TORCH = "import sys; from importlib.util import find_spec; sys.exit(find_spec('torch') is None)"
 DESCRIBE = """
 import json, sys
 from importlib.metadata import version
-import torch, torchvision, torchaudio
 names = ("torch", "torchvision", "torchaudio")
 print(json.dumps({"path": [p for p in sys.path if p], "pins": [f"{n}=={version(n)}" for n in names]}))
 """
@@ -43,6 +44,7 @@ def environment_over(interpreter: Path) -> Path:
             python = new_environment(home, interpreter)
             (packages_in(home) / "underneath.pth").write_text("\n".join(described["path"]) + "\n")
             (home / "pins.txt").write_text("\n".join(described["pins"]) + "\n")
+            pip(python, "install", "--no-compile", "--ignore-installed", "--no-deps", "-r", str(TOOLS))  # with programs
             install(python, "-c", str(home / "pins.txt"))
         (home / "complete").touch()
     return python_in(home)
@@ -55,8 +57,8 @@ def user_python(tree: Path) -> Path:
     candidates = [tree / ".venv" / scripts, tree / "venv" / scripts, tree.parent / "python_embeded" / "python.exe"]
     found = [Path(asked)] if asked else [place for place in candidates if place.exists()]
     python = (found or [Path(sys.executable)])[0]
-    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        raise SystemExit(f"{python} cannot import torch. Set COMFYUI_PYTHON to the Python that runs {tree}.")
+    if subprocess.run([python, "-c", HAS_TORCH]).returncode:
+        raise SystemExit(f"{python} has no torch. Set COMFYUI_PYTHON to the Python that runs {tree}.")
     return python.absolute()
 
 

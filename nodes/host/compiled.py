@@ -1,0 +1,63 @@
+"""torch.compile: making a compiled model notice image prompts.
+
+Core's compile node drops every guard on transformer_options, so a compiled graph goes on as it was first traced,
+whatever attention patches come later (seen on ComfyUI 0.16 to 0.30). Keyword names of the model's call are guarded:
+one that names the structure of the patches makes dynamo trace each structure once. It reaches no further than the
+first graph break; where there are any, image prompts run without compilation rather than wrongly.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from .run import Prepared
+
+_COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
+_SLOWER = (
+    "torch.compile cannot trace this model in one graph, so image prompts run without it. "
+    "Starting ComfyUI with --use-pytorch-cross-attention may help."
+)
+
+Options = dict[str, Any]
+
+
+def is_compiled(base: Any, options: Options) -> bool:
+    """Whether this call of a BaseModel goes to a compiled network."""
+    wrapped = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
+    return _COMPILE_KEY in wrapped or hasattr(base.diffusion_model, "_orig_mod")
+
+
+def call(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
+    """Call a compiled model so that it gives what the uncompiled one gives.
+
+    structure: names the patches; calls of equal structure share their graphs.
+    """
+    if _graph_breaks():
+        with torch.compiler.set_stance("force_eager"):
+            return executor(*given, **more)
+    found = executor(*given, **more, **{structure: True})
+    if _graph_breaks():
+        logging.warning(_SLOWER)
+        torch._dynamo.reset()  # frames traced with these patches must not serve calls without them
+    return found
+
+
+def structure(options: Options, prepared: Prepared) -> str:
+    """A keyword name that changes with the structure of the patches, and with nothing else."""
+    patches = options["patches_replace"]["attn2"]
+    parts = [
+        (address, id(patches[address].args[0]), [(tuple(kv.keys.shape), kv.keys.dtype) for kv in images])
+        for address, images in prepared.items()
+    ]
+    return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"
+
+
+def _graph_breaks() -> int:
+    dynamo = sys.modules.get("torch._dynamo.utils")  # not imported as long as nothing was compiled
+    return sum(dynamo.counters["graph_break"].values()) if dynamo else 0
