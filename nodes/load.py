@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
+from ..ip_adapter_core.selection import KINDS
+from ..ip_adapter_core.towers import ACTIVATIONS
 from .host import adapters, auto, files, vision
 from .sockets import IpAdapter, schema
-
-_ACTIVATIONS = ["auto", "gelu", "quick_gelu"]
-
 
 class LoadAdapter(io.ComfyNode):
     """A file of the ipadapter folders -> IP_ADAPTER."""
@@ -23,12 +22,16 @@ class LoadAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=files.names(files.ADAPTERS),
-                    tooltip=_menu("Adapter file from models/ipadapter.", files.ADAPTERS),
+                    tooltip=_adapter_menu(),
                 )
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
             aliases=["ipadapter", "ip-adapter loader"],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return files.complaint(files.ADAPTERS, file) or True
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -49,11 +52,11 @@ class LoadVision(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=files.names(files.ENCODERS),
-                    tooltip=_menu("Encoder file from models/clip_vision.", files.ENCODERS),
+                    tooltip="Encoder file from models/clip_vision, in transformers' or OpenCLIP's layout.",
                 ),
                 io.Combo.Input(
                     "activation",
-                    options=_ACTIVATIONS,
+                    options=list(ACTIVATIONS),
                     default="auto",
                     advanced=True,
                     tooltip="Tensors do not tell the activation. auto: quick_gelu for OpenAI's sizes (B-32, B-16, L-14), "
@@ -63,6 +66,10 @@ class LoadVision(io.ComfyNode):
             outputs=[io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder.")],
             aliases=["clip vision", "open_clip", "image encoder"],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return files.complaint(files.ENCODERS, file) or True
 
     @classmethod
     def execute(cls, file: str, activation: str) -> io.NodeOutput:
@@ -100,14 +107,14 @@ def kind_input() -> io.Combo.Input:
     """The wish of the automatic nodes."""
     return io.Combo.Input(
         "kind",
-        options=list(auto.KINDS),
+        options=list(KINDS),
         default="any",
         tooltip="Which kind of adapter to look for. any: plus before base before the others. plus follows the reference "
         "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout.",
     )
 
 
-def _menu(sentence: str, category: str) -> str:
-    """A tooltip that says what each file of a menu is."""
-    listed = [f"{name}: {files.describe(category, name)}" for name in files.names(category)]
-    return "\n".join([sentence, *listed])
+def _adapter_menu() -> str:
+    """A tooltip that says what each file of the menu is."""
+    listed = [f"{name}: {files.describe(files.ADAPTERS, name)}" for name in files.names(files.ADAPTERS)]
+    return "\n".join(["Adapter file from models/ipadapter.", *listed])

@@ -15,7 +15,6 @@ from torch import Tensor
 from ...ip_adapter_core import adapter as core
 from ...ip_adapter_core.adapter import Adapter, Identity
 from ...ip_adapter_core.prompt import ImagePrompt, image_prompt
-from ...ip_adapter_core.weightfile import UnsupportedCheckpoint
 from . import files
 
 _loaded: WeakValueDictionary[tuple[str, int], LoadedAdapter] = WeakValueDictionary()
@@ -44,8 +43,9 @@ class LoadedAdapter:
 def load(name: str) -> LoadedAdapter:
     """The adapter of a file in the `ipadapter` folders; the same object while any graph holds it.
 
-    Raises UnsupportedCheckpoint with the file's name.
+    Raises UnsupportedCheckpoint, with the file's name, before anything is loaded.
     """
+    files.identify(files.ADAPTERS, name)
     file = files.path(files.ADAPTERS, name)
     key = (file, os.stat(file).st_mtime_ns)
     if (known := _loaded.get(key)) is None:
@@ -54,10 +54,7 @@ def load(name: str) -> LoadedAdapter:
 
 
 def _load(name: str, file: str) -> LoadedAdapter:
-    try:
-        network = core.load(file, comfy.ops.manual_cast)
-    except UnsupportedCheckpoint as error:
-        raise UnsupportedCheckpoint(f"{name}: {error}") from error
+    network = core.load(file, comfy.ops.manual_cast)
     patcher = comfy.model_patcher.CoreModelPatcher(
         network, load_device=memory.get_torch_device(), offload_device=memory.unet_offload_device()
     )

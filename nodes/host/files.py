@@ -22,7 +22,7 @@ _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str], Any]] = {
     ADAPTERS: lambda file: adapter.identify(entries(file)),
-    ENCODERS: lambda file: vision.identify(entries(file), vision.find_config(file)),
+    ENCODERS: lambda file: vision.identify(entries(file), vision.find_config(file), file=Path(file).name),
 }
 
 
@@ -67,7 +67,16 @@ def identify(category: str, name: str) -> Any:
         status = os.stat(file)
         return _identified(category, file, status.st_size, status.st_mtime_ns)
     except (UnsupportedCheckpoint, OSError) as error:
-        raise UnsupportedCheckpoint(f"{name}: {error}") from error
+        raise UnsupportedCheckpoint(_naming(name, error)) from error
+
+
+def complaint(category: str, name: str) -> str | None:
+    """Why a file cannot be used, or None: asked before a graph runs."""
+    try:
+        identify(category, name)
+        return None
+    except ValueError as error:
+        return str(error)
 
 
 def adapters() -> dict[str, Identity]:
@@ -82,10 +91,8 @@ def encoders() -> dict[str, Tower]:
 
 def describe(category: str, name: str) -> str:
     """What a file is, in words, for menus and messages."""
-    try:
-        return identify(category, name).describe()
-    except ValueError as error:
-        return f"cannot be used ({error})"
+    wrong = complaint(category, name)
+    return f"cannot be used ({wrong})" if wrong else identify(category, name).describe()
 
 
 def _usable(category: str) -> dict[str, Any]:
@@ -96,6 +103,10 @@ def _usable(category: str) -> dict[str, Any]:
         except ValueError:
             continue  # `describe` says why, wherever files are listed
     return found
+
+
+def _naming(name: str, error: Exception) -> str:
+    return str(error) if Path(name).name in str(error) else f"{name}: {error}"
 
 
 @lru_cache(maxsize=512)

@@ -68,6 +68,6 @@ def test_a_failing_node_is_named_with_its_message(server: Server) -> None:
 
 
 def test_the_package_is_loaded_without_a_failure(server: Server) -> None:
-    assert "comfyui-ip-adapter" in server.log()
-    assert "IMPORT FAILED" not in server.log()
-    assert "Error while calling comfy_entrypoint" not in server.log()
+    ours = [line for line in server.log().splitlines() if "comfyui-ip-adapter" in line]
+    assert ours
+    assert not [line for line in ours if "FAILED" in line or "Error" in line or "Cannot import" in line]
