@@ -17,7 +17,7 @@ from .weightfile import Entry, UnsupportedCheckpoint, entries, tensors
 
 Shape = tuple[int, ...]
 
-_KEY, _VALUE = "to_k_ip.weight", "to_v_ip.weight"
+_KEY = "to_k_ip.weight"
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
 
@@ -57,7 +57,8 @@ class Adapter(nn.Module):
         super().__init__()
         self.variant = variant_of(shapes.projection)
         self.image_proj = self.variant.network(shapes.projection, nn_)
-        self.ip_adapter = nn.ModuleDict({str(n): _KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()})
+        layers: dict[str, nn.Module] = {str(n): KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()}
+        self.ip_adapter = nn.ModuleDict(layers)
 
     def tokens(self, features: Tensor) -> Tensor:
         """Image tokens of features: (images, …) -> (images, tokens, context)."""
@@ -65,25 +66,30 @@ class Adapter(nn.Module):
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, in adapter order: (…, tokens, context) -> (…, tokens, inner)."""
-        return tuple(layer(tokens) for layer in self.ip_adapter.values())
+        return tuple(layer(tokens) for layer in self.layers())
+
+    def layers(self) -> list[KeyValueLayers]:
+        """What the file holds of each cross-attention, in adapter order."""
+        return [layer for layer in self.ip_adapter.values() if isinstance(layer, KeyValueLayers)]
 
     def identity(self) -> Identity:
         """What this adapter is."""
         projection = self.image_proj
-        widths = tuple(layer.to_k_ip.out_features for layer in self.ip_adapter.values())
+        widths = tuple(layer.width for layer in self.layers())
         return Identity(self.variant, Geometry(projection.context, widths), projection.tokens, projection.input_width)
 
 
-class _KeyValueLayers(nn.Module):
+class KeyValueLayers(nn.Module):
     """to_k_ip and to_v_ip of one cross-attention."""
 
     def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses) -> None:
         super().__init__()
-        width, context = shapes[_KEY]
-        self.to_k_ip = nn_.Linear(context, width, bias=False)
-        self.to_v_ip = nn_.Linear(context, width, bias=False)
+        self.width, context = shapes[_KEY]
+        self.to_k_ip = nn_.Linear(context, self.width, bias=False)
+        self.to_v_ip = nn_.Linear(context, self.width, bias=False)
 
     def forward(self, tokens: Tensor) -> KeysValues:
+        """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
         return KeysValues(self.to_k_ip(tokens), self.to_v_ip(tokens))
 
 
@@ -132,7 +138,7 @@ def _check_names(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> N
         if name not in found:
             raise UnsupportedCheckpoint(f"This adapter file lacks {name}; download it again.")
         if found[name] != shape:
-            raise UnsupportedCheckpoint(f"{name} has shape {list(found[name])} in this file, and must have {list(shape)}.")
+            raise UnsupportedCheckpoint(f"{name} has shape {list(found[name])} here, and must have {list(shape)}.")
     for name in found:
         if name not in expected:
             raise UnsupportedCheckpoint(f"This adapter file holds {name}, which adapters of its kind do not have.")

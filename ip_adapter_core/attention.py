@@ -27,5 +27,6 @@ def image_attention(q: Tensor, image: KeysValues, heads: int) -> Tensor:
     """
     rows = len(image.keys)
     grouped = q.reshape(rows, -1, q.shape[-1])
-    split = (rearrange(x.to(q.dtype), "b s (h d) -> b h s d", h=heads) for x in (grouped, *image))
-    return rearrange(scaled_dot_product_attention(*split), "b h s d -> b s (h d)").reshape(q.shape)
+    q_heads, keys, values = (rearrange(x.to(q.dtype), "b s (h d) -> b h s d", h=heads) for x in (grouped, *image))
+    attended = scaled_dot_product_attention(q_heads, keys, values)
+    return rearrange(attended, "b h s d -> b s (h d)").reshape(q.shape)

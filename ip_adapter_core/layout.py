@@ -13,13 +13,13 @@ class Layer(NamedTuple):
 
     stage: str
     block: int
-    index: int
+    depth: int
     width: int
 
     @property
     def address(self) -> tuple[str, int, int]:
         """The key under which ComfyUI looks for attention patches of this layer."""
-        return self.stage, self.block, self.index
+        return self.stage, self.block, self.depth
 
 
 class Geometry(NamedTuple):

@@ -70,7 +70,7 @@ class Resampler(nn.Module):
         depth = sum(key.endswith(".0.to_q.weight") for key in shapes)
         self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
         self.proj_in = nn_.Linear(self.input_width, width)
-        self.layers = nn.ModuleList(_resampler_layer(shapes, depth_index, width, nn_) for depth_index in range(depth))
+        self.layers = nn.ModuleList(ResamplerLayer(shapes, index, width, nn_) for index in range(depth))
         self.proj_out = nn_.Linear(width, self.context)
         self.norm_out = nn_.LayerNorm(self.context)
 
@@ -78,9 +78,8 @@ class Resampler(nn.Module):
         """(images, patches, hidden) -> (images, tokens, context)."""
         image = self.proj_in(hidden)
         latents = self.latents.to(image).expand(len(image), -1, -1)
-        for attention, feed_forward in self.layers:
-            latents = latents + attention(image, latents)
-            latents = latents + feed_forward(latents)
+        for layer in self.layers:
+            latents = layer(image, latents)
         return self.norm_out(self.proj_out(latents))
 
 
@@ -104,10 +103,18 @@ class PerceiverAttention(nn.Module):
         return self.to_out(rearrange(scaled_dot_product_attention(q, k, v), "n h s d -> n s (h d)"))
 
 
-def _resampler_layer(shapes: Shapes, index: int, width: int, nn_: LayerClasses) -> nn.ModuleList:
-    inner = shapes[f"layers.{index}.0.to_q.weight"][0]
-    hidden = shapes[f"layers.{index}.1.1.weight"][0]
-    feed_forward = nn.Sequential(
-        nn_.LayerNorm(width), nn_.Linear(width, hidden, bias=False), nn.GELU(), nn_.Linear(hidden, width, bias=False)
-    )
-    return nn.ModuleList([PerceiverAttention(width, inner, nn_), feed_forward])
+class ResamplerLayer(nn.ModuleList):
+    """Perceiver attention and a feed-forward network, each added to the latents."""
+
+    def __init__(self, shapes: Shapes, index: int, width: int, nn_: LayerClasses) -> None:
+        inner = shapes[f"layers.{index}.0.to_q.weight"][0]
+        hidden = shapes[f"layers.{index}.1.1.weight"][0]
+        widen = nn_.Linear(width, hidden, bias=False)
+        feed_forward = nn.Sequential(nn_.LayerNorm(width), widen, nn.GELU(), nn_.Linear(hidden, width, bias=False))
+        super().__init__([PerceiverAttention(width, inner, nn_), feed_forward])
+
+    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width)."""
+        attention, feed_forward = self
+        latents = latents + attention(image, latents)
+        return latents + feed_forward(latents)

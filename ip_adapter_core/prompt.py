@@ -17,7 +17,7 @@ COND, UNCOND = 0, 1
 class Features(NamedTuple):
     """What a vision encoder says of images: embeds (images, embed), hidden (images, patches, width)."""
 
-    embeds: Tensor
+    embeds: Tensor | None
     hidden: Tensor | None
 
     def read_by(self, identity: Identity, encoder: str) -> Tensor:

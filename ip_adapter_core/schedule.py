@@ -38,7 +38,9 @@ class Span(NamedTuple):
         if self.start > self.end:
             raise ValueError(f"Start {self.start:g} is after end {self.end:g}; set start to at most end.")
         if self.unit == "percent" and not (self.start >= 0 and self.end <= 1):
-            raise ValueError(f"Start {self.start:g} and end {self.end:g} must lie in 0..1, or choose steps as their unit.")
+            raise ValueError(
+                f"Start {self.start:g} and end {self.end:g} must lie in 0..1, or choose steps as their unit."
+            )
         return self
 
     @property

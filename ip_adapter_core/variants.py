@@ -72,4 +72,6 @@ def variant_of(shapes: Shapes) -> Variant:
     for variant in VARIANTS:
         if variant.fits(shapes):
             return variant
-    raise UnsupportedCheckpoint(f"This image projection is of no known kind (it has {', '.join(sorted(shapes)[:4])}, …).")
+    raise UnsupportedCheckpoint(
+        f"This image projection is of no known kind (it has {', '.join(sorted(shapes)[:4])}, …)."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ def _load_pickle(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6 cannot be mapped
 
 
-def _flattened(nested: Mapping, prefix: str = "", depth: int = 0):
+def _flattened(nested: Mapping, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
     if depth > 8:
         return
     for key, value in nested.items():

@@ -53,9 +53,10 @@ def weight_input() -> io.Float.Input:
 
 def span_inputs() -> list[io.Input]:
     """When the prompt acts: start, end, and what they count."""
+    limits = {"min": 0.0, "max": 10000.0, "step": 0.01}
     return [
-        io.Float.Input("start", default=0.0, min=0.0, max=10000.0, step=0.01, tooltip="Where the image prompt begins to act."),
-        io.Float.Input("end", default=1.0, min=0.0, max=10000.0, step=0.01, tooltip="Where the image prompt ceases to act."),
+        io.Float.Input("start", default=0.0, **limits, tooltip="Where in the sampling the image prompt begins to act."),
+        io.Float.Input("end", default=1.0, **limits, tooltip="Where in the sampling the image prompt ceases to act."),
         io.Combo.Input(
             "unit",
             options=list(UNITS),

@@ -21,7 +21,7 @@ class Encode(io.ComfyNode):
         return schema(
             "IPA_Encode",
             "Encode Image Prompt",
-            "Read reference images with the encoder and the adapter. The node shows the pictures the encoder really sees.",
+            "Read reference images with the encoder and the adapter. Shows the pictures that the encoder really sees.",
             inputs=[
                 IpAdapter.Input("ip_adapter", tooltip="From Load IP-Adapter."),
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter was trained with."),
@@ -30,7 +30,7 @@ class Encode(io.ComfyNode):
                 io.Image.Input(
                     "negative_image",
                     optional=True,
-                    tooltip="What the result should move away from. Left empty, the neutral input of the adapter's training.",
+                    tooltip="What to move away from. Left empty, the neutral input of the adapter's training.",
                 ),
             ],
             outputs=[
@@ -60,6 +60,6 @@ def fit_input() -> io.Combo.Input:
         "fit",
         options=list(FITS),
         default=FITS[0],
-        tooltip="How a picture that is not square becomes square. center crop: the middle, as the adapters were trained. "
+        tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training. "
         "pad: the whole picture with neutral borders. squash: the whole picture, distorted.",
     )

@@ -9,6 +9,7 @@ from ..ip_adapter_core.towers import ACTIVATIONS
 from .host import adapters, auto, files, vision
 from .sockets import IpAdapter, schema
 
+
 class LoadAdapter(io.ComfyNode):
     """A file of the ipadapter folders -> IP_ADAPTER."""
 
@@ -59,7 +60,7 @@ class LoadVision(io.ComfyNode):
                     options=list(ACTIVATIONS),
                     default="auto",
                     advanced=True,
-                    tooltip="Tensors do not tell the activation. auto: quick_gelu for OpenAI's sizes (B-32, B-16, L-14), "
+                    tooltip="Tensors do not tell the activation. auto: quick_gelu for OpenAI's B-32, B-16 and L-14, "
                     "gelu for all others, as those models were trained.",
                 ),
             ],
@@ -92,7 +93,7 @@ class AutoLoad(io.ComfyNode):
             ],
             outputs=[
                 IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter that fits the model."),
-                io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that the adapter was trained with."),
+                io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that this adapter reads."),
             ],
             aliases=["ipadapter unified loader"],
         )
@@ -109,7 +110,7 @@ def kind_input() -> io.Combo.Input:
         "kind",
         options=list(KINDS),
         default="any",
-        tooltip="Which kind of adapter to look for. any: plus before base before the others. plus follows the reference "
+        tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
         "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout.",
     )
 

@@ -2,10 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from live.server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "comfyui_ip_adapter"
@@ -43,6 +48,20 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> None:
     from host.inprocess import enter
 
     enter(tmp_path_factory.mktemp("comfy"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
+    """A running ComfyUI with this package, the miniature family, and the fabricated models and pictures."""
+    from live.models import fabricate_models
+    from live.pictures import draw_inputs
+    from live.server import Server
+
+    base = tmp_path_factory.mktemp("server")
+    fabricate_models(base / "models")
+    with Server(base) as server:
+        draw_inputs(base / "input")
+        yield server
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,9 +1,8 @@
 """Names and shapes of the published adapter files, recorded as sizes: what a header reads, without a download."""
 
-from fabricate.adapters import projection_shapes
-
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry
+from fabricate.adapters import projection_shapes
 
 _BASE_H = ("base", {"embed": 1024, "tokens": 4})
 _BASE_G = ("base", {"embed": 1280, "tokens": 4})

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import published_shapes
 import pytest
 import torch
-from fabricate import adapters
 from torch import Tensor
 
+import published_shapes
 from comfyui_ip_adapter.ip_adapter_core.adapter import identify, load
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry, UnsupportedCheckpoint
+from fabricate import adapters
 
 Nested = dict[str, dict[str, Tensor]]
 
@@ -95,7 +95,10 @@ BROKEN = {
     "a layer tensor is missing": (_without("ip_adapter.17.to_v_ip.weight"), "to_v_ip"),
     "a tensor has another shape": (_with("image_proj.proj.bias", 3071), r"image_proj.proj.bias has shape \[3071\]"),
     "an unknown tensor is there": (_with("image_proj.extra.weight", 4), "holds image_proj.extra.weight"),
-    "an unknown layer tensor is there": (_with("ip_adapter.1.to_q_ip.weight", 4, 4), "holds ip_adapter.1.to_q_ip.weight"),
+    "an unknown layer tensor is there": (
+        _with("ip_adapter.1.to_q_ip.weight", 4, 4),
+        "holds ip_adapter.1.to_q_ip.weight",
+    ),
     "layers have execution numbers": (_with("ip_adapter.000.to_k_ip.weight", 4, 4), "numbered in another way"),
     "layers are in execution order": (_execution_order, "numbered in execution order"),
     "a foreign tensor is there": (_with("lora_unet_mid.weight", 4), "it holds a LoRA"),

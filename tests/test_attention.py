@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from golden import check, golden
 from torch import Tensor
 from torch.nn.functional import linear
 
 from comfyui_ip_adapter.ip_adapter_core.adapter import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention import image_attention, plain_image_attention
+from golden import check, golden
 
 HEADS = 3
 
@@ -18,7 +18,9 @@ def weight(name: str, *shape: int) -> Tensor:
 
 def decoupled(scale: float) -> Tensor:
     """A whole layer by the plain formula, with golden weights."""
-    x, text, image = (golden(f"input:{n}", *s).float() for n, s in (("x", (2, 7, 12)), ("ctx", (2, 5, 10)), ("c", (2, 4, 10))))
+    x, text, image = (
+        golden(f"input:{n}", *s).float() for n, s in (("x", (2, 7, 12)), ("ctx", (2, 5, 10)), ("c", (2, 4, 10)))
+    )
     q = linear(x, weight("to_q.weight", 12, 12))
     k, v = linear(text, weight("to_k.weight", 12, 10)), linear(text, weight("to_v.weight", 12, 10))
     k_ip, v_ip = linear(image, weight("to_k_ip.weight", 12, 10)), linear(image, weight("to_v_ip.weight", 12, 10))
@@ -27,11 +29,15 @@ def decoupled(scale: float) -> Tensor:
 
 
 def test_without_weight_the_layer_gives_the_golden_numbers() -> None:
-    check(decoupled(0.0), 4.392786680, 18.462224633, [0.008967311, -0.456745096, 0.131329904, -0.291907837], 0.321625113)
+    check(
+        decoupled(0.0), 4.392786680, 18.462224633, [0.008967311, -0.456745096, 0.131329904, -0.291907837], 0.321625113
+    )
 
 
 def test_decoupled_attention_gives_the_golden_numbers() -> None:
-    check(decoupled(0.8), 4.949710139, 20.773517117, [-0.006280534, -0.410906051, 0.270463391, -0.268260783], 0.340818012)
+    check(
+        decoupled(0.8), 4.949710139, 20.773517117, [-0.006280534, -0.410906051, 0.270463391, -0.268260783], 0.340818012
+    )
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from fabricate import adapters
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
 from comfyui_ip_adapter.ip_adapter_core import layout
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
+from fabricate import adapters
 from twins import CONSTRUCTIONS, Call, Twins, call
 
 TOLERANCE = 1e-4

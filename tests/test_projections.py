@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from fabricate.adapters import projection_shapes
-from golden import check, golden
 from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.projections import FullFaceProjection, ImageProjection, Resampler
+from fabricate.adapters import projection_shapes
+from golden import check, golden
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from fabricate import adapters
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter, load
@@ -13,6 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.application import application
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, Layer
 from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, Features, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
+from fabricate import adapters
 
 TINY = tuple(Layer("input", block, 0, width) for block, width in enumerate(adapters.TINY_WIDTHS))
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from fabricate import adapters
 from torch import Tensor
-from twins import Twins
 
 from comfyui_ip_adapter.ip_adapter_core import layout
 from comfyui_ip_adapter.ip_adapter_core.adapter import load
 from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
+from fabricate import adapters
+from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
 EMBED = 40
@@ -83,9 +83,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], int]]:
     seen: list[tuple[tuple[int, ...], int]] = []
     prepared = Run.prepared
 
-    def recording(run: Run, options: Any, *rest: Any, **more: Any) -> Any:
-        found = prepared(run, options, *rest, **more)
-        seen.append((run._sides(options), len(found)))
+    def recording(run: Run, batch: Any, *rest: Any, **more: Any) -> Any:
+        found = prepared(run, batch, *rest, **more)
+        seen.append((batch.sides, len(found)))
         return found
 
     monkeypatch.setattr(Run, "prepared", recording)
@@ -190,7 +190,9 @@ def guide(guider: Any) -> Tensor:
     return guider.sample(start, torch.zeros_like(start), sampler, sigmas, disable_pbar=True, seed=1)
 
 
-def test_a_guider_with_three_conds_gives_each_its_side(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
+def test_a_guider_with_three_conds_gives_each_its_side(
+    model: Any, prompts: list[ImagePrompt], calls: list[Any]
+) -> None:
     from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 
     guider = Guider_DualCFG(apply(model, prompts[0]))
@@ -256,13 +258,15 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
     used = apply(model, prompts[0], 1.0, Span(0.0, 0.5)).wrappers["apply_model"]["ip_adapter"][0].__self__
     run = Run(used.applications, Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]))
     x = noise()
-    acts = [bool(run.prepared({}, x, torch.tensor([s]), torch.float32, keep=False)) for s in (9.0, 6.0, 4.0)]
+    batch = run.batch({}, x, torch.float32)
+    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]
     assert acts == [True, True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_prompt_follows_the_dtype_of_the_model(twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
-    import comfy.model_patcher
+def test_the_prompt_follows_the_dtype_of_the_model(
+    twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype
+) -> None:
 
     cast = Twins("SD1.5").patcher
     cast.model.manual_cast_dtype = dtype

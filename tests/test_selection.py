@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import published_shapes
 import pytest
 
+import published_shapes
 from comfyui_ip_adapter.ip_adapter_core import published
 from comfyui_ip_adapter.ip_adapter_core.adapter import identify
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES

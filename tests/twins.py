@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -102,9 +102,7 @@ class Twins:
         seen: list[Tensor] = []
         hook = model.model.diffusion_model.register_forward_hook(lambda module, given, found: seen.append(found))
         with hook, torch.no_grad():
-            model.model.apply_model(
-                call.x, call.sigma, c_crossattn=call.text, transformer_options=transformer, **more
-            )
+            model.model.apply_model(call.x, call.sigma, c_crossattn=call.text, transformer_options=transformer, **more)
         return seen[0]
 
     def _vector(self, call: "Call") -> Tensor:
@@ -152,14 +150,15 @@ def _patcher(construction: Construction, reference: Any) -> Any:
     from comfy import latent_formats, model_base, ops, supported_models_base, utils
 
     class Config(supported_models_base.BASE):
-        unet_extra_config: dict[str, Any] = {}  # the base class would overwrite the heads
+        unet_extra_config: ClassVar[dict[str, Any]] = {}  # the base class would overwrite the heads
 
     config = Config(dict(_unet_config(construction)))
     config.latent_format = latent_formats.SD15()
     config.custom_operations = ops.disable_weight_init
     model = model_base.BaseModel(config, model_type=model_base.ModelType.EPS, device="cpu")
     names = utils.unet_to_diffusers(config.unet_config)
-    weights = {ours: reference.state_dict()[theirs] for theirs, ours in names.items() if theirs in reference.state_dict()}
+    values = reference.state_dict()
+    weights = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
     model.diffusion_model.load_state_dict(weights, strict=True)
     device = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)

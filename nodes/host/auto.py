@@ -36,7 +36,7 @@ def find(model: ModelPatcher, kind: str) -> Found:
     if pair.encoder is None:
         raise ValueError(_no_encoder(pair.adapter, known[pair.adapter]))
     others = [name for name in fitting(known, geometry, kind) if name != pair.adapter]
-    return Found(adapters.load(pair.adapter), vision.load(pair.encoder), _report(*pair, others))
+    return Found(adapters.load(pair.adapter), vision.load(pair.encoder), _report(pair.adapter, pair.encoder, others))
 
 
 def _report(adapter: str, encoder: str, others: list[str]) -> str:

@@ -53,7 +53,9 @@ class ImagePrompts:
             WrappersMP.APPLY_MODEL: self.apply_model,
         }
 
-    def outer_sample(self, executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *rest: Any, **more: Any) -> Tensor:
+    def outer_sample(
+        self, executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *rest: Any, **more: Any
+    ) -> Tensor:
         """Open a run: start and end are resolved once, and prepared tensors live exactly as long as it."""
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
@@ -83,7 +85,7 @@ class ImagePrompts:
         base, options = executor.class_obj, transformer_options or {}
         is_compiled = compiled.is_compiled(base, options)
         run = options.get(KEY) or Run(self.applications, base.model_sampling, options.get("sample_sigmas", t))
-        prepared = run.prepared(options, x, t, base.get_dtype_inference(), keep=is_compiled)
+        prepared = run.prepared(run.batch(options, x, base.get_dtype_inference()), t, keep=is_compiled)
         if not prepared:
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
         options = _patched(options, prepared)

@@ -1,21 +1,8 @@
-"""The server that all live tests share, over fabricated models."""
+"""Every test of this folder runs graphs on the shared server."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from live.models import fabricate_models
-from live.server import Server
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running ComfyUI with this package, the miniature family and the fabricated models."""
-    base = tmp_path_factory.mktemp("server")
-    fabricate_models(base / "models")
-    with Server(base) as server:
-        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,11 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from fabricate.checkpoints import tiny_checkpoint, tiny_controlnet
+from live.published import PUBLISHED
 
 FILES: dict[str, Callable[[Path], Path]] = {
     "checkpoints/tiny.safetensors": tiny_checkpoint,
     "checkpoints/tiny_inpaint.safetensors": partial(tiny_checkpoint, in_channels=9),
     "controlnet/tiny.safetensors": tiny_controlnet,
+    **PUBLISHED,
 }
 
 

@@ -7,7 +7,10 @@ import comfy.sd1_clip
 import comfy.supported_models
 import comfy.supported_models_base
 import comfy.utils
-from comfy_api.latest import ComfyExtension
+from comfy_api.latest import ComfyExtension, io
+
+from .compile_node import TestCompileEager
+from .probe_nodes import TestBadImage, TestImported
 
 WIDTH = 64
 TEXT_CONFIG = {
@@ -90,11 +93,11 @@ if not any(family.__name__ == TinyFamily.__name__ for family in comfy.supported_
 
 
 class Extension(ComfyExtension):
-    """No nodes: the family is all."""
+    """The nodes that tests use beside the family."""
 
-    async def get_node_list(self) -> list[type]:
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The nodes of this package."""
-        return []
+        return [TestCompileEager, TestBadImage, TestImported]
 
 
 async def comfy_entrypoint() -> Extension:

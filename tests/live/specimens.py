@@ -1,0 +1,44 @@
+"""Model files that only some live tests need, added under a running server: ComfyUI sees new files by itself."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fabricate.adapters import tiny_adapter
+from fabricate.checkpoints import SD15_SMALLEST, sd15_checkpoint
+from fabricate.loras import tiny_lora
+from fabricate.towers import tiny_tower
+
+FOLDER = "specimens"
+Fabricate = Callable[[Path], object]
+
+sd15_adapter = partial(tiny_adapter, widths=(SD15_SMALLEST.channels,) * 4, context=SD15_SMALLEST.context)
+
+GOOD: dict[str, Fabricate] = {
+    "ipadapter/base.safetensors": tiny_adapter,
+    "ipadapter/base.bin": tiny_adapter,
+    "ipadapter/plus.safetensors": partial(tiny_adapter, kind="plus", embed=64, tokens=16),
+    "ipadapter/full face.safetensors": partial(tiny_adapter, kind="full face", embed=64),
+    "clip_vision/tower.safetensors": tiny_tower,
+    "loras/tiny.safetensors": tiny_lora,
+}
+
+SD15: dict[str, Fabricate] = {
+    "checkpoints/sd15.safetensors": sd15_checkpoint,
+    "ipadapter/sd15.safetensors": sd15_adapter,
+}
+
+
+def add(models: Path, files: dict[str, Fabricate]) -> None:
+    """Make those of the files that are not there yet, each in the folder `specimens` of its category."""
+    for name, fabricate in files.items():
+        category, file = name.split("/", 1)
+        path = models / category / FOLDER / file
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fabricate(path)
+
+
+def named(file: str) -> str:
+    """How menus call a specimen."""
+    return f"{FOLDER}/{file}"
