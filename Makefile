@@ -14,7 +14,7 @@ help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
-demo: ## make a picture with miniature models
+demo: ## a picture grid from the real graph: reference pictures x weights, with miniature models
 	@$(BRING) run -- python tests/host/demo.py
 
 test: ## all tests, on a real ComfyUI

@@ -1,0 +1,379 @@
+"""Image prompts in whole graphs on a running ComfyUI: what they change, what they leave alone, what they go with."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from live import specimens
+from live.graphs import Graph, Node, control, text_to_image
+from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, stock
+from live.results import PICTURE, Result
+from live.server import Server
+from live.specimens import named
+
+ACTS = 1.0  # mean difference in levels, above which a picture is another one
+OURS = {"adapter", "tower", "encode", "apply"}
+HALF = Prompted(weight=0.5)
+
+
+@pytest.fixture(scope="module")
+def stocked(server: Server) -> Server:
+    return stock(server)
+
+
+def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
+    return server.run(text_to_image(*hooks, **options)).image()
+
+
+@pytest.fixture(scope="module")
+def plain(stocked: Server) -> np.ndarray:
+    return picture(stocked)
+
+
+@pytest.fixture(scope="module")
+def prompted(stocked: Server) -> np.ndarray:
+    return picture(stocked, Prompted())
+
+
+def forget(server: Server) -> None:
+    """Empty the server's cache and unload its models; it does so after the graph that runs next."""
+    server.opener.open(f"{server.address}/free", b'{"unload_models": true, "free_memory": true}').close()
+    graph = Graph()
+    graph.add("PreviewImage", images=graph.add("EmptyImage", width=8, height=8, batch_size=1, color=0))
+    server.run(graph)
+
+
+# What weight, span and reference mean
+
+
+def test_weight_zero_is_the_picture_without_adapter_bit_for_bit(stocked: Server, plain: np.ndarray) -> None:
+    assert np.array_equal(picture(stocked, Prompted(weight=0.0)), plain)
+
+
+def test_a_bypassed_node_leaves_no_trace(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:
+    found = stocked.run(bypass(text_to_image(Prompted()), "apply")).image()
+    assert np.array_equal(found, plain)
+    assert difference(found, prompted) > ACTS
+
+
+@pytest.mark.parametrize("file", ["base.safetensors", "plus.safetensors", "full face.safetensors"])
+def test_every_kind_of_adapter_acts(stocked: Server, plain: np.ndarray, file: str) -> None:
+    assert difference(picture(stocked, Prompted(adapter=named(file))), plain) > ACTS
+
+
+def test_a_negative_weight_acts_in_another_way(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:
+    found = picture(stocked, Prompted(weight=-1.0))
+    assert difference(found, plain) > ACTS
+    assert difference(found, prompted) > ACTS
+
+
+def test_the_same_seed_repeats_bit_for_bit_from_scratch(stocked: Server, prompted: np.ndarray) -> None:
+    forget(stocked)
+    again = stocked.run(text_to_image(Prompted()))
+    assert not again.cached
+    assert np.array_equal(again.image(), prompted)
+
+
+def test_another_reference_makes_another_picture(stocked: Server, prompted: np.ndarray) -> None:
+    assert difference(picture(stocked, Prompted(images=(OTHER,))), prompted) > ACTS
+
+
+@pytest.mark.parametrize("file", ["base.safetensors", "plus.safetensors"])
+def test_several_references_differ_from_each_alone(stocked: Server, file: str) -> None:
+    one, other, both = (
+        picture(stocked, Prompted(adapter=named(file), images=images))
+        for images in ((REFERENCE,), (OTHER,), (REFERENCE, OTHER))
+    )
+    assert difference(both, one) > ACTS
+    assert difference(both, other) > ACTS
+
+
+@pytest.mark.parametrize("file", ["base.safetensors", "plus.safetensors"])
+def test_a_negative_image_changes_the_picture(stocked: Server, file: str) -> None:
+    neutral = Prompted(adapter=named(file))
+    assert difference(picture(stocked, replace(neutral, negative=OTHER)), picture(stocked, neutral)) > ACTS
+
+
+def test_a_file_gives_the_same_picture_in_either_container(stocked: Server, prompted: np.ndarray) -> None:
+    assert np.array_equal(picture(stocked, Prompted(adapter=named("base.bin"))), prompted)
+
+
+def test_a_window_without_steps_is_the_picture_without_adapter(stocked: Server, plain: np.ndarray) -> None:
+    assert np.array_equal(picture(stocked, Prompted(span=(1, 1, "steps"))), plain)
+
+
+def test_every_window_makes_a_picture_of_its_own(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:
+    first, middle = (picture(stocked, Prompted(span=window)) for window in ((0, 1, "steps"), (1, 2, "steps")))
+    assert_all_different([plain, prompted, first, middle])
+
+
+def test_percentages_mean_the_steps_at_their_noise_levels(stocked: Server) -> None:
+    for steps, percent in (((0, 1, "steps"), (0.0, 0.3, "percent")), ((1, 2, "steps"), (0.3, 0.8, "percent"))):
+        by_steps, by_percent = (picture(stocked, Prompted(span=span)) for span in (steps, percent))
+        assert np.array_equal(by_steps, by_percent)
+
+
+def assert_all_different(pictures: list[np.ndarray]) -> None:
+    for number, one in enumerate(pictures):
+        for other in pictures[:number]:
+            assert difference(one, other) > ACTS
+
+
+def test_a_window_of_all_steps_is_the_whole_prompt(stocked: Server, prompted: np.ndarray) -> None:
+    for span in ((0, 3, "steps"), (0, 100, "steps")):
+        assert np.array_equal(picture(stocked, Prompted(span=span)), prompted)
+
+
+# What other branches and later runs see
+
+
+def test_a_branch_without_adapter_does_not_notice_the_one_with_it(
+    stocked: Server, plain: np.ndarray, prompted: np.ndarray
+) -> None:
+    forget(stocked)
+    found = stocked.run(two_branches())
+    assert np.array_equal(found.image(PICTURE), prompted)
+    assert np.array_equal(found.image("second"), plain)
+
+
+def two_branches() -> Graph:
+    graph = text_to_image(Prompted())
+    sampler = graph["sampler"]["inputs"] | {"model": ["loader", 0]}
+    decoded = graph.add("VAEDecode", samples=graph.add("KSampler", **sampler), vae=["loader", 2])
+    prefix = graph[PICTURE]["inputs"]["filename_prefix"]
+    graph.add("SaveImage", "second", images=decoded, filename_prefix=f"second{prefix}")
+    return graph
+
+
+def test_changing_the_weight_and_back_gives_the_first_picture_again(stocked: Server, prompted: np.ndarray) -> None:
+    stocked.run(text_to_image(Prompted()))
+    changed = stocked.run(text_to_image(HALF))
+    back = stocked.run(text_to_image(Prompted()))
+    assert difference(changed.image(), prompted) > ACTS
+    assert np.array_equal(back.image(), prompted)
+    for result in (changed, back):
+        assert {"adapter", "tower", "encode"} <= result.cached
+        assert not result.cached & {"apply", "sampler"}
+
+
+@pytest.mark.parametrize("change", [{"seed": 11}, {"text": "the sea"}, {"steps": 2}], ids=str)
+def test_changing_the_sampling_runs_none_of_our_nodes_again(stocked: Server, change: dict[str, Any]) -> None:
+    stocked.run(text_to_image(Prompted()))
+    found = stocked.run(text_to_image(Prompted(), **change))
+    assert found.cached >= OURS
+    assert "sampler" not in found.cached
+
+
+def test_the_simple_node_follows_the_reference(stocked: Server, plain: np.ndarray) -> None:
+    assert np.array_equal(picture(stocked, Simply(weight=0.0)), plain)
+    assert_all_different([plain, picture(stocked, Simply()), picture(stocked, Simply(image=OTHER))])
+
+
+def test_the_simple_node_loads_and_encodes_once_for_all_weights(stocked: Server) -> None:
+    forget(stocked)
+    first = reports(stocked.run(text_to_image(Simply(weight=1.0))))
+    again = reports(stocked.run(text_to_image(Simply(weight=0.5))))
+    other = reports(stocked.run(text_to_image(Simply(weight=0.5, image=OTHER))))
+    encoded, loaded = (next(report for report in first if kind in report) for kind in ("images", "text"))
+    # A node that comes from the cache reports what it did before, or nothing (before 0.30).
+    assert all(report in (encoded, loaded) for report in again)
+    assert [report for report in other if "images" in report] != [encoded]
+
+
+def reports(result: Result) -> list[dict[str, Any]]:
+    """What the nodes inside a node that expands have shown."""
+    return [report for id, report in result.outputs.items() if id != PICTURE]
+
+
+def test_the_simple_node_is_its_parts(stocked: Server) -> None:
+    by_parts = picture(stocked, automatic)
+    assert np.array_equal(picture(stocked, Simply()), by_parts)
+
+
+def automatic(graph: Graph, model: Any) -> Node:
+    found = graph.add("IPA_AutoLoad", model=model, kind="any")
+    image = load(graph, REFERENCE)
+    encoded = graph.add("IPA_Encode", ip_adapter=found, clip_vision=found[1], image=image, fit="center crop")
+    return Prompted().applied(graph, model, encoded)
+
+
+# What the encoder sees
+
+
+def seen(server: Server, fit: str) -> np.ndarray:
+    forget(server)
+    return server.run(text_to_image(Prompted(images=(WIDE,), fit=fit))).image("encode")
+
+
+def test_each_fit_shows_another_picture_of_the_size_of_the_encoder(stocked: Server) -> None:
+    found = [seen(stocked, fit) for fit in ("center crop", "pad", "squash")]
+    assert {picture.shape for picture in found} == {(56, 56, 3)}
+    assert_all_different(found)
+
+
+def test_padding_adds_borders_of_the_mean_colour(stocked: Server) -> None:
+    padded = seen(stocked, "pad")
+    mean = np.round(np.array([0.48145466, 0.4578275, 0.40821073]) * 255)
+    for border in (padded[:14], padded[-14:]):
+        assert np.abs(border - mean).max() <= 1  # the preview truncates
+    assert padded[14:42].std() > 20
+
+
+def test_each_reference_of_a_batch_is_shown(stocked: Server) -> None:
+    forget(stocked)
+    found = stocked.run(text_to_image(Prompted(images=(REFERENCE, OTHER)))).images("encode")
+    assert [picture.shape for picture in found] == [(56, 56, 3)] * 2
+    assert difference(*found) > ACTS
+
+
+# What image prompts go with
+
+
+def test_a_controlnet_and_an_image_prompt_both_act(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:
+    controlled = picture(stocked, conditioning_hook=control)
+    both = picture(stocked, Prompted(), control)
+    assert_all_different([plain, prompted, controlled, both])
+    assert np.array_equal(picture(stocked, Prompted(weight=0.0), control), controlled)
+
+
+def test_image_to_image_works(stocked: Server) -> None:
+    without, with_prompt, zero = (
+        stocked.run(image_to_image(hook)).image() for hook in (untouched, Prompted(), Prompted(weight=0.0))
+    )
+    assert difference(with_prompt, without) > ACTS
+    assert np.array_equal(zero, without)
+
+
+def untouched(graph: Graph, model: Any) -> Any:
+    return model
+
+
+def image_to_image(hook: Callable[[Graph, Any], Any]) -> Graph:
+    graph = text_to_image(hook, denoise=0.5, steps=4)
+    pixels = load(graph, OTHER)
+    graph["sampler"]["inputs"]["latent_image"] = graph.add("VAEEncode", pixels=pixels, vae=["loader", 2])[0]
+    return graph
+
+
+def inpainted_latent(graph: Graph, positive: Any, negative: Any) -> tuple[Any, Any]:
+    """A conditioning hook: only the right half is painted, by the model's noise mask."""
+    pixels, mask = load(graph, OTHER), right_half(graph)
+    graph.add("VAEEncodeForInpaint", "painted", pixels=pixels, vae=["loader", 2], mask=mask, grow_mask_by=0)
+    return positive, negative
+
+
+def inpainted_conditioning(graph: Graph, positive: Any, negative: Any) -> tuple[Any, Any]:
+    """A conditioning hook: the model's extra channels show picture and mask."""
+    pixels, mask = load(graph, OTHER), right_half(graph)
+    sources = {"vae": ["loader", 2], "pixels": pixels, "mask": mask, "noise_mask": True}
+    made = graph.add("InpaintModelConditioning", "painted", positive=positive, negative=negative, **sources)
+    return made[0], made[1]
+
+
+def right_half(graph: Graph) -> Node:
+    left = graph.add("SolidMask", value=0.0, width=64, height=64)
+    right = graph.add("SolidMask", value=1.0, width=32, height=64)
+    return graph.add("MaskComposite", destination=left, source=right, x=32, y=0, operation="add")
+
+
+@pytest.mark.parametrize(("hook", "slot"), [(inpainted_latent, 0), (inpainted_conditioning, 2)])
+def test_inpainting_works(stocked: Server, hook: Any, slot: int) -> None:
+    without, with_prompt, zero = (
+        picture(stocked, model, hook, checkpoint="tiny_inpaint.safetensors", latent_image=["painted", slot])
+        for model in (untouched, Prompted(), Prompted(weight=0.0))
+    )
+    assert difference(with_prompt[:, 48:], without[:, 48:]) > ACTS
+    assert difference(with_prompt[:, :16], without[:, :16]) < difference(with_prompt[:, 48:], without[:, 48:]) / 4
+    assert np.array_equal(zero, without)
+
+
+def lora_first(graph: Graph, model: Any) -> Node:
+    return Prompted()(graph, lora(graph, model))
+
+
+def lora_last(graph: Graph, model: Any) -> Node:
+    return lora(graph, Prompted()(graph, model))
+
+
+def lora(graph: Graph, model: Any) -> Node:
+    """A LoRA on the model and on the text encoder that the graph encodes with."""
+    file = {"lora_name": named("tiny.safetensors"), "strength_model": 1.0, "strength_clip": 1.0}
+    node = graph.add("LoraLoader", "lora", model=model, clip=["loader", 1], **file)
+    for text in ("positive", "negative"):
+        graph[text]["inputs"]["clip"] = node[1]
+    return node
+
+
+def test_a_lora_before_or_after_gives_the_same_picture(
+    stocked: Server, plain: np.ndarray, prompted: np.ndarray
+) -> None:
+    first, last, alone = (picture(stocked, hook) for hook in (lora_first, lora_last, lora))
+    assert np.array_equal(first, last)
+    assert_all_different([plain, prompted, alone, first])
+
+
+def compiled_first(graph: Graph, model: Any) -> Node:
+    return Prompted()(graph, graph.add("TestCompileEager", model=model))
+
+
+def compiled_last(graph: Graph, model: Any) -> Node:
+    return graph.add("TestCompileEager", model=Prompted()(graph, model))
+
+
+@pytest.mark.parametrize("hook", [compiled_first, compiled_last])
+def test_a_compiled_model_makes_the_same_picture(stocked: Server, prompted: np.ndarray, hook: Any) -> None:
+    assert difference(picture(stocked, hook), prompted) < 0.01
+
+
+def test_a_batch_of_three_acts_in_each_picture(stocked: Server) -> None:
+    without, with_prompt = (
+        stocked.run(text_to_image(hook, batch=3)).images() for hook in (untouched, Prompted())
+    )
+    assert len(with_prompt) == 3
+    assert all(difference(*pair) > ACTS for pair in zip(without, with_prompt, strict=True))
+    assert_all_different(with_prompt)
+
+
+def test_a_picture_that_is_not_square_works(stocked: Server) -> None:
+    found = []
+    for hook in (untouched, Prompted()):
+        graph = text_to_image(hook)
+        graph["latent"]["inputs"]["height"] = 96
+        found.append(stocked.run(graph).image())
+    assert found[1].shape == (96, 64, 3)
+    assert difference(*found) > ACTS
+
+
+@pytest.mark.parametrize("name", ["heun", "dpm_2", "dpmpp_2m_sde"])
+def test_other_samplers_work(stocked: Server, name: str) -> None:
+    without, with_prompt, zero = (
+        picture(stocked, hook, sampler_name=name) for hook in (untouched, Prompted(), Prompted(weight=0.0))
+    )
+    assert difference(with_prompt, without) > ACTS
+    assert np.array_equal(zero, without)
+
+
+def described(graph: Graph, positive: Any, negative: Any) -> tuple[Node, Any]:
+    """A conditioning hook: core's nodes read the reference with our encoder."""
+    tower = graph.add("IPA_LoadVision", "reader", file=named("tower.safetensors"), activation="auto")
+    image = load(graph, REFERENCE)
+    output = graph.add("CLIPVisionEncode", "output", clip_vision=tower, image=image, crop="center")
+    inputs = {"clip_vision_output": output, "strength": 1.0, "noise_augmentation": 0.0}
+    return graph.add("unCLIPConditioning", conditioning=positive, **inputs), negative
+
+
+def test_core_nodes_read_pictures_with_our_encoder(stocked: Server, plain: np.ndarray) -> None:
+    assert np.array_equal(picture(stocked, conditioning_hook=described), plain)  # SD1.5 has no use for what they read
+
+
+def test_a_model_that_stock_comfyui_knows_follows_the_reference(stocked: Server) -> None:
+    specimens.add(stocked.base / "models", specimens.SD15)
+    without, with_prompt, zero = (
+        picture(stocked, hook, checkpoint=named("sd15.safetensors"), steps=2)
+        for hook in (untouched, Prompted(adapter=named("sd15.safetensors")), Prompted(0.0, named("sd15.safetensors")))
+    )
+    assert difference(with_prompt, without) > ACTS
+    assert np.array_equal(zero, without)
