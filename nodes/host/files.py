@@ -39,9 +39,8 @@ def register_folders() -> None:
 
 
 def names(category: str) -> list[str]:
-    """Files of a category as users pick them; encoders in the package's own folder are no adapters."""
-    listed = folder_paths.get_filename_list(category)
-    return [name for name in listed if category == ENCODERS or Path(name).parts[0] not in (ENCODERS, ADAPTERS)]
+    """Files of a category as users pick them."""
+    return [name for name in folder_paths.get_filename_list(category) if not _listed_elsewhere(category, name)]
 
 
 def folders(category: str) -> list[str]:
@@ -93,6 +92,13 @@ def describe(category: str, name: str) -> str:
     """What a file is, in words, for menus and messages."""
     wrong = complaint(category, name)
     return f"cannot be used ({wrong})" if wrong else identify(category, name).describe()
+
+
+def _listed_elsewhere(category: str, name: str) -> bool:
+    """Whether an entry of the package's `models` lies in a folder of it that is registered by itself."""
+    folder = Path(name).parts[0]
+    found = folder_paths.get_full_path(category, name)
+    return folder in _IDENTIFY and found is not None and Path(found).is_relative_to(_PACKAGE_MODELS / folder)
 
 
 def _usable(category: str) -> dict[str, Any]:

@@ -108,7 +108,6 @@ def readable(message: str) -> str:
     """The message, when it is a sentence for people."""
     assert not re.search(r"Traceback|tensor\(|File \"|object at 0x|\n\s*\n", message), message
     assert message.rstrip()[-1] in ".)", message
-    if os.environ.get("SHOW"): open("/tmp/messages.txt","a").write(message+"\n---\n")
     return message
 
 
