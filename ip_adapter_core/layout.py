@@ -57,7 +57,7 @@ def layers(config: Mapping[str, Any]) -> tuple[Layer, ...]:
     """
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
-        kind = config.get("image_model", "without cross-attention blocks")
+        kind = config.get("image_model", "of another construction")
         raise ValueError(f"This model is {kind}; an image prompt needs a UNet such as SD1.5, SD2 or SDXL.")
     return (*_input(config), *_output(config), *_middle(config))
 

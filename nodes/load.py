@@ -35,6 +35,10 @@ class LoadAdapter(io.ComfyNode):
         return files.complaint(files.ADAPTERS, file) or True
 
     @classmethod
+    def fingerprint_inputs(cls, file: str) -> object:
+        return files.fingerprint(files.ADAPTERS, file)
+
+    @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = adapters.load(file)
         return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.identity.describe()}"))
@@ -73,6 +77,10 @@ class LoadVision(io.ComfyNode):
         return files.complaint(files.ENCODERS, file) or True
 
     @classmethod
+    def fingerprint_inputs(cls, file: str, activation: str) -> object:
+        return files.fingerprint(files.ENCODERS, file)
+
+    @classmethod
     def execute(cls, file: str, activation: str) -> io.NodeOutput:
         loaded = vision.load(file, activation)
         return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.tower.describe()}"))
@@ -97,6 +105,11 @@ class AutoLoad(io.ComfyNode):
             ],
             aliases=["ipadapter unified loader"],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **given: object) -> object:
+        categories = (files.ADAPTERS, files.ENCODERS)
+        return [files.fingerprint(category, name) for category in categories for name in files.names(category)]
 
     @classmethod
     def execute(cls, model: object, kind: str) -> io.NodeOutput:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fabricate.adapters import tiny_adapter
-from fabricate.towers import TINY, Size, tiny_tower, truth
+from fabricate.towers import TINY, Size, openclip_weights, tiny_tower, truth
 
 pytestmark = pytest.mark.usefixtures("comfy")
 KINDS: dict[str, dict[str, Any]] = {
@@ -41,8 +42,19 @@ def models(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for name, options in KINDS.items():
         tiny_adapter(tmp_path / "ipadapter" / f"{name}.safetensors", **options)
     tiny_adapter(tmp_path / "ipadapter" / "base.bin")
-    tiny_tower(tmp_path / "clip_vision" / "tower.safetensors")
+    save_tower(tmp_path / "clip_vision" / "tower.safetensors")
     return tmp_path
+
+
+def save_tower(path: Path) -> None:
+    """A tower in OpenCLIP's layout whose weights fp16 holds exactly: core keeps its encoders in fp16."""
+    tiny_tower(path, "openclip")
+    save_file(openclip_weights(exact()), path)
+
+
+def exact() -> dict[str, Tensor]:
+    """The weights of the tower in transformers' naming."""
+    return {name: weight.half().float() for name, weight in truth().items()}
 
 
 def ours() -> Any:
@@ -57,14 +69,14 @@ def loaded(kind: str) -> Any:
     return adapters.load(f"{kind}.safetensors")
 
 
-def cores(folder: Path, size: Size = TINY) -> Any:
+def cores(folder: Path) -> Any:
     """ComfyUI's own encoder with the weights of the fabricated tower."""
     from comfy.clip_vision import ClipVisionModel
 
     config = folder / "config.json"
-    config.write_text(json.dumps(core_config(size)))
+    config.write_text(json.dumps(core_config(TINY)))
     encoder = ClipVisionModel(str(config))
-    missing, unexpected = encoder.load_sd(truth(size))
+    missing, unexpected = encoder.load_sd(exact())
     assert not missing
     assert not unexpected
     return encoder

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,11 +40,11 @@ def call(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
     structure: names the patches; calls of equal structure share their graphs.
     """
     if _graph_breaks():
+        _tell_once()
         with torch.compiler.set_stance("force_eager"):
             return executor(*given, **more)
     found = executor(*given, **more, **{structure: True})
     if _graph_breaks():
-        logging.warning(_SLOWER)
         torch._dynamo.reset()  # frames traced with these patches must not serve calls without them
     return found
 
@@ -56,6 +57,11 @@ def structure(options: Options, prepared: Prepared) -> str:
         for address, images in prepared.items()
     ]
     return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"
+
+
+@lru_cache(maxsize=1)
+def _tell_once() -> None:
+    logging.warning(_SLOWER)
 
 
 def _graph_breaks() -> int:

@@ -78,6 +78,13 @@ def complaint(category: str, name: str) -> str | None:
         return str(error)
 
 
+def fingerprint(category: str, name: str) -> list[object]:
+    """What changes when a file is exchanged, so that ComfyUI reads it again."""
+    file = path(category, name)
+    status = os.stat(file)
+    return [file, status.st_size, status.st_mtime_ns]
+
+
 def adapters() -> dict[str, Identity]:
     """The usable adapters on disk, by name."""
     return _usable(ADAPTERS)

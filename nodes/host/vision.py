@@ -109,6 +109,7 @@ def _encoded(encoder: Any, pictures: Tensor) -> Features:
     progress = comfy.utils.ProgressBar(len(pictures))
     found = []
     for chunk in pictures.split(_CHUNK):
+        memory.throw_exception_if_processing_interrupted()
         found.append(_features(encoder.encode_image(chunk)))
         progress.update(len(chunk))
     return Features(*(None if part[0] is None else torch.cat(part) for part in zip(*found, strict=True)))

@@ -18,7 +18,12 @@ OPTIONS = (
 )
 READY = """() => window.app && window.app.graph && window.app.extensionManager && window.LiteGraph
     && Object.keys(LiteGraph.registered_node_types).length > 300"""
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # words also when zoomed out
+}
 LISTEN = """() => {
     window.ended = null;
     app.api.addEventListener('execution_success', () => { window.ended = {}; });
