@@ -150,9 +150,7 @@ def test_an_encoded_picture_is_cropped_or_squashed_as_asked(models: Path) -> Non
     assert far(squashed, cropped) > 0.01
 
 
-def test_long_batches_are_encoded_in_parts_that_change_nothing(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_batches_are_encoded_in_parts_that_change_nothing(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host import vision
 
     adapter = loaded("plus")
@@ -164,7 +162,9 @@ def test_long_batches_are_encoded_in_parts_that_change_nothing(
 def test_an_encoder_that_does_not_fit_is_refused_by_name(models: Path) -> None:
     for encoder, name in ((cores(models), "CLIP vision encoder"), (ours(), "tower")):
         tiny_adapter(models / "ipadapter" / "h.safetensors", kind="plus", embed=1280)
-        with pytest.raises(ValueError, match=rf"width 1280 \(CLIP-ViT-H-14\); the connected {name} gives 64\. Load CLIP"):
+        with pytest.raises(
+            ValueError, match=rf"width 1280 \(CLIP-ViT-H-14\); the connected {name} gives 64\. Load CLIP"
+        ):
             prompt(loaded("h"), encoder)
 
 

@@ -215,6 +215,22 @@ def test_a_guider_with_an_empty_negative_gives_it_the_uncond_side(
     assert [sorted(sides) for sides, _ in calls] == [[COND, UNCOND, UNCOND]] * 2
 
 
+def test_conds_with_weight_hooks_keep_their_sides(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
+    """A LoRA on the positive text alone is sampled in calls of its own."""
+    import comfy.hooks
+
+    query = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_q.weight"
+    hook = comfy.hooks.WeightHook(strength_model=1.0)
+    hook.weights, hook.weights_clip, hook.need_weight_init = {query: (torch.eye(128),)}, None, False
+    hooks = comfy.hooks.HookGroup()
+    hooks.add(hook)
+    hooked = comfy.hooks.set_hooks_for_conditioning(cond(1), hooks)
+    prompted = sample(apply(model, prompts[0]), positive=hooked)
+    assert sorted(sides for sides, _ in calls) == [(COND,)] * STEPS + [(UNCOND,)] * STEPS
+    assert difference(prompted, sample(model, positive=hooked)) > 0.1
+    assert difference(prompted, sample(apply(model, prompts[0]))) > 1e-4
+
+
 @pytest.mark.parametrize(
     ("span", "steps"),
     [
@@ -288,44 +304,58 @@ def compiled(model: Any) -> Any:
     return clone
 
 
-Order = Callable[[Any, Callable[[Any], Any]], Any]
+@pytest.fixture(scope="module")
+def small(comfy: None) -> Twins:
+    """Six layers: tracing takes time with every one."""
+    return Twins("one level")
 
 
-@pytest.fixture(params=["attention_pytorch", "attention_sub_quad"])
+@pytest.fixture(scope="module")
+def small_prompts(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
+    return [_prompt(small, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
+
+
+@pytest.fixture
 def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attention that dynamo traces in one graph, and one that breaks it."""
+    """The host's attention of this name: dynamo traces pytorch's in one graph, and sub_quad's in many."""
     import torch._dynamo
     from comfy.ldm.modules import attention
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr(attention, "optimized_attention", getattr(attention, request.param))
+    monkeypatch.setattr(attention, "optimized_attention", getattr(attention, f"attention_{request.param}"))
     torch._dynamo.reset()
     counters.clear()
 
 
-@pytest.mark.parametrize(
-    "order", [lambda model, use: compiled(use(model)), lambda model, use: use(compiled(model))], ids=["after", "before"]
-)
-@pytest.mark.usefixtures("attention")
-def test_a_compiled_model_gives_what_the_eager_one_gives(model: Any, prompts: list[ImagePrompt], order: Order) -> None:
-    one, other = prompts
+def bare(model: Any) -> Any:
+    return model
+
+
+@pytest.mark.parametrize("order", ["compiled last", "compiled first"])
+@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
+def test_a_compiled_model_gives_what_the_eager_one_gives(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, order: str
+) -> None:
+    one, other = small_prompts
     uses: list[Callable[[Any], Any]] = [
-        lambda model: model,
         lambda model: apply(model, one, 0.7),
+        bare,
         lambda model: apply(model, one, 0.2),
         lambda model: apply(model, other, 0.7),
         lambda model: apply(apply(model, one, 0.7), other, 0.5),
         lambda model: apply(model, one, 1.0, Span(1, 3, "steps")),
         lambda model: halved(apply(model, one, 0.7), "middle", 0),
-        lambda model: model,
+        bare,
     ]
     for number, use in enumerate(uses):
-        assert difference(sample(order(model, use)), sample(use(model))) < 1e-5, number
+        model = small.patcher
+        found = sample(use(compiled(model)) if order == "compiled first" else compiled(use(model)))
+        assert difference(found, sample(use(model))) < 1e-5, number
 
 
-@pytest.mark.usefixtures("attention")
-def test_a_prompt_compiled_first_does_not_stay_in_the_bare_model(model: Any, prompts: list[ImagePrompt]) -> None:
-    prompted = apply(model, prompts[0])
-    assert difference(sample(compiled(prompted)), sample(prompted)) < 1e-5
-    assert difference(sample(compiled(model)), sample(model)) < 1e-5
-    assert difference(sample(compiled(prompted)), sample(prompted)) < 1e-5
+@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
+def test_a_compiled_bare_model_notices_a_prompt(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    for use in (bare, lambda model: apply(model, small_prompts[0], 0.7), bare):
+        assert difference(sample(compiled(use(small.patcher))), sample(use(small.patcher))) < 1e-5

@@ -47,6 +47,26 @@ CONSTRUCTIONS = {
         },
         16,
     ),
+    "one level": Construction(
+        {
+            "context_dim": 48,
+            "num_heads": 4,
+            "use_linear_in_transformer": False,
+            "channel_mult": [1],
+            "num_res_blocks": [2],
+            "transformer_depth": [1, 1],
+            "transformer_depth_output": [1, 1, 1],
+            "transformer_depth_middle": 1,
+        },
+        {
+            "block_out_channels": (32,),
+            "down_block_types": ("CrossAttnDownBlock2D",),
+            "up_block_types": ("CrossAttnUpBlock2D",),
+            "cross_attention_dim": 48,
+            "attention_head_dim": 4,
+        },
+        6,
+    ),
     "SDXL": Construction(
         {
             **HEADS_OF_16,

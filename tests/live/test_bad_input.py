@@ -1,4 +1,4 @@
-"""What users get wrong: each mistake is refused before sampling, on the node it was made in, in a sentence that helps."""
+"""Mistakes of users: each is refused before sampling, on the node it was made in, in a sentence that helps."""
 
 import os
 import pickle
@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from fabricate.adapters import TINY_WIDTHS, tiny_adapter
-from fabricate.checkpoints import TINY_TEXT, tiny_controlnet
+from fabricate.checkpoints import TINY_TEXT, save, tiny_controlnet
+from fabricate.encoders import taesd_shapes
 from fabricate.towers import TINY, tiny_tower
 from fabricate.weights import random_weights
-from fabricate.checkpoints import save
-from fabricate.encoders import taesd_shapes
 from live import specimens
 from live.graphs import Graph, text_to_image
 from live.prompting import REFERENCE, Prompted, Simply, stock
@@ -188,9 +187,7 @@ def test_the_message_about_the_wrong_encoder_names_the_right_one(stocked: Server
     assert "Load CLIP-ViT-H-14 instead" in message
 
 
-@pytest.mark.parametrize(
-    ("file", "layers", "context"), [("shorter.safetensors", 14, 64), ("sd15.safetensors", 4, 768)]
-)
+@pytest.mark.parametrize(("file", "layers", "context"), [("shorter.safetensors", 14, 64), ("sd15.safetensors", 4, 768)])
 def test_an_adapter_for_another_model_is_refused_when_applied(
     stocked: Server, plain: np.ndarray, file: str, layers: int, context: int
 ) -> None:

@@ -10,8 +10,7 @@ from fabricate.adapters import tiny_adapter
 from fabricate.towers import tiny_tower
 from live.graphs import Graph, text_to_image
 from live.models import fabricate_models
-from live.prompting import Prompted, blobs, difference
-from live.prompting import REFERENCE
+from live.prompting import REFERENCE, Prompted, blobs, difference
 from live.server import PACKS, Server
 
 ADAPTERS = {
@@ -60,8 +59,8 @@ def test_starting_comfyui_does_not_import_openclip(elsewhere: Server) -> None:
     graph = Graph()
     for module in ("torch", "open_clip", "timm"):
         graph.add("TestImported", module, module=module)
-    answers = {module: report["text"] for module, report in elsewhere.run(graph).outputs.items()}
-    assert answers == {"torch": ("True",), "open_clip": ("False",), "timm": ("False",)}
+    answers = {module: report["text"][0] for module, report in elsewhere.run(graph).outputs.items()}
+    assert answers == {"torch": "True", "open_clip": "False", "timm": "False"}
 
 
 def menu(server: Server, node: str) -> set[str]:

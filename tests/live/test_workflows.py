@@ -1,0 +1,131 @@
+"""Every graph in workflows/ is offered by the server, is valid as it stands, says what it needs, and runs."""
+
+from io import BytesIO
+from itertools import combinations, count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comfyui_ip_adapter.ip_adapter_core.published import ADAPTERS, ENCODERS
+from live.pictures import MASKED
+from live.server import Server
+from live.ui_graphs import NOTES, is_valid, read, to_prompt, widget_values, workflows, working
+
+PACK = "comfyui-ip-adapter"
+OURS = {"ipadapter": ADAPTERS.values(), "clip_vision": ENCODERS.values()}
+MODEL_FILES = (".safetensors", ".bin", ".pt", ".ckpt")
+SMALL = {"width": 64, "height": 64, "steps": 3, "megapixels": 0.01}
+TITLE = 30  # height of a node's title bar, which lies above its position
+
+each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+runs = count()
+
+
+@pytest.fixture(scope="module")
+def described(server: Server) -> dict[str, Any]:
+    """What the server knows of every node type."""
+    return server.object_info()
+
+
+def small(prompt: dict[str, Any], weight: float | None = None) -> dict[str, Any]:
+    """The prompt at a size and a number of steps for tests, with a mask where one is read, and perhaps another weight.
+
+    Every prompt saves under a name of its own: before 0.30 a picture that comes from the cache is not reported.
+    """
+    masks = {link[0] for node in prompt.values() for link in node["inputs"].values() if is_mask(prompt, link)}
+    edited = {}
+    for node_id, node in prompt.items():
+        inputs = node["inputs"] | {name: value for name, value in SMALL.items() if name in node["inputs"]}
+        if node_id in masks:
+            inputs["image"] = MASKED
+        if node["class_type"] in ("IPA_Apply", "IPA_Simple") and weight is not None:
+            inputs["weight"] = weight
+        if node["class_type"] == "SaveImage":
+            inputs["filename_prefix"] = f"workflow{next(runs)}"
+        edited[node_id] = node | {"inputs": inputs}
+    return edited
+
+
+def is_mask(prompt: dict[str, Any], link: Any) -> bool:
+    """Whether an input is the second output of a LoadImage."""
+    return isinstance(link, list) and link[1] == 1 and prompt[link[0]]["class_type"] == "LoadImage"
+
+
+def picture(server: Server, prompt: dict[str, Any]) -> np.ndarray:
+    """The picture that the prompt saves."""
+    (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
+    return server.run(prompt).image(saver)
+
+
+def models(node: dict[str, Any]) -> list[dict[str, str]]:
+    """The model files that a node says it needs, each with its name, url and directory."""
+    needed: list[dict[str, str]] = node["properties"].get("models", [])
+    return needed
+
+
+def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a node with its title."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE, x + width, y + height
+
+
+def test_there_are_workflows() -> None:
+    assert len(workflows()) >= 7
+
+
+@each_workflow
+def test_the_server_offers_it_as_a_template_with_a_thumbnail(server: Server, path: Path) -> None:
+    assert path.stem in server.get("/workflow_templates")[PACK]
+    assert server.get(f"/api/workflow_templates/{PACK}/{path.name}") == read(path)
+    thumbnail = server.fetch(f"/api/workflow_templates/{PACK}/{path.stem}.jpg")
+    assert 400 <= Image.open(BytesIO(thumbnail)).width <= 600
+    assert len(thumbnail) < 60_000
+
+
+@each_workflow
+def test_the_server_knows_its_node_types_and_takes_its_values(described: dict[str, Any], path: Path) -> None:
+    for node in working(read(path)):
+        assert node["type"] in described
+        wrong = {w.name: value for w, value in widget_values(node, described[node["type"]]) if not is_valid(w, value)}
+        assert not wrong, node["type"]
+
+
+@each_workflow
+def test_each_model_file_has_a_place_to_download_it_from(described: dict[str, Any], path: Path) -> None:
+    for node in working(read(path)):
+        values = [value for _, value in widget_values(node, described[node["type"]])]
+        named = {value for value in values if isinstance(value, str) and value.endswith(MODEL_FILES)}
+        assert named <= {model["name"] for model in models(node)}, node["type"]
+
+
+@each_workflow
+def test_the_downloads_are_the_published_ones_and_the_files_of_the_tests(server: Server, path: Path) -> None:
+    for model in (model for node in working(read(path)) for model in models(node)):
+        assert (server.base / "models" / model["directory"] / model["name"]).exists()
+        if model["directory"] in OURS:
+            assert (model["name"], model["url"]) in OURS[model["directory"]]
+        else:
+            assert model["url"].startswith("https://")
+            assert model["url"].endswith(model["name"])
+
+
+@each_workflow
+def test_a_note_explains_it_and_no_node_covers_another(path: Path) -> None:
+    nodes = read(path)["nodes"]
+    assert [node for node in nodes if node["type"] in NOTES]
+    for one, other in combinations(nodes, 2):
+        (left, top, right, bottom), (x0, y0, x1, y1) = box(one), box(other)
+        assert x1 <= left or right <= x0 or y1 <= top or bottom <= y0, (one["type"], other["type"])
+
+
+@each_workflow
+def test_it_runs_and_its_image_prompts_change_the_picture(
+    server: Server, described: dict[str, Any], path: Path
+) -> None:
+    prompt = to_prompt(read(path), described)
+    prompted, plain = (picture(server, small(prompt, weight)) for weight in (None, 0.0))
+    assert prompted.std() > 5
+    assert not np.array_equal(prompted, plain)
