@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from .weightfile import UnsupportedCheckpoint
@@ -15,6 +15,7 @@ U = TypeVar("U")
 _PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")
 _LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 _IGNORED_PREFIXES = ("unet.",)  # raw training checkpoints carry the frozen base along
+_KNOWN_PREFIXES = _PROJECTION_PREFIXES + _LAYER_PREFIXES + _IGNORED_PREFIXES
 _LAYER_KEY = re.compile(r"(0|[1-9]\d*)\.(.+)")
 
 
@@ -42,6 +43,9 @@ def split(named: Mapping[str, T]) -> Parts[T]:
 
     Raises UnsupportedCheckpoint when names of either half are missing or a name belongs to neither.
     """
+    foreign = [name for name in named if not name.startswith(_KNOWN_PREFIXES)]
+    if foreign:
+        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {_what_else(foreign)}.")
     projection: dict[str, T] = {}
     layers: dict[int, dict[str, T]] = {}
     for name, value in named.items():
@@ -50,8 +54,6 @@ def split(named: Mapping[str, T]) -> Parts[T]:
         elif inner := _after(name, _LAYER_PREFIXES):
             number, key = _numbered(inner, name)
             layers.setdefault(number, {})[key] = value
-        elif not name.startswith(_IGNORED_PREFIXES):
-            raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {_what_else(name)}.")
     if not projection or not layers:
         absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
         raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it has no {absent}.")
@@ -72,20 +74,28 @@ def _numbered(inner: str, name: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-# Signs of the files people drop into the folder by mistake: first key prefix that occurs -> what the file is.
+# Signs of the files people drop into the folder by mistake, the most telling first: key prefix -> what the file is.
 _OTHER_FILES = (
     ("model.diffusion_model.", "a Stable Diffusion checkpoint"),
-    ("double_blocks.", "a Flux adapter of XLabs"),
     ("ip_adapter_proj_model.", "a Flux adapter of XLabs"),
+    ("double_blocks.", "a Flux model or adapter"),
     ("control_model.", "a ControlNet"),
     ("controlnet_", "a ControlNet"),
+    ("lora_", "a LoRA"),
+    ("diffusion_model.", "a diffusion model or a LoRA"),
     ("vision_model.", "a CLIP vision encoder"),
     ("visual", "a CLIP vision encoder"),
     ("text_model.", "a text encoder"),
-    ("lora_", "a LoRA"),
+    ("first_stage_model.", "an autoencoder (VAE)"),
+    ("taesd_", "an autoencoder (VAE)"),
+    ("decoder.", "an autoencoder (VAE)"),
 )
 
 
-def _what_else(name: str) -> str:
-    found = next((what for prefix, what in _OTHER_FILES if name.startswith(prefix)), None)
-    return f"{found} ({name})" if found else f"the unknown tensor {name}"
+def _what_else(names: Sequence[str]) -> str:
+    """What a file with these names is, as far as they tell."""
+    for prefix, what in _OTHER_FILES:
+        telling = next((name for name in names if name.startswith(prefix)), None)
+        if telling:
+            return f"{what} ({telling})"
+    return f"the unknown tensor {names[0]}"

@@ -67,15 +67,37 @@ def _existing(path: str | Path) -> Path:
 def _header(path: Path) -> dict[str, Entry]:
     try:
         with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
+            start = file.read(9)
+            _check_start(path, start)
+            (length,) = struct.unpack("<Q", start[:8])
+            file.seek(8)
             if length > min(_LARGEST_HEADER, path.stat().st_size):
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         _check_extent(header, path.stat().st_size - 8 - length)
         return {key: Entry(tuple(map(int, row["shape"])), str(row["dtype"])) for key, row in header.items()}
+    except UnsupportedCheckpoint:
+        raise
     except _MALFORMED as error:
         raise UnsupportedCheckpoint(_broken(path, error)) from error
+
+
+# First bytes of what people have under the name .safetensors -> what to tell them.
+_OTHER_STARTS = (
+    (b"PK", "is a pickle file under the name .safetensors; rename it to .bin."),
+    (b"\x80", "is a pickle file under the name .safetensors; rename it to .bin."),
+    (b"<", "is a web page, not the file itself; download the file."),
+    (b"version ", "is only a Git LFS pointer to the file; download the file itself."),
+)
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    if not start:
+        raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
+    for sign, advice in _OTHER_STARTS:
+        if start.startswith(sign) and start[8:] != b"{":  # the length of a real header may look like anything
+            raise UnsupportedCheckpoint(f"{path.name} {advice}")
 
 
 def _check_extent(header: dict[str, dict], available: int) -> None:

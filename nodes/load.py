@@ -41,7 +41,7 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = adapters.load(file)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.identity.describe()}"))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(files.described(files.ADAPTERS, file)))
 
 
 class LoadVision(io.ComfyNode):
@@ -130,5 +130,4 @@ def kind_input() -> io.Combo.Input:
 
 def _adapter_menu() -> str:
     """A tooltip that says what each file of the menu is."""
-    listed = [f"{name}: {files.describe(files.ADAPTERS, name)}" for name in files.names(files.ADAPTERS)]
-    return "\n".join(["Adapter file from models/ipadapter.", *listed])
+    return "\n".join(["Adapter file from models/ipadapter.", *files.listing(files.ADAPTERS)])

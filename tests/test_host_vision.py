@@ -1,10 +1,11 @@
-"""Encoders and adapters in ComfyUI's hands: its own encoders say the same as ours, and files live as long as needed."""
+"""Encoders and adapters in ComfyUI's hands: its own encoders say what ours say, files live as long as needed."""
 
 import gc
 import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -268,3 +269,34 @@ def assert_mapped(network: nn.Module, file: Path) -> None:
     ranges = [range(int(start, 16), int(end, 16)) for start, end in spans]
     for name, parameter in network.named_parameters():
         assert any(parameter.data_ptr() in span for span in ranges), name
+
+
+SD15 = {
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 768,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("any", "ip-adapter-plus_sd15.safetensors"), ("full face", "ip-adapter-full-face_sd15.safetensors")],
+)
+def test_auto_says_what_it_looked_for_and_what_to_download(models: Path, kind: str, file: str) -> None:
+    from comfyui_ip_adapter.nodes.host import auto
+
+    (models / "ipadapter" / "note.bin").write_text("no weights")
+    model: Any = SimpleNamespace(model=SimpleNamespace(model_config=SimpleNamespace(unet_config=SD15)))
+    with pytest.raises(
+        ValueError, match=r"^No IP-Adapter .*for SD1\.5 \(16 layers, context 768\) was found"
+    ) as refused:
+        auto.find(model, kind)
+    message = str(refused.value)
+    assert f"Looked in {models / 'ipadapter'} and saw " in message
+    assert "plus.safetensors: plus, a model of its own kind (16 layers, context 64)" in message
+    assert "note.bin: cannot be used (note.bin is" in message
+    assert message.endswith(f"/{file} to models/ipadapter/{file}.")

@@ -74,11 +74,31 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str, share: float) ->
 
 def test_a_renamed_file_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(3)}, tmp_path / "pickle.safetensors")
-    with pytest.raises(UnsupportedCheckpoint, match="damaged or incomplete"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"a pickle file under the name \.safetensors; rename it to \.bin"):
         entries(tmp_path / "pickle.safetensors")
     saved(tmp_path / "x.safetensors").rename(tmp_path / "header.bin")
     with pytest.raises(UnsupportedCheckpoint, match=r"header\.bin"):
         tensors(tmp_path / "header.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"<!DOCTYPE html>", "is a web page"), (b"version https://git-lfs", "only a Git LFS pointer")],
+)
+def test_what_a_failed_download_left_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(UnsupportedCheckpoint, match=message):
+        entries(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("first", [0x80, 0x50])
+def test_a_header_whose_length_looks_like_another_file_is_read(tmp_path: Path, first: int) -> None:
+    for padding in range(256):
+        save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors", metadata={"padding": "x" * 8 * padding})
+        if (tmp_path / "x.safetensors").read_bytes()[0] == first:
+            break
+    assert (tmp_path / "x.safetensors").read_bytes()[0] == first
+    assert entries(tmp_path / "x.safetensors")["a"].shape == (2,)
 
 
 def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:

@@ -40,11 +40,8 @@ def find(model: ModelPatcher, kind: str) -> Found:
 
 
 def _report(adapter: str, encoder: str, others: list[str]) -> str:
-    lines = [
-        f"{adapter}: {files.describe(files.ADAPTERS, adapter)}",
-        f"{encoder}: {files.describe(files.ENCODERS, encoder)}",
-    ]
-    return "\n".join(lines + [f"also fits: {name}" for name in others])
+    chosen = [files.described(files.ADAPTERS, adapter), files.described(files.ENCODERS, encoder)]
+    return "\n".join(chosen + [f"also fits: {name}" for name in others])
 
 
 def _no_adapter(geometry: Geometry, kind: str) -> str:
@@ -62,7 +59,7 @@ def _no_encoder(name: str, identity: Identity) -> str:
 
 
 def _seen(category: str) -> str:
-    listed = "; ".join(f"{name}: {files.describe(category, name)}" for name in files.names(category))
+    listed = "; ".join(files.listing(category))
     return f"Looked in {', '.join(files.folders(category))} and saw {listed or 'no file'}."
 
 

@@ -18,6 +18,7 @@ from ...ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
 
+_LISTED = 20
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str], Any]] = {
@@ -95,10 +96,16 @@ def encoders() -> dict[str, Tower]:
     return _usable(ENCODERS)
 
 
-def describe(category: str, name: str) -> str:
-    """What a file is, in words, for menus and messages."""
-    wrong = complaint(category, name)
-    return f"cannot be used ({wrong})" if wrong else identify(category, name).describe()
+def described(category: str, name: str) -> str:
+    """A file and what it is, in one line."""
+    return complaint(category, name) or f"{name}: {identify(category, name).describe()}"
+
+
+def listing(category: str) -> list[str]:
+    """A line for each file of a category, up to a number that people still read."""
+    found = names(category)
+    lines = [described(category, name) for name in found[:_LISTED]]
+    return lines + ([f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else [])
 
 
 def _listed_elsewhere(category: str, name: str) -> bool:

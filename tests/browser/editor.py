@@ -1,9 +1,8 @@
 """ComfyUI's real graph editor in a headless browser: load a graph, queue it, and see what the user would see."""
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Locator, Page, Route
 
 from live.server import Server
 
@@ -16,6 +15,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+STORE = "settings => fetch('/settings', {method: 'POST', body: JSON.stringify(settings)})"
 READY = """() => window.app && window.app.graph && window.app.extensionManager && window.LiteGraph
     && Object.keys(LiteGraph.registered_node_types).length > 300"""
 SETTINGS = {
@@ -29,14 +29,39 @@ LISTEN = """() => {
     app.api.addEventListener('execution_success', () => { window.ended = {}; });
     app.api.addEventListener('execution_error', event => { window.ended = JSON.parse(JSON.stringify(event.detail)); });
 }"""
+BOXES = """type => app.graph.nodes.filter(node => !type || node.type == type).map(
+    node => [node.pos[0], node.pos[1] - 30, node.size[0], node.size[1] + 30])"""
+ISOLATE = """type => {
+    const node = app.graph.nodes.find(node => node.type == type);
+    const near = new Set([node.id]);
+    for (const link of app.graph.links.values())
+        if (link.origin_id == node.id || link.target_id == node.id) near.add(link.origin_id).add(link.target_id);
+    for (const other of [...app.graph.nodes]) if (!near.has(other.id)) app.graph.remove(other);
+}"""
 STATES = """() => app.graph.nodes.map(node => ({
     id: String(node.id), type: node.type, errors: !!node.has_errors, pictures: (node.imgs || []).length,
     texts: (node.widgets || []).map(widget => widget.value).filter(value => typeof value == 'string'),
 }))"""
+SET = """values => {
+    for (const node of app.graph.nodes) for (const widget of node.widgets || [])
+        if (widget.name in values) widget.value = values[widget.name];
+}"""
 PLACE = """([x, y, scale]) => {
     app.canvas.ds.scale = scale; app.canvas.ds.offset = [-x, -y];
     app.canvas.deselectAll(); app.canvas.setDirty(true, true);
 }"""
+
+
+FREE = (80, 92, 1440, 745)  # the part of a page of 1600 x 900 that no bar or button covers: left, top, width, height
+
+
+class Box(NamedTuple):
+    """A part of the graph, in its own units."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 class Editor:
@@ -46,7 +71,8 @@ class Editor:
         self.server = server
         self.page: Page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
         self.page.route("**/*", self.keep_local)
-        server.post("/settings", SETTINGS)
+        self.page.goto(f"{server.address}/system_stats")
+        self.page.evaluate(STORE, SETTINGS)
         self.page.goto(server.address, wait_until="domcontentloaded")
         self.page.wait_for_function(READY, timeout=90_000)
         self.page.evaluate(LISTEN)
@@ -61,15 +87,34 @@ class Editor:
         """Let the page draw what it was told."""
         self.page.wait_for_timeout(milliseconds)
 
-    def load(self, graph: dict[str, Any]) -> None:
-        """Open a graph of the editor's own format."""
-        self.page.evaluate("graph => app.loadGraphData(graph)", graph)
+    def load(self, graph: dict[str, Any], name: str | None = None) -> None:
+        """Open a graph of the editor's own format, in a tab of that name."""
+        self.page.evaluate("([graph, name]) => app.loadGraphData(graph, true, true, name)", [graph, name])
         self.settle(500)
 
     def prompt(self) -> dict[str, Any]:
         """The API format that the editor would send."""
         sent: dict[str, Any] = self.page.evaluate("async () => (await app.graphToPrompt()).output")
         return sent
+
+    def set_widgets(self, values: dict[str, Any]) -> None:
+        """Give every widget of these names its value, in every node."""
+        self.page.evaluate(SET, values)
+
+    def open_templates(self, pack: str) -> None:
+        """Open the template browser where it shows what a package ships."""
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("button", name="Templates").first.click()
+        self.page.get_by_text(pack, exact=True).last.click()
+
+    def template(self, name: str) -> Locator:
+        """A card of the template browser."""
+        return self.page.get_by_test_id(f"template-workflow-{name}")
+
+    def wait_for_node(self, node_type: str) -> None:
+        """Return when the open graph has a node of this type."""
+        self.page.wait_for_function("type => app.graph.nodes.some(node => node.type == type)", arg=node_type)
+        self.settle()
 
     def run(self, seconds: float = 120) -> dict[str, Any]:
         """Queue the graph and wait: an empty answer for success, otherwise what the failing node said."""
@@ -82,3 +127,35 @@ class Editor:
     def nodes(self) -> dict[str, dict[str, Any]]:
         """What every node of the open graph shows, by id: type, errors, pictures, texts."""
         return {state["id"]: state for state in self.page.evaluate(STATES)}
+
+    def isolate(self, node_type: str) -> None:
+        """Leave only the node of a type and those it is wired to."""
+        self.page.evaluate(ISOLATE, node_type)
+
+    def box(self, node_type: str = "") -> Box:
+        """The extent of the nodes of a type with their titles, by default of all."""
+        boxes = [Box(*numbers) for numbers in self.page.evaluate(BOXES, node_type)]
+        left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+        right, bottom = max(box.left + box.width for box in boxes), max(box.top + box.height for box in boxes)
+        return Box(left, top, right - left, bottom - top)
+
+    def extent(self, margin: float = 24) -> Box:
+        """The whole graph with a margin."""
+        left, top, width, height = self.box()
+        return Box(left - margin, top - margin, width + 2 * margin, height + 2 * margin)
+
+    def show(self, part: Box, largest: float = 1.5) -> float:
+        """Move and zoom so that a part of the graph fills the free part of the page; returns pixels per unit."""
+        left, top, width, height = FREE
+        scale = min(width / part.width, height / part.height, largest)
+        self.page.evaluate(PLACE, [part.left - left / scale, part.top - top / scale, scale])
+        self.settle()
+        return scale
+
+    def picture(self, part: Box) -> bytes:
+        """A part of the graph as PNG."""
+        scale = self.show(part)
+        left, top, *_ = FREE
+        return self.page.screenshot(
+            clip={"x": left, "y": top, "width": part.width * scale, "height": part.height * scale}
+        )

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from fabricate.towers import TINY, tiny_tower
 from fabricate.weights import random_weights
 from live import specimens
 from live.graphs import Graph, text_to_image
+from live.models import fabricate_models
 from live.prompting import REFERENCE, Prompted, Simply, stock
 from live.results import ExecutionError, ValidationError
 from live.server import Server
 from live.specimens import named
 
 LONGEST = 400  # letters of a message that lists no folder
-ONLY_BY_ITS_FIRST_TENSOR = pytest.mark.xfail(reason="a file is told by its first tensor alone", strict=True)
 
 
 class MakesFolder:
@@ -76,10 +77,13 @@ BAD: dict[str, specimens.Fabricate] = {
 
 
 @pytest.fixture(scope="module")
-def stocked(server: Server) -> Server:
-    stock(server)
-    specimens.add(server.base / "models", BAD | specimens.SD15)
-    return server
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own: bad files stay out of the menus, and errors out of the log, of the one that tests share."""
+    base = tmp_path_factory.mktemp("bad")
+    fabricate_models(base / "models")
+    specimens.add(base / "models", BAD | specimens.SD15)
+    with Server(base) as server:
+        yield stock(server)
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +116,14 @@ def readable(message: str) -> str:
 
 FILES = {
     "truncated.safetensors": "truncated.safetensors is damaged or incomplete .* download it again",
-    "renamed.safetensors": "renamed.safetensors is damaged or incomplete",
+    "renamed.safetensors": "renamed.safetensors is a pickle file under the name .safetensors; rename it to .bin",
     "archive.bin": "archive.bin is a pickle that wants to run code.*nothing in it was run.*safetensors",
     "pickle.pt": "pickle.pt is a pickle that wants to run code.*nothing in it was run.*safetensors",
-    "autoencoder.safetensors": "autoencoder.safetensors: This is no IP-Adapter file: it holds .*taesd",
+    "autoencoder.safetensors": "autoencoder.safetensors: This is no IP-Adapter file: it holds an autoencoder",
     "controlnet.safetensors": "controlnet.safetensors: This is no IP-Adapter file: it holds a ControlNet",
     "text encoder.safetensors": "text encoder.safetensors: This is no IP-Adapter file: it holds a text encoder",
     "note.safetensors": "note.safetensors is damaged or incomplete",
-    "empty.safetensors": "empty.safetensors is damaged or incomplete",
+    "empty.safetensors": "empty.safetensors is empty; download it again",
     "missing.safetensors": "missing.safetensors is not in .*ipadapter.*; put it there or choose another file",
 }
 
@@ -146,12 +150,8 @@ def test_code_in_a_pickle_is_not_run(stocked: Server) -> None:
     ("source", "what"),
     [
         (f"clip_vision/{specimens.FOLDER}/tower.safetensors", "a CLIP vision encoder"),
-        pytest.param("checkpoints/tiny.safetensors", "a Stable Diffusion checkpoint", marks=ONLY_BY_ITS_FIRST_TENSOR),
-        pytest.param(
-            f"checkpoints/{specimens.FOLDER}/sd15.safetensors",
-            "a Stable Diffusion checkpoint",
-            marks=ONLY_BY_ITS_FIRST_TENSOR,
-        ),
+        ("checkpoints/tiny.safetensors", "a Stable Diffusion checkpoint"),
+        (f"checkpoints/{specimens.FOLDER}/sd15.safetensors", "a Stable Diffusion checkpoint"),
     ],
 )
 def test_models_in_the_wrong_folder_are_refused_as_what_they_are(stocked: Server, source: str, what: str) -> None:
@@ -271,7 +271,7 @@ def test_auto_without_a_fitting_adapter_says_where_it_looked_and_what_it_saw(
     assert message.startswith("No IP-Adapter of kind plus for a model of its own kind (4 layers, context 768)")
     assert str(stocked.base / "models" / "ipadapter") in message
     assert re.search(rf"{named('base.safetensors')}: base, .*16 layers, context 64", message)
-    assert re.search(rf"{named('truncated.safetensors')}: cannot be used \(.*damaged", message)
+    assert "truncated.safetensors is damaged" in message
     assert np.array_equal(stocked.run(text_to_image()).image(), plain)
 
 

@@ -133,8 +133,9 @@ def test_a_window_of_all_steps_is_the_whole_prompt(stocked: Server, prompted: np
 def test_a_branch_without_adapter_does_not_notice_the_one_with_it(
     stocked: Server, plain: np.ndarray, prompted: np.ndarray
 ) -> None:
-    forget(stocked)
+    stocked.run(text_to_image(Prompted(), seed=5))  # what this does to the loaded model would show below
     found = stocked.run(two_branches())
+    assert "loader" in found.cached
     assert np.array_equal(found.image(PICTURE), prompted)
     assert np.array_equal(found.image("second"), plain)
 
@@ -371,7 +372,7 @@ def described(graph: Graph, positive: Any, negative: Any) -> tuple[Node, Any]:
     tower = graph.add("IPA_LoadVision", "reader", file=named("tower.safetensors"), activation="auto")
     image = load(graph, REFERENCE)
     output = graph.add("CLIPVisionEncode", "output", clip_vision=tower, image=image, crop="center")
-    inputs = {"clip_vision_output": output, "strength": 1.0, "noise_augmentation": 0.0}
+    inputs: dict[str, Any] = {"clip_vision_output": output, "strength": 1.0, "noise_augmentation": 0.0}
     return graph.add("unCLIPConditioning", conditioning=positive, **inputs), negative
 
 

@@ -1,0 +1,97 @@
+"""What a user of the graph editor meets: templates, runs with previews, help pages, and errors on the right node."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser.editor import Editor
+from fabricate.towers import TINY, tiny_tower
+from live.server import Server
+from live.ui_graphs import read, to_prompt, workflows, working
+
+PACK = "comfyui-ip-adapter"
+SMALL = {"width": 64, "height": 64, "steps": 2, "megapixels": 0.01}
+
+each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+
+
+def of_type(editor: Editor, node_type: str) -> dict[str, Any]:
+    """What the only node of a type shows."""
+    (node,) = (node for node in editor.nodes().values() if node["type"] == node_type)
+    return node
+
+
+@pytest.fixture
+def templates(editor: Editor) -> Iterator[Editor]:
+    """The editor with our page of the template browser open."""
+    editor.open_templates(PACK)
+    yield editor
+    editor.page.keyboard.press("Escape")
+
+
+@pytest.fixture
+def other_encoder(server: Server) -> Iterator[str]:
+    """An encoder that fits none of the adapters."""
+    path = server.base / "models" / "clip_vision" / "other.safetensors"
+    tiny_tower(path, size=TINY._replace(width=96, inner=384, embed_dim=48))
+    yield path.name
+    path.unlink()
+    path.with_suffix(".json").unlink()
+
+
+def test_the_template_browser_lists_our_graphs(templates: Editor) -> None:
+    for path in workflows():
+        templates.template(path.stem).wait_for(timeout=20_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "showing"), [("text_to_image_with_image_prompt", "IPA_Encode"), ("image_prompt_in_one_node", "IPA_Simple")]
+)
+def test_a_template_opens_runs_and_shows_what_the_encoder_saw(templates: Editor, name: str, showing: str) -> None:
+    templates.template(name).click()
+    templates.wait_for_node(showing)
+    templates.set_widgets(SMALL)
+    assert templates.run() == {}
+    assert not [node for node in templates.nodes().values() if node["errors"]]
+    assert of_type(templates, "SaveImage")["pictures"] == 1
+    assert of_type(templates, showing)["pictures"] == 1
+
+
+@each_workflow
+def test_the_editor_sends_what_the_converter_says(editor: Editor, server: Server, path: Path) -> None:
+    editor.load(read(path))
+    sent = {node_id: {key: node[key] for key in ("class_type", "inputs")} for node_id, node in editor.prompt().items()}
+    assert sent == to_prompt(read(path), server.object_info())
+
+
+@each_workflow
+def test_the_editor_keeps_the_graph_as_it_is(editor: Editor, path: Path) -> None:
+    graph = read(path)
+    editor.load(graph)
+    kept = editor.page.evaluate("() => app.graph.serialize()")
+    for node, again in zip(working(graph), working(kept), strict=True):
+        assert {key: node[key] for key in ("id", "type", "pos", "widgets_values")} == {
+            key: again[key] for key in ("id", "type", "pos", "widgets_values")
+        }
+
+
+def test_every_node_of_ours_has_a_help_page(server: Server) -> None:
+    ours = [node_type for node_type in server.object_info() if node_type.startswith("IPA_")]
+    assert ours
+    for node_type in ours:
+        assert len(server.fetch(f"/extensions/{PACK}/docs/{node_type}.md")) > 100, node_type
+
+
+def test_a_wrong_encoder_is_told_on_the_node_that_met_it(editor: Editor, other_encoder: str) -> None:
+    graph = read(next(path for path in workflows() if path.stem == "text_to_image_with_image_prompt"))
+    editor.load(graph)
+    editor.set_widgets(SMALL)
+    editor.page.evaluate(
+        "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadVision').widgets[0].value = file }", other_encoder
+    )
+    failure = editor.run()
+    assert failure["node_type"] == "IPA_Encode"
+    assert "encoder" in failure["exception_message"]
+    assert editor.page.get_by_text("Encode Image Prompt failed").count()

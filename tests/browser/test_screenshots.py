@@ -1,0 +1,93 @@
+"""The pictures of the README and of the nodes' help pages, taken from the real editor (only with SCREENSHOTS=1)."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+
+from browser.editor import Box, Editor
+from live.server import Server
+from live.ui_graphs import WORKFLOWS, read
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
+RUN = {"width": 256, "height": 256, "steps": 8}  # the random weights of the tests make noise at any size
+SHOWN = {"width": 512, "height": 512, "steps": 30, "seed": 42}
+CHAIN, ONE_NODE = "text_to_image_with_image_prompt", "image_prompt_in_one_node"
+MARGIN = 60  # of a node's picture: enough to see where its wires go
+AUTO = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const [pos, size] = [[...find('IPA_LoadAdapter').pos], [310, 82]];
+    for (const type of ['IPA_LoadAdapter', 'IPA_LoadVision']) app.graph.remove(find(type));
+    const auto = LiteGraph.createNode('IPA_AutoLoad');
+    app.graph.add(auto);
+    [auto.pos, auto.size] = [[pos[0], pos[1] + 60], size];
+    find('CheckpointLoaderSimple').pos = [pos[0] - 350, pos[1] + 60];
+    find('CheckpointLoaderSimple').connect(0, auto, 0);
+    [0, 1].forEach(slot => auto.connect(slot, find('IPA_Encode'), slot));
+}"""
+
+
+@pytest.fixture(scope="module")
+def studio(browser: Browser, server: Server) -> Iterator[Editor]:
+    """An editor of the README's size."""
+    editor = Editor(browser, server)
+    yield editor
+    editor.page.close()
+
+
+def run(editor: Editor, name: str) -> None:
+    """Open a graph of workflows/, run it, and show the values it has as a file."""
+    editor.load(read(WORKFLOWS / f"{name}.json"), name)
+    editor.set_widgets(RUN)
+    assert editor.run() == {}
+    editor.set_widgets(SHOWN)
+    editor.settle(6000)  # until the notice of success is gone
+
+
+def save(png: bytes, path: Path) -> None:
+    """Write a picture as small as it gets without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(BytesIO(png)).convert("RGB").save(path, optimize=True)
+    assert path.stat().st_size < 200_000
+
+
+def test_the_editor_after_a_run(studio: Editor) -> None:
+    run(studio, CHAIN)
+    studio.page.set_viewport_size({"width": 1600, "height": 760})
+    studio.show(studio.extent())
+    save(studio.page.screenshot(), IMAGES / "editor.png")
+    studio.page.set_viewport_size({"width": 1600, "height": 900})
+
+
+def test_the_one_node_graph_after_a_run(studio: Editor) -> None:
+    run(studio, ONE_NODE)
+    save(studio.picture(studio.extent()), IMAGES / "simple.png")
+
+
+@pytest.mark.parametrize("node_type", ["IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply"])
+def test_a_node_of_the_chain(studio: Editor, node_type: str) -> None:
+    run(studio, CHAIN)
+    take(studio, node_type)
+
+
+def test_the_one_node(studio: Editor) -> None:
+    run(studio, ONE_NODE)
+    take(studio, "IPA_Simple")
+
+
+def test_the_automatic_loader(studio: Editor) -> None:
+    run(studio, CHAIN)
+    studio.page.evaluate(AUTO)
+    take(studio, "IPA_AutoLoad")
+
+
+def take(editor: Editor, node_type: str) -> None:
+    """Picture one node for its help page."""
+    editor.isolate(node_type)
+    left, top, width, height = editor.box(node_type)
+    around = Box(left - MARGIN, top - MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
+    save(editor.picture(around), HELP / f"{node_type}.png")
