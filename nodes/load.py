@@ -20,22 +20,18 @@ class LoadAdapter(io.ComfyNode):
             "Load IP-Adapter",
             "Load an IP-Adapter file. What it is (kind, base model, encoder) is read from its tensors, not its name.",
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=files.names(files.ADAPTERS),
-                    tooltip=_adapter_menu(),
-                )
+                io.Combo.Input("file", options=files.names(files.ADAPTERS), tooltip=_adapter_menu()),
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
             aliases=["ipadapter", "ip-adapter loader"],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None) -> bool | str:
         return files.complaint(files.ADAPTERS, file) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> object:
+    def fingerprint_inputs(cls, file: str | None) -> object:
         return files.fingerprint(files.ADAPTERS, file)
 
     @classmethod
@@ -73,11 +69,11 @@ class LoadVision(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None) -> bool | str:
         return files.complaint(files.ENCODERS, file) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, activation: str) -> object:
+    def fingerprint_inputs(cls, file: str | None, activation: str | None) -> object:
         return files.fingerprint(files.ENCODERS, file)
 
     @classmethod

@@ -51,7 +51,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 def test_code_in_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Payload(tmp_path / "executed"), protocol=2))
     with pytest.raises(UnsupportedCheckpoint):
         entries(tmp_path / "evil.pt")
     assert not (tmp_path / "executed").exists()

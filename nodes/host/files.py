@@ -70,20 +70,24 @@ def identify(category: str, name: str) -> Any:
         raise UnsupportedCheckpoint(_naming(name, error)) from error
 
 
-def complaint(category: str, name: str) -> str | None:
-    """Why a file cannot be used, or None: asked before a graph runs."""
+def complaint(category: str, name: str | None) -> str | None:
+    """Why a file cannot be used, or None; asked before a graph runs, where a name that is wired in is None yet."""
     try:
-        identify(category, name)
+        if name is not None:
+            identify(category, name)
         return None
     except ValueError as error:
         return str(error)
 
 
-def fingerprint(category: str, name: str) -> list[object]:
-    """What changes when a file is exchanged, so that ComfyUI reads it again."""
-    file = path(category, name)
-    status = os.stat(file)
-    return [file, status.st_size, status.st_mtime_ns]
+def fingerprint(category: str, name: str | None) -> list[object]:
+    """What changes when a file is exchanged, so that ComfyUI reads it again; name as in `complaint`."""
+    file = None if name is None else folder_paths.get_full_path(category, name)
+    try:
+        status = os.stat(file) if file else None
+    except OSError:  # a link to nowhere, which ComfyUI lists all the same
+        status = None
+    return [file, status and status.st_size, status and status.st_mtime_ns]
 
 
 def adapters() -> dict[str, Identity]:

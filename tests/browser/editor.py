@@ -52,7 +52,8 @@ PLACE = """([x, y, scale]) => {
 }"""
 
 
-FREE = (80, 92, 1440, 745)  # the part of a page of 1600 x 900 that no bar or button covers: left, top, width, height
+PAGE = {"width": 1600, "height": 900}
+FREE = (80, 92, 1440, 745)  # the part of it that nothing covers: left, top, width, height
 
 
 class Box(NamedTuple):
@@ -67,9 +68,9 @@ class Box(NamedTuple):
 class Editor:
     """One page of the editor over a running server."""
 
-    def __init__(self, browser: Browser, server: Server, width: int = 1600, height: int = 900, scale: float = 1) -> None:
+    def __init__(self, browser: Browser, server: Server) -> None:
         self.server = server
-        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        self.page: Page = browser.new_page(viewport=PAGE)
         self.page.route("**/*", self.keep_local)
         self.page.goto(f"{server.address}/system_stats")
         self.page.evaluate(STORE, SETTINGS)

@@ -51,7 +51,8 @@ def around(x: int, y: int, radius: int) -> tuple[int, int, int, int]:
 def outline(height: int, waves: tuple[tuple[float, float, float], ...]) -> list[tuple[float, float]]:
     """A ridge as a polygon down to the lower edge."""
     across = np.arange(SIZE)
-    down = height + sum(tall * np.sin(across / long * 2 * np.pi + shift) for tall, long, shift in waves)
+    tall, long, shift = (np.array(column)[:, None] for column in zip(*waves, strict=True))
+    down = height + (tall * np.sin(across / long * 2 * np.pi + shift)).sum(0)
     return [(0, SIZE), *zip(across.tolist(), down.tolist(), strict=True), (SIZE, SIZE)]
 
 
