@@ -18,7 +18,7 @@ from live.graphs import Graph, text_to_image  # noqa: E402
 from live.models import fabricate_models  # noqa: E402
 from live.pictures import landscape  # noqa: E402
 from live.published import BASE, CHECKPOINT, ENCODER  # noqa: E402
-from live.server import Server  # noqa: E402
+from live.server import FAST_ATTENTION, Server  # noqa: E402
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIZE, MARGIN, LABEL = 192, 8, 20
@@ -29,7 +29,7 @@ def main() -> None:
     start = time.monotonic()
     base = TESTS.parent / ".host" / "demo"
     fabricate_models(base / "models")
-    with Server(base) as server:
+    with Server(base, options=[FAST_ATTENTION]) as server:
         rows = [(reference, prompted(server, name)) for name, reference in uploaded(server)]
     place = base / "grid.png"
     grid(rows).save(place)

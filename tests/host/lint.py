@@ -11,7 +11,7 @@ CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
     ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core"),
-    ("mypy", "-p", "fabricate", "-p", "live"),
+    ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser"),
 )
 
 

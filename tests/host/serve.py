@@ -7,14 +7,16 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
 from live.models import fabricate_models  # noqa: E402
-from live.server import Server  # noqa: E402
+from live.pictures import draw_inputs  # noqa: E402
+from live.server import FAST_ATTENTION, Server  # noqa: E402
 
 
 def main() -> None:
     """Start the server and keep it until Ctrl-C."""
     base = TESTS.parent / ".host" / "serve"
     fabricate_models(base / "models")
-    with Server(base, port=int(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
+    with Server(base, int(sys.argv[1]) if len(sys.argv) > 1 else None, [FAST_ATTENTION]) as server:
+        draw_inputs(base / "input")
         print(f"ComfyUI is at {server.address} (files in {base}; Ctrl-C ends it)", flush=True)
         try:
             server.process.wait()
