@@ -37,7 +37,7 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = adapters.load(file)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(files.described(files.ADAPTERS, file)))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.identity.describe()))
 
 
 class LoadVision(io.ComfyNode):
@@ -79,7 +79,7 @@ class LoadVision(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, activation: str) -> io.NodeOutput:
         loaded = vision.load(file, activation)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(f"{file}: {loaded.tower.describe()}"))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.tower.describe()))
 
 
 class AutoLoad(io.ComfyNode):

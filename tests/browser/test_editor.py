@@ -8,10 +8,12 @@ import pytest
 
 from browser.editor import Editor
 from fabricate.towers import TINY, tiny_tower
+from live.published import PLUS
 from live.server import Server
 from live.ui_graphs import read, to_prompt, workflows, working
 
 PACK = "comfyui-ip-adapter"
+OTHER_ADAPTER = "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadAdapter').widgets[0].value = file }"
 SMALL = {"width": 64, "height": 64, "steps": 2, "megapixels": 0.01}
 
 each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
@@ -75,6 +77,17 @@ def test_the_editor_keeps_the_graph_as_it_is(editor: Editor, path: Path) -> None
         assert {key: node[key] for key in ("id", "type", "pos", "widgets_values")} == {
             key: again[key] for key in ("id", "type", "pos", "widgets_values")
         }
+
+
+def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
+    editor.load(read(next(path for path in workflows() if path.stem == "text_to_image_with_image_prompt")))
+    editor.set_widgets(SMALL)
+    editor.page.evaluate(OTHER_ADAPTER, PLUS)  # one that no earlier run has in the cache
+    assert editor.run() == {}
+    assert of_type(editor, "IPA_LoadAdapter")["texts"][-1].startswith("plus, a model of its own kind (16 layers")
+    saved = editor.page.evaluate("() => app.graph.serialize()")
+    (loader,) = (node for node in saved["nodes"] if node["type"] == "IPA_LoadAdapter")
+    assert loader["widgets_values"] == [PLUS]
 
 
 def test_every_node_of_ours_has_a_help_page(server: Server) -> None:

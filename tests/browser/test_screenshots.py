@@ -9,14 +9,25 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from browser.editor import PAGE, Box, Editor
+from live.pictures import MASKED
 from live.server import Server
-from live.ui_graphs import WORKFLOWS, read
+from live.ui_graphs import WORKFLOWS, read, workflows
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
-RUN = {"width": 256, "height": 256, "steps": 8}  # the random weights of the tests make noise at any size
-SHOWN = {"width": 512, "height": 512, "steps": 30, "seed": 42}
+RUN = {
+    "width": 256,
+    "height": 256,
+    "megapixels": 0.0625,
+    "steps": 8,
+}  # the random weights of the tests make noise at any size
+SHOWN = {"width": 512, "height": 512, "megapixels": 0.25, "steps": 30, "seed": 42}
 CHAIN, ONE_NODE = "text_to_image_with_image_prompt", "image_prompt_in_one_node"
+THUMBNAIL = 600  # pixels wide
+MASK = """file => {
+    for (const node of app.graph.nodes)
+        if (node.type == 'LoadImage' && node.outputs[1].links?.length) node.widgets[0].value = file;
+}"""
 MARGIN = 60  # of a node's picture: enough to see where its wires go
 AUTO = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
@@ -43,6 +54,7 @@ def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/, run it, and show the values it has as a file."""
     editor.load(read(WORKFLOWS / f"{name}.json"), name)
     editor.set_widgets(RUN)
+    editor.page.evaluate(MASK, MASKED)
     assert editor.run() == {}
     editor.set_widgets(SHOWN)
     editor.settle(6000)  # until the notice of success is gone
@@ -66,6 +78,14 @@ def test_the_editor_after_a_run(studio: Editor) -> None:
 def test_the_one_node_graph_after_a_run(studio: Editor) -> None:
     run(studio, ONE_NODE)
     save(studio.picture(studio.extent()), IMAGES / "simple.png")
+
+
+@pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+def test_the_thumbnail_of_a_graph(studio: Editor, path: Path) -> None:
+    run(studio, path.stem)
+    picture = Image.open(BytesIO(studio.picture(studio.extent()))).convert("RGB")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(path.with_suffix(".jpg"), quality=80, optimize=True)
 
 
 @pytest.mark.parametrize("node_type", ["IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply"])
