@@ -1,0 +1,119 @@
+"""Thirteen thousand mutated adapter files: each is read, or refused as UnsupportedCheckpoint; nothing else ever happens."""
+
+import io
+import json
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fabricate import adapters
+
+from comfyui_ip_adapter.ip_adapter_core.adapter import identify, load
+from comfyui_ip_adapter.ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
+
+HEADERS, FILES = 9000, 2000  # and as many .bin as .safetensors files
+SMALL: dict[str, Any] = {"widths": (8, 8, 16), "context": 8, "embed": 8, "depth": 1, "width": 64}
+NAMES = ["image_proj.", "ip_adapter.", "ip_adapter.-1.to_k_ip.weight", "ip_adapter.99999999999.to_k_ip.weight", "", "."]
+SIZES = [0, -1, 1, 3, 2**31, 2**63 - 1, 10**30, 1.5, "4", None, True, []]
+
+Rows = dict[str, Any]
+
+
+def contents(suffix: str, kind: str) -> bytes:
+    """An intact small adapter file."""
+    nested = adapters.adapter(kind, **SMALL)
+    buffer = io.BytesIO()
+    if suffix == ".bin":
+        torch.save(nested, buffer)
+        return buffer.getvalue()
+    from safetensors.torch import save
+
+    return save(adapters.flat(nested))
+
+
+def split(content: bytes) -> tuple[Rows, bytes]:
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def joined(header: Any, data: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def drop(rows: Rows, chance: random.Random) -> None:
+    del rows[chance.choice(list(rows))]
+
+
+def rename(rows: Rows, chance: random.Random) -> None:
+    name = chance.choice(list(rows))
+    rows[chance.choice([*NAMES, name[::-1], name.replace("1", "01"), name + ".x", name.upper()])] = rows.pop(name)
+
+
+def exchange(rows: Rows, chance: random.Random) -> None:
+    one, other = chance.choice(list(rows)), chance.choice(list(rows))
+    rows[one], rows[other] = rows[other], rows[one]
+
+
+def resize(rows: Rows, chance: random.Random) -> None:
+    row = rows[chance.choice(list(rows))]
+    if isinstance(row, dict) and isinstance(row.get("shape"), list):
+        row["shape"] = [chance.choice(SIZES) for _ in range(chance.randrange(5))]
+
+
+def spoil(rows: Rows, chance: random.Random) -> None:
+    row = rows[chance.choice(list(rows))]
+    if isinstance(row, dict):
+        row[chance.choice(["shape", "dtype", "data_offsets"])] = chance.choice([None, -1, [], {}, "x", [0], [9, 1]])
+
+
+def replace_row(rows: Rows, chance: random.Random) -> None:
+    rows[chance.choice(list(rows))] = chance.choice([None, 1, "x", [], {}, {"shape": []}])
+
+
+MUTATIONS: list[Callable[[Rows, random.Random], None]] = [drop, rename, exchange, resize, spoil, replace_row]
+
+
+def is_read_or_refused(path: Path, read: Callable[[Path], object]) -> bool:
+    """Whether a file was read; any other exception than the refusal fails the test."""
+    try:
+        read(path)
+    except UnsupportedCheckpoint as error:
+        assert str(error)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["base", "plus", "full face"])
+def test_mutated_headers_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    chance = random.Random(1)
+    content = contents(".safetensors", kind)
+    path = tmp_path / "x.safetensors"
+    outcomes = []
+    for _ in range(HEADERS // 3):
+        header, data = split(content)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            if header:
+                chance.choice(MUTATIONS)(header, chance)
+        path.write_bytes(joined(header, data))
+        outcomes.append(is_read_or_refused(path, lambda path: identify(entries(path))))
+    assert 0 < sum(outcomes) < len(outcomes) / 2  # some mutations only exchange equal rows
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
+def test_mutated_files_are_read_or_refused(tmp_path: Path, suffix: str) -> None:
+    chance = random.Random(2)
+    content = contents(suffix, "base")
+    path = tmp_path / f"x{suffix}"
+    outcomes = []
+    for _ in range(FILES):
+        changed = bytearray(content)
+        for _ in range(chance.choice([1, 4, 32])):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        path.write_bytes(changed[: chance.choice([None, None, chance.randrange(len(changed))])])
+        outcomes.append(is_read_or_refused(path, load))
+    assert 0 < sum(outcomes) < len(outcomes)
