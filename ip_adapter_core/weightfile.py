@@ -141,7 +141,9 @@ def _flattened(nested: Mapping, prefix: str = "", depth: int = 0) -> Iterator[tu
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    """The name a safetensors header would have for the dtype: F16, BF16, I64, …"""
+    name = str(tensor.dtype).removeprefix("torch.")
+    return name.replace("bfloat", "BF").replace("float", "F").replace("uint", "U").replace("int", "I").upper()
 
 
 def _broken(path: Path, error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
+from ..ip_adapter_core.identify import describe_adapter, describe_encoder
 from ..ip_adapter_core.selection import KINDS
 from ..ip_adapter_core.towers import ACTIVATIONS
 from .host import adapters, auto, files, vision
@@ -37,7 +38,7 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = adapters.load(file)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.identity.describe()))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(describe_adapter(files.path(files.ADAPTERS, file))))
 
 
 class LoadVision(io.ComfyNode):
@@ -79,7 +80,7 @@ class LoadVision(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, activation: str) -> io.NodeOutput:
         loaded = vision.load(file, activation)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.tower.describe()))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(describe_encoder(files.path(files.ENCODERS, file))))
 
 
 class AutoLoad(io.ComfyNode):
