@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from fabricate import adapters
 
 from comfyui_ip_adapter.ip_adapter_core.adapter import identify, load
 from comfyui_ip_adapter.ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
+from fabricate import adapters
 
 HEADERS, FILES = 9000, 2000  # and as many .bin as .safetensors files
 SMALL: dict[str, Any] = {"widths": (8, 8, 16), "context": 8, "embed": 8, "depth": 1, "width": 64}

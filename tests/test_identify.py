@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.identify import describe, main
 from fabricate.adapters import tiny_adapter
 from fabricate.checkpoints import tiny_controlnet
 from fabricate.towers import tiny_tower
-
-from comfyui_ip_adapter.ip_adapter_core.identify import describe, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
