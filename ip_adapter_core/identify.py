@@ -23,9 +23,7 @@ def describe_adapter(path: str | Path) -> str:
 
 def describe_encoder(path: str | Path) -> str:
     """A vision encoder file in one line. Raises UnsupportedCheckpoint when it is none that OpenCLIP knows."""
-    named = entries(path)
-    tower = vision.identify(named, vision.find_config(path), file=Path(path).name)
-    return f"{tower.describe()}, {_weights(named)}"
+    return f"{vision.identify_file(path).describe()}, {_weights(entries(path))}"
 
 
 def describe(path: str | Path) -> str:

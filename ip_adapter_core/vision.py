@@ -73,6 +73,11 @@ def find_config(path: str | Path) -> dict[str, Any] | None:
     return {"name": path.stem, **found} if found else None
 
 
+def identify_file(path: str | Path) -> Tower:
+    """The tower of a weight file. Raises UnsupportedCheckpoint, naming the file, when OpenCLIP does not know it."""
+    return identify(entries(path), find_config(path), file=Path(path).name)
+
+
 def load(path: str | Path, activation: str = "auto", dtype: torch.dtype | None = None) -> VisionEncoder:
     """A vision encoder from a weight file in transformers' or OpenCLIP's naming, ready to run, on the CPU.
 

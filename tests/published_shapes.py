@@ -1,4 +1,4 @@
-"""Names and shapes of the published adapter files, recorded as sizes: what a header reads, without a download."""
+"""Published adapter files and models, recorded as sizes: what headers and configurations say, without a download."""
 
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry
@@ -35,3 +35,27 @@ def entries(file: str) -> dict[str, Entry]:
         for key in ("to_k_ip", "to_v_ip"):
             named[f"ip_adapter.{2 * layer + 1}.{key}.weight"] = Entry((width, known.context), "F16")
     return named
+
+
+# ComfyUI's configurations of the published families.
+_SD = {
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+}
+CONFIGS = {
+    "SD1.5": _SD | {"context_dim": 768},
+    "SD2": _SD | {"context_dim": 1024},
+    "SDXL": {
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "num_res_blocks": 2,
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+        "context_dim": 2048,
+    },
+}

@@ -1,4 +1,4 @@
-"""Thirteen thousand mutated adapter files: each is read, or refused as UnsupportedCheckpoint; nothing else ever happens."""
+"""Thirteen thousand mutated adapter files: each is read or refused; nothing else ever happens."""
 
 import io
 import json
@@ -82,10 +82,9 @@ def is_read_or_refused(path: Path, read: Callable[[Path], object]) -> bool:
     """Whether a file was read; any other exception than the refusal fails the test."""
     try:
         read(path)
-    except UnsupportedCheckpoint as error:
-        assert str(error)
+        return True
+    except UnsupportedCheckpoint:
         return False
-    return True
 
 
 @pytest.mark.parametrize("kind", ["base", "plus", "full face"])

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY, Size, openclip_weights, tiny_tower, truth
+from published_shapes import CONFIGS
 
 pytestmark = pytest.mark.usefixtures("comfy")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped where")
 KINDS: dict[str, dict[str, Any]] = {
     "base": {"kind": "base"},
     "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},
@@ -244,6 +247,7 @@ def test_a_file_that_was_replaced_is_read_again(models: Path) -> None:
     assert torch.equal(prompt(adapter, ours()).tokens, first.tokens)  # what was mapped stays whole
 
 
+@only_linux
 @pytest.mark.parametrize("file", ["base.safetensors", "base.bin"])
 def test_the_weights_of_an_adapter_stay_mapped_from_its_file(models: Path, file: str) -> None:
     from comfyui_ip_adapter.nodes.host import adapters
@@ -254,6 +258,7 @@ def test_the_weights_of_an_adapter_stay_mapped_from_its_file(models: Path, file:
     assert_mapped(adapter.patcher.model, models / "ipadapter" / file)
 
 
+@only_linux
 def test_the_weights_of_an_encoder_stay_mapped_from_its_file(models: Path) -> None:
     encoder = ours()
     encoder.encode_image(pictures())
@@ -261,25 +266,12 @@ def test_the_weights_of_an_encoder_stay_mapped_from_its_file(models: Path) -> No
 
 
 def assert_mapped(network: nn.Module, file: Path) -> None:
-    """Every parameter lies in the memory that the file is mapped to."""
-    if not Path("/proc/self/maps").exists():
-        pytest.skip("this system does not tell what is mapped where")
+    """Every parameter lies in the memory that the file is mapped to, as Linux tells it."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     spans = [line.split()[0].split("-") for line in lines if line.endswith(str(file))]
     ranges = [range(int(start, 16), int(end, 16)) for start, end in spans]
     for name, parameter in network.named_parameters():
         assert any(parameter.data_ptr() in span for span in ranges), name
-
-
-SD15 = {
-    "model_channels": 320,
-    "channel_mult": [1, 2, 4, 4],
-    "num_res_blocks": [2, 2, 2, 2],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-    "context_dim": 768,
-}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +282,7 @@ def test_auto_says_what_it_looked_for_and_what_to_download(models: Path, kind: s
     from comfyui_ip_adapter.nodes.host import auto
 
     (models / "ipadapter" / "note.bin").write_text("no weights")
-    model: Any = SimpleNamespace(model=SimpleNamespace(model_config=SimpleNamespace(unet_config=SD15)))
+    model: Any = SimpleNamespace(model=SimpleNamespace(model_config=SimpleNamespace(unet_config=CONFIGS["SD1.5"])))
     with pytest.raises(
         ValueError, match=r"^No IP-Adapter .*for SD1\.5 \(16 layers, context 768\) was found"
     ) as refused:

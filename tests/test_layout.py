@@ -3,28 +3,7 @@
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, Geometry, family, geometry, layers
-
-SD = {
-    "model_channels": 320,
-    "channel_mult": [1, 2, 4, 4],
-    "num_res_blocks": [2, 2, 2, 2],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-}
-CONFIGS = {
-    "SD1.5": SD | {"context_dim": 768},
-    "SD2": SD | {"context_dim": 1024},
-    "SDXL": {
-        "model_channels": 320,
-        "channel_mult": [1, 2, 4],
-        "num_res_blocks": 2,
-        "transformer_depth": [0, 0, 2, 2, 10, 10],
-        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-        "transformer_depth_middle": 10,
-        "context_dim": 2048,
-    },
-}
+from published_shapes import CONFIGS
 
 # The published order, by groups of (stage, block) and how many transformer blocks each holds.
 _SD_OUTPUT = [("output", block, 1) for block in range(3, 12)]

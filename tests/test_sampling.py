@@ -1,23 +1,17 @@
-"""Image prompts in ComfyUI's own samplers: sides, spans, stacking, foreign patches, guiders, compiled models."""
+"""Image prompts in ComfyUI's own samplers: sides, spans, stacking, foreign patches, guiders."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core import layout
-from comfyui_ip_adapter.ip_adapter_core.adapter import load
-from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
-from fabricate import adapters
+from sampled import STEPS, apply, cond, difference, halved, make_prompt, noise, sample
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
-EMBED = 40
-STEPS = 4
 
 
 @pytest.fixture(scope="module")
@@ -33,46 +27,7 @@ def model(twins: Twins) -> Any:
 @pytest.fixture(scope="module")
 def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
     """Two prompts of two adapters."""
-    return [_prompt(twins, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
-
-
-def _prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> ImagePrompt:
-    widths = tuple(layer.width for layer in layout.layers(twins.patcher.model.model_config.unet_config))
-    nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens)
-    network = load(adapters.save(folder / f"{seed}.safetensors", nested))
-    random = torch.Generator().manual_seed(seed)
-    return image_prompt(network, torch.randn(1, EMBED, generator=random), torch.zeros(1, EMBED))
-
-
-def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None) -> Any:
-    from comfyui_ip_adapter.nodes.host import models
-
-    return models.apply(model, prompt, weight, span or Span())
-
-
-def cond(seed: int, context: int = 48) -> list[Any]:
-    return [[torch.randn(1, 7, context, generator=torch.Generator().manual_seed(seed)), {}]]
-
-
-def noise(batch: int = 1, height: int = 8, width: int = 8) -> Tensor:
-    return torch.randn(batch, 4, height, width, generator=torch.Generator().manual_seed(9))
-
-
-def sample(model: Any, cfg: float = 4.0, sampler: str = "euler", given: Tensor | None = None, **more: Any) -> Tensor:
-    import comfy.sample
-
-    start = noise() if given is None else given
-    options = {"steps": STEPS, "cfg": cfg, "sampler_name": sampler, "scheduler": "normal"} | more
-    latent = options.pop("latent", torch.zeros_like(start))
-    positive, negative = options.pop("positive", cond(1)), options.pop("negative", cond(2))
-    return comfy.sample.sample(
-        model, start, positive=positive, negative=negative, latent_image=latent, disable_pbar=True, seed=1, **options
-    )
-
-
-def difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference, as a share of the largest value."""
-    return ((a - b).abs().max() / b.abs().max()).item()
+    return [make_prompt(twins, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
 
 
 @pytest.fixture
@@ -125,15 +80,6 @@ def test_two_adapters_add_up_in_any_order(model: Any, prompts: list[ImagePrompt]
 def test_the_same_prompt_twice_is_the_prompt_at_the_summed_weight(model: Any, prompts: list[ImagePrompt]) -> None:
     twice = sample(apply(apply(model, prompts[0], 0.3), prompts[0], 0.4))
     assert difference(twice, sample(apply(model, prompts[0], 0.7))) < 1e-4
-
-
-def halved(model: Any, *address: Any) -> Any:
-    """Another pack's patch: text values count half in this block."""
-    from comfy.ldm.modules.attention import optimized_attention
-
-    clone = model.clone()
-    clone.set_model_attn2_replace(lambda q, k, v, extra: optimized_attention(q, k, v * 0.5, extra["n_heads"]), *address)
-    return clone
 
 
 @pytest.mark.parametrize("address", [("middle", 0, 0), ("middle", 0)])
@@ -292,70 +238,3 @@ def test_the_prompt_follows_the_dtype_of_the_model(
     exact = sample(apply(twins.patcher, prompts[0]), cfg=1.0)
     assert torch.isfinite(found).all()
     assert difference(found, exact) < 0.5 * difference(exact, sample(twins.patcher, cfg=1.0))
-
-
-def compiled(model: Any) -> Any:
-    """As core's TorchCompileModel does it, with dynamo's own backend: no compiler is needed."""
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
-    clone = model.clone()
-    options = {"guard_filter_fn": lambda guards: [("transformer_options" not in guard.name) for guard in guards]}
-    set_torch_compile_wrapper(model=clone, backend="eager", options=options)
-    return clone
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    """Six layers: tracing takes time with every one."""
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def small_prompts(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
-    return [_prompt(small, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
-
-
-@pytest.fixture
-def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host's attention of this name: dynamo traces pytorch's in one graph, and sub_quad's in many."""
-    import torch._dynamo
-    from comfy.ldm.modules import attention
-    from torch._dynamo.utils import counters
-
-    monkeypatch.setattr(attention, "optimized_attention", getattr(attention, f"attention_{request.param}"))
-    torch._dynamo.reset()
-    counters.clear()
-
-
-def bare(model: Any) -> Any:
-    return model
-
-
-@pytest.mark.parametrize("order", ["compiled last", "compiled first"])
-@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
-def test_a_compiled_model_gives_what_the_eager_one_gives(
-    small: Twins, small_prompts: list[ImagePrompt], attention: None, order: str
-) -> None:
-    one, other = small_prompts
-    uses: list[Callable[[Any], Any]] = [
-        lambda model: apply(model, one, 0.7),
-        bare,
-        lambda model: apply(model, one, 0.2),
-        lambda model: apply(model, other, 0.7),
-        lambda model: apply(apply(model, one, 0.7), other, 0.5),
-        lambda model: apply(model, one, 1.0, Span(1, 3, "steps")),
-        lambda model: halved(apply(model, one, 0.7), "middle", 0),
-        bare,
-    ]
-    for number, use in enumerate(uses):
-        model = small.patcher
-        found = sample(use(compiled(model)) if order == "compiled first" else compiled(use(model)))
-        assert difference(found, sample(use(model))) < 1e-5, number
-
-
-@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
-def test_a_compiled_bare_model_notices_a_prompt(
-    small: Twins, small_prompts: list[ImagePrompt], attention: None
-) -> None:
-    for use in (bare, lambda model: apply(model, small_prompts[0], 0.7), bare):
-        assert difference(sample(compiled(use(small.patcher))), sample(use(small.patcher))) < 1e-5

@@ -23,7 +23,7 @@ _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str], Any]] = {
     ADAPTERS: lambda file: adapter.identify(entries(file)),
-    ENCODERS: lambda file: vision.identify(entries(file), vision.find_config(file), file=Path(file).name),
+    ENCODERS: vision.identify_file,
 }
 
 
