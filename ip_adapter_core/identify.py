@@ -12,29 +12,28 @@ from . import adapter, vision
 from .weightfile import Entry, UnsupportedCheckpoint, entries
 
 
-def describe_adapter(path: str | Path) -> str:
-    """An adapter file in one line: kind, family, tokens, encoder, parameters, dtype.
+def describe(path: str | Path) -> str:
+    """An adapter or an encoder in one line: what it is, its parameters and dtypes.
 
-    Raises UnsupportedCheckpoint when it is none that can be used.
+    Raises UnsupportedCheckpoint, as for an adapter, when it is neither.
     """
     named = entries(path)
-    return f"{adapter.identify(named).describe()}, {_weights(named)}"
-
-
-def describe_encoder(path: str | Path) -> str:
-    """A vision encoder file in one line. Raises UnsupportedCheckpoint when it is none that OpenCLIP knows."""
-    return f"{vision.identify_file(path).describe()}, {_weights(entries(path))}"
-
-
-def describe(path: str | Path) -> str:
-    """An adapter or an encoder in one line. Raises UnsupportedCheckpoint, as for an adapter, when it is neither."""
     try:
-        return f"IP-Adapter: {describe_adapter(path)}"
+        return f"IP-Adapter: {adapter.identify(named).describe()}, {weights(named)}"
     except UnsupportedCheckpoint as refusal:
         try:
-            return f"CLIP vision encoder: {describe_encoder(path)}"
+            return f"CLIP vision encoder: {vision.identify_file(path).describe()}, {weights(named)}"
         except UnsupportedCheckpoint:
             raise refusal from None
+
+
+def weights(named: Mapping[str, Entry]) -> str:
+    """How many parameters, and in which dtypes, the most frequent first."""
+    parameters: Counter[str] = Counter()
+    for entry in named.values():
+        parameters[entry.dtype] += prod(entry.shape)
+    dtypes = " and ".join(dtype for dtype, _ in parameters.most_common())
+    return f"{parameters.total():,} parameters in {dtypes}"
 
 
 def main(paths: Sequence[str]) -> int:
@@ -47,15 +46,6 @@ def main(paths: Sequence[str]) -> int:
             line, status = f"cannot be used: {refusal}", 1
         sys.stdout.write(f"{path}: {line}\n")
     return status
-
-
-def _weights(named: Mapping[str, Entry]) -> str:
-    """How many parameters, and in which dtypes, the most frequent first."""
-    parameters: Counter[str] = Counter()
-    for entry in named.values():
-        parameters[entry.dtype] += prod(entry.shape)
-    dtypes = " and ".join(dtype for dtype, _ in parameters.most_common())
-    return f"{parameters.total():,} parameters in {dtypes}"
 
 
 if __name__ == "__main__":

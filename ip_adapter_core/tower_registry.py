@@ -113,15 +113,14 @@ def empty_tower(config: Config, quick_gelu: bool) -> torch.nn.Module:
         return _build_vision_tower(config["embed_dim"], vision, quick_gelu)
 
 
-def candidate_shapes(candidate: Candidate, file: str) -> dict[str, Shape]:
-    """Names and shapes of a candidate's tensors.
+def candidate_tower(candidate: Candidate, file: str) -> torch.nn.Module:
+    """An empty tower of a candidate.
 
     Raises UnsupportedCheckpoint when OpenCLIP cannot build it, or would have to download it.
     """
     if ":" in str(candidate.config["vision_cfg"].get("timm_model_name", "")):  # hf-hub:… would download
         raise UnsupportedCheckpoint(f"The config of {file} names a model to download, which is not done here.")
     try:
-        visual = empty_tower(candidate.config, False)
+        return empty_tower(candidate.config, False)
     except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise UnsupportedCheckpoint(f"The config of {file} describes no tower OpenCLIP can build ({error}).") from error
-    return {name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}

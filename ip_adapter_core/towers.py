@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .tower_layouts import Layout, Shape, find_layout, shapes
-from .tower_registry import Candidate, Config, candidate_shapes, configured, empty_tower, registered
+from .tower_registry import Candidate, Config, candidate_tower, configured, empty_tower, registered
 from .weightfile import Entry, UnsupportedCheckpoint
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
@@ -52,6 +52,13 @@ class _Difference(NamedTuple):
         return sum(map(len, self))
 
 
+class _Match(NamedTuple):
+    """The candidate whose tensors are those of a file, and an empty tower of its kind."""
+
+    candidate: Candidate
+    visual: torch.nn.Module
+
+
 def identify(
     entries: Mapping[str, Entry], config: Config | None = None, activation: str = "auto", file: str = "This file"
 ) -> Tower:
@@ -65,7 +72,7 @@ def identify(
         raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
     layout = find_layout(entries, file)
     found = shapes(entries, layout)
-    return _described(_closest(found, layout, config, file), activation)
+    return _described(*_closest(found, layout, config, file), activation)
 
 
 def build(tower: Tower) -> torch.nn.Module:
@@ -73,14 +80,15 @@ def build(tower: Tower) -> torch.nn.Module:
     return empty_tower(tower.config, tower.quick_gelu)
 
 
-def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> Candidate:
+def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
     candidates = [configured(config, file)] if config is not None else registered(found, layout, file)
     best: Candidate | None = None
     least = _Difference([], list(found), [])
     for candidate in candidates:
-        difference = _difference(candidate_shapes(candidate, file), found)
+        visual = candidate_tower(candidate, file)
+        difference = _difference({name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}, found)
         if difference.size == 0:
-            return candidate
+            return _Match(candidate, visual)
         if best is None or difference.size < least.size:
             best, least = candidate, difference
     if best is None or (config is None and least.size > len(found) // 2):
@@ -113,9 +121,9 @@ def _unknown(found: Mapping[str, Shape], file: str) -> str:
     )
 
 
-def _described(candidate: Candidate, activation: str) -> Tower:
+def _described(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
     config = candidate.config
-    sizes = _measured(empty_tower(config, False), config)
+    sizes = _measured(visual, config)
     auto = config.get("quick_gelu", candidate.name in _QUICK_GELU)
     return Tower(
         name=candidate.name,

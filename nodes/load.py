@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core.identify import describe_adapter, describe_encoder
+from ..ip_adapter_core.adapter import Identity
+from ..ip_adapter_core.identify import weights
 from ..ip_adapter_core.selection import KINDS
-from ..ip_adapter_core.towers import ACTIVATIONS
+from ..ip_adapter_core.towers import ACTIVATIONS, Tower
+from ..ip_adapter_core.weightfile import entries
 from .host import adapters, auto, files, vision
 from .sockets import IpAdapter, schema
 
@@ -38,7 +40,7 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         loaded = adapters.load(file)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(describe_adapter(files.path(files.ADAPTERS, file))))
+        return io.NodeOutput(loaded, ui=_about(loaded.identity, files.ADAPTERS, file))
 
 
 class LoadVision(io.ComfyNode):
@@ -80,7 +82,7 @@ class LoadVision(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, activation: str) -> io.NodeOutput:
         loaded = vision.load(file, activation)
-        return io.NodeOutput(loaded, ui=ui.PreviewText(describe_encoder(files.path(files.ENCODERS, file))))
+        return io.NodeOutput(loaded, ui=_about(loaded.tower, files.ENCODERS, file))
 
 
 class AutoLoad(io.ComfyNode):
@@ -123,6 +125,11 @@ def kind_input() -> io.Combo.Input:
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
         "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout.",
     )
+
+
+def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:
+    """What was loaded, for the node to show."""
+    return ui.PreviewText(f"{loaded.describe()}, {weights(entries(files.path(category, file)))}")
 
 
 def _adapter_menu() -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "comfyui_ip_adapter"
+MARKED = ("live", "browser")  # folders of tests/ that are markers too: `-m "not live"` leaves the quick tests
 WITHOUT_BROWSER = os.environ.get("BROWSER") == "0"
 left_out = pytest.StashKey[int]()
 
@@ -65,7 +66,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the browser tests out when BROWSER=0 asks for it."""
+    """Mark the tests of each folder in MARKED; leave the browser tests out when BROWSER=0 asks for it."""
+    for item in items:
+        for folder in MARKED:
+            if item.path.is_relative_to(ROOT / "tests" / folder):
+                item.add_marker(folder)
     browser = [item for item in items if WITHOUT_BROWSER and item.get_closest_marker("browser")]
     config.stash[left_out] = len(browser)
     if browser:

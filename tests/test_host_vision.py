@@ -292,3 +292,12 @@ def test_auto_says_what_it_looked_for_and_what_to_download(models: Path, kind: s
     assert "plus.safetensors: plus, a model of its own kind (16 layers, context 64)" in message
     assert "note.bin is " in message
     assert message.endswith(f"/{file} to models/ipadapter/{file}.")
+
+
+def test_the_loader_shows_the_activation_that_was_chosen(models: Path) -> None:
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    for activation in ("gelu", "quick_gelu"):
+        shown = LoadVision.execute("tower.safetensors", activation).ui.as_dict()["text"][0]
+        assert f", {activation}, " in shown
+        assert shown.endswith(" parameters in F32")

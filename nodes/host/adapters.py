@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -17,7 +16,7 @@ from ...ip_adapter_core.adapter import Adapter, Identity
 from ...ip_adapter_core.prompt import ImagePrompt, image_prompt
 from . import files
 
-_loaded: WeakValueDictionary[tuple[str, int], LoadedAdapter] = WeakValueDictionary()
+_loaded: WeakValueDictionary[files.Fingerprint, LoadedAdapter] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +45,9 @@ def load(name: str) -> LoadedAdapter:
     Raises UnsupportedCheckpoint, with the file's name, before anything is loaded.
     """
     files.identify(files.ADAPTERS, name)
-    file = files.path(files.ADAPTERS, name)
-    key = (file, os.stat(file).st_mtime_ns)
+    key = files.fingerprint(files.ADAPTERS, name)
     if (known := _loaded.get(key)) is None:
-        known = _loaded[key] = _load(name, file)
+        known = _loaded[key] = _load(name, files.path(files.ADAPTERS, name))
     return known
 
 

@@ -18,6 +18,8 @@ from ...ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
 
+Fingerprint = tuple[Any, ...]
+
 _LISTED = 20
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
@@ -62,10 +64,9 @@ def identify(category: str, name: str) -> Any:
 
     Raises UnsupportedCheckpoint, with the file's name, when it is none that can be used; ValueError when it is gone.
     """
-    file = path(category, name)
+    path(category, name)
     try:
-        status = os.stat(file)
-        return _identified(category, file, status.st_size, status.st_mtime_ns)
+        return _identified(category, *fingerprint(category, name))
     except (UnsupportedCheckpoint, OSError) as error:
         raise UnsupportedCheckpoint(_naming(name, error)) from error
 
@@ -80,14 +81,14 @@ def complaint(category: str, name: str | None) -> str | None:
         return str(error)
 
 
-def fingerprint(category: str, name: str | None) -> list[object]:
-    """What changes when a file is exchanged, so that ComfyUI reads it again; name as in `complaint`."""
+def fingerprint(category: str, name: str | None) -> Fingerprint:
+    """Path, size and time of a file: changes when it is exchanged, so that it is read again; name as in `complaint`."""
     file = None if name is None else folder_paths.get_full_path(category, name)
     try:
         status = os.stat(file) if file else None
     except OSError:  # a link to nowhere, which ComfyUI lists all the same
         status = None
-    return [file, status and status.st_size, status and status.st_mtime_ns]
+    return file, status and status.st_size, status and status.st_mtime_ns
 
 
 def adapters() -> dict[str, Identity]:
@@ -125,7 +126,7 @@ def _usable(category: str) -> dict[str, Any]:
         try:
             found[name] = identify(category, name)
         except ValueError:
-            continue  # `describe` says why, wherever files are listed
+            continue  # `listing` says why
     return found
 
 
@@ -134,6 +135,6 @@ def _naming(name: str, error: Exception) -> str:
 
 
 @lru_cache(maxsize=512)
-def _identified(category: str, file: str, size: int, modified: int) -> Any:
+def _identified(category: str, file: str, size: int | None, modified: int | None) -> Any:
     """Remembered until the file changes: listing a folder costs a stat per file."""
     return _IDENTIFY[category](file)

@@ -19,5 +19,6 @@ def geometry(model: ModelPatcher) -> Geometry:
 
 def apply(model: ModelPatcher, prompt: ImagePrompt, weight: float, span: Span) -> ModelPatcher:
     """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
-    layers = layout.layers(model.model.model_config.unet_config)
-    return install(model, application(prompt, layers, geometry(model).context, weight, span))
+    config = model.model.model_config.unet_config
+    layers = layout.layers(config)
+    return install(model, application(prompt, layers, config["context_dim"], weight, span))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,7 +21,7 @@ from .adapters import LoadedAdapter
 
 _CHUNK = 16  # images encoded at once: bounds memory for long batches
 
-_loaded: WeakValueDictionary[tuple[str, int, str], OpenClipVision] = WeakValueDictionary()
+_loaded: WeakValueDictionary[files.Fingerprint, OpenClipVision] = WeakValueDictionary()
 
 
 class OpenClipVision:
@@ -65,7 +64,7 @@ def load(name: str, activation: str = "auto") -> OpenClipVision:
     Raises UnsupportedCheckpoint when the file is no encoder that OpenCLIP knows.
     """
     file = files.path(files.ENCODERS, name)
-    key = (file, os.stat(file).st_mtime_ns, activation)
+    key = (*files.fingerprint(files.ENCODERS, name), activation)
     if (known := _loaded.get(key)) is None:
         device = memory.text_encoder_device()
         dtype = torch.float32 if memory.is_device_cpu(device) else memory.text_encoder_dtype(device)
@@ -81,15 +80,17 @@ def image_prompt(
     encoder: any CLIP_VISION; how: a row of preprocess.FITS; negative: images to move away from, by default the blank
     input of the adapter's training. Raises ValueError when encoder and adapter do not belong together.
     """
-    seen = fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
+    seen = _fitted(encoder, images, how)
     cond = _read(adapter, encoder, _encoded(encoder, seen))
-    uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative, how)
+    if negative is None:
+        return adapter.prompt(cond, _blank(adapter, encoder, cond)), seen
+    uncond = _read(adapter, encoder, _encoded(encoder, _fitted(encoder, negative, how)))
     return adapter.prompt(cond, uncond), seen
 
 
-def _negative(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> Tensor:
-    pictures = fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
-    return _read(adapter, encoder, _encoded(encoder, pictures))
+def _fitted(encoder: Any, images: Tensor, how: str) -> Tensor:
+    """Pictures as the encoder sees them."""
+    return fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
 
 
 def _blank(adapter: LoadedAdapter, encoder: Any, cond: Tensor) -> Tensor:

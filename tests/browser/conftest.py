@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -30,11 +29,3 @@ def editor(browser: Browser, server: Server) -> Iterator[Editor]:
     editor = Editor(browser, server)
     yield editor
     editor.page.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder `browser`, so that BROWSER=0 leaves it out."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker("browser")

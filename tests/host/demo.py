@@ -6,7 +6,6 @@ The models are miniatures with random weights: the grid shows that the image pro
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
@@ -14,9 +13,10 @@ sys.path.insert(0, str(TESTS))
 import numpy as np  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
-from live.graphs import Graph, text_to_image  # noqa: E402
+from live.graphs import text_to_image  # noqa: E402
 from live.models import fabricate_models  # noqa: E402
 from live.pictures import landscape  # noqa: E402
+from live.prompting import Prompted  # noqa: E402
 from live.published import BASE, CHECKPOINT, ENCODER  # noqa: E402
 from live.server import FAST_ATTENTION, Server  # noqa: E402
 
@@ -52,19 +52,9 @@ def uploaded(server: Server) -> list[tuple[str, Image.Image]]:
 
 def prompted(server: Server, reference: str) -> list[Image.Image]:
     """One picture for each weight."""
-
-    def graph(weight: float) -> Graph:
-        def image_prompt(graph: Graph, model: Any) -> Any:
-            adapter = graph.add("IPA_LoadAdapter", file=BASE)
-            encoder = graph.add("IPA_LoadVision", file=ENCODER, activation="auto")
-            image = graph.add("LoadImage", image=reference)
-            prompt = graph.add("IPA_Encode", ip_adapter=adapter, clip_vision=encoder, image=image, fit="center crop")
-            span = {"start": 0.0, "end": 1.0, "unit": "percent"}
-            return graph.add("IPA_Apply", model=model, image_prompt=prompt, weight=weight, **span)
-
-        return text_to_image(image_prompt, checkpoint=CHECKPOINT, text="", size=SIZE, steps=8)
-
-    return [Image.fromarray(server.run(graph(weight)).image()) for weight in WEIGHTS]
+    hooks = [Prompted(weight, adapter=BASE, tower=ENCODER, images=(reference,)) for weight in WEIGHTS]
+    graphs = [text_to_image(hook, checkpoint=CHECKPOINT, text="", size=SIZE, steps=8) for hook in hooks]
+    return [Image.fromarray(server.run(graph).image()) for graph in graphs]
 
 
 def grid(rows: list[tuple[Image.Image, list[Image.Image]]]) -> Image.Image:
