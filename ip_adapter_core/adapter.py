@@ -60,6 +60,10 @@ class Adapter(nn.Module):
         layers: dict[str, nn.Module] = {str(n): KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()}
         self.ip_adapter = nn.ModuleDict(layers)
 
+    def forward(self, features: Tensor) -> tuple[KeysValues, ...]:
+        """K' and V' of every layer from features, each picture a row: what training runs."""
+        return self.keys_values(self.tokens(features))
+
     def tokens(self, features: Tensor) -> Tensor:
         """Image tokens of features: (images, …) -> (images, tokens, context)."""
         return self.image_proj(features)

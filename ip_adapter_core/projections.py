@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_HEAD_WIDTH = 64  # fixed in every published resampler; the number of heads follows from to_q
+HEAD_WIDTH = 64  # fixed in every published resampler; the number of heads follows from to_q
 
 
 class LayerClasses(Protocol):
@@ -88,7 +88,7 @@ class PerceiverAttention(nn.Module):
 
     def __init__(self, width: int, inner: int, nn_: LayerClasses) -> None:
         super().__init__()
-        self.heads = inner // _HEAD_WIDTH
+        self.heads = inner // HEAD_WIDTH
         self.norm1 = nn_.LayerNorm(width)
         self.norm2 = nn_.LayerNorm(width)
         self.to_q = nn_.Linear(width, inner, bias=False)

@@ -7,10 +7,24 @@ from comfy_api.latest import ComfyExtension, io
 from .apply import Apply
 from .encode import Encode
 from .host.files import register_folders
+from .host.small_world import register as register_small_world
 from .load import AutoLoad, LoadAdapter, LoadVision
+from .save import SaveAdapter
 from .simple import Simple
+from .small_world import SmallWorld
+from .train import Train
 
-NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadVision, AutoLoad, Encode, Apply, Simple]
+NODES: list[type[io.ComfyNode]] = [
+    LoadAdapter,
+    LoadVision,
+    AutoLoad,
+    Encode,
+    Apply,
+    Simple,
+    Train,
+    SaveAdapter,
+    SmallWorld,
+]
 
 
 class Extension(ComfyExtension):
@@ -18,6 +32,7 @@ class Extension(ComfyExtension):
 
     async def on_load(self) -> None:
         register_folders()
+        register_small_world()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

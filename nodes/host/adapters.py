@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import comfy.model_management as memory
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core import adapter as core
+from ...ip_adapter_core import saving
 from ...ip_adapter_core.adapter import Adapter, Identity
 from ...ip_adapter_core.prompt import ImagePrompt, image_prompt
 from . import files
@@ -47,13 +49,25 @@ def load(name: str) -> LoadedAdapter:
     files.identify(files.ADAPTERS, name)
     key = files.fingerprint(files.ADAPTERS, name)
     if (known := _loaded.get(key)) is None:
-        known = _loaded[key] = _load(name, files.path(files.ADAPTERS, name))
+        known = _loaded[key] = read(name, files.path(files.ADAPTERS, name))
     return known
 
 
-def _load(name: str, file: str) -> LoadedAdapter:
+def read(name: str, file: str | Path) -> LoadedAdapter:
+    """The adapter of a file that may lie anywhere. Raises UnsupportedCheckpoint."""
     network = core.load(file, comfy.ops.manual_cast)
     patcher = comfy.model_patcher.CoreModelPatcher(
         network, load_device=memory.get_torch_device(), offload_device=memory.unet_offload_device()
     )
     return LoadedAdapter(name, network.identity(), patcher)
+
+
+def save(adapter: LoadedAdapter, prefix: str, dtype: str) -> str:
+    """Write an adapter to a new file of the first `ipadapter` folder, and return its name there.
+
+    Raises ValueError for a prefix that is no name in that folder.
+    """
+    folder = Path(files.folders(files.ADAPTERS)[0])
+    path = saving.free_path(folder, prefix)
+    saving.save(adapter.patcher.model, path, dtype)
+    return path.relative_to(folder.resolve()).as_posix()

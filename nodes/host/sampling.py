@@ -88,13 +88,13 @@ class ImagePrompts:
         prepared = run.prepared(run.batch(options, x, base.get_dtype_inference()), t, keep=is_compiled)
         if not prepared:
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        options = _patched(options, prepared)
+        options = patched(options, prepared)
         if is_compiled:
             executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
 
-def _patched(options: Options, prepared: Prepared) -> Options:
+def patched(options: Options, prepared: Prepared) -> Options:
     """Options whose patches add the prepared image attention to whatever each layer has already."""
     replace = options.get("patches_replace", {})
     there = replace.get("attn2", {})

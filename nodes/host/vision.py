@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core import vision as core
-from ...ip_adapter_core.preprocess import CLIP_MEAN, fit
+from ...ip_adapter_core.preprocess import CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.prompt import Features, ImagePrompt
 from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
 from . import files
@@ -86,6 +86,16 @@ def image_prompt(
         return adapter.prompt(cond, _blank(adapter, encoder, cond)), seen
     uncond = _read(adapter, encoder, _encoded(encoder, _fitted(encoder, negative, how)))
     return adapter.prompt(cond, uncond), seen
+
+
+def features(encoder: Any, images: Tensor, how: str = FITS[0]) -> Features:
+    """What an encoder says of images, through this package's preprocessing; encoder and how as in `image_prompt`."""
+    return _features(encoder.encode_image(_fitted(encoder, images, how)))
+
+
+def blank_features(encoder: Any) -> Features:
+    """What an encoder says of one image of zeros after normalisation."""
+    return _features(_encoded_blank(encoder))
 
 
 def _fitted(encoder: Any, images: Tensor, how: str) -> Tensor:

@@ -1,0 +1,50 @@
+"""Adapters back to files, in the layout that every program reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from .adapter import Adapter
+
+DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+def save(adapter: Adapter, path: Path, dtype: str = "fp16") -> None:
+    """Write `image_proj.*` and `ip_adapter.<n>.to_k_ip.weight`, …; the file is there whole or not at all.
+
+    dtype: a row of DTYPES. Raises ValueError when the weights do not fit into it.
+    """
+    weights = {name: _converted(name, tensor, dtype) for name, tensor in adapter.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        save_file(weights, unfinished, {"format": "pt"})
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def free_path(folder: Path, prefix: str) -> Path:
+    """`<folder>/<prefix>_00001.safetensors` with the first number above all that are there.
+
+    Raises ValueError when the prefix leads out of the folder.
+    """
+    start = (folder / prefix).resolve()
+    if not prefix or prefix[-1] in "/\\" or not start.is_relative_to(folder.resolve()):
+        raise ValueError(f"{prefix!r} is no name for a file in {folder}; use letters, or folder/name.")
+    endings = (path.stem.removeprefix(f"{start.name}_") for path in start.parent.glob("*.safetensors"))
+    number = 1 + max((int(ending) for ending in endings if ending.isdecimal()), default=0)
+    return start.with_name(f"{start.name}_{number:05d}.safetensors")
+
+
+def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+    if not tensor.isfinite().all():
+        raise ValueError(f"{name} holds values that are no numbers; train again with a lower rate.")
+    values = tensor.detach().to("cpu", DTYPES[dtype], copy=True).contiguous()
+    if not values.isfinite().all():
+        raise ValueError(f"{name} does not fit into {dtype}; choose fp32.")
+    return values

@@ -1,0 +1,76 @@
+"""What a training run learns from: rows of latents, image features and text, and what stands for a dropped one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .draws import Drops
+
+Rows = dict[str, Tensor]
+
+LATENTS, FEATURES, CONTEXT = "latents", "features", "context"
+
+
+class Examples(Protocol):
+    """Pictures with their texts, encoded; tensors on the CPU in any float dtype.
+
+    nulls: what a dropped condition is, `features` (1, …), `context` (1, tokens, width) and any other of the text.
+    """
+
+    nulls: Mapping[str, Tensor]
+
+    def __len__(self) -> int: ...
+
+    def rows(self, indices: Sequence[int]) -> Rows:
+        """The examples at these places: latents (n, c, h, w), features (n, …), context (n, tokens, width), and more."""
+        ...
+
+
+class TensorExamples:
+    """Examples that fit in memory: one tensor per name, a row per example."""
+
+    def __init__(self, rows: Mapping[str, Tensor], nulls: Mapping[str, Tensor]) -> None:
+        if len({len(tensor) for tensor in rows.values()}) != 1:
+            counts = ", ".join(f"{len(tensor)} {name}" for name, tensor in rows.items())
+            raise ValueError(f"Every example needs a row of each kind; there are {counts}.")
+        self._rows, self.nulls = dict(rows), dict(nulls)
+
+    def __len__(self) -> int:
+        return len(self._rows[LATENTS])
+
+    def rows(self, indices: Sequence[int]) -> Rows:
+        """The examples at these places."""
+        return {name: tensor[list(indices)] for name, tensor in self._rows.items()}
+
+
+def check(examples: Examples) -> None:
+    """Raises ValueError, before a step is made, when the examples lack something that training needs."""
+    if not len(examples):
+        raise ValueError("There is nothing to train on: give at least one picture.")
+    first = examples.rows([0])
+    for name in (LATENTS, FEATURES, CONTEXT):
+        if name not in first:
+            raise ValueError(f"The examples lack {name}; each needs latents, features and a context.")
+    for name in (FEATURES, CONTEXT):
+        if name not in examples.nulls:
+            raise ValueError(f"The examples do not say what a dropped condition is: nulls lack {name}.")
+    for name, null in examples.nulls.items():
+        if name in first and null.shape != first[name].shape:
+            found, needed = list(null.shape), list(first[name].shape)
+            raise ValueError(f"The null of {name} has the shape {found}; examples have {needed}.")
+
+
+def without_dropped(rows: Rows, nulls: Mapping[str, Tensor], drops: Drops) -> Rows:
+    """The rows with nulls in place of what is dropped; what has no null stays."""
+    return {name: _kept(name, tensor, nulls, drops) for name, tensor in rows.items()}
+
+
+def _kept(name: str, tensor: Tensor, nulls: Mapping[str, Tensor], drops: Drops) -> Tensor:
+    if name not in nulls:
+        return tensor
+    dropped = drops.image if name == FEATURES else drops.text
+    return torch.where(dropped.reshape(-1, *[1] * (tensor.ndim - 1)), nulls[name].to(tensor.dtype), tensor)

@@ -1,0 +1,97 @@
+"""Adapters to train: a new one with the published sizes and beginning, or a copy of one that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..adapter import Adapter
+from ..checkpoint import Parts
+from ..layout import Geometry
+from ..projections import HEAD_WIDTH
+
+Shapes = dict[str, tuple[int, ...]]
+
+_DEPTH = 4  # of the published resamplers
+_WIDEST = 1280  # of the published resamplers: 768 for SD1.5, 1280 for SDXL
+
+
+class Kind(NamedTuple):
+    """A kind of adapter that can be trained: its published number of tokens, and the shapes of its projection."""
+
+    tokens: int
+    shapes: Callable[[int, int, int], Shapes]  # of context, input width, tokens
+
+
+def _base(context: int, embed: int, tokens: int) -> Shapes:
+    wide = tokens * context
+    return {"proj.weight": (wide, embed), "proj.bias": (wide,), "norm.weight": (context,), "norm.bias": (context,)}
+
+
+def _plus(context: int, hidden: int, tokens: int) -> Shapes:
+    width = max(1, min(context, _WIDEST) // HEAD_WIDTH) * HEAD_WIDTH
+    shapes: Shapes = {"latents": (1, tokens, width)}
+    shapes |= {"proj_in.weight": (width, hidden), "proj_out.weight": (context, width)}
+    for layer in range(_DEPTH):
+        shapes |= {f"layers.{layer}.0.to_q.weight": (width, width), f"layers.{layer}.1.1.weight": (4 * width, width)}
+    return shapes
+
+
+KINDS: dict[str, Kind] = {"base": Kind(4, _base), "plus": Kind(16, _plus)}
+
+
+@torch.inference_mode(False)
+def fresh(
+    kind: str,
+    geometry: Geometry,
+    input_width: int,
+    base: Sequence[tuple[Tensor, Tensor]],
+    seed: int = 0,
+    *,
+    tokens: int | None = None,
+) -> Adapter:
+    """A new fp32 adapter of a kind, its layers copies of the base model's (arXiv 2308.06721, section 3.2.2).
+
+    input_width: of the features it will read. base: to_k and to_v (inner, context) of every cross-attention, in adapter
+    order. tokens: another number than the published one. Raises ValueError for an unknown kind or a base that does not
+    have this geometry.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"There is no recipe for adapters of kind {kind}; the kinds are {', '.join(KINDS)}.")
+    _check_base(geometry, base)
+    shapes = KINDS[kind].shapes(geometry.context, input_width, tokens or KINDS[kind].tokens)
+    layers: dict[int, Shapes] = {
+        2 * n + 1: {"to_k_ip.weight": (width, geometry.context)} for n, width in enumerate(geometry.widths)
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = Adapter(Parts(shapes, layers), nn)
+        _begin(adapter, base)
+    return adapter
+
+
+@torch.inference_mode(False)
+def trainable(adapter: Adapter) -> Adapter:
+    """A copy of an adapter to train on from: fp32, with gradients, in memory of its own."""
+    return deepcopy(adapter).float().train().requires_grad_(True)
+
+
+@torch.no_grad()
+def _begin(adapter: Adapter, base: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for layer, (to_k, to_v) in zip(adapter.layers(), base, strict=True):
+        layer.to_k_ip.weight.copy_(to_k)
+        layer.to_v_ip.weight.copy_(to_v)
+    for name, parameter in adapter.named_parameters():
+        if name.endswith(".latents"):
+            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+
+
+def _check_base(geometry: Geometry, base: Sequence[tuple[Tensor, Tensor]]) -> None:
+    needed = [(width, geometry.context) for width in geometry.widths]
+    for which, found in (("to_k", [tuple(k.shape) for k, _ in base]), ("to_v", [tuple(v.shape) for _, v in base])):
+        if found != needed:
+            raise ValueError(f"The base model's {which} do not have the shapes of {geometry.describe()}.")

@@ -1,0 +1,98 @@
+"""Lists of pictures and captions, in the file formats that data sets come with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+_PICTURE = ("file_name", "file", "image", "image_path", "path", "filename")
+_CAPTION = ("text", "caption", "prompt", "description")
+
+Row = tuple[str, str]
+
+
+def rows_of(listing: Path) -> Iterator[Row]:
+    """(picture, caption) of every row, as written in a .jsonl, .json, .csv, .tsv or tab separated .txt file.
+
+    Raises ValueError, naming the row, when it cannot be understood.
+    """
+    try:
+        text = listing.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{listing.name} cannot be read as text ({error}); save it as UTF-8.") from error
+    number = 0
+    try:
+        for number, row in enumerate(READERS[listing.suffix](text), start=1):  # noqa: B007, the number is for the error
+            yield row
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ValueError(f"{listing.name}, entry {number + 1}: {_explained(error)}") from error
+
+
+def caption_of(text: str) -> str:
+    """The caption in the JSON of one example of a shard; empty when there is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ""
+    return _first(found, _CAPTION) or "" if isinstance(found, Mapping) else ""
+
+
+def _json_lines(text: str) -> Iterator[Row]:
+    return (_row(json.loads(line)) for line in text.splitlines() if line.strip())
+
+
+def _json(text: str) -> Iterator[Row]:
+    """A list of objects, or an object from picture to caption."""
+    found = json.loads(text)
+    if not isinstance(found, Mapping):
+        return (_row(entry) for entry in found)
+    return (_row({"file_name": name, **_described(entry)}) for name, entry in found.items())
+
+
+def _described(entry: Any) -> dict[str, Any]:
+    return dict(entry) if isinstance(entry, Mapping) else {"text": entry}
+
+
+def _table(text: str, delimiter: str) -> Iterator[Row]:
+    return (_row(entry) for entry in csv.DictReader(StringIO(text), delimiter=delimiter))
+
+
+def _tabbed(text: str) -> Iterator[Row]:
+    for line in text.splitlines():
+        if line.strip():
+            name, tab, caption = line.partition("\t")
+            if not tab:
+                raise ValueError("there is no tab between the picture and its caption")
+            yield name.strip(), caption.strip()
+
+
+def _row(entry: Any) -> Row:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"an object with file_name and text is needed, this is {type(entry).__name__}")
+    picture = _first(entry, _PICTURE)
+    if picture is None:
+        raise ValueError(f"there is no column {' or '.join(_PICTURE)} (found {', '.join(map(str, entry))})")
+    return picture, _first(entry, _CAPTION) or ""
+
+
+def _first(entry: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
+    found = next((entry[column] for column in columns if entry.get(column)), None)
+    return found.strip() if isinstance(found, str) else None
+
+
+def _explained(error: Exception) -> str:
+    return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else f"{error.args[0]}."
+
+
+# The ending of a list file -> how its text is read.
+READERS: dict[str, Callable[[str], Iterator[Row]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": lambda text: _table(text, ","),
+    ".tsv": lambda text: _table(text, "\t"),
+    ".txt": _tabbed,
+}

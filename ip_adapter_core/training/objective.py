@@ -1,0 +1,26 @@
+"""The training objective: what a frozen model's estimate of the clean latents costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+Weight = Callable[[Tensor], Tensor]
+
+# The published losses are squared errors of the noise, of v (arXiv 2202.00512) and of the flow's velocity. Each is the
+# squared error of the clean estimate times a weight of the noise level: the derivative of the estimate, inverted.
+OBJECTIVES: dict[str, Weight] = {
+    "eps": lambda sigma: sigma**-2,
+    "v": lambda sigma: 1 + sigma**-2,
+    "flow": lambda sigma: sigma**-2,
+}
+
+
+def loss(prediction: str, denoised: Tensor, clean: Tensor, sigmas: Tensor) -> Tensor:
+    """Mean squared error of what the model predicts, a row of OBJECTIVES, computed in fp32.
+
+    denoised, clean (rows, channels, height, width), sigmas (rows).
+    """
+    errors = (denoised.float() - clean.float()).square().flatten(1).mean(dim=1)
+    return (errors * OBJECTIVES[prediction](sigmas.float())).mean()

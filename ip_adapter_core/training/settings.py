@@ -1,0 +1,71 @@
+"""The settings of a training run, as published unless the user says otherwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+Limits = tuple[float, float, str]
+
+_ANY = math.inf
+_COUNT: Limits = (1, _ANY, "a whole number from 1")
+_NUMBER: Limits = (0, _ANY, "a number from 0")
+_SHARE: Limits = (0, 1, "a share from 0 to 1")
+_LIMITS: dict[str, Limits] = {
+    **dict.fromkeys(("steps", "batch", "accumulate", "save_every"), _COUNT),
+    **dict.fromkeys(("rate", "weight_decay", "warmup", "clip"), _NUMBER),
+    **dict.fromkeys(("drop_text", "drop_image", "drop_both", "ema"), _SHARE),
+}
+# What may differ between a run and the one that continues it: nothing of it changes what a step computes.
+_FREE = ("steps", "save_every", "checkpointing")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults are the paper's (section 4.1.2), where it names a number.
+
+    batch: pictures of one forward pass over all processes; an optimizer step sees `accumulate` such batches.
+    drop_*: how often a condition is left out, so that the model can be guided. ema: decay of the averaged weights, 0
+    for none. warmup: steps until the rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm of the
+    gradients, 0 for none. checkpointing: compute the frozen model twice to save memory; it is for the `Base` to do.
+    """
+
+    steps: int = 1000
+    batch: int = 8
+    rate: float = 1e-4
+    weight_decay: float = 0.01
+    drop_text: float = 0.05
+    drop_image: float = 0.05
+    drop_both: float = 0.05
+    accumulate: int = 1
+    seed: int = 0
+    ema: float = 0.0
+    warmup: int = 0
+    decay: bool = False
+    checkpointing: bool = False
+    save_every: int = 500
+    clip: float = 0.0
+
+    def check(self) -> None:
+        """Raises ValueError, in the user's words, for a number that cannot be meant."""
+        for name, (least, most, meaning) in _LIMITS.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and least <= value <= most):
+                raise ValueError(f"{name} is {value}; it must be {meaning}.")
+        if self.drop_text + self.drop_image + self.drop_both > 1:
+            raise ValueError("drop_text, drop_image and drop_both add up to more than 1; lower one of them.")
+        if self.ema == 1:
+            raise ValueError("ema is 1, which never learns; use a decay such as 0.999, or 0 for none.")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if not self.decay or step < self.warmup:
+            return self.rate * warm
+        share = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.rate * (1 + math.cos(math.pi * share)) / 2
+
+    def lasting(self) -> dict[str, float]:
+        """The settings that a continued run must share with the run it continues."""
+        kept = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        return kept | ({"steps": self.steps} if self.decay else {})

@@ -1,0 +1,133 @@
+"""The state of a training run on disk: safetensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .settings import Settings
+
+FILE = "state.safetensors"
+
+_NETWORK, _AVERAGE, _OPTIMIZER, _LOSSES = "network", "average", "optimizer", "losses"
+_OTHER = "Go on with what that run had, or train in another folder."
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class Trainee:
+    """What a training run changes: the network, its moving average, the optimizer's moments, the losses so far."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    average: AveragedModel | None
+    scaler: GradScaler | None
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to use: the moving average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def tensors(self) -> Tensors:
+        """All of it but the scaler, by name."""
+        average = {} if self.average is None else self.average.state_dict()
+        moments = self.optimizer.state_dict()["state"]
+        return {
+            _LOSSES: torch.tensor(self.losses, dtype=torch.float64),
+            **{f"{_NETWORK}.{name}": tensor for name, tensor in self.network.state_dict().items()},
+            **{f"{_AVERAGE}.{name}": tensor for name, tensor in average.items()},
+            **{f"{_OPTIMIZER}.{n}.{name}": value for n, inner in moments.items() for name, value in inner.items()},
+        }
+
+    def restore(self, saved: Tensors) -> None:
+        """Take over what `tensors` gave."""
+        self.losses[:] = saved[_LOSSES].tolist()
+        self.network.load_state_dict(_under(saved, _NETWORK))
+        if self.average is not None:
+            self.average.load_state_dict(_under(saved, _AVERAGE))
+        moments: dict[int, Tensors] = {}
+        for name, value in _under(saved, _OPTIMIZER).items():
+            number, key = name.split(".")
+            moments.setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+
+
+def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> Trainee:
+    """A network before its first step. Raises ValueError when it cannot be trained."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not parameters or any(parameter.is_inference() for parameter in parameters):
+        raise ValueError("This network is for inference only; train a fresh one or a trainable copy.")
+    optimizer = AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+    return Trainee(network, optimizer, average, scaler)
+
+
+def save(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
+    """Write the state into a folder; until it is complete, the state before it stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scaler = trainee.scaler.state_dict() if trainee.scaler else {}
+    metadata = {"settings": json.dumps(dict(lasting)), "scaler": json.dumps(scaler)}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in trainee.tensors().items()}
+    unfinished = folder / f"{FILE}.{os.getpid()}.part"
+    try:
+        save_file(tensors, unfinished, metadata)
+        os.replace(unfinished, folder / FILE)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def resume(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
+    """Take over the state that a folder holds, if it holds one.
+
+    lasting: what the run that left it must have had too. Raises ValueError naming what differs.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return
+    tensors, metadata = _read(path)
+    _check_settings(folder, json.loads(metadata["settings"]), lasting)
+    _check_shapes(folder, _under(tensors, _NETWORK), trainee.network.state_dict())
+    trainee.restore(tensors)
+    if trainee.scaler:
+        trainee.scaler.load_state_dict(json.loads(metadata["scaler"]))
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to train from the beginning.") from error
+
+
+def _under(tensors: Tensors, part: str) -> Tensors:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _check_settings(folder: Path, found: Mapping[str, float], lasting: Mapping[str, float]) -> None:
+    for name in {**found, **lasting}:
+        if found.get(name) != lasting.get(name):
+            left, given = found.get(name, "not set"), lasting.get(name, "not set")
+            raise ValueError(f"{folder} holds a training with {name} {left}; this one has {name} {given}. {_OTHER}")
+
+
+def _check_shapes(folder: Path, found: Tensors, needed: Mapping[str, Tensor]) -> None:
+    for name in {**found, **needed}:
+        left, given = (list(tensors[name].shape) if name in tensors else "none" for tensors in (found, needed))
+        if left != given:
+            raise ValueError(f"{folder} holds a training of another network: {name} is {left}, not {given}. {_OTHER}")

@@ -1,0 +1,218 @@
+"""The paper's tables in small, of combinations never seen in training, from the shipped weights."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from ..world import ATTRIBUTES, Scene, caption, draw, outlines, pastel
+from . import clip, host, judge, words
+from .sampling import Wish, sampled
+from .shelf import MODELS, scenes
+
+COUNT = 192
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+RESULTS = MODELS / "RESULTS.md"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """References with their captions, and other scenes that share none of their attributes."""
+
+    scenes: list[Scene]
+    others: list[Scene]
+
+    @property
+    def texts(self) -> list[str]:
+        """Captions of the references."""
+        return [caption(one) for one in self.scenes]
+
+    @property
+    def contrary(self) -> list[str]:
+        """Captions that disagree with the references in every attribute."""
+        return [caption(one) for one in self.others]
+
+
+class Scores(NamedTuple):
+    """What is read of pictures: CLIP-I, CLIP-T, and how many share each attribute with some scenes, as shares."""
+
+    clip_i: float
+    clip_t: float
+    agrees: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the four attributes."""
+        return sum(self.agrees[name] for name in ATTRIBUTES) / len(ATTRIBUTES)
+
+
+def subjects(count: int = COUNT) -> Subjects:
+    """The first held-out scenes, and for each the next one that differs in shape, colour, texture and background."""
+    pool = scenes("unseen")
+    chosen = pool[:count]
+    return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
+
+
+def _contrary(a: Scene, b: Scene) -> bool:
+    mine, theirs = judge.answers([a]), judge.answers([b])
+    return all(bool(mine[name] != theirs[name]) for name in ATTRIBUTES)
+
+
+def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = None) -> Scores:
+    """How near pictures are to reference scenes, and to texts (the references' captions by default)."""
+    model = clip.trained()
+    with torch.no_grad():
+        image, other = (model.encode_image(clip.normalised(x)) for x in (pictures, draw(reference)))
+        text = model.encode_text(words.tokenizer()(texts or [caption(one) for one in reference]))
+    return Scores(
+        cosine_similarity(image, other).mean().item(),
+        cosine_similarity(image, text).mean().item(),
+        agreement(pictures, reference),
+    )
+
+
+def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
+    """The share of pictures in which the judge reads the reference's choice, for each attribute."""
+    with torch.no_grad():
+        read = judge.trained()(pictures)
+    right = judge.answers(reference)
+    return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _row(name: str, found: Scores) -> list[str]:
+    return [name, f"{found.clip_i:.3f}", f"{found.clip_t:.3f}", *(_share(found.agrees[name]) for name in ATTRIBUTES)]
+
+
+def prompting(who: Subjects) -> str:
+    """Table 1: what carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    wishes = {
+        "nothing (floor)": Wish(silent),
+        "text only": Wish(who.texts),
+        "image only, λ = 1: simple adapter": Wish(silent, seen, "simple"),
+        "image only, λ = 1: base": Wish(silent, seen),
+        "image only, λ = 1: plus": Wish(silent, seen, "plus"),
+        "text and image, λ = 0.5: base": Wish(who.texts, seen, weight=0.5),
+        "text and image, λ = 0.5: plus": Wish(who.texts, seen, "plus", weight=0.5),
+    }
+    rows = [_row(name, score(sampled(wish), who.scenes)) for name, wish in wishes.items()]
+    rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
+    return table(["asked for", "CLIP-I", "CLIP-T", *ATTRIBUTES], rows)
+
+
+def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
+    """λ, what pictures share with the reference image, and with a text that disagrees with it."""
+    seen = host.features(draw(who.scenes))
+    found = []
+    for weight in WEIGHTS:
+        pictures = sampled(Wish(who.contrary, seen, kind, weight))
+        found.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
+    return found
+
+
+def sweeping(who: Subjects) -> str:
+    """Table 2: text and image disagree about everything; λ says who is heard."""
+    rows = []
+    for kind in ("base", "plus"):
+        for weight, image, text in sweep(who, kind):
+            values = (f"{image.clip_i:.3f}", f"{text.clip_t:.3f}", _share(image.mean), _share(text.mean))
+            rows.append([kind, f"{weight:g}", *values])
+    return table(
+        ["adapter", "λ", "CLIP-I with the image", "CLIP-T with the text", "obeys the image", "obeys the text"], rows
+    )
+
+
+def controlling(who: Subjects) -> str:
+    """Table 3: outlines of one scene, appearance of another, no text."""
+    silent, seen = [""] * len(who.scenes), host.features(draw(who.scenes))
+    lines = outlines(who.others)
+    wishes = {
+        "outlines only": Wish(silent, outlines=lines),
+        "image only": Wish(silent, seen),
+        "outlines and image": Wish(silent, seen, outlines=lines),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        control, image = agreement(pictures, who.others), agreement(pictures, who.scenes)
+        layout = [_share(control[key]) for key in ("shape", "size", "place")]
+        rows.append([name, *layout, *(_share(image[key]) for key in ("colour", "texture", "background"))])
+    header = ["asked for", *(f"{key} of the outlines" for key in ("shape", "size", "place"))]
+    return table([*header, *(f"{key} of the image" for key in ("colour", "texture", "background"))], rows)
+
+
+def untouched(who: Subjects) -> str:
+    """Table 4: λ = 0 against no adapter."""
+    seen = host.features(draw(who.scenes))
+    plain = sampled(Wish(who.texts))
+    rows = []
+    for kind in ("base", "plus"):
+        same = bool((sampled(Wish(who.texts, seen, kind, weight=0.0)) == plain).all())
+        rows.append([kind, "identical, every bit" if same else "DIFFERENT"])
+    return table(["adapter installed at λ = 0", "pictures from text, against no adapter"], rows)
+
+
+def saturation(pictures: Tensor) -> float:
+    """The mean difference of a pixel's largest and smallest channel."""
+    return (pictures.amax(dim=1) - pictures.amin(dim=1)).mean().item()
+
+
+def tuning(who: Subjects) -> str:
+    """Table 5: the same adapters, without training, on a base that was fine-tuned to pastel."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    wishes = {
+        "text, original base": Wish(who.texts),
+        "text, tuned base": Wish(who.texts, tuned=True),
+        "image only, original base": Wish(silent, seen),
+        "image only, tuned base": Wish(silent, seen, tuned=True),
+        "image only (plus), tuned base": Wish(silent, seen, "plus", tuned=True),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        rows.append(
+            [name, f"{saturation(pictures):.3f}", *(_share(agreement(pictures, who.scenes)[key]) for key in ATTRIBUTES)]
+        )
+    true = draw(who.scenes)
+    rows.append(
+        [
+            "the references, as they are / in pastel",
+            f"{saturation(true):.3f} / {saturation(pastel(true)):.3f}",
+            *[""] * 4,
+        ]
+    )
+    return table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows)
+
+
+TABLES: dict[str, Callable[[Subjects], str]] = {
+    "1. Text, image, both": prompting,
+    "2. When text and image disagree": sweeping,
+    "3. ControlNet and image prompt": controlling,
+    "4. Text alone is untouched": untouched,
+    "5. On a fine-tuned base": tuning,
+}
+
+
+def main(count: int = COUNT, only: str = "") -> None:
+    """Make the tables."""
+    started, who = time.time(), subjects(count)
+    parts = []
+    for name, made in TABLES.items():
+        if name.startswith(only):
+            parts.append(f"## {name}\n\n{made.__doc__.split(': ', 1)[1]}\n\n{made(who)}\n")
+            print(parts[-1], flush=True)
+    print(f"{time.time() - started:.0f} s")

@@ -1,0 +1,26 @@
+"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, adapters, ControlNet, style."""
+
+from . import adapters, base, clip, controlnet, judge, style, words
+
+STEPS = {
+    "clip": 2000,
+    "judge": 2000,
+    "base": 6000,
+    "adapters": 2500,
+    "controlnet": 1500,
+    "style": 600,
+}
+"""How long each part of what is shipped was trained."""
+
+
+def main(limit: int = max(STEPS.values())) -> None:
+    """Make every file that the package ships, each in at most `limit` steps."""
+    steps = {name: min(count, limit) for name, count in STEPS.items()}
+    words.main()
+    clip.main(steps["clip"])
+    judge.main(steps["judge"])
+    base.main(steps["base"])
+    for kind in adapters.READS:
+        adapters.main(kind, steps["adapters"])
+    controlnet.main(steps["controlnet"])
+    style.main(steps["style"])

@@ -1,0 +1,113 @@
+"""Captioned pictures as the models of a graph see them: what an adapter is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core.prompt import Features
+from ...ip_adapter_core.training import pairs
+from ...ip_adapter_core.training.cache import CachedExamples, Rows, cached
+from ...ip_adapter_core.variants import VARIANTS
+from . import vision
+
+# What an adapter reads of an image -> what stands for a dropped image (adapter of embeddings: zeros; of hidden
+# states: the blank image), as in the published training.
+_NULLS: dict[str, Callable[[Any, Features], Tensor | None]] = {
+    "embeds": lambda encoder, blank: None if blank.embeds is None else torch.zeros_like(blank.embeds),
+    "hidden": lambda encoder, blank: blank.hidden,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HostEncoder:
+    """The frozen models of a graph: VAE, text encoder and vision encoder, for a model and a kind of adapter.
+
+    reads: the field of Features that the kind reads.
+    """
+
+    model: Any
+    clip: Any
+    vae: Any
+    clip_vision: Any
+    reads: str
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, captions: Sequence[str]) -> Rows:
+        """latents as the model sees them, features, context and, where the text encoder has it, pooled."""
+        latents = self.model.model.process_latent_in(self.vae.encode(images))
+        features = self._read(vision.features(self.clip_vision, images))
+        return {"latents": latents.float(), "features": features.float(), **self._texts(captions)}
+
+    @torch.no_grad()
+    def nulls(self) -> Rows:
+        """The empty text, and what stands for a dropped image."""
+        null = _NULLS[self.reads](self.clip_vision, vision.blank_features(self.clip_vision))
+        if null is None:
+            raise ValueError(self._lacking())
+        return {"features": null.float(), **self._texts([""])}
+
+    def _read(self, found: Features) -> Tensor:
+        features: Tensor | None = getattr(found, self.reads)
+        if features is None:
+            raise ValueError(self._lacking())
+        return features
+
+    def _lacking(self) -> str:
+        return f"This CLIP_VISION gives no {self.reads} of an image; load a CLIP ViT, or train another kind."
+
+    def _texts(self, captions: Sequence[str]) -> Rows:
+        said = [self._text(caption) for caption in captions]
+        return {name: torch.cat([text[name] for text in said]) for name in said[0]}
+
+    def _text(self, caption: str) -> Rows:
+        """The first part of a caption, as long as the text encoder reads at once (77 tokens for CLIP)."""
+        verbatim = caption.replace("(", "\\(").replace(")", "\\)")  # a caption's brackets are no weights
+        tokens = {name: chunks[:1] for name, chunks in self.clip.tokenize(verbatim).items()}
+        context, pooled = self.clip.encode_from_tokens(tokens, return_pooled=True)
+        return {"context": context.float()} | ({} if pooled is None else {"pooled": pooled.float()})
+
+
+def reads(kind: str) -> str:
+    """The field of Features that a kind of adapter reads."""
+    return next(variant.reads for variant in VARIANTS if variant.name == kind)
+
+
+def located(source: str) -> Path:
+    """Where a data set lies: an absolute path, or one in ComfyUI's input folder. Raises ValueError for an empty one."""
+    if not source.strip():
+        raise ValueError("No data set is named; write the path of a folder of pictures, a list file or .tar shards.")
+    return Path(folder_paths.get_input_directory()) / Path(source.strip()).expanduser()
+
+
+def examples(
+    source: Path,
+    encoder: HostEncoder,
+    resolution: int,
+    on_picture: Callable[[int, int], None] | None = None,
+    kept: Path | None = None,
+) -> CachedExamples:
+    """The pictures of a data set, encoded; on_picture(done, of) is told how far the encoding is.
+
+    kept: where what is encoded is kept, by default where every run with the same models finds it. Raises ValueError
+    like pairs.find and cache.cached.
+    """
+    return cached(kept or kept_at() / "_features", pairs.find(source), encoder, resolution, on_picture)
+
+
+def kept_at() -> Path:
+    """Where training keeps its files."""
+    return Path(folder_paths.get_output_directory()) / "ip_adapter_training"
+
+
+def check(encoder: HostEncoder) -> None:
+    """Raises ValueError when VAE and model do not belong together."""
+    found, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
+    if found != needed:
+        raise ValueError(f"This VAE gives latents of {found} channels, the model needs {needed}; load the model's VAE.")

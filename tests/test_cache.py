@@ -1,0 +1,179 @@
+"""Tests of ip_adapter_core/training/cache.py: nothing is computed twice, nothing stale is used, nothing is lost."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.training import cache
+from comfyui_ip_adapter.ip_adapter_core.training.cache import CachedExamples, cached
+from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair
+
+SIZE = 8
+
+
+class Counted:
+    """Models that say what they were given, and how often they were asked for one of the pictures."""
+
+    def __init__(self, scale: float = 1.0, width: int = 3) -> None:
+        self.scale, self.width = scale, width
+        self.captions: list[str] = []
+
+    def encode(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+        self.captions += [caption for caption in captions if caption.startswith("caption")]
+        colour = images.mean(dim=(1, 2)) * self.scale
+        words = torch.tensor([[[float(len(caption))]] for caption in captions])
+        return {"latents": images.movedim(-1, 1), "features": colour[:, : self.width], "context": words}
+
+    def nulls(self) -> dict[str, Tensor]:
+        return {"features": torch.zeros(1, self.width), "context": torch.ones(1, 1, 1)}
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[Pair]:
+    return [drawn(tmp_path, number) for number in range(20)]
+
+
+def drawn(folder: Path, number: int) -> Pair:
+    path = folder / "pictures" / f"{number}.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (SIZE, SIZE), (number * 10, 0, 255)).save(path)
+    return Pair(path.name, f"caption {number}", path)
+
+
+def make(pairs: Sequence[Pair], folder: Path, encoder: Any = None, size: int = SIZE, **more: Any) -> CachedExamples:
+    return cached(folder / "cache", pairs, encoder or Counted(), size, **more)
+
+
+def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(pairs: list[Pair], tmp_path: Path) -> None:
+    examples = make(pairs, tmp_path)
+    assert len(examples) == 20
+    rows = examples.rows([7, 3, 7])
+    assert rows["latents"].shape == (3, 3, SIZE, SIZE)
+    assert torch.allclose(rows["features"][:, 0], torch.tensor([70.0, 30.0, 70.0]) / 255, atol=1e-3)
+    assert {values.dtype for values in rows.values()} == {torch.float32}
+    assert examples.nulls["context"].tolist() == [[[1.0]]]
+
+
+def test_nothing_is_encoded_twice(pairs: list[Pair], tmp_path: Path) -> None:
+    encoder = Counted()
+    make(pairs, tmp_path, encoder)
+    again = make(pairs, tmp_path, encoder)
+    assert sorted(encoder.captions) == sorted(pair.caption for pair in pairs)
+    assert len(again) == 20
+
+
+def test_only_new_and_changed_pairs_are_encoded(pairs: list[Pair], tmp_path: Path) -> None:
+    make(pairs, tmp_path)
+    changed = [Pair(pairs[0].name, "caption changed", pairs[0].path), *pairs[1:], drawn(tmp_path, 21)]
+    encoder = Counted()
+    examples = make(changed, tmp_path, encoder)
+    assert encoder.captions == ["caption changed", "caption 21"]
+    assert examples.rows([0])["context"].item() == len("caption changed")
+    assert len(examples) == 21
+
+
+@pytest.mark.parametrize("other", [dict(scale=1.1), dict(width=2)])
+def test_other_models_are_not_answered_with_what_these_said(
+    pairs: list[Pair], tmp_path: Path, other: dict[str, Any]
+) -> None:
+    first = make(pairs, tmp_path)
+    encoder = Counted(**other)
+    second = make(pairs, tmp_path, encoder)
+    assert len(encoder.captions) == 20
+    assert not torch.equal(first.rows([5])["features"], second.rows([5])["features"])
+    returned = Counted(1.0001)  # as far away as another device may be
+    make(pairs, tmp_path, returned)
+    assert not returned.captions
+
+
+def test_another_size_is_encoded_anew(pairs: list[Pair], tmp_path: Path) -> None:
+    make(pairs, tmp_path)
+    assert make(pairs, tmp_path, size=4).rows([0])["latents"].shape == (1, 3, 4, 4)
+
+
+def test_an_interrupted_encoding_goes_on_where_it_stopped(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BATCH", 4)
+    monkeypatch.setattr(cache, "SHARD", 8)
+    encoder = Counted()
+
+    def stop(done: int, of: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(pairs, tmp_path, encoder, on_picture=stop)
+    assert len(encoder.captions) == 12
+    assert len(make(pairs, tmp_path, encoder)) == 20
+    assert len(encoder.captions) == 20
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_damaged_file_costs_only_its_own_pictures(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BATCH", 4)
+    monkeypatch.setattr(cache, "SHARD", 4)
+    make(pairs, tmp_path)
+    shard = sorted(tmp_path.rglob("shard-*"))[1]
+    shard.write_bytes(shard.read_bytes()[:40])
+    encoder = Counted()
+    examples = make(pairs, tmp_path, encoder)
+    assert len(encoder.captions) == 4
+    assert len(examples.rows(range(20))["context"]) == 20
+
+
+def test_unreadable_pictures_are_named_and_left_out(
+    pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 4):
+        pairs[number].path.write_text("no picture")
+    gone = [Pair(f"gone{number}", "caption", tmp_path / "gone") for number in range(30)]
+    with caplog.at_level(logging.WARNING):
+        examples = make([*pairs, *gone[:1]], tmp_path)
+    assert len(examples) == 17
+    assert "4 of 21 pictures cannot be read" in caplog.text
+    assert "3.png: the file is no picture" in caplog.text
+    assert "gone0: the file does not exist" in caplog.text
+
+
+def test_a_long_report_is_cut(pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gone = [Pair(f"gone{number}", f"caption {number}", tmp_path / "gone") for number in range(30)]
+    with caplog.at_level(logging.WARNING):
+        make([*pairs, *gone], tmp_path)
+    assert caplog.text.count("the file does not exist") == 20
+    assert "and 10 more" in caplog.text
+
+
+def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"None of the 1 pictures can be read; the first is gone: the file does not"):
+        make([Pair("gone", "", tmp_path / "gone")], tmp_path)
+
+
+def test_values_that_are_no_numbers_are_refused(pairs: list[Pair], tmp_path: Path) -> None:
+    class Broken(Counted):
+        def encode(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+            said = super().encode(images, captions)
+            return said | {"latents": said["latents"] * float("nan")}
+
+    with pytest.raises(ValueError, match=r"latents that are no numbers.*--fp32-vae"):
+        make(pairs, tmp_path, Broken())
+
+
+def test_values_too_large_for_half_precision_are_kept_whole(pairs: list[Pair], tmp_path: Path) -> None:
+    examples = make(pairs, tmp_path, Counted(scale=1e6))
+    assert torch.allclose(examples.rows([0])["features"][0, 2], torch.tensor(1e6))
+
+
+def test_what_is_read_in_inference_mode_can_be_trained_on(pairs: list[Pair], tmp_path: Path) -> None:
+    with torch.inference_mode():
+        examples = make(pairs, tmp_path)
+        rows = examples.rows([0])
+    assert not any(values.is_inference() for values in (*rows.values(), *examples.nulls.values()))

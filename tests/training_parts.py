@@ -1,0 +1,55 @@
+"""Small parts to train with: a frozen base without a host, examples, and a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
+from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
+
+FEATURES, CONTEXT = 6, 5
+SHARED = Settings(steps=6, batch=4, rate=0.01, accumulate=2, clip=0.5, ema=0.9, decay=True)  # by several processes
+
+
+class ToyBase:
+    """A model whose estimate of the clean latents is what the image says, in part."""
+
+    prediction = "eps"
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Tensor]] = []
+
+    def sigmas(self, shares: Tensor) -> Tensor:
+        return 0.5 + shares
+
+    def noised(self, latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        return latents + noise * sigmas[:, None, None, None]
+
+    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
+        self.seen.append({"noisy": noisy, "sigmas": sigmas, "image": image.detach(), **text})
+        said = text["context"].mean(dim=(1, 2))[:, None, None, None]
+        return 0.1 * noisy + said * 0.01 + image.reshape(len(noisy), 4, 1, 1)
+
+
+def examples(count: int = 12) -> TensorExamples:
+    """Pictures of one colour each, which their features tell."""
+    random = torch.Generator().manual_seed(3)
+    features = torch.randn(count, FEATURES, generator=random)
+    colours = features[:, :4] * 0.7 + 0.2
+    rows = {
+        "latents": colours[:, :, None, None].expand(count, 4, 3, 3).half(),
+        "features": features.half(),
+        "context": torch.randn(count, 2, CONTEXT, generator=random) + 10,
+    }
+    return TensorExamples(rows, {"features": torch.zeros(1, FEATURES), "context": torch.zeros(1, 2, CONTEXT)})
+
+
+def network(seed: int = 0) -> nn.Module:
+    """Features -> a colour."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.GELU(), nn.Linear(8, 4))
