@@ -7,18 +7,28 @@
 PYTHON ?= python3
 BRING := $(PYTHON) tests/host/bring.py
 PORT ?= 8189
+STEPS ?= 50
 
-.PHONY: help demo test serve lint clean
+.PHONY: help demo test evaluate train-tiny small-world serve lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
-demo: ## a picture grid from the real graph: reference pictures x weights, with miniature models
+demo: ## a picture grid from the real graph: reference pictures x weights, with and without a text
 	@$(BRING) run -- python tests/host/demo.py
 
 test: ## all tests, on a real ComfyUI
 	@$(BRING) run -- python -m pytest tests $(ARGS)
+
+evaluate: ## the tables of models/small_world/RESULTS.md again, from the shipped weights
+	@$(BRING) run -- python models/small_world/run.py evaluate
+
+train-tiny: ## the whole training chain end to end, STEPS steps of each model, into .host/train-tiny
+	@$(BRING) run -- python models/small_world/run.py everything $(STEPS) --pictures 512 --into .host/train-tiny
+
+small-world: ## train everything that models/small_world ships again (hours)
+	@$(BRING) run -- python models/small_world/run.py everything
 
 serve: ## a ComfyUI with this package to click around in, on PORT
 	@$(BRING) run -- python tests/host/serve.py $(PORT)

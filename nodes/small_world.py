@@ -37,6 +37,7 @@ class SmallWorld(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0xFFFFFFFF,
+                    control_after_generate=False,  # left open, the editor would draw another one after each run
                     tooltip="Draws what the words leave open: tint, angle, the exact place, the lie of the texture.",
                 ),
             ],

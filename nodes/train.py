@@ -105,12 +105,19 @@ def run_inputs() -> list[io.Input]:
         io.Int.Input(
             "resolution",
             default=512,
-            min=64,
+            min=32,
             max=4096,
-            step=64,
+            step=32,
             tooltip="Pictures are resized and cut to this square: 512 for SD1.5, up to 1024 for SDXL.",
         ),
-        io.Int.Input("seed", default=0, min=0, max=2**63 - 1, tooltip="Seed of weights, order, noise and dropping."),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**63 - 1,
+            control_after_generate=False,  # left open, the editor would draw another one after each run
+            tooltip="Seed of weights, order, noise and dropping.",
+        ),
     ]
 
 

@@ -42,8 +42,8 @@ _HELP = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line says. Raises SystemExit, with a sentence, for what cannot be done."""
-    _leave_folder()
-    _load_package()
+    leave_folder()
+    load_package()
     arguments = parser().parse_args(argv)
     try:
         enter(find_comfyui(arguments.comfyui))
@@ -117,13 +117,13 @@ def _core(module: str) -> Any:
     return import_module(f"{PACKAGE}.ip_adapter_core.{module}")
 
 
-def _leave_folder() -> None:
+def leave_folder() -> None:
     """Take this folder, which Python puts on sys.path for a script, and the root from there: both shadow ComfyUI's."""
     own = {ROOT, ROOT / "nodes"}
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in own]
 
 
-def _load_package() -> None:
+def load_package() -> None:
     """Import the root under a fixed name, since the name of its folder is the user's choice."""
     if PACKAGE in sys.modules:
         return

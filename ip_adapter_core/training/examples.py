@@ -21,7 +21,8 @@ class Examples(Protocol):
     nulls: what a dropped condition is, `features` (1, …), `context` (1, tokens, width) and any other of the text.
     """
 
-    nulls: Mapping[str, Tensor]
+    @property
+    def nulls(self) -> Mapping[str, Tensor]: ...
 
     def __len__(self) -> int: ...
 

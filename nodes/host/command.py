@@ -23,7 +23,7 @@ from ...ip_adapter_core.training import curve
 from ...ip_adapter_core.training.engines import Accelerated
 from ...ip_adapter_core.training.loop import Outcome, Step, train
 from ...ip_adapter_core.training.settings import Settings
-from . import adapters, dataset, files, runs, training, vision
+from . import adapters, dataset, files, runs, small_world, training, vision
 from .dataset import HostEncoder
 from .runs import Wish
 from .samples import Sampler
@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 def run(arguments: Namespace) -> None:
     """Train as the command line says, or go on with it. Raises ValueError or ImportError before the work starts."""
     files.register_folders()
+    small_world.register()
     wish, folder = _wish(arguments), arguments.folder or arguments.output.with_suffix("")
     accelerator = _accelerator()
     level = logging.INFO if accelerator.is_main_process else logging.WARNING

@@ -10,7 +10,7 @@ PACKAGE = "comfyui_ip_adapter"
 CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
-    ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core"),
+    ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core", "-p", f"{PACKAGE}.models"),
     ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser"),
 )
 

@@ -65,12 +65,12 @@ def test_what_is_trained_is_saved_listed_loaded_and_acts(trainer: Server, kind: 
     assert {name for name in weights if not name.startswith("image_proj.")} == set(numbers)
     assert f"image_proj.{projection}" in weights
     plain = trainer.run(text_to_image()).image()
-    found = [
+    one, other = (
         trainer.run(text_to_image(Prompted(adapter=file, tower=ENCODER, images=(image,)))).image()
         for image in (REFERENCE, OTHER)
-    ]
-    assert difference(found[0], plain) > ACTS
-    assert not np.array_equal(*found)
+    )
+    assert difference(one, plain) > ACTS
+    assert not np.array_equal(one, other)
 
 
 def test_the_adapter_works_at_once_as_it_does_from_its_file(trainer: Server) -> None:
@@ -103,7 +103,13 @@ def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_never_stopped(train
 
 
 def test_every_advanced_setting_trains(trainer: Server) -> None:
-    more = {"accumulate": 2, "ema": 0.9, "precision": "bf16", "gradient_checkpointing": True, "save_every": 1}
+    more: dict[str, Any] = {
+        "accumulate": 2,
+        "ema": 0.9,
+        "precision": "bf16",
+        "gradient_checkpointing": True,
+        "save_every": 1,
+    }
     trainer.run(training(name="advanced", **more))
     assert len(losses(trainer, "advanced")) == 3
 
@@ -136,7 +142,7 @@ def wait(until: Callable[[], bool]) -> None:
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(trainer: Server) -> None:
-    long = {"name": "stopped", "save_every": 10**6}
+    long: dict[str, Any] = {"name": "stopped", "save_every": 10**6}
     interrupted(trainer, training(steps=10**6, **long))
     before = losses(trainer, "stopped")
     assert 0 < len(before) < 10**5

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def file(kind: str) -> Path:
 class SimpleBase(HostBase):
     """The model with image tokens behind those of the text, under one attention (arXiv 2308.06721, section 4.4.1)."""
 
-    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Tensor) -> Tensor:
+    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
         """As the host's own attention makes it of the longer text."""
         longer = {**text, "context": torch.cat([text["context"], image], dim=1)}
         return self._model.apply_model(
@@ -89,6 +90,6 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str = "base", steps: int = 3000) -> None:
+def main(kind: str, steps: int) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    train_one(kind, Settings(steps=steps, batch=64, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000))
+    train_one(kind, Settings(steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000))

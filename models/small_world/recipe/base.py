@@ -46,7 +46,7 @@ class Words(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.transformer = CLIPTextModel(TEXT_CONFIG, torch.float32, "cpu", disable_weight_init)
-        self.transformer.set_input_embeddings(nn.Embedding(words.END_TOKEN + 1, TEXT_CONFIG["hidden_size"]))
+        self.transformer.set_input_embeddings(nn.Embedding(words.VOCABULARY, TEXT_CONFIG["hidden_size"]))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, 32) token numbers -> context (n, 32, 128)."""
@@ -86,7 +86,7 @@ def latents(split: str) -> Tensor:
 
 def noise_levels() -> Tensor:
     """The share of the signal in the variance at each of the 1000 timesteps, from the host's own schedule."""
-    return 1 / (1 + ModelSamplingDiscrete().sigmas.square())
+    return 1 / (1 + ModelSamplingDiscrete(SmallWorld({})).sigmas.square())
 
 
 def tokens() -> Tensor:
@@ -96,8 +96,14 @@ def tokens() -> Tensor:
     return torch.stack([words.padded(encode(text)) for text in texts])
 
 
+def diffused(x: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures (n, c, h, w) with noise, and the v to predict; signal (n): the share of the pictures in the variance."""
+    a, noise = signal[:, None, None, None], torch.randn_like(x)
+    return a.sqrt() * x + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * x
+
+
 def train(steps: int, batch: int = 64, rate: float = 1e-3) -> tuple[nn.Module, nn.Module]:
-    """Predict the noise (arXiv 2006.11239); of every ten captions one is empty, for guidance."""
+    """Predict v (arXiv 2202.00512); of every ten captions one is empty, for guidance."""
     torch.manual_seed(2)
     images, texts, signal = latents("train"), tokens(), noise_levels()
     empty = words.padded(words.tokenizer()([""]))
@@ -112,12 +118,12 @@ def train(steps: int, batch: int = 64, rate: float = 1e-3) -> tuple[nn.Module, n
         x, ids = images[rows].float(), texts[torch.randint(VERSIONS, (batch,)), rows]
         ids = torch.where(torch.rand(batch, 1) < 0.1, empty, ids)
         t = torch.randint(1000, (batch,))
-        a, noise = signal[t][:, None, None, None], torch.randn_like(x)
+        noisy, target = diffused(x, signal[t])
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
-            predicted = both[0](a.sqrt() * x + (1 - a).sqrt() * noise, t, both[1](ids))
-        ratio = (a / (1 - a)).flatten()
-        weight = ratio.clamp(max=5) / ratio  # arXiv 2303.09556: the easy, almost clean pictures count less
-        loss = ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weight).mean()
+            predicted = both[0](noisy, t, both[1](ids))
+        ratio = signal[t] / (1 - signal[t])
+        weight = ratio.clamp(max=5) / (ratio + 1)  # arXiv 2303.09556: the easy, almost clean pictures count less
+        loss = ((predicted.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
@@ -147,10 +153,6 @@ def trained() -> tuple[nn.Module, nn.Module]:
     return both
 
 
-def main(steps: int = 8000) -> None:
+def main(steps: int) -> None:
     """Train and write the model."""
     write(*train(steps))
-
-
-if __name__ == "__main__":
-    main()

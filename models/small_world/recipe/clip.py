@@ -1,6 +1,7 @@
 """Train the small world's CLIP: OpenCLIP's own classes, pictures and captions drawn together, the rest pushed apart."""
 
 import json
+from typing import Any
 
 import open_clip
 import torch
@@ -8,10 +9,11 @@ import torch.nn.functional as F
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from safetensors.torch import load_file
 
+from ....nodes.host.small_world import CONTEXT
 from . import words
 from .shelf import MODELS, Report, captions, pictures, plain_attention, publish, save
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 64,
         "vision_cfg": {
@@ -23,8 +25,8 @@ CONFIG = {
             "mlp_ratio": 3.0,
         },
         "text_cfg": {
-            "context_length": words.CONTEXT,
-            "vocab_size": words.END_TOKEN + 1,
+            "context_length": CONTEXT,
+            "vocab_size": words.VOCABULARY,
             "width": 128,
             "heads": 4,
             "layers": 2,
@@ -54,7 +56,7 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (images - mean) / std
 
 
-def train(steps: int, batch: int = 256, rate: float = 1e-3) -> open_clip.CLIP:
+def train(steps: int, batch: int = 128, rate: float = 1e-3) -> open_clip.CLIP:
     """Symmetric cross-entropy over the similarities of a batch (arXiv 2103.00020)."""
     torch.manual_seed(1)
     shelf, tokens = pictures("train"), words.tokenizer()(captions("train", silence=0.15))
@@ -84,12 +86,8 @@ def train(steps: int, batch: int = 256, rate: float = 1e-3) -> open_clip.CLIP:
     return model
 
 
-def main(steps: int = 2500) -> None:
+def main(steps: int) -> None:
     """Train and write the encoder with its configuration."""
     model = train(steps)
     publish(FILE, model.state_dict())
     FILE.with_suffix(".json").write_text(json.dumps(CONFIG, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

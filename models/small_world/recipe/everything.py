@@ -1,14 +1,14 @@
 """The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, adapters, ControlNet, style."""
 
-from . import adapters, base, clip, controlnet, judge, style, words
+from . import adapters, base, clip, controlnet, history, judge, style, words
 
 STEPS = {
-    "clip": 2000,
-    "judge": 2000,
-    "base": 6000,
-    "adapters": 2500,
-    "controlnet": 1500,
-    "style": 600,
+    "clip": 1500,
+    "judge": 1500,
+    "base": 2600,
+    "adapters": 1500,
+    "controlnet": 700,
+    "style": 400,
 }
 """How long each part of what is shipped was trained."""
 
@@ -24,3 +24,4 @@ def main(limit: int = max(STEPS.values())) -> None:
         adapters.main(kind, steps["adapters"])
     controlnet.main(steps["controlnet"])
     style.main(steps["style"])
+    history.main()

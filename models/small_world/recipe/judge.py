@@ -77,6 +77,6 @@ def train(steps: int, batch: int = 64, rate: float = 2e-3) -> Judge:
     return model
 
 
-def main(steps: int = 2500) -> None:
+def main(steps: int) -> None:
     """Train and write the judge."""
     publish(FILE, train(steps).state_dict())

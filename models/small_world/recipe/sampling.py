@@ -48,7 +48,7 @@ def sampled(wish: Wish, seed: int = 1) -> Tensor:
     empty = torch.zeros(count, 3, SIDE, SIDE)
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
-        model, noise, STEPS, GUIDANCE, "ddim", "ddim_uniform", positive, negative, empty, seed=seed, disable_pbar=True
+        model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
     )
     decoded: Tensor = host.checkpoint().vae.decode(latents)
     return decoded.movedim(-1, 1).float().clamp(0, 1)

@@ -30,13 +30,14 @@ class LowRank(nn.Module):
 def adapted(unet: nn.Module) -> dict[str, LowRank]:
     """Put a LoRA on every linear layer of the model, in place; by the layer's name."""
     layers = {name: layer for name, layer in unet.named_modules() if isinstance(layer, nn.Linear)}
-    for layer in layers.values():
-        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
-    return {name: layer.parametrizations.weight[0] for name, layer in layers.items()}
+    added = {name: LowRank(layer.weight) for name, layer in layers.items()}
+    for name, layer in layers.items():
+        parametrize.register_parametrization(layer, "weight", added[name])
+    return added
 
 
 def train(steps: int, batch: int = 64, rate: float = 2e-3) -> dict[str, Tensor]:
-    """Predict the noise of pastel pictures; only the thin matrices learn."""
+    """Predict v of pastel pictures; only the thin matrices learn."""
     torch.manual_seed(6)
     unet, text = base.trained()
     images, signal, encode = pastel(pictures("train")[:PICTURES] / 255) * 2 - 1, base.noise_levels(), words.tokenizer()
@@ -50,10 +51,10 @@ def train(steps: int, batch: int = 64, rate: float = 2e-3) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (batch,))
         said = torch.where(torch.rand(batch, 1) < 0.1, empty, ids[rows])
         t = torch.randint(1000, (batch,))
-        a, noise = signal[t][:, None, None, None], torch.randn(batch, *images.shape[1:])
+        x, target = base.diffused(images[rows], signal[t])
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
-            predicted = unet(a.sqrt() * images[rows] + (1 - a).sqrt() * noise, t, text(said))
-        loss = (predicted.float() - noise).square().mean()
+            predicted = unet(x, t, text(said))
+        loss = (predicted.float() - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -69,6 +70,6 @@ def _published(one: LowRank) -> dict[str, Tensor]:
     return {"lora_up.weight": one.up, "lora_down.weight": one.down, "alpha": torch.tensor(float(RANK))}
 
 
-def main(steps: int = 600) -> None:
+def main(steps: int) -> None:
     """Train and write the LoRA."""
     publish(FILE, train(steps))

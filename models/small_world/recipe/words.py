@@ -12,11 +12,12 @@ from open_clip.tokenizer import SimpleTokenizer, bytes_to_unicode
 from torch import Tensor
 
 from ....nodes.host.small_world import CONTEXT
-from ....nodes.host.small_world import END as END_TOKEN
+from ....nodes.host.small_world import END as END_ID
 from ..world import BACKGROUNDS, COLOURS, PLACES, SHAPES, SIZES, TEXTURES
 from .shelf import MODELS
 
 FOLDER = MODELS / "tokenizer"
+VOCABULARY = END_ID + 1
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 _SMALL = ["a", "an", "and", "on", "in", "at", "of", "the", "background", "picture", "photo", "image", "pastel"]
@@ -52,8 +53,8 @@ def tokenizer() -> SimpleTokenizer:
 
 def padded(tokens: Tensor) -> Tensor:
     """Tokens as ComfyUI pads them: with the end token, where OpenCLIP has zeros; (n, 32)."""
-    ended = (tokens == END_TOKEN).cumsum(dim=1) > 0
-    return torch.where(ended, END_TOKEN, tokens)
+    ended = (tokens == END_ID).cumsum(dim=1) > 0
+    return torch.where(ended, END_ID, tokens)
 
 
 def main() -> None:
