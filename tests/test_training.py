@@ -1,6 +1,7 @@
 """Training without a host: objective, dropped conditions, fresh adapters, and runs that stop and go on."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,10 @@ def run(settings: Settings = QUICK, **more: Any) -> Outcome:
     return train(network(), ToyBase(), examples(), settings, **more)
 
 
-def test_the_loss_falls() -> None:
-    losses = run(replace(QUICK, steps=200, rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)).losses
+@pytest.mark.parametrize("around", [nullcontext(), torch.autocast("cpu", torch.bfloat16)], ids=["plain", "autocast"])
+def test_the_loss_falls_under_a_callers_autocast_too(around: AbstractContextManager[Any]) -> None:
+    with around:
+        losses = run(replace(QUICK, steps=200, rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)).losses
     assert len(losses) == 200
     assert sum(losses[-20:]) < 0.4 * sum(losses[:20])
 

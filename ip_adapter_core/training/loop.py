@@ -120,6 +120,7 @@ class Course:
         for group in trainee.optimizer.param_groups:
             group["lr"] = rate
         self.engine.step(trainee.network, self.optimizer, self.settings.clip)
+        torch.clear_autocast_cache()  # a caller's autocast around the whole run would keep using the old weights
         if trainee.average is not None:
             trainee.average.update_parameters(trainee.network)
         trainee.losses.append(loss)

@@ -14,6 +14,7 @@ from ...ip_adapter_core import adapter, vision
 from ...ip_adapter_core.adapter import Identity
 from ...ip_adapter_core.vision import Tower
 from ...ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
+from . import small_world
 
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
@@ -117,7 +118,9 @@ def _listed_elsewhere(category: str, name: str) -> bool:
     """Whether an entry of the package's `models` lies in a folder of it that is registered by itself."""
     folder = Path(name).parts[0]
     found = folder_paths.get_full_path(category, name)
-    return folder in _IDENTIFY and found is not None and Path(found).is_relative_to(_PACKAGE_MODELS / folder)
+    if folder not in (*_IDENTIFY, small_world.ROOT.name) or found is None:
+        return False
+    return Path(found).is_relative_to(_PACKAGE_MODELS / folder)
 
 
 def _usable(category: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pictures of the README and of the nodes' help pages, taken from the real editor (only with SCREENSHOTS=1)."""
+"""The pictures of the README, the templates and the help pages, from the real editor (only with SCREENSHOTS=1)."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -11,7 +11,8 @@ from playwright.sync_api import Browser
 from browser.editor import PAGE, Box, Editor
 from live.pictures import MASKED
 from live.server import Server
-from live.ui_graphs import WORKFLOWS, read, workflows
+from live.thumbnails import sheet
+from live.ui_graphs import TWIN, WORKFLOWS, originals, read, to_prompt, twins
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
@@ -39,6 +40,24 @@ AUTO = """() => {
     find('CheckpointLoaderSimple').pos = [pos[0] - 350, pos[1] + 60];
     find('CheckpointLoaderSimple').connect(0, auto, 0);
     [0, 1].forEach(slot => auto.connect(slot, find('IPA_Encode'), slot));
+}"""
+
+TRAINING = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    for (const node of [...app.graph.nodes])
+        if (!['CheckpointLoaderSimple', 'IPA_LoadVision'].includes(node.type)) app.graph.remove(node);
+    const add = (type, pos, size) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        [node.pos, node.size] = [pos, [Math.max(size[0], node.size[0]), Math.max(size[1], node.size[1])]];
+        return node;
+    };
+    const train = add('IPA_Train', [400, 0], [350, 300]);
+    const save = add('IPA_SaveAdapter', [820, 0], [310, 110]), curve = add('PreviewImage', [820, 220], [310, 250]);
+    [0, 1, 2].forEach(slot => find('CheckpointLoaderSimple').connect(slot, train, slot));
+    find('IPA_LoadVision').connect(0, train, 3);
+    train.connect(0, save, 0); train.connect(1, curve, 0);
+    train.widgets.find(widget => widget.name == 'dataset').value = 'pictures';
 }"""
 
 
@@ -80,12 +99,22 @@ def test_the_one_node_graph_after_a_run(studio: Editor) -> None:
     save(studio.picture(studio.extent()), IMAGES / "simple.png")
 
 
-@pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
 def test_the_thumbnail_of_a_graph(studio: Editor, path: Path) -> None:
     run(studio, path.stem)
     picture = Image.open(BytesIO(studio.picture(studio.extent()))).convert("RGB")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(path.with_suffix(".jpg"), quality=80, optimize=True)
+
+
+@pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
+def test_the_thumbnail_of_a_twin_is_what_goes_in_and_what_comes_out(server: Server, path: Path) -> None:
+    graph = read(path)
+    prompt = to_prompt(graph, server.object_info())
+    (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
+    prompt[saver]["inputs"]["filename_prefix"] = f"thumbnail_{path.stem}"
+    sheet(graph, server.run(prompt).image(saver)).save(path.with_suffix(".jpg"), quality=90, optimize=True)
+    assert path.with_suffix(".jpg").stat().st_size < 60_000
 
 
 @pytest.mark.parametrize("node_type", ["IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply"])
@@ -103,6 +132,21 @@ def test_the_automatic_loader(studio: Editor) -> None:
     run(studio, CHAIN)
     studio.page.evaluate(AUTO)
     take(studio, "IPA_AutoLoad")
+
+
+def test_the_small_world(studio: Editor) -> None:
+    studio.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "small world")
+    assert studio.run() == {}
+    studio.settle(6000)  # until the notice of success is gone
+    take(studio, "IPA_SmallWorld")
+
+
+@pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
+def test_a_node_of_training(studio: Editor, node_type: str) -> None:
+    studio.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "training")
+    studio.page.evaluate(TRAINING)
+    studio.settle()
+    take(studio, node_type)
 
 
 def take(editor: Editor, node_type: str) -> None:

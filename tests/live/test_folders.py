@@ -49,6 +49,8 @@ def install_package(base: Path) -> None:
     copy.mkdir()
     for part in ("__init__.py", "nodes", "ip_adapter_core"):
         (copy / part).symlink_to(PACKS[name] / part)
+    (copy / "models").mkdir()
+    (copy / "models" / "small_world").symlink_to(PACKS[name] / "models" / "small_world")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / name).symlink_to(copy, target_is_directory=True)
 

@@ -12,15 +12,32 @@ from PIL import Image
 from comfyui_ip_adapter.ip_adapter_core.published import ADAPTERS, ENCODERS
 from live.pictures import MASKED
 from live.server import Server
-from live.ui_graphs import NOTES, is_valid, read, to_prompt, widget_values, workflows, working
+from live.small_world_graphs import twin
+from live.ui_graphs import (
+    NOTES,
+    TWIN,
+    WORKFLOWS,
+    is_valid,
+    originals,
+    read,
+    to_prompt,
+    twins,
+    widget_values,
+    workflows,
+    working,
+)
 
 PACK = "comfyui-ip-adapter"
 OURS = {"ipadapter": ADAPTERS.values(), "clip_vision": ENCODERS.values()}
 MODEL_FILES = (".safetensors", ".bin", ".pt", ".ckpt")
 SMALL = {"width": 64, "height": 64, "steps": 3, "megapixels": 0.01}
+AS_IS: dict[str, Any] = {}  # of the twins, which are small already
+SHIPPED = WORKFLOWS.parent / "models" / "small_world"
 TITLE = 30  # height of a node's title bar, which lies above its position
 
 each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+each_original = pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
+each_twin = pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
 runs = count()
 
 
@@ -30,23 +47,23 @@ def described(server: Server) -> dict[str, Any]:
     return server.object_info()
 
 
-def small(prompt: dict[str, Any], weight: float | None = None) -> dict[str, Any]:
-    """The prompt at a size and a number of steps for tests, with a mask where one is read, and perhaps another weight.
+def edited(prompt: dict[str, Any], values: dict[str, Any], weight: float | None = None) -> dict[str, Any]:
+    """The prompt with other values by input, with a mask where an upload is read for one, and perhaps another weight.
 
     Every prompt saves under a name of its own: before 0.30 a picture that comes from the cache is not reported.
     """
     masks = {link[0] for node in prompt.values() for link in node["inputs"].values() if is_mask(prompt, link)}
-    edited = {}
+    changed = {}
     for node_id, node in prompt.items():
-        inputs = node["inputs"] | {name: value for name, value in SMALL.items() if name in node["inputs"]}
+        inputs = node["inputs"] | {name: value for name, value in values.items() if name in node["inputs"]}
         if node_id in masks:
             inputs["image"] = MASKED
         if node["class_type"] in ("IPA_Apply", "IPA_Simple") and weight is not None:
             inputs["weight"] = weight
         if node["class_type"] == "SaveImage":
             inputs["filename_prefix"] = f"workflow{next(runs)}"
-        edited[node_id] = node | {"inputs": inputs}
-    return edited
+        changed[node_id] = node | {"inputs": inputs}
+    return changed
 
 
 def is_mask(prompt: dict[str, Any], link: Any) -> bool:
@@ -58,6 +75,12 @@ def picture(server: Server, prompt: dict[str, Any]) -> np.ndarray:
     """The picture that the prompt saves."""
     (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
     return server.run(prompt).image(saver)
+
+
+def named(node: dict[str, Any], described: dict[str, Any]) -> set[str]:
+    """The model files that a node's widgets name."""
+    values = [value for _, value in widget_values(node, described[node["type"]])]
+    return {value for value in values if isinstance(value, str) and value.endswith(MODEL_FILES)}
 
 
 def models(node: dict[str, Any]) -> list[dict[str, str]]:
@@ -73,7 +96,34 @@ def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
 
 
 def test_there_are_workflows() -> None:
-    assert len(workflows()) >= 7
+    assert len(originals()) >= 7
+    assert len(workflows()) == len(originals()) + len(twins())
+
+
+@each_original
+def test_it_has_a_twin_in_the_small_world_that_is_derived_from_it(path: Path) -> None:
+    assert read(path.with_name(TWIN + path.name)) == twin(read(path), path.stem)
+
+
+@each_original
+def test_making_the_twin_leaves_the_graph_as_it_was(path: Path) -> None:
+    graph = read(path)
+    twin(graph, path.stem)
+    assert graph == read(path)
+
+
+def test_every_twin_has_a_graph_that_it_is_the_twin_of() -> None:
+    assert {path.stem.removeprefix(TWIN) for path in twins()} == {path.stem for path in originals()}
+
+
+@each_twin
+def test_it_takes_models_that_the_package_brings_and_no_upload(described: dict[str, Any], path: Path) -> None:
+    shipped = {file.name for file in SHIPPED.rglob("*.safetensors")}
+    nodes = working(read(path))
+    assert not [node["type"] for node in nodes if node["type"].startswith("LoadImage") or models(node)]
+    wanted = {name for node in nodes for name in named(node, described)}
+    assert wanted
+    assert wanted <= shipped
 
 
 @each_workflow
@@ -93,15 +143,13 @@ def test_the_server_knows_its_node_types_and_takes_its_values(described: dict[st
         assert not wrong, node["type"]
 
 
-@each_workflow
+@each_original
 def test_each_model_file_has_a_place_to_download_it_from(described: dict[str, Any], path: Path) -> None:
     for node in working(read(path)):
-        values = [value for _, value in widget_values(node, described[node["type"]])]
-        named = {value for value in values if isinstance(value, str) and value.endswith(MODEL_FILES)}
-        assert named <= {model["name"] for model in models(node)}, node["type"]
+        assert named(node, described) <= {model["name"] for model in models(node)}, node["type"]
 
 
-@each_workflow
+@each_original
 def test_the_downloads_are_the_published_ones_and_the_files_of_the_tests(server: Server, path: Path) -> None:
     for model in (model for node in working(read(path)) for model in models(node)):
         assert (server.base / "models" / model["directory"] / model["name"]).exists()
@@ -125,7 +173,7 @@ def test_a_note_explains_it_and_no_node_covers_another(path: Path) -> None:
 def test_it_runs_and_its_image_prompts_change_the_picture(
     server: Server, described: dict[str, Any], path: Path
 ) -> None:
-    prompt = to_prompt(read(path), described)
-    prompted, plain = (picture(server, small(prompt, weight)) for weight in (None, 0.0))
+    prompt, values = to_prompt(read(path), described), AS_IS if path in twins() else SMALL
+    prompted, plain = (picture(server, edited(prompt, values, weight)) for weight in (None, 0.0))
     assert prompted.std() > 5
     assert not np.array_equal(prompted, plain)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+TWIN = "small_world_"  # begins the name of a graph's twin
 NOTES = ("Note", "MarkdownNote")
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -24,6 +25,16 @@ class Widget(NamedTuple):
 def workflows() -> list[Path]:
     """The graphs that this package ships."""
     return sorted(WORKFLOWS.glob("*.json"))
+
+
+def originals() -> list[Path]:
+    """The graphs for published models."""
+    return [path for path in workflows() if not path.stem.startswith(TWIN)]
+
+
+def twins() -> list[Path]:
+    """The graphs for the models that this package brings along."""
+    return [path for path in workflows() if path.stem.startswith(TWIN)]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from . import adapters, base, clip, controlnet, history, judge, style, words
 
 STEPS = {
-    "clip": 1500,
-    "judge": 1500,
-    "base": 2600,
-    "adapters": 1500,
-    "controlnet": 700,
-    "style": 400,
+    "clip": 1200,
+    "judge": 1200,
+    "base": 1800,
+    "adapters": 900,
+    "controlnet": 600,
+    "style": 300,
 }
 """How long each part of what is shipped was trained."""
 
@@ -19,7 +19,8 @@ def main(limit: int = max(STEPS.values())) -> None:
     words.main()
     clip.main(steps["clip"])
     judge.main(steps["judge"])
-    base.main(steps["base"])
+    for cycle in range(base.CYCLES):
+        base.main(steps["base"], cycle)
     for kind in adapters.READS:
         adapters.main(kind, steps["adapters"])
     controlnet.main(steps["controlnet"])

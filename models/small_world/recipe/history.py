@@ -12,7 +12,8 @@ PAGE = MODELS / "TRAINING.md"
 PARTS = {
     "clip": "CLIP: pictures and captions told apart in batches of 128",
     "judge": "judge: six attributes of a picture with one object",
-    "base": "text-to-image model and its text encoder: v",
+    "base_0": "text-to-image model and its text encoder: v, weighed by noise level",
+    "base_1": "the same, second cycle",
     "adapter_base": "IP-Adapter base, by the package's trainer: v",
     "adapter_plus": "IP-Adapter plus, likewise",
     "adapter_simple": "simple adapter (image tokens behind the text's), likewise",
