@@ -15,6 +15,7 @@ _CHOICES = {
     "size": (tuple(world.SIZES), "large", "How large it is."),
     "place": (tuple(world.PLACES), "center", "Where it is."),
 }
+_ENLARGED = 8  # times, in the node's own preview
 
 
 class SmallWorld(io.ComfyNode):
@@ -58,4 +59,5 @@ class SmallWorld(io.ComfyNode):
         scene = world.wished((shape, colour, texture), background, size, place, seed)
         image, outlines = (drawn([scene]).movedim(1, -1) for drawn in (world.draw, world.outlines))
         caption = world.caption(scene)
-        return io.NodeOutput(image, world.covers([scene]), outlines, caption, ui=ui.PreviewImage(image, cls=cls))
+        shown = image.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
+        return io.NodeOutput(image, world.covers([scene]), outlines, caption, ui=ui.PreviewImage(shown, cls=cls))
