@@ -1,4 +1,4 @@
-"""An adapter: an image projection and, for every cross-attention, to_k_ip and to_v_ip."""
+"""An adapter: an image projection, for every cross-attention to_k_ip and to_v_ip, and for some a LoRA."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import lora
 from .checkpoint import Parts, split
-from .layout import FAMILIES, Geometry
+from .layout import FAMILIES, Geometry, family
+from .lora import AdapterLora
 from .projections import LayerClasses
-from .variants import ENCODERS, Variant, variant_of
+from .resolution import AUTO, NOTHING, TENSORS, Evidence, decide, evidence
+from .variants import ENCODED, ENCODERS, Variant, candidates
 from .weightfile import Entry, UnsupportedCheckpoint, entries, tensors
 
 Shape = tuple[int, ...]
@@ -29,44 +32,67 @@ class KeysValues(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What an adapter file is, read from its tensors' names and shapes alone.
+    """What an adapter file is.
 
-    tokens: per image; None where every hidden state becomes a token.
+    tokens: per image; None where every hidden state becomes a token. widths: of what the variant reads, in its order.
+    lora: whether the file brings one. rule: what told the variant, in words.
     """
 
     variant: Variant
     geometry: Geometry
     tokens: int | None
-    input_width: int
+    widths: tuple[int, ...]
+    lora: bool = False
+    rule: str = TENSORS
 
     @property
-    def encoder(self) -> str:
-        """Name of the vision encoder this adapter was trained with."""
-        return ENCODERS.get((self.variant.reads, self.input_width), f"an encoder of width {self.input_width}")
+    def family(self) -> str:
+        """Name of the base models it is for."""
+        return self.variant.family or family(self.geometry)
+
+    @property
+    def encoder(self) -> str | None:
+        """Name of the vision encoder this adapter was trained with; None where it reads faces alone."""
+        field, width = self.variant.reads[-1], self.widths[-1]
+        if field not in ENCODED:
+            return None
+        return ENCODERS.get((field, width), f"an encoder of width {width}")
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether it reads the embedding of a face."""
+        return self.variant.reads[0] not in ENCODED
 
     def describe(self) -> str:
-        """One line for people: kind, family, tokens, encoder."""
+        """One line for people: kind, family, tokens, what it reads, and what told the kind if not the tensors."""
         tokens = "a token per hidden state" if self.tokens is None else f"{self.tokens} tokens"
-        return f"{self.variant.name}, {self.geometry.describe()}, {tokens}, reads {self.encoder}"
+        read = ["face embeddings"] * self.reads_faces + [self.encoder or ""] * bool(self.encoder)
+        told = "" if self.rule == TENSORS else f" (told by {self.rule})"
+        line = f"{self.variant.name}{told}, {self.geometry.describe(self.family)}, {tokens}, reads {' and '.join(read)}"
+        return line + ", brings its LoRA" * self.lora
 
 
 class Adapter(nn.Module):
-    """The network of one adapter file, of the kind and sizes that the file's shapes tell."""
+    """The network of one adapter file, of the sizes that the file's shapes tell.
 
-    def __init__(self, shapes: Parts[Shape], nn_: LayerClasses) -> None:
+    lora: what the file brings for the model's own weights; no part of the network.
+    """
+
+    def __init__(self, shapes: Parts[Shape], nn_: LayerClasses, known: Evidence = NOTHING) -> None:
         super().__init__()
-        self.variant = variant_of(shapes.projection)
+        self.variant, self.rule = decide(candidates(shapes), known)
+        self.lora: AdapterLora | None = None
         self.image_proj = self.variant.network(shapes.projection, nn_)
         layers: dict[str, nn.Module] = {str(n): KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()}
         self.ip_adapter = nn.ModuleDict(layers)
 
-    def forward(self, features: Tensor) -> tuple[KeysValues, ...]:
+    def forward(self, *features: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer from features, each picture a row: what training runs."""
-        return self.keys_values(self.tokens(features))
+        return self.keys_values(self.tokens(*features))
 
-    def tokens(self, features: Tensor) -> Tensor:
-        """Image tokens of features: (images, …) -> (images, tokens, context)."""
-        return self.image_proj(features)
+    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
+        """Image tokens of what the variant reads: (images, …) each -> (images, tokens, context)."""
+        return self.image_proj(*features, **scales)
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, in adapter order: (…, tokens, context) -> (…, tokens, inner)."""
@@ -78,9 +104,14 @@ class Adapter(nn.Module):
 
     def identity(self) -> Identity:
         """What this adapter is."""
-        projection = self.image_proj
-        widths = tuple(layer.width for layer in self.layers())
-        return Identity(self.variant, Geometry(projection.context, widths), projection.tokens, projection.input_width)
+        layers, projection = self.layers(), self.image_proj
+        geometry = Geometry(layers[0].context, tuple(layer.width for layer in layers))
+        brings = self.lora is not None
+        return Identity(self.variant, geometry, projection.tokens, projection.widths, brings, self.rule)
+
+    def published(self) -> dict[str, Tensor]:
+        """All its tensors under the names of published files."""
+        return {**self.state_dict(), **(self.lora.published() if self.lora else {})}
 
 
 class KeyValueLayers(nn.Module):
@@ -88,49 +119,80 @@ class KeyValueLayers(nn.Module):
 
     def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses) -> None:
         super().__init__()
-        self.width, context = shapes[_KEY]
-        self.to_k_ip = nn_.Linear(context, self.width, bias=False)
-        self.to_v_ip = nn_.Linear(context, self.width, bias=False)
+        self.width, self.context = shapes[_KEY]
+        self.to_k_ip = nn_.Linear(self.context, self.width, bias=False)
+        self.to_v_ip = nn_.Linear(self.context, self.width, bias=False)
 
     def forward(self, tokens: Tensor) -> KeysValues:
         """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
         return KeysValues(self.to_k_ip(tokens), self.to_v_ip(tokens))
 
 
-def identify(named: Mapping[str, Entry]) -> Identity:
+def identify(named: Mapping[str, Entry], known: Evidence = NOTHING) -> Identity:
     """Tell what an adapter file is, checking every name and shape of it.
 
-    Raises UnsupportedCheckpoint, naming the tensor at fault, when it is no adapter that can be used.
+    known: what may tell kinds with equal tensors apart. Raises UnsupportedCheckpoint, naming the tensor at fault, when
+    it is no adapter that can be used.
     """
     shapes = split(named).map(lambda entry: entry.shape)
-    adapter = _empty(shapes, nn)
-    identity = adapter.identity()
-    _check_names(_shapes(adapter), shapes.flat())
-    _check_numbers(list(shapes.layers), identity.geometry)
-    return identity
+    return _empty(shapes, known).identity()._replace(lora=bool(shapes.lora))
 
 
-def load(path: str | Path, nn_: LayerClasses = nn) -> Adapter:
+def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
+    """Tell what an adapter file is from its header, and where that is not enough from its contents, name and choice.
+
+    choice: a row of resolution.CHOICES. Raises UnsupportedCheckpoint like `identify`.
+    """
+    return identify(entries(path), evidence(path, choice))
+
+
+def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapter:
     """The adapter of a file, its weights mapped from disk in their stored dtype.
 
-    nn_: where Linear and LayerNorm come from. Raises UnsupportedCheckpoint like `identify`, before anything is loaded.
+    nn_: where Linear and LayerNorm come from; choice as in `identify_file`. Raises UnsupportedCheckpoint like
+    `identify`, before anything is loaded.
     """
-    identify(entries(path))
+    known = evidence(path, choice)
+    identify(entries(path), known)
     parts = split(tensors(path))
-    adapter = _empty(parts.map(lambda tensor: tuple(tensor.shape)), nn_)
-    adapter.load_state_dict(parts.flat(), strict=True, assign=True)
+    adapter = _empty(parts.map(lambda tensor: tuple(tensor.shape)), known, nn_)
+    adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
+    if parts.lora:
+        adapter.lora = AdapterLora(Path(path).name, parts.lora)
     return adapter.eval().requires_grad_(False)
 
 
-def _empty(shapes: Parts[Shape], nn_: LayerClasses) -> Adapter:
-    """The network without memory for its parameters."""
+def _empty(shapes: Parts[Shape], known: Evidence, nn_: LayerClasses = nn) -> Adapter:
+    """The network without memory for its parameters, once every name and shape is found to be right."""
     try:
         with torch.device("meta"):
-            return Adapter(shapes, nn_)
+            adapter = Adapter(_needed(shapes), nn_, known)
+        geometry = adapter.identity().geometry
+        needed = _shapes(adapter) | lora.expected(geometry, shapes.lora)
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
         raise UnsupportedCheckpoint(f"This adapter file is incomplete or malformed ({error!r}).") from error
+    _check_names(needed, shapes.flat())
+    _check_numbers(list(shapes.layers), geometry)
+    _check_contexts(adapter)
+    return adapter
+
+
+class _Needed(dict[str, Shape]):
+    """Shapes by name, where asking for one that is not there tells what the file lacks."""
+
+    def __init__(self, prefix: str, shapes: Mapping[str, Shape]) -> None:
+        super().__init__(shapes)
+        self.prefix = prefix
+
+    def __missing__(self, key: str) -> Shape:
+        raise UnsupportedCheckpoint(f"This adapter file lacks {self.prefix}{key}; download it again.")
+
+
+def _needed(shapes: Parts[Shape]) -> Parts[Shape]:
+    layers: dict[int, dict[str, Shape]] = {n: _Needed(f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()}
+    return shapes._replace(projection=_Needed("image_proj.", shapes.projection), layers=layers)
 
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:
@@ -158,4 +220,14 @@ def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
             raise UnsupportedCheckpoint(
                 f"The layers of this {name} adapter are numbered in execution order; use the original file, "
                 "where the middle block comes last."
+            )
+
+
+def _check_contexts(adapter: Adapter) -> None:
+    """Every layer reads what the projection makes, or what the model itself makes of that."""
+    needed = adapter.layers()[0].context if adapter.variant.widened else adapter.image_proj.context
+    for number, layer in adapter.ip_adapter.items():
+        if layer.context != needed:
+            raise UnsupportedCheckpoint(
+                f"ip_adapter.{number}.to_k_ip.weight reads tokens of width {layer.context}, and must read {needed}."
             )

@@ -9,17 +9,22 @@ from torch import Tensor
 
 from .adapter import KeysValues
 from .layout import Geometry, Layer
+from .lora import LoraUse
 from .prompt import ImagePrompt
 from .schedule import Span
 
 
 @dataclass(frozen=True)
 class Application:
-    """Keys and values of the patched layers (sides, prompts, tokens, inner), λ of each, and the span it acts in."""
+    """Keys and values of the patched layers (sides, prompts, tokens, inner), λ of each, and the span it acts in.
+
+    lora: what the adapter adds to the model's own weights, in all of the sampling.
+    """
 
     layers: dict[Layer, KeysValues]
     weights: dict[Layer, float]
     span: Span
+    lora: LoraUse | None = None
 
     @property
     def prompts(self) -> int:
@@ -32,17 +37,30 @@ class Application:
         return KeysValues(keys[sides, prompts], values[sides, prompts] * self.weights[layer])
 
 
-def application(prompt: ImagePrompt, layers: tuple[Layer, ...], context: int, weight: float, span: Span) -> Application:
+def application(
+    prompt: ImagePrompt,
+    layers: tuple[Layer, ...],
+    context: int,
+    weight: float,
+    span: Span,
+    *,
+    lora_strength: float = 1.0,
+    skip_middle: bool = False,
+) -> Application:
     """The prompt on a model with these layers, at weight λ in every layer.
 
-    Raises ValueError when the adapter was made for another model, or weight or span cannot be meant.
+    skip_middle: leave out the middle block, as a pack does that never reached it. Raises ValueError when the adapter
+    was made for another model, or a number or the span cannot be meant.
     """
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
-    if not math.isfinite(weight):
-        raise ValueError(f"The weight is {weight}; it must be a finite number such as 0.8.")
+    for name, number in (("weight", weight), ("lora_strength", lora_strength)):
+        if not math.isfinite(number):
+            raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
     span.check()
-    used = dict(zip(layers, prompt.keys_values, strict=True)) if weight else {}
-    return Application(used, dict.fromkeys(used, weight), span)
+    every = dict(zip(layers, prompt.keys_values, strict=True)) if weight else {}
+    used = {layer: pair for layer, pair in every.items() if not (skip_middle and layer.stage == "middle")}
+    lora = prompt.lora.on(layers, lora_strength) if prompt.lora and used and lora_strength else None
+    return Application(used, dict.fromkeys(used, weight), span, lora)
 
 
 def _check_fit(adapter: Geometry, model: Geometry) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from .weightfile import UnsupportedCheckpoint
@@ -16,26 +16,34 @@ _PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")
 _LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 _IGNORED_PREFIXES = ("unet.",)  # raw training checkpoints carry the frozen base along
 _KNOWN_PREFIXES = _PROJECTION_PREFIXES + _LAYER_PREFIXES + _IGNORED_PREFIXES
-_LAYER_KEY = re.compile(r"(0|[1-9]\d*)\.(.+)")
+_LAYER_KEY = re.compile(r"(0|[1-9]\d{0,8})\.(.+)")
+_LORA_KEY = re.compile(r"to_(q|k|v|out)_lora\.(down|up)\.weight")
 
 
 class Parts(NamedTuple, Generic[T]):
-    """The two halves of an adapter file, whatever its container; T is a shape, an entry or a tensor."""
+    """The parts of an adapter file, whatever its container; T is a shape, an entry or a tensor.
+
+    layers: by number, what each cross-attention has; lora: by number, what is added to each attention of the model.
+    """
 
     projection: dict[str, T]
     layers: dict[int, dict[str, T]]
+    lora: dict[int, dict[str, T]]
 
     def map(self, change: Callable[[T], U]) -> Parts[U]:
         """The same parts with every value changed."""
-        return Parts(
-            {key: change(value) for key, value in self.projection.items()},
-            {number: {key: change(value) for key, value in inner.items()} for number, inner in self.layers.items()},
+        layers, lora = (
+            {number: {key: change(value) for key, value in inner.items()} for number, inner in part.items()}
+            for part in (self.layers, self.lora)
         )
+        return Parts({key: change(value) for key, value in self.projection.items()}, layers, lora)
 
     def flat(self) -> dict[str, T]:
         """One dictionary under the published names: `image_proj.…`, `ip_adapter.<number>.…`."""
-        layers = {f"ip_adapter.{n}.{key}": value for n, inner in self.layers.items() for key, value in inner.items()}
-        return {f"image_proj.{key}": value for key, value in self.projection.items()} | layers
+        named = {f"image_proj.{key}": value for key, value in self.projection.items()}
+        for part in (self.layers, self.lora):
+            named |= {f"ip_adapter.{n}.{key}": value for n, inner in part.items() for key, value in inner.items()}
+        return named
 
 
 def split(named: Mapping[str, T]) -> Parts[T]:
@@ -45,57 +53,83 @@ def split(named: Mapping[str, T]) -> Parts[T]:
     """
     foreign = [name for name in named if not name.startswith(_KNOWN_PREFIXES)]
     if foreign:
-        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {_what_else(foreign)}.")
-    projection: dict[str, T] = {}
+        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {what_else(foreign)}.")
+    projection = _half(named, _PROJECTION_PREFIXES)
     layers: dict[int, dict[str, T]] = {}
-    for name, value in named.items():
-        if inner := _after(name, _PROJECTION_PREFIXES):
-            projection[inner] = value
-        elif inner := _after(name, _LAYER_PREFIXES):
-            number, key = _numbered(inner, name)
-            layers.setdefault(number, {})[key] = value
+    lora: dict[int, dict[str, T]] = {}
+    for inner, value in _half(named, _LAYER_PREFIXES).items():
+        number, key = _numbered(inner)
+        (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
     if not projection or not layers:
         absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
         raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it has no {absent}.")
-    return Parts(projection, dict(sorted(layers.items())))
+    return Parts(projection, dict(sorted(layers.items())), dict(sorted(lora.items())))
 
 
-def _after(name: str, prefixes: tuple[str, ...]) -> str | None:
-    return next((name[len(prefix) :] for prefix in prefixes if name.startswith(prefix)), None)
+def _half(named: Mapping[str, T], prefixes: Sequence[str]) -> dict[str, T]:
+    """The tensors under one of the prefixes; some files (NoobAI's) hold the same ones under two, and one will do."""
+    found: dict[str, T] = {}
+    for prefix in prefixes:
+        inner = {name[len(prefix) :]: value for name, value in named.items() if name.startswith(prefix)}
+        odd = sorted(inner.keys() ^ found.keys())
+        if inner and found and odd:
+            raise UnsupportedCheckpoint(
+                f"This file holds two adapters, under {prefixes[0]} and {prefix}, and they differ ({odd[0]}); "
+                "use the original file."
+            )
+        found = found or inner
+    return found
 
 
-def _numbered(inner: str, name: str) -> tuple[int, str]:
+def _numbered(inner: str) -> tuple[int, str]:
     match = _LAYER_KEY.fullmatch(inner)
     if match is None:
         raise UnsupportedCheckpoint(
-            f"The layers of this adapter are numbered in another way ({name}); "
+            f"The layers of this adapter are numbered in another way ({inner}); "
             "use the original IP-Adapter file (1.to_k_ip, 3.to_k_ip, …)."
         )
     return int(match[1]), match[2]
 
 
-# Signs of the files people drop into the folder by mistake, the most telling first: key prefix -> what the file is.
-_OTHER_FILES = (
-    ("model.diffusion_model.", "a Stable Diffusion checkpoint"),
-    ("ip_adapter_proj_model.", "a Flux adapter of XLabs"),
-    ("double_blocks.", "a Flux model or adapter"),
-    ("control_model.", "a ControlNet"),
-    ("controlnet_", "a ControlNet"),
-    ("lora_", "a LoRA"),
-    ("diffusion_model.", "a diffusion model or a LoRA"),
-    ("vision_model.", "a CLIP vision encoder"),
-    ("visual", "a CLIP vision encoder"),
-    ("text_model.", "a text encoder"),
-    ("first_stage_model.", "an autoencoder (VAE)"),
-    ("taesd_", "an autoencoder (VAE)"),
-    ("decoder.", "an autoencoder (VAE)"),
+# Signs of the files people drop into the folder by mistake, the most telling first: names -> what the file is.
+_OTHER_FILES = tuple(
+    (re.compile(pattern), what)
+    for pattern, what in (
+        (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
+        (r"ip_adapter_proj_model\.", "a Flux adapter of XLabs"),
+        (r"double_blocks\.", "a Flux model or adapter"),
+        (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
+        (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),
+        (r"diffusion_model\.|input_blocks\.|down_blocks\.", "a diffusion model"),
+        (r"vision_model\.|visual", "a CLIP vision encoder"),
+        (r"text_model\.", "a text encoder"),
+        (r"first_stage_model\.|taesd_|decoder\.", "an autoencoder (VAE)"),
+        (r"heads\.texture\.", "the judge of the small world's pictures"),
+        (r"(norm|proj)\.(weight|bias)$", "an image projection without cross-attention layers"),
+    )
 )
 
 
-def _what_else(names: Sequence[str]) -> str:
-    """What a file with these names is, as far as they tell."""
-    for prefix, what in _OTHER_FILES:
-        telling = next((name for name in names if name.startswith(prefix)), None)
+def is_adapter(names: Iterable[str]) -> bool:
+    """Whether a file with these names is meant to be an adapter, complete or not."""
+    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names)
+
+
+def naming(names: Iterable[str]) -> str | None:
+    """How the names of an adapter differ from those of published files, in words; None where they do not."""
+    used = {prefix for name in names for prefix in _KNOWN_PREFIXES if name.startswith(prefix)}
+    for prefixes in (_LAYER_PREFIXES, _PROJECTION_PREFIXES):
+        if used.issuperset(prefixes):
+            return f"the same tensors under {' and '.join(prefixes)}"
+    if used & {"image_proj_model.", *_IGNORED_PREFIXES}:
+        return "a raw training checkpoint"
+    return "its layers under adapter_modules." if "adapter_modules." in used else None
+
+
+def what_else(names: Sequence[str]) -> str:
+    """What a file with these names is that is no adapter, as far as they tell."""
+    for sign, what in _OTHER_FILES:
+        telling = next((name for name in names if sign.match(name)), None)
         if telling:
             return f"{what} ({telling})"
-    return f"the unknown tensor {names[0]}"
+    return f"the unknown tensor {names[0]}" if names else "no tensor"

@@ -1,51 +1,122 @@
-"""What model files are, on the command line: `python -m ip_adapter_core.identify FILE…`."""
+"""What model files are, on the command line: `python -m ip_adapter_core.identify FILE|FOLDER…`."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
-from . import adapter, vision
-from .weightfile import Entry, UnsupportedCheckpoint, entries
+from . import adapter, checkpoint, vision
+from .adapter import Identity
+from .resolution import PUBLISHED, TENSORS, bare, digest, evidence
+from .tower_layouts import is_encoder
+from .weightfile import EXTENSIONS, Entry, UnsupportedCheckpoint, container, entries
+
+# Words in file names that tell adapters of one kind apart, where tensors cannot: word -> kinds.
+_LABELS = {
+    "light": ("base",),
+    "noob": ("base", "plus"),
+    "face": ("plus",),
+    "composition": ("plus",),
+    "v11": ("base", "portrait"),
+    "instantid": ("portrait unnorm",),
+}
 
 
-def describe(path: str | Path) -> str:
-    """An adapter or an encoder in one line: what it is, its parameters and dtypes.
+class Found(NamedTuple):
+    """What a file is, in a line, and more of it; foreign are files that nobody would give an adapter or encoder for."""
 
-    Raises UnsupportedCheckpoint, as for an adapter, when it is neither.
-    """
-    named = entries(path)
+    line: str
+    details: tuple[str, ...] = ()
+    usable: bool = True
+    foreign: bool = False
+
+
+def describe(path: str | Path) -> Found:
+    """What a file is: an adapter, an encoder, one of them that cannot be used and why, or something else."""
     try:
-        return f"IP-Adapter: {adapter.identify(named).describe()}, {weights(named)}"
+        named = entries(path)
+        if checkpoint.is_adapter(named):
+            return _adapter(Path(path), named)
+        return Found(f"CLIP vision encoder: {vision.identify_file(path).describe()}", (weights(named),))
     except UnsupportedCheckpoint as refusal:
-        try:
-            return f"CLIP vision encoder: {vision.identify_file(path).describe()}, {weights(named)}"
-        except UnsupportedCheckpoint:
-            raise refusal from None
+        return _refused(path, refusal)
 
 
 def weights(named: Mapping[str, Entry]) -> str:
     """How many parameters, and in which dtypes, the most frequent first."""
-    parameters: Counter[str] = Counter()
-    for entry in named.values():
-        parameters[entry.dtype] += prod(entry.shape)
-    dtypes = " and ".join(dtype for dtype, _ in parameters.most_common())
-    return f"{parameters.total():,} parameters in {dtypes}"
+    return f"{sum(prod(entry.shape) for entry in named.values()):,} parameters in {' and '.join(_dtypes(named))}"
 
 
 def main(paths: Sequence[str]) -> int:
-    """Describe each file; the exit status is 1 when one cannot be used."""
+    """Describe each file, and each weight file in folders; the exit status is 1 when one cannot be used.
+
+    Files of other kinds are named; only those that are asked for by themselves count as unusable.
+    """
     status = 0
-    for path in paths:
-        try:
-            line = describe(path)
-        except UnsupportedCheckpoint as refusal:
-            line, status = f"cannot be used: {refusal}", 1
-        sys.stdout.write(f"{path}: {line}\n")
+    for given in map(Path, paths):
+        for path in _files(given) if given.is_dir() else [given]:
+            found = describe(path)
+            status |= not (found.usable or (found.foreign and given.is_dir()))
+            sys.stdout.write("".join(f"{line}\n" for line in _lines(path, found)))
     return status
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from sorted(path for path in folder.rglob("*") if path.suffix in EXTENSIONS and path.is_file())
+
+
+def _lines(path: Path, found: Found) -> list[str]:
+    return [f"{path}: {found.line}", *(["    " + "; ".join(found.details)] if found.details else [])]
+
+
+def _adapter(path: Path, named: Mapping[str, Entry]) -> Found:
+    identity = adapter.identify(named, evidence(path))
+    details = (
+        weights(named),
+        ", ".join(filter(None, [container(path), checkpoint.naming(named)])),
+        f"takes {' and '.join(_taken(identity))}",
+        f"kind told by {identity.rule}",
+        *_labels(path, identity, named),
+    )
+    return Found(f"IP-Adapter: {identity._replace(rule=TENSORS).describe()}", details)
+
+
+def _taken(identity: Identity) -> list[str]:
+    return [f"{field} of width {width}" for field, width in zip(identity.variant.reads, identity.widths, strict=True)]
+
+
+def _labels(path: Path, identity: Identity, named: Mapping[str, Entry]) -> Iterator[str]:
+    """What else tells which of the files with these tensors it is."""
+    kind = identity.variant.name
+    if published := PUBLISHED.get(digest(path)):
+        yield f"published as {published}"
+    for word, kinds in _LABELS.items():
+        if kind in kinds and word in bare(path.name):
+            yield f"its name says {word}"
+    if kind in _LABELS["instantid"] and _dtypes(named) == ["F32"]:
+        yield "all in F32, as InstantID's file is"
+
+
+def _dtypes(named: Mapping[str, Entry]) -> list[str]:
+    """The dtypes of a file, those of most parameters first."""
+    parameters: Counter[str] = Counter()
+    for entry in named.values():
+        parameters[entry.dtype] += prod(entry.shape)
+    return [dtype for dtype, _ in parameters.most_common()]
+
+
+def _refused(path: str | Path, refusal: UnsupportedCheckpoint) -> Found:
+    try:
+        names = list(entries(path))
+    except UnsupportedCheckpoint:
+        names = []
+    if not names or checkpoint.is_adapter(names) or is_encoder(names):
+        return Found(f"cannot be used: {refusal}", usable=False)
+    return Found(f"no adapter and no encoder, but {checkpoint.what_else(names)}", usable=False, foreign=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ class Layer(NamedTuple):
         """The key under which ComfyUI looks for attention patches of this layer."""
         return self.stage, self.block, self.depth
 
+    @property
+    def module(self) -> str:
+        """Name of its transformer block in a ComfyUI model: `input_blocks.4.1.transformer_blocks.0`."""
+        place = "middle_block" if self.stage == "middle" else f"{self.stage}_blocks.{self.block}"
+        return f"{place}.1.transformer_blocks.{self.depth}"
+
 
 class Geometry(NamedTuple):
     """What an adapter must share with a model: the context width and every layer's inner width, in adapter order."""
@@ -28,9 +34,9 @@ class Geometry(NamedTuple):
     context: int
     widths: tuple[int, ...]
 
-    def describe(self) -> str:
-        """Name of the family with its numbers: `SDXL (70 layers, context 2048)`."""
-        return f"{family(self)} ({len(self.widths)} layers, context {self.context})"
+    def describe(self, name: str | None = None) -> str:
+        """Name of the family with its numbers: `SDXL (70 layers, context 2048)`; name: where layers do not tell it."""
+        return f"{name or family(self)} ({len(self.widths)} layers, context {self.context})"
 
 
 # Runs of equal inner widths in the order of adapter files: input, output, middle (adapter-weights numbering).

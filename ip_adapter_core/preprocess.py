@@ -28,8 +28,7 @@ def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[floa
     """
     if how not in _FITTERS:
         raise ValueError(f"There is no way to fit called {how!r}; use one of {', '.join(FITS)}.")
-    levels = _levels(images)
-    fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels]
+    fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels(images)]
     return torch.from_numpy(np.stack(fitted)).float() / 255
 
 
@@ -42,7 +41,8 @@ def normalise(pictures: Tensor, mean: Sequence[float] = CLIP_MEAN, std: Sequence
     return rearrange(centred, "images height width channels -> images channels height width").contiguous()
 
 
-def _levels(images: Tensor) -> np.ndarray:
+def levels(images: Tensor) -> np.ndarray:
+    """RGB pictures (images, height, width, 3) in eight-bit levels; images and errors as in `fit`."""
     _check_shape(images)
     _check_finite(images)
     rgb = images[..., :3] if images.shape[-1] > 1 else repeat(images, "n h w 1 -> n h w 3")

@@ -1,4 +1,8 @@
-"""The image-projection networks: features of an image -> tokens. Attribute names are the checkpoints' keys."""
+"""The image-projection networks: features of an image -> tokens. Attribute names are the checkpoints' keys.
+
+Each tells its sizes: widths of what it reads, context of its tokens, and tokens per image, None where that depends on
+the image.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,11 @@ class ImageProjection(nn.Module):
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
         super().__init__()
-        wide, self.input_width = shapes["proj.weight"]
+        wide, width = shapes["proj.weight"]
+        self.widths = (width,)
         (self.context,) = shapes["norm.weight"]
         self.tokens = wide // self.context
-        self.proj = nn_.Linear(self.input_width, self.tokens * self.context)
+        self.proj = nn_.Linear(width, self.tokens * self.context)
         self.norm = nn_.LayerNorm(self.context)
 
     def forward(self, embeds: Tensor) -> Tensor:
@@ -45,10 +50,11 @@ class FullFaceProjection(nn.Module):
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
         super().__init__()
-        inner, self.input_width = shapes["proj.0.weight"]
+        inner, width = shapes["proj.0.weight"]
+        self.widths = (width,)
         (self.context,) = shapes["proj.3.weight"]
         self.proj = nn.Sequential(
-            nn_.Linear(self.input_width, inner), nn.GELU(), nn_.Linear(inner, self.context), nn_.LayerNorm(self.context)
+            nn_.Linear(width, inner), nn.GELU(), nn_.Linear(inner, self.context), nn_.LayerNorm(self.context)
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -56,31 +62,100 @@ class FullFaceProjection(nn.Module):
         return self.proj(hidden)
 
 
-class Resampler(nn.Module):
-    """Plus kinds: learned queries read the hidden states in a few perceiver layers.
+class FaceTokens(nn.Module):
+    """A face embedding through two linear layers, a few tokens.
 
-    Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/resampler.py.
+    Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/ip_adapter_faceid.py.
     """
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
         super().__init__()
-        _, self.tokens, width = shapes["latents"]
-        self.input_width = shapes["proj_in.weight"][1]
-        self.context = shapes["proj_out.weight"][0]
-        depth = sum(key.endswith(".0.to_q.weight") for key in shapes)
-        self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
-        self.proj_in = nn_.Linear(self.input_width, width)
-        self.layers = nn.ModuleList(ResamplerLayer(shapes, index, width, nn_) for index in range(depth))
+        inner, width = shapes["proj.0.weight"]
+        self.widths: tuple[int, ...] = (width,)
+        (self.context,) = shapes["norm.weight"]
+        self.tokens = shapes["proj.2.weight"][0] // self.context
+        widen = nn_.Linear(inner, self.tokens * self.context)
+        self.proj = nn.Sequential(nn_.Linear(width, inner), nn.GELU(), widen)
+        self.norm = nn_.LayerNorm(self.context)
+
+    def of(self, face: Tensor) -> Tensor:
+        """(faces, face) -> (faces, tokens, context)."""
+        return self.norm(rearrange(self.proj(face), "n (t c) -> n t c", t=self.tokens))
+
+
+class FaceProjection(FaceTokens):
+    """FaceID and portrait kinds: the tokens of the embedding."""
+
+    def forward(self, face: Tensor) -> Tensor:
+        """(faces, face) -> (faces, tokens, context)."""
+        return self.of(face)
+
+
+class Perceiver(nn.Module):
+    """A few layers in which latents read hidden states.
+
+    Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/resampler.py.
+    """
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses, prefix: str = "") -> None:
+        super().__init__()
+        width, read = shapes[f"{prefix}proj_in.weight"]
+        stem = f"{prefix}layers."
+        self.widths = (read,)
+        self.context = shapes[f"{prefix}proj_out.weight"][0]
+        depth = len({key[len(stem) :].partition(".")[0] for key in shapes if key.startswith(stem)})
+        self.proj_in = nn_.Linear(read, width)
+        self.layers = nn.ModuleList(ResamplerLayer(shapes, f"{stem}{n}", width, nn_) for n in range(depth))
         self.proj_out = nn_.Linear(width, self.context)
         self.norm_out = nn_.LayerNorm(self.context)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(images, patches, hidden) -> (images, tokens, context)."""
+    def read(self, hidden: Tensor, latents: Tensor) -> Tensor:
+        """(images, patches, hidden), (images, tokens, width) -> (images, tokens, context)."""
         image = self.proj_in(hidden)
-        latents = self.latents.to(image).expand(len(image), -1, -1)
+        latents = latents.to(image)
         for layer in self.layers:
             latents = layer(image, latents)
         return self.norm_out(self.proj_out(latents))
+
+
+class Resampler(Perceiver):
+    """Plus kinds: the latents are learned queries."""
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
+        super().__init__(shapes, nn_)
+        _, self.tokens, width = shapes["latents"]
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(images, patches, hidden) -> (images, tokens, context)."""
+        return self.read(hidden, self.latents.expand(len(hidden), -1, -1))
+
+
+class FaceResampler(Resampler):
+    """Portrait without normalisation: learned queries read one face embedding."""
+
+    def forward(self, face: Tensor) -> Tensor:
+        """(faces, face) -> (faces, tokens, context)."""
+        return super().forward(face[:, None])
+
+
+class FacePlusProjection(FaceTokens):
+    """FaceID-Plus kinds: tokens of the face embedding read the hidden states of the face's picture.
+
+    shortcut: whether the tokens of the embedding are added to what they have read (version 2), or left behind.
+    """
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses, shortcut: bool) -> None:
+        super().__init__(shapes, nn_)
+        self.shortcut = shortcut
+        self.perceiver_resampler = Perceiver(shapes, nn_, "perceiver_resampler.")
+        self.widths += self.perceiver_resampler.widths
+
+    def forward(self, face: Tensor, hidden: Tensor, shortcut: float = 1.0) -> Tensor:
+        """(faces, face), (faces, patches, hidden) -> (faces, tokens, context); shortcut: weight of what was read."""
+        tokens = self.of(face)
+        read = self.perceiver_resampler.read(hidden, tokens)
+        return tokens + shortcut * read if self.shortcut else read
 
 
 class PerceiverAttention(nn.Module):
@@ -106,9 +181,9 @@ class PerceiverAttention(nn.Module):
 class ResamplerLayer(nn.ModuleList):
     """Perceiver attention and a feed-forward network, each added to the latents."""
 
-    def __init__(self, shapes: Shapes, index: int, width: int, nn_: LayerClasses) -> None:
-        inner = shapes[f"layers.{index}.0.to_q.weight"][0]
-        hidden = shapes[f"layers.{index}.1.1.weight"][0]
+    def __init__(self, shapes: Shapes, name: str, width: int, nn_: LayerClasses) -> None:
+        inner = shapes[f"{name}.0.to_q.weight"][0]
+        hidden = shapes[f"{name}.1.1.weight"][0]
         widen = nn_.Linear(width, hidden, bias=False)
         feed_forward = nn.Sequential(nn_.LayerNorm(width), widen, nn.GELU(), nn_.Linear(hidden, width, bias=False))
         super().__init__([PerceiverAttention(width, inner, nn_), feed_forward])

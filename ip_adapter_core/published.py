@@ -13,6 +13,8 @@ class Published(NamedTuple):
 
 
 _H94 = "https://huggingface.co/h94/IP-Adapter/resolve/main/"
+_FACEID = "https://huggingface.co/h94/IP-Adapter-FaceID/resolve/main/"
+_KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -28,18 +30,30 @@ ADAPTERS: dict[tuple[str, str], Published] = {
     ("SD1.5", "plus face"): _row(_H94 + "models/", "ip-adapter-plus-face_sd15.safetensors"),
     ("SD1.5", "full face"): _row(_H94 + "models/", "ip-adapter-full-face_sd15.safetensors"),
     ("SD1.5", "composition"): _row(_OSTRIS, "ip_plus_composition_sd15.safetensors"),
+    ("SD1.5", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sd15.bin"),
+    ("SD1.5", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sd15.bin"),
+    ("SD1.5", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait-v11_sd15.bin"),
     ("SDXL", "base"): _row(_H94 + "sdxl_models/", "ip-adapter_sdxl_vit-h.safetensors"),
     ("SDXL", "plus"): _row(_H94 + "sdxl_models/", "ip-adapter-plus_sdxl_vit-h.safetensors"),
     ("SDXL", "plus face"): _row(_H94 + "sdxl_models/", "ip-adapter-plus-face_sdxl_vit-h.safetensors"),
     ("SDXL", "composition"): _row(_OSTRIS, "ip_plus_composition_sdxl.safetensors"),
+    ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
+    ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
+    ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
+    ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
+    ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }
 
-# Every encoder is published as model.safetensors; the first name is the one this project's graphs use.
+# Every encoder is published under a name that says nothing; the name here is the one this project's graphs use.
 ENCODERS: dict[str, Published] = {
     "CLIP-ViT-H-14": Published(
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", _H94 + "models/image_encoder/model.safetensors"
     ),
     "CLIP-ViT-bigG-14": Published(
         "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors", _H94 + "sdxl_models/image_encoder/model.safetensors"
+    ),
+    "CLIP-ViT-L-14-336": Published(
+        "clip-vit-large-patch14-336.bin",
+        _KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/image_encoder/pytorch_model.bin",
     ),
 }

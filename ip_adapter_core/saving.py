@@ -18,7 +18,7 @@ def save(adapter: Adapter, path: Path, dtype: str = "fp16") -> None:
 
     dtype: a row of DTYPES. Raises ValueError when the weights do not fit into it.
     """
-    weights = {name: _converted(name, tensor, dtype) for name, tensor in adapter.state_dict().items()}
+    weights = {name: _converted(name, tensor, dtype) for name, tensor in adapter.published().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:

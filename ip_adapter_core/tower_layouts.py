@@ -64,6 +64,12 @@ _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
+def is_encoder(names: Collection[str]) -> bool:
+    """Whether a file with these keys is meant to hold a vision tower, complete or not."""
+    inside = any(_before(segment, names) is not None for segment in ("vision_model.", "visual."))
+    return inside or any(name.startswith(_BARE) for name in names)
+
+
 def find_layout(names: Collection[str], file: str = "This file") -> Layout:
     """The tensors of the vision tower among a file's keys, in transformers' or OpenCLIP's naming, at any prefix.
 

@@ -55,6 +55,15 @@ def tensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise UnsupportedCheckpoint(_broken(path, error)) from error
 
 
+def container(path: str | Path) -> str:
+    """What kind of file it is, in words. Raises UnsupportedCheckpoint like `entries`."""
+    path = _existing(path)
+    if path.suffix == ".safetensors":
+        return "flat safetensors"
+    nested = any(isinstance(value, Mapping) for value in _mapping(path).values())
+    return "nested pickle" if nested else "flat pickle"
+
+
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
@@ -107,6 +116,10 @@ def _check_extent(header: dict[str, dict], available: int) -> None:
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:
+    return dict(_flattened(_mapping(path)))
+
+
+def _mapping(path: Path) -> Mapping:
     try:
         loaded = _load_pickle(path)
     except pickle.UnpicklingError as error:
@@ -118,7 +131,7 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
         raise UnsupportedCheckpoint(_broken(path, error)) from error
     if not isinstance(loaded, Mapping):
         raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
-    return dict(_flattened(loaded))
+    return loaded
 
 
 def _load_pickle(path: Path) -> object:

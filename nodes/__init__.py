@@ -5,7 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import Apply
-from .encode import Encode
+from .encode import Encode, EncodeFace
+from .face import Face, FaceEmbeds
+from .host import face_embeds, faces
 from .host.files import register_folders
 from .host.small_world import register as register_small_world
 from .load import AutoLoad, LoadAdapter, LoadVision
@@ -24,6 +26,9 @@ NODES: list[type[io.ComfyNode]] = [
     Train,
     SaveAdapter,
     SmallWorld,
+    Face,
+    FaceEmbeds,
+    EncodeFace,
 ]
 
 
@@ -33,6 +38,8 @@ class Extension(ComfyExtension):
     async def on_load(self) -> None:
         register_folders()
         register_small_world()
+        faces.register()
+        face_embeds.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -26,6 +26,23 @@ class Apply(io.ComfyNode):
                 ImagePrompt.Input("image_prompt", tooltip="From Encode Image Prompt."),
                 weight_input(),
                 *span_inputs(),
+                io.Float.Input(
+                    "lora_strength",
+                    default=1.0,
+                    min=-5.0,
+                    max=5.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="How strongly the LoRA inside a FaceID file acts on the model, in all of the sampling. "
+                    "1 as it was trained. Other adapters have none. Do not load the separate LoRA file as well.",
+                ),
+                io.Boolean.Input(
+                    "skip_middle_block",
+                    default=False,
+                    advanced=True,
+                    tooltip="Leave out the UNet's middle block, as IPAdapter Plus does since September 2024: only to "
+                    "make its pictures again. The adapters were trained with it.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             aliases=["ipadapter", "ip-adapter", "ipadapter advanced"],
@@ -33,9 +50,21 @@ class Apply(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, image_prompt: prompt.ImagePrompt, weight: float, start: float, end: float, unit: str
+        cls,
+        model: Any,
+        image_prompt: prompt.ImagePrompt,
+        weight: float,
+        start: float,
+        end: float,
+        unit: str,
+        lora_strength: float = 1.0,
+        skip_middle_block: bool = False,
     ) -> io.NodeOutput:
-        return io.NodeOutput(models.apply(model, image_prompt, weight, Span(start, end, unit)))
+        span = Span(start, end, unit)
+        applied = models.apply(
+            model, image_prompt, weight, span, lora_strength=lora_strength, skip_middle=skip_middle_block
+        )
+        return io.NodeOutput(applied)
 
 
 def weight_input() -> io.Float.Input:

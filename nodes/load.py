@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.adapter import Identity
 from ..ip_adapter_core.identify import weights
+from ..ip_adapter_core.resolution import AUTO, CHOICES
 from ..ip_adapter_core.selection import KINDS
 from ..ip_adapter_core.towers import ACTIVATIONS, Tower
 from ..ip_adapter_core.weightfile import entries
@@ -24,22 +25,30 @@ class LoadAdapter(io.ComfyNode):
             "Load an IP-Adapter file. What it is (kind, base model, encoder) is read from its tensors, not its name.",
             inputs=[
                 io.Combo.Input("file", options=files.names(files.ADAPTERS), tooltip=_adapter_menu()),
+                io.Combo.Input(
+                    "variant",
+                    options=list(CHOICES),
+                    default=AUTO,
+                    advanced=True,
+                    tooltip="What the file is, where its tensors do not tell. auto: by the file's hash, then its name, "
+                    "then v2. Only FaceID-Plus v1 and v2 for SD1.5 need it: their tensors are alike, their use is not.",
+                ),
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
             aliases=["ipadapter", "ip-adapter loader"],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return files.complaint(files.ADAPTERS, file) or True
+    def validate_inputs(cls, file: str | None, variant: str | None = AUTO) -> bool | str:
+        return files.complaint(files.ADAPTERS, file, variant or AUTO) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> object:
+    def fingerprint_inputs(cls, file: str | None, variant: str | None = AUTO) -> object:
         return files.fingerprint(files.ADAPTERS, file)
 
     @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        loaded = adapters.load(file)
+    def execute(cls, file: str, variant: str = AUTO) -> io.NodeOutput:
+        loaded = adapters.load(file, variant)
         return io.NodeOutput(loaded, ui=_about(loaded.identity, files.ADAPTERS, file))
 
 
@@ -123,7 +132,8 @@ def kind_input() -> io.Combo.Input:
         options=list(KINDS),
         default="any",
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
-        "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout.",
+        "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout; "
+        "the FaceID kinds and portrait read faces, for Encode Face Prompt.",
     )
 
 

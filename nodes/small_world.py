@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.small_world import world
+from ..models.small_world import drawing, world
 from .sockets import schema
 
 _CHOICES = {
@@ -57,7 +57,7 @@ class SmallWorld(io.ComfyNode):
         cls, shape: str, colour: str, texture: str, background: str, size: str, place: str, seed: int
     ) -> io.NodeOutput:
         scene = world.wished((shape, colour, texture), background, size, place, seed)
-        image, outlines = (drawn([scene]).movedim(1, -1) for drawn in (world.draw, world.outlines))
+        image, outlines = (drawn([scene]).movedim(1, -1) for drawn in (drawing.draw, drawing.outlines))
         caption = world.caption(scene)
         shown = image.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
-        return io.NodeOutput(image, world.covers([scene]), outlines, caption, ui=ui.PreviewImage(shown, cls=cls))
+        return io.NodeOutput(image, drawing.covers([scene]), outlines, caption, ui=ui.PreviewImage(shown, cls=cls))

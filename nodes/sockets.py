@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 IpAdapter = io.Custom("IP_ADAPTER")
 ImagePrompt = io.Custom("IMAGE_PROMPT")
+FaceFeatures = io.Custom("FACE_FEATURES")
 
 CATEGORY = "IP-Adapter"
 

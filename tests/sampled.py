@@ -22,7 +22,7 @@ def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> Image
     nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens)
     network = load(adapters.save(folder / f"{seed}.safetensors", nested))
     random = torch.Generator().manual_seed(seed)
-    return image_prompt(network, torch.randn(1, EMBED, generator=random), torch.zeros(1, EMBED))
+    return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))
 
 
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None) -> Any:

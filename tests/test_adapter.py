@@ -5,26 +5,103 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-import published_shapes
-from comfyui_ip_adapter.ip_adapter_core.adapter import identify, load
+from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter, Identity, identify, load
+from comfyui_ip_adapter.ip_adapter_core.checkpoint import split
+from comfyui_ip_adapter.ip_adapter_core.resolution import Evidence
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry, UnsupportedCheckpoint
 from fabricate import adapters
+from published_shapes import FILES, REFUSED, UNPUBLISHED, File, entries, parameters, safetensors_header, tensor_bytes
 
 Nested = dict[str, dict[str, Tensor]]
+KNOWN: dict[str, File] = {**FILES, **UNPUBLISHED}
 
 
-@pytest.mark.parametrize("file", published_shapes.FILES)
+def known(file: str) -> Identity:
+    """What a published file is identified as under its own name."""
+    return identify(entries(file), Evidence(name=file))
+
+
+@pytest.mark.parametrize("file", KNOWN)
 def test_published_files_are_identified_by_their_tensors(file: str) -> None:
-    family, (_, sizes), kind, parameters = published_shapes.FILES[file]
-    named = published_shapes.entries(file)
-    identity = identify(named)
-    assert identity.variant.name == kind
-    assert identity.geometry.describe().startswith(f"{family} (")
-    assert identity.tokens == sizes.get("tokens")
-    assert identity.input_width == sizes["embed"]
-    assert sum(torch.Size(entry.shape).numel() for entry in named.values()) == parameters
+    recorded, identity = KNOWN[file], known(file)
+    assert identity.variant.name == recorded.variant
+    assert identity.geometry.describe().startswith(f"{recorded.layers} (")
+    assert identity.family == (recorded.family or recorded.layers)
+    assert identity.tokens == (None if recorded.kind == "full face" else recorded.sizes.get("tokens", 4))
+    assert identity.lora == bool(recorded.lora)
+    faces = (512,) if identity.reads_faces else ()
+    assert identity.widths == faces + tuple(recorded.sizes[key] for key in ("embed",) if key in recorded.sizes)
+
+
+@pytest.mark.parametrize("file", KNOWN)
+def test_the_network_of_a_published_file_takes_all_its_tensors(file: str) -> None:
+    shapes = split(entries(file)).map(lambda entry: entry.shape)
+    with torch.device("meta"):
+        network = Adapter(shapes, nn, Evidence(name=file))
+    tensors = split(entries(file)).map(lambda entry: torch.empty(entry.shape, device="meta"))._replace(lora={})
+    network.load_state_dict(tensors.flat(), strict=True, assign=True)
+    assert sum(tensor.numel() for tensor in network.parameters()) == KNOWN[file].parameters - KNOWN[file].lora
+
+
+@pytest.mark.parametrize("file", KNOWN)
+def test_recorded_files_have_the_published_numbers_of_parameters(file: str) -> None:
+    named = entries(file)
+    assert parameters(named) == KNOWN[file].parameters
+    assert parameters({name: entry for name, entry in named.items() if "_lora." in name}) == KNOWN[file].lora
+
+
+@pytest.mark.parametrize("file", [file for file, row in FILES.items() if row.safetensors])
+def test_recorded_files_have_the_published_size_to_the_byte(file: str) -> None:
+    named = entries(file)
+    assert len(safetensors_header(named)) + tensor_bytes(named) == FILES[file].safetensors
+
+
+@pytest.mark.parametrize("file", [file for file, row in FILES.items() if row.pickle])
+def test_recorded_pickles_are_a_little_smaller_than_the_published_ones(file: str) -> None:
+    named = entries(file)
+    assert 0 < (FILES[file].pickle or 0) - tensor_bytes(named) < 200 * len(named)
+
+
+@pytest.mark.parametrize("dtypes", [("F16", "F16"), ("F32", "F16")])
+def test_recorded_headers_are_what_the_library_writes(tmp_path: Path, dtypes: tuple[str, str]) -> None:
+    nested = adapters.adapter("plus")
+    kinds = dict(zip(nested, ({"F16": torch.float16, "F32": torch.float32}[dtype] for dtype in dtypes), strict=True))
+    cast = {half: {name: value.to(kinds[half]) for name, value in inner.items()} for half, inner in nested.items()}
+    adapters.save_file(adapters.flat(cast), tmp_path / "a.safetensors")
+    written = (tmp_path / "a.safetensors").read_bytes()
+    halves = zip(cast.items(), dtypes, strict=True)
+    named = {
+        f"{h}.{name}": Entry(tuple(value.shape), kind) for (h, inner), kind in halves for name, value in inner.items()
+    }
+    assert written.startswith(safetensors_header(named))
+    assert len(written) == len(safetensors_header(named)) + tensor_bytes(named)
+
+
+def test_every_layout_is_told_from_every_other() -> None:
+    layouts = {frozenset((name, entry.shape) for name, entry in entries(file).items()): file for file in KNOWN}
+    answers = {
+        (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
+        for identity in map(known, layouts.values())
+    }
+    assert len(answers) == len(layouts) == 19
+
+
+ALIKE = [
+    ("ip-adapter_sd15", "ip-adapter_sd15_light", "ip-adapter_sd15_light_v11"),
+    ("ip-adapter-plus_sd15", "ip-adapter-plus-face_sd15", "ip_plus_composition_sd15"),
+    ("ip-adapter-plus_sdxl_vit-h", "ip-adapter-plus-face_sdxl_vit-h", "ip_plus_composition_sdxl"),
+    ("ip-adapter_sdxl", "noobIPAMARK1_mark1"),
+    ("ip-adapter-faceid-portrait_sd15", "ip-adapter-faceid-portrait-v11_sd15"),
+    ("ip-adapter-faceid-portrait_sdxl_unnorm", "ip-adapter (InstantID)"),
+]
+
+
+@pytest.mark.parametrize("files", ALIKE)
+def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) -> None:
+    assert len({known(file)._replace(rule="") for file in files}) == 1
+    assert {known(file).rule for file in files} == {"its tensors"}
 
 
 @pytest.mark.parametrize(
@@ -34,25 +111,32 @@ def test_published_files_are_identified_by_their_tensors(file: str) -> None:
         ("ip-adapter_sd15_vit-G", "CLIP-ViT-bigG-14"),
         ("ip-adapter-plus_sd15", "CLIP-ViT-H-14"),
         ("ip-adapter_sdxl", "CLIP-ViT-bigG-14"),
+        ("plus for SDXL on bigG", "CLIP-ViT-bigG-14"),
+        ("ip-adapter-faceid_sd15", None),
+        ("ip-adapter-faceid-portrait_sdxl_unnorm", None),
+        ("ip-adapter-faceid-plusv2_sd15", "CLIP-ViT-H-14"),
+        ("ip_adapter_plus_general (Kolors)", "CLIP-ViT-L-14-336"),
+        ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
     ],
 )
-def test_the_encoder_of_an_adapter_is_known(file: str, encoder: str) -> None:
-    assert identify(published_shapes.entries(file)).encoder == encoder
+def test_the_encoder_of_an_adapter_is_known(file: str, encoder: str | None) -> None:
+    assert known(file).encoder == encoder
 
 
 def test_the_order_of_names_in_a_file_does_not_matter() -> None:
-    named = published_shapes.entries("ip-adapter_sd15")
+    named = entries("ip-adapter_sd15")
     shuffled = dict(sorted(named.items(), reverse=True))
     assert identify(shuffled) == identify(named)
 
 
 @pytest.mark.parametrize("name", ["adapter.bin", "adapter.safetensors"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kind", ["base", "plus", "full face"])
+@pytest.mark.parametrize("kind", adapters.KINDS)
 def test_loaded_weights_are_those_of_the_file(tmp_path: Path, name: str, dtype: torch.dtype, kind: str) -> None:
-    nested = adapters.adapter(kind, seed=4)
+    nested = adapters.adapter(**adapters.KINDS[kind], seed=4)
     network = load(adapters.save(tmp_path / name, nested, dtype))
-    found = network.state_dict()
+    assert network.identity().variant.name == kind
+    found = network.published()
     for key, value in adapters.flat(nested).items():
         assert torch.equal(found[key], value.to(dtype)), key
 
@@ -108,38 +192,139 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_file_is_refused_naming_what_is_wrong(what: str) -> None:
     change, message = BROKEN[what]
-    named = published_shapes.entries("ip-adapter_sd15")
+    named = entries("ip-adapter_sd15")
     change(named)
     with pytest.raises(UnsupportedCheckpoint, match=message):
         identify(named)
 
 
 def test_a_missing_layer_is_named() -> None:
-    named = published_shapes.entries("ip-adapter_sd15")
+    named = entries("ip-adapter_sd15")
     del named["ip_adapter.17.to_k_ip.weight"], named["ip_adapter.17.to_v_ip.weight"]
     with pytest.raises(UnsupportedCheckpoint, match="has no layer 17"):
         identify(named)
 
 
-OTHERS = {
-    "perceiver_resampler.proj_in.weight": ((1280, 1280), "a FaceID-Plus adapter"),
-    "time_embedding.linear_1.weight": ((1280, 320), "an adapter for SD3.5"),
-    "proj_in.weight": ((1280, 512), "a FaceID portrait or InstantID adapter"),
+TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in adapters.KINDS.items()}
+TELLING = ("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight")  # of the kind
+
+
+def tiny(kind: str) -> dict[str, Entry]:
+    """The header of a small adapter."""
+    return {name: Entry(tuple(value.shape), "F32") for name, value in TINY[kind].items()}
+
+
+def keys(kind: str) -> list[str]:
+    """All of the projection, and the outer ones of layers and LoRA."""
+    return [name for name in TINY[kind] if name.startswith(("image_proj.", "ip_adapter.0.", "ip_adapter.31."))]
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_every_tensor_of_every_kind_is_needed(kind: str) -> None:
+    for name in keys(kind):
+        named = tiny(kind)
+        del named[name]
+        with pytest.raises(UnsupportedCheckpoint) as refusal:
+            identify(named)
+        if not name.endswith(TELLING):
+            assert f"lacks {name}" in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_no_kind_has_a_tensor_too_many(kind: str) -> None:
+    for name in ("image_proj.pos_emb.weight", "ip_adapter.1.to_k_ip.bias", "ip_adapter.0.to_q_lora.alpha"):
+        with pytest.raises(UnsupportedCheckpoint, match=f"{name}|lacks ip_adapter.0.to_k_ip.weight"):
+            identify({**tiny(kind), name: Entry((4,), "F32")})
+
+
+# A tensor of each kind that has one number too many.
+MISSHAPEN = {
+    "base": "image_proj.proj.bias",
+    "plus": "image_proj.layers.3.0.to_kv.weight",
+    "full face": "image_proj.proj.2.bias",
+    "FaceID": "image_proj.proj.0.bias",
+    "portrait": "image_proj.norm.bias",
+    "portrait unnorm": "image_proj.norm_out.weight",
+    "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
+    "Kolors plus": "image_proj.layers.0.1.0.bias",
+    "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",
 }
 
 
-@pytest.mark.parametrize("key", OTHERS)
-def test_kinds_that_are_not_run_are_recognised(key: str) -> None:
-    shape, what = OTHERS[key]
-    named = {f"image_proj.{key}": Entry(shape, "F16"), "ip_adapter.1.to_k_ip.weight": Entry((320, 768), "F16")}
-    with pytest.raises(UnsupportedCheckpoint, match=f"This is {what}"):
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_a_misshapen_tensor_of_every_kind_is_named(kind: str) -> None:
+    for name in (MISSHAPEN[kind], "ip_adapter.31.to_v_ip.weight"):
+        named = tiny(kind)
+        *rest, last = named[name].shape
+        named[name] = Entry((*rest, last + 1), "F32")
+        with pytest.raises(UnsupportedCheckpoint, match=rf"{name} has shape .*{last + 1}\] here, and must have"):
+            identify(named)
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_a_layer_that_reads_other_tokens_is_named(kind: str) -> None:
+    named = tiny(kind)
+    for key in ("to_k_ip", "to_v_ip"):
+        named[f"ip_adapter.17.{key}.weight"] = Entry((128, adapters.TINY_CONTEXT + 1), "F32")
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"ip_adapter.17.to_\w+.weight (reads tokens of|has shape)|width 65"
+    ):
         identify(named)
 
 
-def test_a_faceid_adapter_is_recognised() -> None:
-    named = published_shapes.entries("ip-adapter_sd15")
-    named["image_proj.proj.0.weight"] = Entry((1024, 512), "F16")
-    with pytest.raises(UnsupportedCheckpoint, match="This is a FaceID adapter"):
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_other_numberings_of_every_kind_are_refused(kind: str) -> None:
+    counted = {name.replace("ip_adapter.", "ip_adapter.00", 1): entry for name, entry in tiny(kind).items()}
+    with pytest.raises(UnsupportedCheckpoint, match=r"numbered in another way \(00"):
+        identify(counted)
+    even = {name.replace("ip_adapter.31.", "ip_adapter.32.", 1): entry for name, entry in tiny(kind).items()}
+    with pytest.raises(UnsupportedCheckpoint, match=r"no layer 31|lacks ip_adapter\.31\."):
+        identify(even)
+
+
+@pytest.mark.parametrize("ending", ["bin", "safetensors"])
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_a_truncated_file_of_every_kind_is_refused_by_name(tmp_path: Path, kind: str, ending: str) -> None:
+    path = adapters.tiny_adapter(tmp_path / f"half.{ending}", **adapters.KINDS[kind])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnsupportedCheckpoint, match=f"half.{ending} is damaged or incomplete"):
+        load(path)
+
+
+@pytest.mark.parametrize("rank", [1, 4, 200])
+def test_a_lora_may_have_any_rank_and_no_hole(rank: int) -> None:
+    options = adapters.KINDS["FaceID"] | {"rank": rank}
+    shapes = {
+        name: Entry(tuple(value.shape), "F32") for name, value in adapters.flat(adapters.adapter(**options)).items()
+    }
+    assert identify(shapes).lora
+    del shapes["ip_adapter.13.to_v_lora.up.weight"]
+    with pytest.raises(UnsupportedCheckpoint, match=r"lacks ip_adapter\.13\.to_v_lora\.up\.weight"):
+        identify(shapes)
+
+
+@pytest.mark.parametrize("kind", ["base", "FaceID"])
+def test_a_file_that_has_its_layers_twice_is_read_once(tmp_path: Path, kind: str) -> None:
+    twice = {name: value.clone() for name, value in adapters.doubled(TINY[kind]).items()}
+    adapters.save_file(twice, tmp_path / "twice.safetensors")
+    found = load(tmp_path / "twice.safetensors").published()
+    assert found.keys() == TINY[kind].keys()
+    assert all(torch.equal(found[name], value) for name, value in TINY[kind].items())
+
+
+def test_a_file_that_holds_two_adapters_is_refused() -> None:
+    two = adapters.doubled(tiny("base"))
+    del two["adapter_modules.17.to_v_ip.weight"]
+    with pytest.raises(UnsupportedCheckpoint, match=r"two adapters, .* differ \(17.to_v_ip.weight\)"):
+        identify(two)
+
+
+@pytest.mark.parametrize("file", REFUSED)
+def test_kinds_that_are_not_run_are_named_in_the_refusal(file: str) -> None:
+    shapes, count, what = REFUSED[file]
+    named = {name: Entry(shape, "F16") for name, shape in shapes.items()}
+    assert parameters(named) == count
+    with pytest.raises(UnsupportedCheckpoint, match=what):
         identify(named)
 
 

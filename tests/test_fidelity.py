@@ -41,7 +41,7 @@ def prompted(twins: Twins, nested: dict[str, dict[str, Tensor]]) -> Twins:
 
 def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncond: Tensor) -> ImagePrompt:
     network = core.load(adapters.save(folder / "adapter.safetensors", nested))
-    return image_prompt(network, cond, uncond)
+    return image_prompt(network, (cond,), (uncond,))
 
 
 def apply(twins: Twins, prompt: ImagePrompt, weight: float = 1.0) -> Any:

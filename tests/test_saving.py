@@ -10,13 +10,7 @@ from safetensors.torch import load_file
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
 from comfyui_ip_adapter.ip_adapter_core import saving
 from comfyui_ip_adapter.ip_adapter_core.prompt import image_prompt
-from fabricate.adapters import tiny_adapter
-
-KINDS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "plus": {"kind": "plus", "embed": 64, "tokens": 16},
-    "full face": {"kind": "full face", "embed": 64},
-}
+from fabricate.adapters import KINDS, tiny_adapter
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
@@ -26,7 +20,9 @@ def test_what_is_saved_is_what_was_loaded(tmp_path: Path, options: dict[str, Any
     saving.save(first, tmp_path / "inner" / "second.safetensors", "fp32")
     second = core.load(tmp_path / "inner" / "second.safetensors")
     assert second.identity() == first.identity()
-    assert all(torch.equal(weight, second.state_dict()[name]) for name, weight in first.state_dict().items())
+    written = second.published()
+    assert written.keys() == first.published().keys()
+    assert all(torch.equal(weight, written[name]) for name, weight in first.published().items())
     assert [path.name for path in (tmp_path / "inner").iterdir()] == ["second.safetensors"]
 
 
@@ -81,7 +77,7 @@ def test_diffusers_reads_the_file_and_makes_the_same_keys_and_values(tmp_path: P
         str(tmp_path), "", "second.safetensors", image_encoder_folder=None, low_cpu_mem_usage=False
     )
     embeds = torch.randn(1, 40)
-    prompt = image_prompt(network, embeds, torch.zeros(1, 40))
+    prompt = image_prompt(network, (embeds,), (torch.zeros(1, 40),))
     with torch.no_grad():
         tokens = unet.encoder_hid_proj([embeds[None]])[0]
         theirs = [

@@ -8,9 +8,10 @@ import published_shapes
 from comfyui_ip_adapter.ip_adapter_core import published
 from comfyui_ip_adapter.ip_adapter_core.adapter import identify
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES
-from comfyui_ip_adapter.ip_adapter_core.selection import KINDS, choose, encoders_for, fitting
+from comfyui_ip_adapter.ip_adapter_core.resolution import Evidence
+from comfyui_ip_adapter.ip_adapter_core.selection import KINDS, choose, encoders_for, fitting, lacks_encoder
 from comfyui_ip_adapter.ip_adapter_core.towers import Tower
-from comfyui_ip_adapter.ip_adapter_core.variants import ENCODERS
+from comfyui_ip_adapter.ip_adapter_core.variants import ENCODERS, KOLORS
 
 
 def tower(name: str, embed_dim: int, width: int) -> Tower:
@@ -21,11 +22,14 @@ H, G = tower("ViT-H-14", 1024, 1280), tower("ViT-bigG-14", 1280, 1664)
 SMALL_G = tower("ViT-g-14", 1024, 1408)
 
 
+WIDE_L = tower("ViT-L-14-336", 768, 1024)
+
+
 def identities(*files: str) -> dict[str, Any]:
-    return {file: identify(published_shapes.entries(file)) for file in files}
+    return {file: identify(published_shapes.entries(file), Evidence(name=file)) for file in files}
 
 
-ALL = tuple(published_shapes.FILES)
+IDENTITIES = identities(*published_shapes.FILES)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +45,42 @@ ALL = tuple(published_shapes.FILES)
         ("SDXL", "any", "ip-adapter-plus_sdxl_vit-h"),
         ("SDXL", "base", "ip-adapter_sdxl_vit-h"),
         ("SDXL", "composition", "ip_plus_composition_sdxl"),
+        ("SD1.5", "FaceID-Plus", "ip-adapter-faceid-plusv2_sd15"),
+        ("SDXL", "FaceID-Plus", "ip-adapter-faceid-plusv2_sdxl"),
     ],
 )
 def test_each_wish_finds_its_file(family: str, kind: str, adapter: str) -> None:
-    pair = choose(identities(*ALL), {"h": H}, FAMILIES[family], kind)
-    assert pair == (adapter, "h")
+    assert choose(IDENTITIES, {"h": H}, FAMILIES[family], kind) == (adapter, "h")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "adapter"),
+    [
+        ("SD1.5", "FaceID", "ip-adapter-faceid_sd15"),
+        ("SD1.5", "portrait", "ip-adapter-faceid-portrait-v11_sd15"),
+        ("SDXL", "FaceID", "ip-adapter-faceid_sdxl"),
+        ("SDXL", "portrait", "ip-adapter-faceid-portrait_sdxl"),
+    ],
+)
+def test_adapters_that_read_faces_alone_need_no_encoder(family: str, kind: str, adapter: str) -> None:
+    pair = choose(IDENTITIES, {}, FAMILIES[family], kind)
+    assert pair == (adapter, None)
+    assert pair is not None and not lacks_encoder(pair, IDENTITIES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "adapter"),
+    [
+        ("any", "ip_adapter_plus_general (Kolors)"),
+        ("plus", "ip_adapter_plus_general (Kolors)"),
+        ("FaceID-Plus", "ipa-faceid-plus (Kolors)"),
+    ],
+)
+def test_kolors_has_adapters_of_its_own_though_its_layers_are_those_of_sdxl(kind: str, adapter: str) -> None:
+    encoders = {"h": H, "336": WIDE_L}
+    assert choose(IDENTITIES, encoders, FAMILIES["SDXL"], kind, KOLORS) == (adapter, "336")
+    assert adapter not in fitting(IDENTITIES, FAMILIES["SDXL"], kind)
+    assert choose(IDENTITIES, encoders, FAMILIES["SDXL"], "base", KOLORS) is None
 
 
 def test_an_adapter_whose_encoder_is_there_is_preferred() -> None:
@@ -72,11 +107,11 @@ def test_the_encoder_of_the_training_comes_first_among_equal_widths() -> None:
 
 
 def test_all_that_fit_are_listed() -> None:
-    found = fitting(identities(*ALL), FAMILIES["SD1.5"], "plus")
+    found = fitting(IDENTITIES, FAMILIES["SD1.5"], "plus")
     assert found == ["ip-adapter-plus_sd15", "ip-adapter-plus-face_sd15", "ip_plus_composition_sd15"]
 
 
 def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
-    assert {family for family, _ in published.ADAPTERS} <= set(FAMILIES)
+    assert {family for family, _ in published.ADAPTERS} <= {*FAMILIES, KOLORS}
     assert {kind for _, kind in published.ADAPTERS} <= set(KINDS)
     assert set(published.ENCODERS) <= set(ENCODERS.values())

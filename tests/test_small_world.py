@@ -14,7 +14,7 @@ from torch.nn.functional import max_pool2d
 
 from comfyui_ip_adapter.ip_adapter_core import adapter, vision
 from comfyui_ip_adapter.ip_adapter_core.weightfile import entries
-from comfyui_ip_adapter.models.small_world import world
+from comfyui_ip_adapter.models.small_world import drawing, world
 
 FOLDER = Path(__file__).resolve().parents[1] / "models" / "small_world"
 SHIPPED = sorted(FOLDER.rglob("*.safetensors"))
@@ -58,8 +58,8 @@ def test_about_one_combination_in_seven_is_held_out_and_every_choice_is_seen() -
 
 def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
     same, other = world.scene(9, 5), world.scene(10, 5)
-    assert torch.equal(world.draw([same]), world.draw([world.scene(9, 5)]))
-    assert not torch.equal(world.draw([same]), world.draw([other]))
+    assert torch.equal(drawing.draw([same]), drawing.draw([world.scene(9, 5)]))
+    assert not torch.equal(drawing.draw([same]), drawing.draw([other]))
 
 
 def test_a_caption_names_what_was_wished() -> None:
@@ -77,15 +77,15 @@ def test_silence_leaves_words_out_but_never_the_shape() -> None:
 def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
     scene = world.wished(("ring", "red", "plain"), "white", "large", "center", seed=1)
     empty = world.Scene(scene.objects[:0], scene.background, scene.shade)
-    painted = (world.draw([scene]) - world._backgrounds([empty])).abs().amax(dim=1)
-    mask = world.covers([scene])
+    painted = (drawing.draw([scene]) - drawing._backgrounds([empty])).abs().amax(dim=1)
+    mask = drawing.covers([scene])
     assert painted[mask == 0].max() == 0
     assert painted[mask > 0.9].min() > 0.1
 
 
 def test_outlines_follow_the_edge_of_the_mask() -> None:
     scene = world.wished(("circle", "red", "plain"), "white", "large", "center", seed=1)
-    lines, mask = world.outlines([scene])[0, 0], world.covers([scene])[0]
+    lines, mask = drawing.outlines([scene])[0, 0], drawing.covers([scene])[0]
     near = (max_pool2d(mask[None], 5, 1, 2) + max_pool2d(-mask[None], 5, 1, 2))[0]
     assert lines.max() > 0.8
     assert lines[near == 0].max() == 0
@@ -135,20 +135,20 @@ def subjects(recipe: Any) -> Any:
 
 
 def test_the_judge_reads_held_out_pictures(recipe: Any, subjects: Any) -> None:
-    read = recipe.evaluate.agreement(world.draw(subjects.scenes), subjects.scenes)
+    read = recipe.evaluate.agreement(drawing.draw(subjects.scenes), subjects.scenes)
     assert min(read.values()) >= 0.9
 
 
 @pytest.mark.parametrize("kind", ["base", "plus"])
 def test_an_image_prompt_alone_carries_colour_and_background(recipe: Any, subjects: Any, kind: str) -> None:
-    references = recipe.host.features(world.draw(subjects.scenes))
+    references = recipe.host.features(drawing.draw(subjects.scenes))
     wish = recipe.sampling.Wish([""] * len(subjects.scenes), references, kind)
     prompted = recipe.evaluate.agreement(recipe.sampling.sampled(wish), subjects.scenes)
     assert all(prompted[name] >= least for name, least in CARRIED.items()), prompted
 
 
 def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: Any) -> None:
-    texts, seen = subjects.texts[:4], recipe.host.features(world.draw(subjects.scenes[:4]))
+    texts, seen = subjects.texts[:4], recipe.host.features(drawing.draw(subjects.scenes[:4]))
     wish = recipe.sampling.Wish
     plain, zero, whole = (
         recipe.sampling.sampled(one) for one in (wish(texts), wish(texts, seen, weight=0.0), wish(texts, seen))

@@ -58,7 +58,7 @@ def test_a_training_leaves_an_adapter_samples_and_logs_and_goes_on(files: Path) 
     assert first.returncode == 0, first.stderr[-3000:]
     identity = core.load(files / "out" / "mine.safetensors").identity()
     assert identity.geometry.widths == (SD15_SMALLEST.channels,) * 4
-    assert identity.input_width == TINY.embed_dim
+    assert identity.widths == (TINY.embed_dim,)
     samples = sorted((files / "out" / "mine" / "samples").iterdir())
     assert [path.name for path in samples] == ["step-0000001.png", "step-0000002.png"]
     assert "The adapter is in out/mine.safetensors." in first.stderr

@@ -113,13 +113,14 @@ TRAINED = ("ip-adapter_sd15", "ip-adapter-plus_sd15", "ip-adapter_sdxl", "ip-ada
 @pytest.mark.parametrize("file", TRAINED)
 def test_fresh_adapters_have_the_published_names_and_shapes(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fresh_module, "_begin", lambda adapter, base: None)
-    family, (_, sizes), kind, parameters = FILES[file]
-    geometry = FAMILIES[family]
+    row = FILES[file]
+    geometry = FAMILIES[row.layers]
+    base = [(torch.empty(width, geometry.context, device="meta"),) * 2 for width in geometry.widths]
     with torch.device("meta"):
-        made = fresh(kind, geometry, sizes["embed"], [(torch.empty(w, geometry.context),) * 2 for w in geometry.widths])
+        made = fresh(row.variant, geometry, row.sizes["embed"], base)
     found = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
     assert found == {name: entry.shape for name, entry in entries(file).items()}
-    assert sum(tensor.numel() for tensor in made.parameters()) == parameters
+    assert sum(tensor.numel() for tensor in made.parameters()) == row.parameters
 
 
 @pytest.mark.parametrize("kind", ["base", "plus"])

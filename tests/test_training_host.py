@@ -132,7 +132,7 @@ def test_a_saved_adapter_predicts_in_sampling_what_it_did_in_training(name: str,
         noisy = base.noised(rows["latents"], rows["latents"].flip(3), sigmas)
         trained = base.denoised(noisy, sigmas, {"context": rows["context"]}, adapter(rows["features"]))
     loaded = core.load(tmp_path / "trained.safetensors")
-    prompted = apply(model, image_prompt(loaded, rows["features"], rows["features"] * 0))
+    prompted = apply(model, image_prompt(loaded, (rows["features"],), (rows["features"] * 0,)))
     sampled, bare = (call(given, noisy, sigmas, rows["context"]) for given in (prompted, model))
     assert (sampled - trained).abs().max() < 1e-5
     assert (sampled - bare).abs().max() > 1e-3
@@ -280,7 +280,8 @@ def test_models_that_cannot_be_trained_on_are_refused(twins: Twins) -> None:
 
     from comfyui_ip_adapter.nodes.host import training
 
-    prompt = image_prompt(beginning(twins.patcher).requires_grad_(False), torch.ones(1, EMBED), torch.zeros(1, EMBED))
+    begun = beginning(twins.patcher).requires_grad_(False)
+    prompt = image_prompt(begun, (torch.ones(1, EMBED),), (torch.zeros(1, EMBED),))
     with pytest.raises(ValueError, match="follows an image prompt already"):
         training.HostBase(apply(twins.patcher, prompt))
     clone = twins.patcher.clone()

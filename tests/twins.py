@@ -1,6 +1,7 @@
 """The same random UNet twice: in diffusers and as a real ComfyUI model, with an adapter attached on both sides."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -121,7 +122,7 @@ class Twins:
         more = {"y": self._vector(call)} if "adm_in_channels" in self.construction.comfy else {}
         seen: list[Tensor] = []
         hook = model.model.diffusion_model.register_forward_hook(lambda module, given, found: seen.append(found))
-        with hook, torch.no_grad():
+        with hook, torch.no_grad(), _patched_weights(model):
             model.model.apply_model(call.x, call.sigma, c_crossattn=call.text, transformer_options=transformer, **more)
         return seen[0]
 
@@ -151,6 +152,19 @@ def call(context: int, batch: int = 2, height: int = 16, width: int = 16, seed: 
     sigma = torch.linspace(1.5, 4.0, batch)
     x = draw(batch, 4, height, width) * (sigma**2 + 1).sqrt()[:, None, None, None]
     return Call(x, sigma, draw(batch, 7, context), draw(batch, 16), draw(batch, 6).abs() * 64)
+
+
+@contextmanager
+def _patched_weights(model: Any) -> Iterator[None]:
+    """A MODEL with the LoRAs it carries, as when it is loaded for sampling."""
+    if not model.patches:
+        yield
+        return
+    model.patch_model(device_to=model.load_device)
+    try:
+        yield
+    finally:
+        model.unpatch_model(device_to=model.offload_device)
 
 
 def _reference(construction: Construction) -> Any:

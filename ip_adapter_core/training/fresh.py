@@ -69,7 +69,7 @@ def fresh(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        adapter = Adapter(Parts(shapes, layers), nn)
+        adapter = Adapter(Parts(shapes, layers, {}), nn)
         _begin(adapter, base)
     return adapter
 

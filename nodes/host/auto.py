@@ -8,15 +8,15 @@ from comfy.model_patcher import ModelPatcher
 
 from ...ip_adapter_core import published
 from ...ip_adapter_core.adapter import Identity
-from ...ip_adapter_core.layout import Geometry, family
+from ...ip_adapter_core.layout import Geometry
 from ...ip_adapter_core.published import Published
-from ...ip_adapter_core.selection import choose, fitting
+from ...ip_adapter_core.selection import Pair, choose, fitting, lacks_encoder
 from . import adapters, files, models, vision
 from .adapters import LoadedAdapter
 
 
 class Found(NamedTuple):
-    """A loaded adapter and encoder, and how they were chosen, in words."""
+    """A loaded adapter and its encoder, None where it reads none, and how they were chosen, in words."""
 
     adapter: LoadedAdapter
     encoder: Any
@@ -28,30 +28,33 @@ def find(model: ModelPatcher, kind: str) -> Found:
 
     Raises ValueError when one is missing: what was looked for, where, what was seen there, and what to download.
     """
-    geometry = models.geometry(model)
+    geometry, family = models.geometry(model), models.family(model)
     known = files.adapters()
-    pair = choose(known, files.encoders(), geometry, kind)
+    pair = choose(known, files.encoders(), geometry, kind, family)
     if pair is None:
-        raise ValueError(_no_adapter(geometry, kind))
-    if pair.encoder is None:
+        raise ValueError(_no_adapter(geometry, family, kind))
+    if lacks_encoder(pair, known):
         raise ValueError(_no_encoder(pair.adapter, known[pair.adapter]))
-    others = [name for name in fitting(known, geometry, kind) if name != pair.adapter]
-    return Found(adapters.load(pair.adapter), vision.load(pair.encoder), _report(pair.adapter, pair.encoder, others))
+    others = [name for name in fitting(known, geometry, kind, family) if name != pair.adapter]
+    encoder = vision.load(pair.encoder) if pair.encoder else None
+    return Found(adapters.load(pair.adapter), encoder, _report(pair, others))
 
 
-def _report(adapter: str, encoder: str, others: list[str]) -> str:
-    chosen = [files.described(files.ADAPTERS, adapter), files.described(files.ENCODERS, encoder)]
-    return "\n".join(chosen + [f"also fits: {name}" for name in others])
+def _report(pair: Pair, others: list[str]) -> str:
+    chosen = [(files.ADAPTERS, pair.adapter), (files.ENCODERS, pair.encoder)]
+    lines = [files.described(category, name) for category, name in chosen if name]
+    return "\n".join(lines + [f"also fits: {name}" for name in others])
 
 
-def _no_adapter(geometry: Geometry, kind: str) -> str:
-    wanted = published.ADAPTERS.get((family(geometry), "plus" if kind == "any" else kind))
+def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
+    wanted = published.ADAPTERS.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
-    return f"No {what} for {geometry.describe()} was found. {_seen(files.ADAPTERS)} {_download(wanted, files.ADAPTERS)}"
+    lacking = f"No {what} for {geometry.describe(family)} was found."
+    return f"{lacking} {_seen(files.ADAPTERS)} {_download(wanted, files.ADAPTERS)}"
 
 
 def _no_encoder(name: str, identity: Identity) -> str:
-    wanted = published.ENCODERS.get(identity.encoder)
+    wanted = published.ENCODERS.get(identity.encoder or "")
     return (
         f"{name} reads {identity.encoder}, and no such encoder was found. "
         f"{_seen(files.ENCODERS)} {_download(wanted, files.ENCODERS)}"

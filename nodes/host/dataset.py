@@ -76,7 +76,7 @@ class HostEncoder:
 
 def reads(kind: str) -> str:
     """The field of Features that a kind of adapter reads."""
-    return next(variant.reads for variant in VARIANTS if variant.name == kind)
+    return next(variant.reads[0] for variant in VARIANTS if variant.name == kind)
 
 
 def located(source: str) -> Path:

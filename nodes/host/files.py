@@ -12,8 +12,9 @@ import folder_paths
 
 from ...ip_adapter_core import adapter, vision
 from ...ip_adapter_core.adapter import Identity
+from ...ip_adapter_core.resolution import AUTO
 from ...ip_adapter_core.vision import Tower
-from ...ip_adapter_core.weightfile import UnsupportedCheckpoint, entries
+from ...ip_adapter_core.weightfile import UnsupportedCheckpoint
 from . import small_world
 
 ADAPTERS = "ipadapter"
@@ -24,9 +25,9 @@ Fingerprint = tuple[Any, ...]
 _LISTED = 20
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
-_IDENTIFY: dict[str, Callable[[str], Any]] = {
-    ADAPTERS: lambda file: adapter.identify(entries(file)),
-    ENCODERS: vision.identify_file,
+_IDENTIFY: dict[str, Callable[[str, str], Any]] = {
+    ADAPTERS: adapter.identify_file,
+    ENCODERS: lambda file, _: vision.identify_file(file),
 }
 
 
@@ -60,23 +61,24 @@ def path(category: str, name: str) -> str:
     return found
 
 
-def identify(category: str, name: str) -> Any:
+def identify(category: str, name: str, choice: str = AUTO) -> Any:
     """What a file is: `Identity` of an adapter, `Tower` of an encoder.
 
-    Raises UnsupportedCheckpoint, with the file's name, when it is none that can be used; ValueError when it is gone.
+    choice: what the user says an adapter is, a row of resolution.CHOICES. Raises UnsupportedCheckpoint, with the file's
+    name, when it is none that can be used; ValueError when it is gone.
     """
     path(category, name)
     try:
-        return _identified(category, *fingerprint(category, name))
+        return _identified(category, choice, *fingerprint(category, name))
     except (UnsupportedCheckpoint, OSError) as error:
         raise UnsupportedCheckpoint(_naming(name, error)) from error
 
 
-def complaint(category: str, name: str | None) -> str | None:
+def complaint(category: str, name: str | None, choice: str = AUTO) -> str | None:
     """Why a file cannot be used, or None; asked before a graph runs, where a name that is wired in is None yet."""
     try:
         if name is not None:
-            identify(category, name)
+            identify(category, name, choice)
         return None
     except ValueError as error:
         return str(error)
@@ -138,6 +140,6 @@ def _naming(name: str, error: Exception) -> str:
 
 
 @lru_cache(maxsize=512)
-def _identified(category: str, file: str, size: int | None, modified: int | None) -> Any:
+def _identified(category: str, choice: str, file: str, size: int | None, modified: int | None) -> Any:
     """Remembered until the file changes: listing a folder costs a stat per file."""
-    return _IDENTIFY[category](file)
+    return _IDENTIFY[category](file, choice)

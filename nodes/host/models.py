@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.nn.functional import linear
 
 from ...ip_adapter_core import layout
+from ...ip_adapter_core.adapter import Identity
 from ...ip_adapter_core.application import application
 from ...ip_adapter_core.layout import Geometry
 from ...ip_adapter_core.prompt import ImagePrompt
 from ...ip_adapter_core.schedule import Span
+from ...ip_adapter_core.variants import KOLORS
+from . import lora
 from .sampling import install
+
+_KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
 
 
 def geometry(model: ModelPatcher) -> Geometry:
@@ -17,8 +27,67 @@ def geometry(model: ModelPatcher) -> Geometry:
     return layout.geometry(model.model.model_config.unet_config)
 
 
-def apply(model: ModelPatcher, prompt: ImagePrompt, weight: float, span: Span) -> ModelPatcher:
-    """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
+def family(model: ModelPatcher) -> str:
+    """Name of the published family of this model, as adapters name it. Raises ValueError like `geometry`."""
+    return KOLORS if _is_kolors(model) else layout.family(geometry(model))
+
+
+def apply(
+    model: ModelPatcher,
+    prompt: ImagePrompt,
+    weight: float,
+    span: Span,
+    *,
+    lora_strength: float = 1.0,
+    skip_middle: bool = False,
+) -> ModelPatcher:
+    """A clone of the model that follows the image prompt; the rest as in `application`.
+
+    Raises ValueError when they do not fit.
+    """
     config = model.model.model_config.unet_config
-    layers = layout.layers(config)
-    return install(model, application(prompt, layers, config["context_dim"], weight, span))
+    _check_family(model, prompt.identity)
+    prompt = prompt.widened(partial(_widen, model))
+    made = application(
+        prompt,
+        layout.layers(config),
+        config["context_dim"],
+        weight,
+        span,
+        lora_strength=lora_strength,
+        skip_middle=skip_middle,
+    )
+    clone = install(model, made)
+    if made.lora:
+        lora.add(clone, made.lora)
+    return clone
+
+
+def _check_family(model: ModelPatcher, identity: Identity) -> None:
+    """Kolors has SDXL's layers; what is its own is how it reads the text."""
+    if identity.variant.family == KOLORS and not _is_kolors(model):
+        raise ValueError(
+            f"This adapter ({identity.variant.name}) is for Kolors, and the model is none. "
+            "Load a Kolors model, or an adapter for this one."
+        )
+
+
+def _is_kolors(model: ModelPatcher) -> bool:
+    pooled = model.model.model_config.unet_config.get("adm_in_channels")
+    return _text_projection(model) is not None or pooled == _KOLORS_POOLED
+
+
+def _text_projection(model: ModelPatcher) -> Any:
+    return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
+
+
+def _widen(model: ModelPatcher, tokens: Tensor) -> Tensor:
+    """Image tokens as the model projects the tokens of texts. Raises ValueError when it was loaded without that."""
+    projection = _text_projection(model)
+    if projection is None:
+        raise ValueError(
+            "This adapter's tokens go through the model's projection of texts (encoder_hid_proj), and this Kolors "
+            "model was loaded without it. Load it with Kolors UNET Loader V2."
+        )
+    weight, bias = (part.to(tokens) for part in (projection.weight, projection.bias))
+    return linear(tokens, weight, bias)

@@ -117,9 +117,9 @@ def beginning(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> 
         return fresh(wish.kind, geometry, width, weights, wish.settings.seed)
     wanted = f"{wish.kind}, {geometry.describe()}, reads {encoder.reads} of width {width}"
     found = start.identity
-    if (found.variant.name, found.geometry, found.input_width) != (wish.kind, geometry, width):
+    if (found.variant.name, found.geometry, found.widths) != (wish.kind, geometry, (width,)):
         raise ValueError(
-            f"{start.name} is {found.describe()} (width {found.input_width}); this training is {wanted}. "
+            f"{start.name} is {found.describe()} (width {found.widths[-1]}); this training is {wanted}. "
             "Connect an adapter of the same kind, model and encoder, or none to begin a new one."
         )
     return trainable(_plain(start.patcher.model))

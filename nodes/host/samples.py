@@ -50,7 +50,7 @@ class Sampler:
     def _sample(self, row: Rows) -> Tensor:
         """One picture that follows an example's caption and image, (1, height, width, 3)."""
         device, nulls = self.encoder.model.load_device, self.examples.nulls
-        prompt = image_prompt(self.network, row["features"].to(device), nulls["features"].to(device))
+        prompt = image_prompt(self.network, *((rows["features"].to(device),) for rows in (row, nulls)))
         model = models.apply(self.encoder.model, prompt, 1.0, Span(0.0, 1.0, "percent"))
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.attention import image_attention
-from . import compiled
+from . import compiled, lora
 from .run import Prepared, Run
 
 KEY = "ip_adapter"
@@ -58,6 +58,9 @@ class ImagePrompts:
     ) -> Tensor:
         """Open a run: start and end are resolved once, and prepared tensors live exactly as long as it."""
         guider = executor.class_obj
+        for application in self.applications:
+            if application.lora:
+                lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
         options[KEY] = Run(self.applications, sampling, sigmas)

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from browser.editor import PAGE, Box, Editor
-from live.pictures import MASKED
+from live.pictures import FACE, MASKED
 from live.server import Server
 from live.thumbnails import sheet
 from live.ui_graphs import TWIN, WORKFLOWS, originals, read, to_prompt, twins
@@ -28,6 +28,19 @@ THUMBNAIL = 600  # pixels wide
 MASK = """file => {
     for (const node of app.graph.nodes)
         if (node.type == 'LoadImage' && node.outputs[1].links?.length) node.widgets[0].value = file;
+}"""
+FACES = """file => {
+    if (app.graph.nodes.some(node => node.type == 'IPA_Face'))
+        for (const node of app.graph.nodes) if (node.type == 'LoadImage') node.widgets[0].value = file;
+}"""
+READY = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const [pos, size] = [[...find('IPA_Face').pos], [310, 130]];
+    for (const type of ['IPA_Face', 'LoadImage']) app.graph.remove(find(type));
+    const ready = LiteGraph.createNode('IPA_FaceEmbeds');
+    app.graph.add(ready);
+    [ready.pos, ready.size] = [pos, size];
+    ready.connect(0, find('IPA_EncodeFace'), 1);
 }"""
 MARGIN = 60  # of a node's picture: enough to see where its wires go
 AUTO = """() => {
@@ -74,6 +87,7 @@ def run(editor: Editor, name: str) -> None:
     editor.load(read(WORKFLOWS / f"{name}.json"), name)
     editor.set_widgets(RUN)
     editor.page.evaluate(MASK, MASKED)
+    editor.page.evaluate(FACES, FACE)
     assert editor.run() == {}
     editor.set_widgets(SHOWN)
     editor.settle(6000)  # until the notice of success is gone
@@ -121,6 +135,18 @@ def test_the_thumbnail_of_a_twin_is_what_goes_in_and_what_comes_out(server: Serv
 def test_a_node_of_the_chain(studio: Editor, node_type: str) -> None:
     run(studio, CHAIN)
     take(studio, node_type)
+
+
+@pytest.mark.parametrize("node_type", ["IPA_Face", "IPA_EncodeFace"])
+def test_a_node_of_faces(studio: Editor, node_type: str) -> None:
+    run(studio, "faceid")
+    take(studio, node_type)
+
+
+def test_ready_made_faces(studio: Editor) -> None:
+    run(studio, "faceid")
+    studio.page.evaluate(READY)
+    take(studio, "IPA_FaceEmbeds")
 
 
 def test_the_one_node(studio: Editor) -> None:

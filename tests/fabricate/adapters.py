@@ -1,7 +1,8 @@
 """Adapter files with random weights, in the published layouts."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -10,13 +11,67 @@ from torch import Tensor
 TINY_WIDTHS = (32, 32, 64, 64, 128, 128, 128, 128, 128, 64, 64, 64, 32, 32, 32, 128)
 TINY_CONTEXT = 64
 SPREAD = 0.35  # of to_k_ip and to_v_ip: an effect far above every tolerance
+LORA = ("to_q", "to_k", "to_v", "to_out")
+
+# Every kind at a small size: options of `adapter`. What tells a kind (512, 1024 and 2048) is as it is published.
+KINDS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "plus": {"kind": "plus", "embed": 64, "tokens": 16},
+    "full face": {"kind": "full face", "embed": 64},
+    "FaceID": {"kind": "FaceID", "mlp": 32, "rank": 4},
+    "portrait": {"kind": "portrait", "tokens": 16, "mlp": 32},
+    "portrait unnorm": {"kind": "portrait unnorm", "tokens": 16},
+    "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
+    "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
+    "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
+}
 
 Shapes = dict[str, tuple[int, ...]]
+Nested = dict[str, dict[str, Tensor]]
 
 
-def projection_shapes(kind: str, context: int, embed: int, tokens: int = 4, width: int = 64, depth: int = 4) -> Shapes:
-    """Names and shapes of an image projection: base, plus or full face (adapter file keys without their prefix)."""
-    return {"base": _base, "plus": _plus, "full face": _full_face}[kind](context, embed, tokens, width, depth)
+class Sizes(NamedTuple):
+    """The numbers that fix an image projection; no kind has them all.
+
+    context: of its tokens; embed: of what it reads of an encoder; width, depth, inner and feed: of a resampler, whose
+    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it.
+    """
+
+    context: int
+    embed: int = 32
+    tokens: int = 4
+    width: int = 64
+    depth: int = 4
+    inner: int | None = None
+    feed: int | None = None
+    face: int = 512
+    mlp: int = 1024
+
+
+def projection_shapes(kind: str, context: int, **sizes: int) -> Shapes:
+    """Names and shapes of an image projection of a kind of PROJECTIONS (adapter file keys without their prefix)."""
+    return PROJECTIONS[kind](Sizes(context, **sizes))
+
+
+def lora_shapes(widths: tuple[int, ...], context: int, rank: int) -> Shapes:
+    """Names and shapes of the LoRA inside FaceID files: self-attentions even, cross-attentions odd."""
+    shapes: Shapes = {}
+    for number, width in enumerate(width for width in widths for _ in "12"):
+        for name in LORA:
+            read = context if number % 2 and name in ("to_k", "to_v") else width
+            lora = f"{number}.{name}_lora"
+            shapes |= {f"{lora}.down.weight": (rank, read), f"{lora}.up.weight": (width, rank)}
+    return shapes
+
+
+def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None) -> Shapes:
+    """Names and shapes of the other half of a file: keys and values of every cross-attention, and a LoRA."""
+    shapes: Shapes = {
+        f"{2 * layer + 1}.{name}.weight": (inner, context)
+        for layer, inner in enumerate(widths)
+        for name in ("to_k_ip", "to_v_ip")
+    }
+    return shapes if rank is None else shapes | lora_shapes(widths, context, rank)
 
 
 def adapter(
@@ -25,30 +80,36 @@ def adapter(
     context: int = TINY_CONTEXT,
     embed: int = 32,
     seed: int = 0,
+    *,
+    rank: int | None = None,
+    token_width: int | None = None,
     **more: int,
-) -> dict[str, dict[str, Tensor]]:
+) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
-    more: tokens, width, depth of `projection_shapes`.
+    rank: of its LoRA, None for none; token_width: where it is not the layers' context; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
-    projection = projection_shapes(kind, context, embed, **more)
+    projection = projection_shapes(kind, token_width or context, embed=embed, **more)
+    layers = layer_shapes(widths, context, rank)
     return {
         "image_proj": {name: _value(name, shape, random) for name, shape in projection.items()},
-        "ip_adapter": {
-            f"{2 * layer + 1}.{name}.weight": torch.randn(inner, context, generator=random) * SPREAD
-            for layer, inner in enumerate(widths)
-            for name in ("to_k_ip", "to_v_ip")
-        },
+        "ip_adapter": {name: _layer_value(name, shape, random) for name, shape in layers.items()},
     }
 
 
-def flat(nested: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+def flat(nested: Nested) -> dict[str, Tensor]:
     """The same tensors as a safetensors file names them."""
     return {f"{part}.{name}": value for part, inner in nested.items() for name, value in inner.items()}
 
 
-def save(path: Path, nested: dict[str, dict[str, Tensor]], dtype: torch.dtype = torch.float32) -> Path:
+def doubled(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file that has its layers a second time, as trainers name them."""
+    again = {name.replace("ip_adapter.", "adapter_modules.", 1): value for name, value in named.items()}
+    return {**named, **again}
+
+
+def save(path: Path, nested: Nested, dtype: torch.dtype = torch.float32) -> Path:
     """Write an adapter: .safetensors flat, .bin as nested pickle."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cast = {part: {name: value.to(dtype) for name, value in inner.items()} for part, inner in nested.items()}
@@ -71,29 +132,69 @@ def _value(name: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor
     return values * shape[-1] ** -0.5
 
 
-def _base(context: int, embed: int, tokens: int, width: int, depth: int) -> Shapes:
-    wide = tokens * context
-    return {"proj.weight": (wide, embed), "proj.bias": (wide,), "norm.weight": (context,), "norm.bias": (context,)}
+def _layer_value(name: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Strong enough to be seen, and a LoRA about as strong as a third of the weights it is added to."""
+    values = torch.randn(shape, generator=random)
+    return values * (SPREAD * shape[-1] ** -0.5 if "_lora." in name else SPREAD)
 
 
-def _full_face(context: int, embed: int, tokens: int, width: int, depth: int) -> Shapes:
-    return {
-        **{"proj.0.weight": (embed, embed), "proj.0.bias": (embed,)},
-        **{"proj.2.weight": (context, embed), "proj.2.bias": (context,)},
-        **{"proj.3.weight": (context,), "proj.3.bias": (context,)},
-    }
+def _base(size: Sizes) -> Shapes:
+    wide = size.tokens * size.context
+    return {"proj.weight": (wide, size.embed), "proj.bias": (wide,)} | _norm("norm", size.context)
 
 
-def _plus(context: int, embed: int, tokens: int, width: int, depth: int) -> Shapes:
-    shapes: Shapes = {"latents": (1, tokens, width)}
-    shapes |= {"proj_in.weight": (width, embed), "proj_in.bias": (width,)}
-    shapes |= {"proj_out.weight": (context, width), "proj_out.bias": (context,)}
-    shapes |= {"norm_out.weight": (context,), "norm_out.bias": (context,)}
-    for layer in range(depth):
+def _full_face(size: Sizes) -> Shapes:
+    inner = _linear("proj.0", size.embed, size.embed) | _linear("proj.2", size.embed, size.context)
+    return inner | _norm("proj.3", size.context)
+
+
+def _face(size: Sizes) -> Shapes:
+    inner = _linear("proj.0", size.face, size.mlp) | _linear("proj.2", size.mlp, size.tokens * size.context)
+    return inner | _norm("norm", size.context)
+
+
+def _face_plus(size: Sizes) -> Shapes:
+    """The tokens of the face are the latents, so there are none in the file."""
+    perceiver = _perceiver(size._replace(width=size.context))
+    return _face(size) | {f"perceiver_resampler.{name}": shape for name, shape in perceiver.items()}
+
+
+def _plus(size: Sizes) -> Shapes:
+    return {"latents": (1, size.tokens, size.width)} | _perceiver(size)
+
+
+def _portrait_unnorm(size: Sizes) -> Shapes:
+    return _plus(size._replace(embed=size.face))
+
+
+def _perceiver(size: Sizes) -> Shapes:
+    width, inner, feed = size.width, size.inner or size.width, size.feed or 4 * size.width
+    shapes = _linear("proj_in", size.embed, width) | _linear("proj_out", width, size.context)
+    shapes |= _norm("norm_out", size.context)
+    for layer in range(size.depth):
         name = f"layers.{layer}"
         for norm in ("0.norm1", "0.norm2", "1.0"):
-            shapes |= {f"{name}.{norm}.weight": (width,), f"{name}.{norm}.bias": (width,)}
-        shapes |= {f"{name}.0.to_q.weight": (width, width), f"{name}.0.to_kv.weight": (2 * width, width)}
-        shapes |= {f"{name}.0.to_out.weight": (width, width)}
-        shapes |= {f"{name}.1.1.weight": (4 * width, width), f"{name}.1.3.weight": (width, 4 * width)}
+            shapes |= _norm(f"{name}.{norm}", width)
+        shapes |= {f"{name}.0.to_q.weight": (inner, width), f"{name}.0.to_kv.weight": (2 * inner, width)}
+        shapes |= {f"{name}.0.to_out.weight": (width, inner)}
+        shapes |= {f"{name}.1.1.weight": (feed, width), f"{name}.1.3.weight": (width, feed)}
     return shapes
+
+
+def _linear(name: str, inner: int, outer: int) -> Shapes:
+    return {f"{name}.weight": (outer, inner), f"{name}.bias": (outer,)}
+
+
+def _norm(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
+    "base": _base,
+    "plus": _plus,
+    "full face": _full_face,
+    "FaceID": _face,
+    "portrait": _face,
+    "FaceID-Plus": _face_plus,
+    "portrait unnorm": _portrait_unnorm,
+}

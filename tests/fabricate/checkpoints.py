@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from fabricate.encoders import taesd_shapes, text_shapes
-from fabricate.unet import Shapes, UNet, controlnet_shapes, unet_shapes
+from fabricate.unet import Shapes, UNet, controlnet_shapes, linear, unet_shapes
 from fabricate.weights import random_weights
 
 TINY = UNet(channels=32, context=64, multipliers=(1, 2, 4, 4), attends=(True, True, True, False))
@@ -23,6 +23,17 @@ def tiny_checkpoint(path: Path, in_channels: int = 4, seed: int = 0) -> Path:
 def tiny_controlnet(path: Path, seed: int = 0) -> Path:
     """A ControlNet for the miniature family."""
     return save(path, random_weights(controlnet_shapes(TINY), seed, "control_model."))
+
+
+def tiny_kolors(path: Path, seed: int = 0) -> Path:
+    """The miniature UNet behind a projection of wider texts, as Kolors has one (tests/packs/kolors)."""
+    projection = linear("encoder_hid_proj", 2 * TINY.context, TINY.context)
+    return save(path, random_weights(unet_shapes(TINY) | projection, seed, ""))
+
+
+def tiny_vae(path: Path, seed: int = 0) -> Path:
+    """The autoencoder alone."""
+    return save(path, random_weights(taesd_shapes(), seed, ""))
 
 
 def sd15_checkpoint(path: Path, seed: int = 0) -> Path:

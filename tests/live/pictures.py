@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-EXAMPLE, MASKED = "example.png", "masked.png"
+from fabricate.faces import Square, picture
+
+EXAMPLE, MASKED, FACE = "example.png", "masked.png", "face.png"
 SIZE = 512
 DUSK = ((38, 50, 104), (120, 84, 150), (240, 130, 120), (255, 206, 130))  # the sky from top to bottom
 RIDGES = (  # nearest last: (height of the ridge, its waves as (height, length, shift), colour)
@@ -72,7 +74,14 @@ def masked(size: int = SIZE) -> Image.Image:
     return picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
+def face(size: int = SIZE) -> Image.Image:
+    """What the fabricated face detector takes for a face."""
+    drawn = picture(size, size, Square(size // 4, size // 4, size // 3))
+    return Image.fromarray((drawn[0] * 255).byte().numpy())
+
+
 def draw_inputs(folder: Path) -> None:
     """Put the pictures among the inputs of a server."""
     landscape().save(folder / EXAMPLE)
     masked().save(folder / MASKED)
+    face().save(folder / FACE)

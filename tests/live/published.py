@@ -5,15 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fabricate.adapters import TINY_CONTEXT, tiny_adapter
-from fabricate.checkpoints import tiny_checkpoint, tiny_controlnet
-from fabricate.towers import TINY, tiny_tower
+import torch
+
+from fabricate.adapters import KINDS, TINY_CONTEXT, tiny_adapter
+from fabricate.checkpoints import tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
+from fabricate.faces import pack
+from fabricate.towers import TINY, Size, tiny_tower
 
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
 ENCODER = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 BASE = "ip-adapter_sd15.safetensors"
 PLUS = "ip-adapter-plus_sd15.safetensors"
+WIDE = Size(width=1024, layers=2, inner=64, head_width=128)  # the width by which Kolors' adapter is known
 
 
 def adapter(path: Path, **options: Any) -> Path:
@@ -21,10 +25,24 @@ def adapter(path: Path, **options: Any) -> Path:
     return tiny_adapter(path, context=TINY_CONTEXT, **options)
 
 
-def encoder(path: Path) -> Path:
-    """The encoder that both adapters read, with the config that tells OpenCLIP its size."""
+def encoder(path: Path, size: Size = TINY) -> Path:
+    """An encoder with the config that tells OpenCLIP its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tiny_tower(path)
+    weights = tiny_tower(path, size=size)
+    if path.suffix == ".bin":
+        torch.save(weights, path)
+    return path
+
+
+def of_kind(kind: str, seed: int) -> Callable[[Path], Path]:
+    """An adapter of a kind, for the miniature family and encoder."""
+    return partial(adapter, seed=seed, **KINDS[kind])
+
+
+def placeholder(path: Path) -> Path:
+    """A file that only its name is needed of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     return path
 
 
@@ -33,5 +51,15 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     f"controlnet/{CONTROLNET}": tiny_controlnet,
     f"clip_vision/{ENCODER}": encoder,
     f"ipadapter/{BASE}": partial(adapter, embed=TINY.embed_dim),
-    f"ipadapter/{PLUS}": partial(adapter, kind="plus", embed=TINY.width, tokens=16, seed=1),
+    f"ipadapter/{PLUS}": of_kind("plus", 1),
+    "ipadapter/ip_plus_composition_sd15.safetensors": of_kind("plus", 2),
+    "ipadapter/ip-adapter-faceid_sd15.bin": of_kind("FaceID", 3),
+    "ipadapter/ip-adapter-faceid-plusv2_sd15.bin": of_kind("FaceID-Plus v2", 4),
+    "ipadapter/ip-adapter-faceid-portrait-v11_sd15.bin": of_kind("portrait", 5),
+    "insightface/auraface": pack,
+    "ipadapter/ip_adapter_plus_general.bin": of_kind("Kolors plus", 6),
+    "clip_vision/clip-vit-large-patch14-336.bin": partial(encoder, size=WIDE),
+    "diffusion_models/diffusion_pytorch_model.fp16.safetensors": tiny_kolors,
+    "LLM/chatglm3-8bit.safetensors": placeholder,
+    "vae/sdxl_vae.safetensors": tiny_vae,
 }

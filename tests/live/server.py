@@ -20,7 +20,7 @@ from PIL import Image
 from live.results import Result, ValidationError, read_result
 
 TESTS = Path(__file__).resolve().parents[1]
-PACKS = {"comfyui-ip-adapter": TESTS.parent, "tinyfam": TESTS / "packs" / "tinyfam"}
+PACKS = {"comfyui-ip-adapter": TESTS.parent, **{path.name: path for path in (TESTS / "packs").iterdir()}}
 FOLDERS = ("checkpoints", "controlnet", "clip_vision", "ipadapter", "loras", "insightface")
 FAST_ATTENTION = "--use-pytorch-cross-attention"  # ComfyUI's own choice on the CPU is slow at larger sizes
 OPTIONS = ("--cpu", "--disable-api-nodes", "--disable-auto-launch", "--listen", "127.0.0.1")

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -223,9 +224,19 @@ def wired(node: Parts, links: list[Link]) -> Parts:
     }
 
 
+def with_twin() -> list[Path]:
+    """The graphs whose models the small world has all of; it has no faces, for one."""
+    return [path for path in originals() if needed(read(path)) <= FILES.keys()]
+
+
+def needed(graph: Parts) -> set[str]:
+    """The model files that a graph names."""
+    return {model["name"] for node in graph["nodes"] for model in node["properties"].get("models", [])}
+
+
 def main() -> None:
     """Write every twin beside its graph."""
-    for path in originals():
+    for path in with_twin():
         text = json.dumps(twin(read(path), path.stem), indent=2, ensure_ascii=False)
         (WORKFLOWS / f"{TWIN}{path.name}").write_text(text + "\n", encoding="utf-8")
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from comfyui_ip_adapter.ip_adapter_core.published import ADAPTERS, ENCODERS
-from live.pictures import MASKED
+from live.pictures import FACE, MASKED
 from live.server import Server
-from live.small_world_graphs import twin
+from live.small_world_graphs import twin, with_twin
 from live.ui_graphs import (
     NOTES,
     TWIN,
@@ -37,6 +37,7 @@ TITLE = 30  # height of a node's title bar, which lies above its position
 
 each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
 each_original = pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
+each_with_twin = pytest.mark.parametrize("path", with_twin(), ids=lambda path: path.stem)
 each_twin = pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
 runs = count()
 
@@ -48,16 +49,20 @@ def described(server: Server) -> dict[str, Any]:
 
 
 def edited(prompt: dict[str, Any], values: dict[str, Any], weight: float | None = None) -> dict[str, Any]:
-    """The prompt with other values by input, with a mask where an upload is read for one, and perhaps another weight.
+    """The prompt with other values by input, with uploads that have a mask or a face where one is read, and perhaps
+    another weight.
 
     Every prompt saves under a name of its own: before 0.30 a picture that comes from the cache is not reported.
     """
     masks = {link[0] for node in prompt.values() for link in node["inputs"].values() if is_mask(prompt, link)}
+    faces = any(node["class_type"] == "IPA_Face" for node in prompt.values())
     changed = {}
     for node_id, node in prompt.items():
         inputs = node["inputs"] | {name: value for name, value in values.items() if name in node["inputs"]}
         if node_id in masks:
             inputs["image"] = MASKED
+        if faces and node["class_type"] == "LoadImage":
+            inputs["image"] = FACE
         if node["class_type"] in ("IPA_Apply", "IPA_Simple") and weight is not None:
             inputs["weight"] = weight
         if node["class_type"] == "SaveImage":
@@ -96,16 +101,17 @@ def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
 
 
 def test_there_are_workflows() -> None:
-    assert len(originals()) >= 7
+    assert len(originals()) >= 12
+    assert len(with_twin()) >= 7
     assert len(workflows()) == len(originals()) + len(twins())
 
 
-@each_original
+@each_with_twin
 def test_it_has_a_twin_in_the_small_world_that_is_derived_from_it(path: Path) -> None:
     assert read(path.with_name(TWIN + path.name)) == twin(read(path), path.stem)
 
 
-@each_original
+@each_with_twin
 def test_making_the_twin_leaves_the_graph_as_it_was(path: Path) -> None:
     graph = read(path)
     twin(graph, path.stem)
@@ -113,7 +119,7 @@ def test_making_the_twin_leaves_the_graph_as_it_was(path: Path) -> None:
 
 
 def test_every_twin_has_a_graph_that_it_is_the_twin_of() -> None:
-    assert {path.stem.removeprefix(TWIN) for path in twins()} == {path.stem for path in originals()}
+    assert {path.stem.removeprefix(TWIN) for path in twins()} == {path.stem for path in with_twin()}
 
 
 @each_twin

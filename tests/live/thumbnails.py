@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from comfyui_ip_adapter.models.small_world import world
+from comfyui_ip_adapter.models.small_world import drawing, world
 from live.small_world_graphs import CHOICES, ENLARGED, TEXTS
 
 GROUND, INK = "#f4f4f2", "#444444"
@@ -53,14 +53,14 @@ def shown(node: dict[str, Any]) -> Image.Image:
 
 def hollow(scenes: list[world.Scene]) -> torch.Tensor:
     """Pictures of scenes with white where the mask is."""
-    cover = world.covers(scenes)[:, None]
-    return world.draw(scenes) * (1 - cover) + cover
+    cover = drawing.covers(scenes)[:, None]
+    return drawing.draw(scenes) * (1 - cover) + cover
 
 
 VIEWS: dict[str, Callable[[list[world.Scene]], torch.Tensor]] = {
-    "outlines": world.outlines,
+    "outlines": drawing.outlines,
     "mask": hollow,
-    "image": world.draw,
+    "image": drawing.draw,
 }
 
 

@@ -7,21 +7,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....ip_adapter_core import adapter as core
 from ....ip_adapter_core.layout import Geometry, geometry
 from ....ip_adapter_core.projections import ImageProjection
 from ....ip_adapter_core.training.examples import TensorExamples
-from ....ip_adapter_core.training.fresh import KINDS, fresh
+from ....ip_adapter_core.training.fresh import KINDS, fresh, trainable
 from ....ip_adapter_core.training.loop import Step, train
 from ....ip_adapter_core.training.settings import Settings
 from ....nodes.host.training import HostBase, attention_weights
 from . import base, host
 from .shelf import FOLDER, MODELS, captions, load, pictures, plain_attention, publish, record, save
 
-SILENCE = 0.5
-"""How much of what a picture shows its caption does not say, as on the web."""
+UNSAID = 0.5
+"""How many pictures have no caption, so that the image must say everything; the others' captions say half of it."""
 READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
 
 
@@ -59,8 +61,9 @@ def seen(split: str) -> dict[str, Tensor]:
 
 
 def examples(kind: str) -> TensorExamples:
-    """Latents, features and captions that leave half unsaid."""
-    texts = captions("train", silence=SILENCE)
+    """Latents, features and captions."""
+    dice = np.random.default_rng(7)
+    texts = ["" if dice.random() < UNSAID else text for text in captions("train", silence=0.5)]
     rows = {
         "latents": base.latents("train"),
         "features": seen("train")[READS[kind]],
@@ -69,20 +72,21 @@ def examples(kind: str) -> TensorExamples:
     return TensorExamples(rows, {"features": getattr(host.blank(), READS[kind]), "context": host.contexts([""])})
 
 
-def train_one(kind: str, settings: Settings) -> None:
-    """Train an adapter of a kind and write it."""
-    model, shown = host.checkpoint().model, examples(kind)
+def train_one(kind: str, settings: Settings, cycle: int = 0) -> None:
+    """Train an adapter of a kind and write it; a later cycle goes on from what is there, at a new learning rate."""
+    model, shown, name = host.checkpoint().model, examples(kind), f"adapter_{kind}" + f"_{cycle}" * bool(cycle)
     started = time.time()
     with (SimpleBase if kind == "simple" else HostBase)(model) as frozen:
         shape = geometry(model.model.model_config.unet_config)
         width = shown.nulls["features"].shape[-1]
-        network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
+        if cycle:
+            network = trainable(core.load(file(kind)))
+        else:
+            network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
-            outcome = train(
-                network, frozen, shown, settings, folder=FOLDER / f"adapter_{kind}", on_step=partial(_log, kind)
-            )
+            outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
     publish(file(kind), outcome.network.state_dict())
-    record(f"adapter_{kind}", outcome.losses, time.time() - started)
+    record(name, outcome.losses, time.time() - started)
 
 
 def _log(kind: str, step: Step) -> None:
@@ -90,6 +94,9 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str, steps: int) -> None:
+def main(kind: str, steps: int, cycle: int = 0) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    train_one(kind, Settings(steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000))
+    settings = Settings(
+        steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000, seed=cycle
+    )
+    train_one(kind, settings, cycle)

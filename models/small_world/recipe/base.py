@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ....nodes.host.small_world import TEXT as TEXT_CONFIG
 from ....nodes.host.small_world import SmallWorld
 from . import words
-from .shelf import MODELS, Report, captions, pictures, plain_attention, publish, read
+from .descent import Descent
+from .shelf import MODELS, captions, pictures, plain_attention, publish, read
 
 FILE = MODELS / "checkpoints" / "small_world.safetensors"
 SHAPE: dict = {
@@ -32,8 +33,8 @@ SHAPE: dict = {
 }
 DECODER = {"out_channels": 3, "transformer_depth_output": [0, 0, 0, 0, 1, 1, 1]}
 SPREAD = 1.5  # of the logarithm of the noise levels
-CYCLES = 2
-"""Of the learning rate: up, down, and again."""
+CYCLES = (1500, 1800, 1800)
+"""Steps of the learning rate's cycles: up, down, and again."""
 VERSIONS = 4
 """Captions per picture, each with other words left out."""
 
@@ -113,7 +114,11 @@ def timesteps(count: int, signal: Tensor) -> Tensor:
 
 
 def train(steps: int, cycle: int = 0, batch: int = 64, rate: float = 1e-3) -> tuple[nn.Module, nn.Module]:
-    """Predict v (arXiv 2202.00512); of every ten captions one is empty, for guidance."""
+    """Predict v (arXiv 2202.00512); of every ten captions one is empty, for guidance.
+
+    The first cycle learns to paint: it draws all timesteps alike and hardly counts the noisiest, where only the text
+    tells what to paint. The later ones learn that.
+    """
     torch.manual_seed(20 + cycle)
     images, texts, signal = latents("train"), tokens(), noise_levels()
     empty = words.padded(words.tokenizer()([""]))
@@ -123,30 +128,24 @@ def train(steps: int, cycle: int = 0, batch: int = 64, rate: float = 1e-3) -> tu
     else:
         initialise(both)
     average = deepcopy(both).requires_grad_(False)
-    optimizer = torch.optim.AdamW(both.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
-    report = Report(f"base_{cycle}")
+    descent = Descent(f"base_{cycle}", both.parameters(), steps, rate, memory=(0.9, 0.98), clip=1.0)
     for step in range(steps):
         rows = torch.randint(len(images), (batch,))
         x, ids = images[rows].float(), texts[torch.randint(VERSIONS, (batch,)), rows]
         ids = torch.where(torch.rand(batch, 1) < 0.1, empty, ids)
-        t = timesteps(batch, signal)
+        t = timesteps(batch, signal) if cycle else torch.randint(len(signal), (batch,))
         noisy, target = diffused(x, signal[t])
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
             predicted = both[0](noisy, t, both[1](ids))
         ratio = signal[t] / (1 - signal[t])
-        weight = (ratio.clamp(max=5) + 1) / (ratio + 1)  # arXiv 2303.09556: the easy, almost clean ones count less
+        weight = (ratio.clamp(max=5) + bool(cycle)) / (ratio + 1)  # the almost clean count less (arXiv 2303.09556)
         loss = ((predicted.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        due = descent.step(loss)
         keep = min(0.999, (step + 1) / (step + 10))
         torch._foreach_lerp_(list(average.parameters()), list(both.parameters()), 1 - keep)
-        if report.step(loss.item()):
+        if due:
             write(*average)
-    report.keep()
+    descent.end()
     return average[0], average[1]
 
 

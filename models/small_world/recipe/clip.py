@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from ....nodes.host.small_world import CONTEXT
 from . import words
-from .shelf import MODELS, Report, captions, pictures, plain_attention, publish, save
+from .descent import Descent
+from .shelf import MODELS, captions, pictures, plain_attention, publish, save
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -61,9 +62,7 @@ def train(steps: int, batch: int = 128, rate: float = 1e-3) -> open_clip.CLIP:
     torch.manual_seed(1)
     shelf, tokens = pictures("train"), words.tokenizer()(captions("train", silence=0.15))
     model = blank()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
-    report = Report("clip")
+    descent = Descent("clip", model.parameters(), steps, rate, decay=0.05, memory=(0.9, 0.98), warm=0.1, clip=1.0)
     for _ in range(steps):
         rows = torch.randint(len(shelf), (batch,))
         images = shelf[rows].float().div(255)
@@ -73,16 +72,12 @@ def train(steps: int, batch: int = 128, rate: float = 1e-3) -> open_clip.CLIP:
         similar = scale.float() * image.float() @ text.float().T
         answers = torch.arange(batch)
         loss = (F.cross_entropy(similar, answers) + F.cross_entropy(similar.T, answers)) / 2
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        due = descent.step(loss)
         with torch.no_grad():
             model.logit_scale.clamp_(0, 4.6)
-        if report.step(loss.item()):
+        if due:
             save("clip", model.state_dict())
-    report.keep()
+    descent.end()
     return model
 
 

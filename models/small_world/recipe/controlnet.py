@@ -8,9 +8,10 @@ from comfy.ops import disable_weight_init
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ..world import outlines
+from ..drawing import outlines
 from . import base, words
-from .shelf import MODELS, Report, captions, plain_attention, publish, scenes
+from .descent import Descent
+from .shelf import MODELS, captions, plain_attention, publish, scenes
 
 FILE = MODELS / "controlnet" / "small_world_outlines.safetensors"
 FROZEN = 10
@@ -48,9 +49,7 @@ def train(steps: int, batch: int = 32, rate: float = 1e-3) -> ControlNet:
     drawn, encode = scenes("train"), words.tokenizer()
     ids, empty = words.padded(encode(captions("train", silence=0.15))), words.padded(encode([""]))
     model = blank(unet)
-    optimizer = torch.optim.AdamW(learning(model), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
-    report = Report("controlnet")
+    descent = Descent("controlnet", learning(model), steps, rate, clip=1.0)
     for _ in range(steps):
         rows = torch.randint(len(images), (batch,))
         hint = enlarged(outlines([drawn[row] for row in rows.tolist()]))
@@ -62,14 +61,9 @@ def train(steps: int, batch: int = 32, rate: float = 1e-3) -> ControlNet:
             control = {key: list(value) for key, value in model(x, hint, t, context).items()}
             predicted = unet(x, t, context, control=control)
         loss = (predicted.float() - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if report.step(loss.item()):
+        if descent.step(loss):
             publish(FILE, model.state_dict())
-    report.keep()
+    descent.end()
     return model
 
 

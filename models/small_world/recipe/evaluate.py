@@ -11,7 +11,8 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..world import ATTRIBUTES, Scene, caption, draw, outlines, pastel
+from ..drawing import draw, outlines, pastel
+from ..world import ATTRIBUTES, Scene, caption
 from . import clip, host, judge, words
 from .figures import plot, sheet
 from .sampling import Wish, sampled

@@ -5,22 +5,21 @@ from . import adapters, base, clip, controlnet, history, judge, style, words
 STEPS = {
     "clip": 1200,
     "judge": 1200,
-    "base": 1800,
-    "adapters": 900,
+    "adapters": 2500,
     "controlnet": 600,
-    "style": 300,
+    "style": 400,
 }
 """How long each part of what is shipped was trained."""
 
 
-def main(limit: int = max(STEPS.values())) -> None:
+def main(limit: int = max(*STEPS.values(), *base.CYCLES)) -> None:
     """Make every file that the package ships, each in at most `limit` steps."""
     steps = {name: min(count, limit) for name, count in STEPS.items()}
     words.main()
     clip.main(steps["clip"])
     judge.main(steps["judge"])
-    for cycle in range(base.CYCLES):
-        base.main(steps["base"], cycle)
+    for cycle, count in enumerate(base.CYCLES):
+        base.main(min(count, limit), cycle)
     for kind in adapters.READS:
         adapters.main(kind, steps["adapters"])
     controlnet.main(steps["controlnet"])

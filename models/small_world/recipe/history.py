@@ -14,6 +14,7 @@ PARTS = {
     "judge": "judge: six attributes of a picture with one object",
     "base_0": "text-to-image model and its text encoder: v, weighed by noise level",
     "base_1": "the same, second cycle",
+    "base_2": "the same, third cycle",
     "adapter_base": "IP-Adapter base, by the package's trainer: v",
     "adapter_plus": "IP-Adapter plus, likewise",
     "adapter_simple": "simple adapter (image tokens behind the text's), likewise",

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..world import ATTRIBUTES, PLACES, SIZES, Scene, draw, pastel, scene
-from .shelf import COUNTS, MODELS, Report, publish, read
+from ..drawing import draw, pastel
+from ..world import ATTRIBUTES, PLACES, SIZES, Scene, scene
+from .descent import Descent
+from .shelf import COUNTS, MODELS, publish, read
 
 FILE = MODELS / "judge" / "small_world_judge.safetensors"
 READS = {**ATTRIBUTES, "size": tuple(SIZES), "place": tuple(PLACES)}
@@ -58,9 +60,7 @@ def train(steps: int, batch: int = 64, rate: float = 2e-3) -> Judge:
     shelf = torch.cat([draw(scenes[n : n + 500]) for n in range(0, PICTURES, 500)])
     truth = answers(scenes)
     model = Judge()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
-    report = Report("judge")
+    descent = Descent("judge", model.parameters(), steps, rate, decay=0.05, warm=0.1)
     for _ in range(steps):
         rows = torch.randint(PICTURES, (batch,))
         x = shelf[rows]
@@ -68,12 +68,8 @@ def train(steps: int, batch: int = 64, rate: float = 2e-3) -> Judge:
         x = x + 0.1 * torch.rand(batch, 1, 1, 1) * torch.randn_like(x)
         scores = model(x)
         loss = torch.stack([cross_entropy(scores[name], truth[name][rows]) for name in READS]).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        report.step(loss.item())
-    report.keep()
+        descent.step(loss)
+    descent.end()
     return model
 
 

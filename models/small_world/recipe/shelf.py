@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..world import Scene, caption, draw, scene
+from ..drawing import draw
+from ..world import Scene, caption, scene
 
 MODELS = Path(os.environ.get("SMALL_WORLD_MODELS", Path(__file__).parents[1]))
 """Where the shipped weights are, and where a run of the recipe puts its own."""

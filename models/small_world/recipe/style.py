@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..world import pastel
+from ..drawing import pastel
 from . import base, words
-from .shelf import MODELS, Report, captions, pictures, plain_attention, publish
+from .descent import Descent
+from .shelf import MODELS, captions, pictures, plain_attention, publish
 
 FILE = MODELS / "loras" / "small_world_pastel.safetensors"
 RANK = 4
@@ -44,23 +45,17 @@ def train(steps: int, batch: int = 64, rate: float = 2e-3) -> dict[str, Tensor]:
     ids, empty = words.padded(encode(captions("train", silence=0.15)[:PICTURES])), words.padded(encode([""]))
     added = adapted(unet)
     thin = [weight for one in added.values() for weight in one.parameters()]
-    optimizer = torch.optim.AdamW(thin, lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
-    report = Report("style")
+    descent = Descent("style", thin, steps, rate)
     for _ in range(steps):
         rows = torch.randint(len(images), (batch,))
         said = torch.where(torch.rand(batch, 1) < 0.1, empty, ids[rows])
-        t = torch.randint(1000, (batch,))
+        t = base.timesteps(batch, signal)
         x, target = base.diffused(images[rows], signal[t])
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
             predicted = unet(x, t, text(said))
         loss = (predicted.float() - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        report.step(loss.item())
-    report.keep()
+        descent.step(loss)
+    descent.end()
     return {
         f"diffusion_model.{name}.{key}": value for name, one in added.items() for key, value in _published(one).items()
     }

@@ -1,0 +1,58 @@
+"""Cutting faces out of pictures so that eyes, nose and mouth always lie at the same places."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+# Left eye, right eye, nose, left and right corner of the mouth in a crop of 112 pixels (insightface, face_align.py).
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+_TIGHT, _WIDE, _BORDER = 112, 128, np.array([8, 0])  # sides of the two conventions; the wide one has a border
+
+
+def align(picture: Tensor, points: Tensor, size: int) -> Tensor:
+    """The crops of several faces of one picture, (faces, size, size, 3), 0..1, black where the picture ends.
+
+    picture: (height, width, 3) in eight-bit levels; points: (faces, 5, 2), x and y in pixels.
+    Raises ValueError when the points of a face are all in one place.
+    """
+    source = picture.movedim(-1, 0)[None].float() / 255
+    crops = [_warped(source, similarity(face.double().numpy(), template(size)), size) for face in points.cpu()]
+    return torch.stack(crops) if crops else picture.new_empty(0, size, size, 3, dtype=torch.float32)
+
+
+def template(size: int) -> np.ndarray:
+    """Where the five points lie in a crop of this size, (5, 2): tight for multiples of 112, else with a border."""
+    if size % _TIGHT == 0:
+        return TEMPLATE * (size / _TIGHT)
+    return (TEMPLATE + _BORDER) * (size / _WIDE)
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift, (2, 3), that takes points (points, 2) nearest to others, in least squares.
+
+    The same as Umeyama (1991) without reflection: in the plane, rotation and scale are one complex number.
+    Raises ValueError when the source points are all in one place.
+    """
+    here, there = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
+    spread = here - here.mean()
+    if not np.abs(spread).max() > 0:
+        raise ValueError("The five points of a face are all in one place, so it cannot be cut out.")
+    turn = np.vdot(spread, there - there.mean()) / np.vdot(spread, spread)
+    shift = there.mean() - turn * here.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def _warped(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
+    """Bilinear, with cv2.warpAffine's pixel centres at whole numbers. source: (1, 3, height, width)."""
+    height, width = source.shape[-2:]
+    turn, shift = matrix[:, :2], matrix[:, 2]
+    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
+    places = (pixels - shift) @ np.linalg.inv(turn).T
+    grid = (2 * places + 1) / (width, height) - 1  # grid_sample counts from border to border
+    drawn = grid_sample(source, torch.from_numpy(grid)[None].to(source), padding_mode="zeros", align_corners=False)
+    return drawn[0].movedim(0, -1)

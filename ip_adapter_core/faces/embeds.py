@@ -1,0 +1,78 @@
+"""Face embeddings that others made: what another node gives, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .features import WIDTH
+
+EXTENSIONS = (".safetensors", ".npy")
+_NUMBERS = "fiu"  # NumPy's kinds
+_KEY = "embedding"  # of insightface's faces, and of the face models that ReActor saves
+
+
+def embeddings(given: Any) -> Tensor:
+    """Face embeddings (faces, 512), float32, of a tensor, an array, a face with an `embedding`, or a list of them.
+
+    Raises ValueError, with what was found, when it is nothing of this kind.
+    """
+    if isinstance(given, np.ndarray) and given.dtype.kind not in _NUMBERS:
+        raise ValueError(f"An array of {given.dtype} was given; needed are numbers of shape (…, {WIDTH}).")
+    if isinstance(given, Tensor | np.ndarray):
+        return _checked(torch.as_tensor(given))
+    if isinstance(given, list | tuple):
+        if not given:
+            raise ValueError("The list of face embeddings is empty; connect one with at least one face.")
+        numbers = all(isinstance(one, Number) for one in given)
+        return _checked(torch.tensor(given)) if numbers else torch.cat([embeddings(one) for one in given])
+    inner = given.get(_KEY) if isinstance(given, Mapping) else getattr(given, _KEY, None)
+    if inner is None:
+        raise ValueError(
+            f"A {type(given).__name__} without `{_KEY}` is no face; needed is a tensor or an array of shape "
+            f"(…, {WIDTH}), or a face with such an `{_KEY}`."
+        )
+    return embeddings(inner)
+
+
+def read(file: Path) -> Tensor:
+    """Face embeddings (faces, 512) of a .safetensors or .npy file; nothing in it is executed.
+
+    Raises ValueError, with the file's name, when there are none.
+    """
+    try:
+        return embeddings(_READERS[file.suffix.lower()](file))
+    except (ValueError, OSError, EOFError, SafetensorError) as error:
+        raise ValueError(f"{file.name} gives no face embeddings: {error}") from error
+
+
+def _checked(found: Tensor) -> Tensor:
+    shape = "x".join(map(str, found.shape)) or "a single number"
+    if found.shape[-1:] != (WIDTH,) or not found.numel():
+        raise ValueError(f"Face embeddings of shape {shape} were given; needed is (…, {WIDTH}).")
+    if not found.isfinite().all():
+        raise ValueError("The face embeddings contain values that are no numbers; make them again.")
+    return found.detach().cpu().float().reshape(-1, WIDTH)
+
+
+def _of_tensors(file: Path) -> Tensor:
+    tensors = load_file(file)
+    fitting = [key for key, value in tensors.items() if value.shape[-1:] == (WIDTH,)]
+    key = _KEY if _KEY in tensors else fitting[0] if len(fitting) == 1 else None
+    if key is None:
+        raise ValueError(
+            f"it has {', '.join(sorted(tensors)[:4]) or 'no tensors'}; needed is one called {_KEY}, "
+            f"or a single one of shape (…, {WIDTH})."
+        )
+    return tensors[key]
+
+
+_READERS = {".safetensors": _of_tensors, ".npy": lambda file: np.load(file, allow_pickle=False)}

@@ -1,0 +1,73 @@
+"""Faces as features: what a recognition network says of them, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..preprocess import fit
+from .alignment import align
+
+WIDTH = 512
+"""Numbers of a face embedding."""
+
+_UNIT = 1e-3  # networks give lengths of about 20; nearer to 1 than this, somebody has divided by the length
+
+
+class Portrait(NamedTuple):
+    """Where a face is seen: a picture (height, width, 3) in eight-bit levels, and five points (5, 2) in it.
+
+    points: x and y of eyes, nose and corners of the mouth; None for a picture that is a ready crop.
+    """
+
+    picture: Tensor
+    points: Tensor | None = None
+
+    def crop(self, size: int) -> Tensor:
+        """The face, (size, size, 3), 0..1: cut out along its points, or the ready crop resized."""
+        if self.points is None:
+            return fit(self.picture[None] / 255, size)[0]
+        return align(self.picture, self.points[None], size)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Face embeddings (faces, 512) as they came, and a portrait for each face, or none at all."""
+
+    embeddings: Tensor
+    portraits: tuple[Portrait, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def normed(self) -> Tensor:
+        """Embeddings of length 1."""
+        return normalize(self.embeddings, dim=-1)
+
+    @property
+    def raw(self) -> Tensor:
+        """Embeddings as the recognition network gives them. Raises ValueError when they came normalised."""
+        lengths = self.embeddings.norm(dim=-1)
+        if ((lengths - 1).abs() < _UNIT).all():
+            raise ValueError(
+                "These face embeddings are already normalised (of length 1); this adapter needs them raw, as the "
+                "recognition network gives them. Connect Face Embedding, or the raw `embedding` of the other node."
+            )
+        return self.embeddings
+
+    def crops(self, size: int) -> Tensor | None:
+        """The faces' pictures, (faces, size, size, 3), 0..1; None where only embeddings are known."""
+        return torch.stack([portrait.crop(size) for portrait in self.portraits]) if self.portraits else None
+
+
+def cat(parts: Sequence[Faces]) -> Faces:
+    """All faces of several, in order; with portraits only when every one of them has them."""
+    pictured = all(part.portraits for part in parts)
+    portraits = tuple(portrait for part in parts for portrait in part.portraits) if pictured else ()
+    return Faces(torch.cat([part.embeddings for part in parts]), portraits)

@@ -1,0 +1,68 @@
+"""Finding and recognising faces with the insightface package, for packs that need it and for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .detection import SIZES, Found
+from .features import WIDTH
+from .networks import CPU
+
+INSTALL = "pip install insightface onnxruntime"
+_TASKS = ("detection", "recognition")
+
+
+class InsightFace:
+    """A pack's networks as insightface runs them.
+
+    Raises ModuleNotFoundError when it is not installed, ValueError when it finds no network of both tasks.
+    """
+
+    def __init__(self, folder: Path, providers: Sequence[Any] = CPU) -> None:
+        try:
+            from insightface.app import FaceAnalysis
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                f"The insightface package cannot be used here ({error}): "
+                f"run `{INSTALL}` with the Python of ComfyUI, or choose the backend onnxruntime."
+            ) from error
+        try:
+            self._app = FaceAnalysis(name=str(folder), allowed_modules=list(_TASKS), providers=list(providers))
+        except Exception as error:  # assertions, and onnxruntime's errors, which have no base class of their own
+            raise ValueError(
+                f"insightface cannot use {folder.name}: {error or 'no face detection is there'}"
+            ) from error
+        if set(_TASKS) - set(self._app.models):
+            raise ValueError(f"insightface finds no face recognition in {folder.name}.")
+
+    def detect(self, picture: Tensor) -> Found:
+        """The faces of a picture (height, width, 3) in eight-bit levels; smaller sizes are tried while there are none.
+
+        Raises ValueError when the detector gives no points.
+        """
+        for size in SIZES:
+            self._app.prepare(ctx_id=0, det_size=(size, size))
+            boxes, points = self._app.det_model.detect(_bgr(picture))
+            if len(boxes):
+                break
+        if points is None:
+            raise ValueError("This face detector gives no points, which cutting out faces needs; take another pack.")
+        return Found(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
+
+    def embed(self, picture: Tensor, found: Found) -> Tensor:
+        """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
+        from insightface.app.common import Face
+
+        seen, network = _bgr(picture), self._app.models["recognition"]
+        faces = [Face(bbox=box.numpy(), kps=points.numpy()) for box, points, _ in zip(*found, strict=True)]
+        return torch.from_numpy(np.stack([network.get(seen, face) for face in faces])).float().reshape(-1, WIDTH)
+
+
+def _bgr(picture: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(picture.numpy()[..., ::-1])

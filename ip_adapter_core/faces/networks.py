@@ -1,0 +1,141 @@
+"""Face networks in ONNX files: what a file is, which files make a pack, and running them through onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .alignment import align
+from .detection import Found, detect
+from .features import WIDTH
+from .signature import Shape, Signature, signature
+
+INSTALL = "pip install onnxruntime"
+CPU = ("CPUExecutionProvider",)
+SIDE = 112
+"""Pixels of the crops that recognition networks read."""
+
+_BATCH = 16
+_MEAN = _SCALE = 127.5
+_QUIET = 3  # files of insightface declare one face and take many, which onnxruntime warns of each time
+_SCORES_BOXES, _POINTS = (1, 1, 1, 4, 4, 4), (10, 10, 10)
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class Kind(NamedTuple):
+    """One kind of face network: how its inputs and outputs tell it from others."""
+
+    name: str
+    fits: Callable[[Signature], bool]
+
+
+def _takes(found: Signature, *wanted: int | None) -> bool:
+    """Whether there is one input, and it goes with these lengths."""
+    return len(found.inputs) == 1 and _goes(found.inputs[0], wanted)
+
+
+def _goes(found: Shape | None, wanted: Sequence[int | None]) -> bool:
+    if found is None or len(found) != len(wanted):
+        return False
+    return all(None in (length, want) or length == want for length, want in zip(found, wanted, strict=True))
+
+
+def _recognises(found: Signature) -> bool:
+    embedding = found.outputs[0] if len(found.outputs) == 1 else None
+    return _takes(found, 1, 3, SIDE, SIDE) and embedding is not None and embedding[-1:] == (WIDTH,)
+
+
+def _detects(*widths: int) -> Callable[[Signature], bool]:
+    def fits(found: Signature) -> bool:
+        last = [shape[-1] if shape else None for shape in found.outputs]
+        return _takes(found, 1, 3, None, None) and _goes(tuple(last), widths)
+
+    return fits
+
+
+RECOGNITION = Kind("face recognition", _recognises)
+DETECTION = Kind("face detection", _detects(*_SCORES_BOXES, *_POINTS))
+KINDS = (RECOGNITION, DETECTION, Kind("face detection without points", _detects(*_SCORES_BOXES)))
+
+
+def kind_of(file: Path) -> Kind | None:
+    """What kind of face network a file is, None for others. Raises ValueError when it is no whole ONNX file."""
+    found = signature(file)
+    return next((kind for kind in KINDS if kind.fits(found)), None)
+
+
+class Recogniser:
+    """A recognition network: crops of faces -> raw embeddings. Raises as `_session` does."""
+
+    def __init__(self, file: Path, providers: Sequence[Any] = CPU) -> None:
+        self._session = _session(file, providers)
+        found = signature(file)
+        batch = found.inputs[0][0] if found.inputs[0] else None
+        self._batch = batch or _BATCH
+        # Networks that came from MXNet begin with this arithmetic themselves (insightface, arcface_onnx.py).
+        self._mean, self._scale = (0.0, 1.0) if {"Sub", "Mul"} <= set(found.first) else (_MEAN, _SCALE)
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """(faces, 112, 112, 3), 0..1, as RGB -> (faces, 512), float32."""
+        pixels = (crops.movedim(-1, 1) * 255 - self._mean) / self._scale
+        found = [_run(self._session, part)[0] for part in pixels.split(self._batch)]
+        return torch.cat([part.reshape(-1, WIDTH) for part in found])
+
+
+class Detector:
+    """A detection network with points: a picture -> faces. Raises as `_session` does."""
+
+    def __init__(self, file: Path, providers: Sequence[Any] = CPU) -> None:
+        self._session = _session(file, providers)
+        height, width = (signature(file).inputs[0] or (None,) * 4)[2:]
+        self._canvas = (height, width) if height and width else None
+
+    def __call__(self, picture: Tensor) -> Found:
+        """(height, width, 3) in eight-bit levels -> its faces."""
+        return detect(lambda pixels: _run(self._session, pixels), picture, self._canvas)
+
+
+class FaceNetworks:
+    """A detector and a recogniser that work together."""
+
+    def __init__(self, detection: Path, recognition: Path, providers: Sequence[Any] = CPU) -> None:
+        self.detect = Detector(detection, providers)
+        self._recognise = Recogniser(recognition, providers)
+
+    def embed(self, picture: Tensor, found: Found) -> Tensor:
+        """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
+        return self._recognise(align(picture, found.points, SIDE))
+
+
+def runtime() -> Any:
+    """onnxruntime, which only faces need. Raises ModuleNotFoundError when it cannot be imported."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"Finding faces needs onnxruntime, which cannot be used here ({error}): "
+            f"run `{INSTALL}` with the Python of ComfyUI."
+        ) from error
+    return onnxruntime
+
+
+def _session(file: Path, providers: Sequence[Any]) -> Any:
+    """A network that runs. Raises ModuleNotFoundError when there is no onnxruntime, ValueError when it refuses."""
+    onnxruntime = runtime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=list(providers))
+    except Exception as error:  # onnxruntime's errors have no base class of their own
+        raise ValueError(f"onnxruntime cannot load {file.name}: {error}") from error
+
+
+def _run(session: Any, pixels: Tensor) -> list[Tensor]:
+    (taken,) = session.get_inputs()
+    given = np.ascontiguousarray(pixels.numpy(), dtype=_DTYPES[taken.type])
+    return [torch.from_numpy(output).float() for output in session.run(None, {taken.name: given})]

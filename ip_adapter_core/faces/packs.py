@@ -1,0 +1,63 @@
+"""Packs of face networks: folders with a network that finds faces and one that recognises them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from .networks import DETECTION, RECOGNITION, Kind, kind_of
+
+MANIFEST = "manifest.json"
+_NEEDED = (DETECTION, RECOGNITION)
+
+
+class Pack(NamedTuple):
+    """What is in a folder: its networks, the first of each kind; other ONNX files; and what is wrong with some."""
+
+    folder: Path
+    networks: dict[Kind, Path]
+    others: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    @property
+    def declared(self) -> bool:
+        """Whether a file beside the networks says how to feed them, which only insightface follows."""
+        return (self.folder / MANIFEST).exists()
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether it has to do with faces at all."""
+        return bool(self.networks) or self.declared
+
+    def complaint(self) -> str | None:
+        """Why its networks cannot be run as they are, or None."""
+        if self.declared:
+            return (
+                f"{self.folder.name} says in {MANIFEST} how to use it, which only the insightface package follows: "
+                "install that, or choose another model."
+            )
+        missing = " and ".join(kind.name for kind in _NEEDED if kind not in self.networks)
+        if not missing:
+            return None
+        return f"{self.folder.name} has no network for {missing}; it has {self.describe()}."
+
+    def describe(self) -> str:
+        """Its files, in words."""
+        known = [f"{path.name} ({kind.name})" for kind, path in self.networks.items()]
+        return ", ".join([*known, *self.damaged, *([f"{len(self.others)} more"] if self.others else [])])
+
+
+def pack(folder: Path) -> Pack:
+    """What the ONNX files of a folder are, by their inputs and outputs."""
+    networks, others, damaged = dict[Kind, Path](), list[str](), list[str]()
+    for file in sorted(folder.glob("*.onnx")):
+        try:
+            kind = kind_of(file)
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
+        if kind is None or kind in networks:
+            others.append(file.name)
+        else:
+            networks[kind] = file
+    return Pack(folder, networks, tuple(others), tuple(damaged))

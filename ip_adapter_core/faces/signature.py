@@ -1,0 +1,104 @@
+"""What an ONNX file takes and gives, read from the file itself: nothing is loaded and no ONNX library is needed.
+
+An ONNX file is one protobuf message; the numbers of its fields are those of onnx.proto (ONNX 1.x).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+Shape = tuple[int | None, ...]
+"""Lengths of the axes; None where any length goes."""
+
+_GRAPH = 7
+_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of the graph
+_OPERATION, _WEIGHTS_NAME, _NAME = 4, 8, 1
+_SHAPE = (2, 1, 2)  # of an input or output: its type, as a tensor, with a shape
+_AXIS, _LENGTH = 1, 1
+_FIRST = 8
+_NUMBER, _MESSAGE, _FIXED = 0, 2, {1: 8, 5: 4}  # protobuf's wire types; bytes of those that nothing here needs
+_LONGEST = 2**31
+
+
+class Signature(NamedTuple):
+    """Shapes of inputs and outputs in order, None where the file says none; and the network's first operations."""
+
+    inputs: tuple[Shape | None, ...]
+    outputs: tuple[Shape | None, ...]
+    first: tuple[str, ...]
+
+
+def signature(file: Path) -> Signature:
+    """The signature of an ONNX file. Raises ValueError, with the file's name, when it is damaged or no ONNX file."""
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            (graph,) = _Message(mapped, 0, len(mapped)).messages(_GRAPH)
+            return _signature(graph)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file.name} is no ONNX file, or only a part of one; download it again.") from error
+
+
+def _signature(graph: _Message) -> Signature:
+    weights = {message.text(_WEIGHTS_NAME) for message in graph.messages(_INITIALIZER)}  # inputs too in old files
+    inputs = [message for message in graph.messages(_INPUT) if message.text(_NAME) not in weights]
+    first = tuple(node.text(_OPERATION) for node in graph.messages(_NODE)[:_FIRST])
+    return Signature(tuple(map(_shape, inputs)), tuple(map(_shape, graph.messages(_OUTPUT))), first)
+
+
+def _shape(message: _Message) -> Shape | None:
+    for field in _SHAPE:
+        found = message.messages(field)
+        if not found:
+            return None
+        message = found[0]
+    return tuple(_length(axis) for axis in message.messages(_AXIS))
+
+
+def _length(axis: _Message) -> int | None:
+    lengths = [value for field, value in axis.fields() if field == _LENGTH]
+    return lengths[0] if lengths and isinstance(lengths[0], int) and 0 < lengths[0] < _LONGEST else None
+
+
+class _Message(NamedTuple):
+    """A protobuf message in a mapped file."""
+
+    mapped: mmap.mmap
+    start: int
+    end: int
+
+    def fields(self) -> Iterator[tuple[int, int | _Message]]:
+        """Numbers and values of its fields. Raises ValueError when it ends too early."""
+        at = self.start
+        while at < self.end:
+            tag, at = self._number(at)
+            kind, value = tag & 7, 0
+            if kind in (_NUMBER, _MESSAGE):
+                value, at = self._number(at)
+            length = _FIXED[kind] if kind in _FIXED else value * (kind == _MESSAGE)
+            if kind not in (_NUMBER, _MESSAGE, *_FIXED) or at + length > self.end:
+                raise ValueError(f"no field begins at byte {at}")
+            yield tag >> 3, _Message(self.mapped, at, at + length) if kind == _MESSAGE else value
+            at += length
+
+    def messages(self, number: int) -> list[_Message]:
+        """The messages in a field."""
+        return [value for field, value in self.fields() if field == number and isinstance(value, _Message)]
+
+    def text(self, number: int) -> str:
+        """The text in a field, empty where there is none."""
+        return "".join(self.mapped[part.start : part.end].decode() for part in self.messages(number))
+
+    def _number(self, at: int) -> tuple[int, int]:
+        """Seven bits in each byte, the lowest first; the eighth says that more follow."""
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= self.end:
+                break
+            byte = self.mapped[at]
+            value, at = value | (byte & 127) << shift, at + 1
+            if byte < 128:
+                return value, at
+        raise ValueError(f"no number ends at byte {at}")

@@ -1,0 +1,220 @@
+"""Face networks in ComfyUI: where packs of them lie, what runs them, and the faces of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakValueDictionary
+
+import comfy.model_management as memory
+import comfy.utils
+import folder_paths
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core.faces import insightface, networks, packs
+from ...ip_adapter_core.faces.detection import CHOICES, Found
+from ...ip_adapter_core.faces.features import Faces, Portrait, cat
+from ...ip_adapter_core.faces.insightface import InsightFace
+from ...ip_adapter_core.faces.networks import DETECTION, RECOGNITION, FaceNetworks
+from ...ip_adapter_core.faces.packs import Pack
+from ...ip_adapter_core.preprocess import levels
+from . import files
+
+CATEGORY = "insightface"
+NONE = "none found"
+AUTO = "auto"
+
+_PACKAGE_MODELS = Path(__file__).parents[2] / "models"
+_INNER = "models"  # insightface keeps its packs in a folder of this name
+_NETWORKS = ".onnx"
+_CUDA = "CUDAExecutionProvider"
+_WHERE_FROM = (
+    "AuraFace (https://huggingface.co/fal/AuraFace-v1, Apache-2.0), or insightface's buffalo_l or antelopev2 (for "
+    "non-commercial use only)"
+)
+
+
+class Reader(Protocol):
+    """What finds and recognises the faces of a picture (height, width, 3) in eight-bit levels."""
+
+    def detect(self, picture: Tensor) -> Found:
+        """The faces."""
+
+    def embed(self, picture: Tensor, found: Found) -> Tensor:
+        """Raw embeddings of some of them, (faces, 512)."""
+
+
+class Backend(NamedTuple):
+    """A Python package that runs packs: what installs it, what is wrong with a pack for it, and how it begins."""
+
+    install: str
+    complaint: Callable[[Pack], str | None]
+    reader: Callable[[Pack, list[Any]], Any]
+
+
+BACKENDS: dict[str, Backend] = {
+    "onnxruntime": Backend(
+        networks.INSTALL,
+        Pack.complaint,
+        lambda pack, providers: FaceNetworks(pack.networks[DETECTION], pack.networks[RECOGNITION], providers),
+    ),
+    "insightface": Backend(
+        insightface.INSTALL, lambda pack: None, lambda pack, providers: InsightFace(pack.folder, providers)
+    ),
+}
+"""By the name of the Python package, the preferred one first."""
+
+_loaded: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+
+
+def register() -> None:
+    """Make ComfyUI look for packs in models/insightface, the user's extra paths, and this package's own folder."""
+    for models in (folder_paths.models_dir, str(_PACKAGE_MODELS)):
+        folder_paths.add_model_folder_path(CATEGORY, os.path.join(models, CATEGORY))
+    paths, extensions = folder_paths.folder_names_and_paths[CATEGORY]
+    if extensions:  # none means all files, on which other packs that share the folder may count
+        folder_paths.folder_names_and_paths[CATEGORY] = (paths, {*extensions, _NETWORKS})
+
+
+def names() -> list[str]:
+    """The packs on disk as users pick them, those that can be used as they are first."""
+    return list(_packs())
+
+
+def listing() -> list[str]:
+    """A line for each pack: what is in it."""
+    return [f"{name}: {pack.describe()}" for name, pack in _packs().items()]
+
+
+def complaint(name: str | None, backend: str = AUTO) -> str | None:
+    """Why a pack cannot be used with a backend, or None; as `files.complaint`."""
+    if name is None:
+        return None
+    try:
+        pack = _find(name)
+    except ValueError as error:
+        return str(error)
+    chosen = _backend(pack, backend)
+    if find_spec(chosen) is None:
+        return f"{chosen} is not installed: run `{BACKENDS[chosen].install}` with the Python of ComfyUI."
+    return BACKENDS[chosen].complaint(pack)
+
+
+def fingerprint(name: str | None) -> object:
+    """Changes when a file of the pack is exchanged."""
+    folder = None if name is None else _folders().get(name)
+    return folder and _fingerprint(folder)
+
+
+def load(name: str, backend: str = AUTO) -> Reader:
+    """The networks of a pack; the same object while anyone holds it.
+
+    Raises ValueError when the pack cannot be used with the backend or that is not installed, ModuleNotFoundError when
+    its installation is broken.
+    """
+    if (wrong := complaint(name, backend)) is not None:
+        raise ValueError(wrong)
+    pack = _find(name)
+    chosen = _backend(pack, backend)
+    key = (chosen, str(memory.get_torch_device()), _fingerprint(pack.folder))
+    if (known := _loaded.get(key)) is None:
+        known = _loaded[key] = BACKENDS[chosen].reader(pack, _providers())
+    return known
+
+
+def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces, list[str]]:
+    """The chosen faces of pictures, and a line for each picture that has none.
+
+    images: (images, height, width, channels), 0..1; choice: a row of CHOICES. Raises ValueError when there is no face.
+    """
+    progress = comfy.utils.ProgressBar(len(images))
+    parts, without = [], []
+    for number, picture in enumerate(torch.from_numpy(levels(images)), start=1):
+        memory.throw_exception_if_processing_interrupted()
+        found = reader.detect(picture)
+        chosen = CHOICES[choice](found, index)
+        if len(chosen.scores):
+            portraits = tuple(Portrait(picture, points) for points in chosen.points)
+            parts.append(Faces(reader.embed(picture, chosen), portraits))
+        else:
+            without.append(f"Picture {number} of {len(images)}: {_lacking(len(found.scores), index)}.")
+        progress.update(1)
+    if not parts:
+        raise ValueError(_no_faces(without))
+    return cat(parts), without
+
+
+def _lacking(faces: int, index: int) -> str:
+    return f"no face with index {index}, the last is {faces - 1}" if faces else "no face was found"
+
+
+def _no_faces(without: list[str]) -> str:
+    return (
+        f"{' '.join(without)} Take a picture with a face that is seen from the front, is not covered and is at least "
+        "some 50 pixels wide, or another index."
+    )
+
+
+def _packs() -> dict[str, Pack]:
+    """Folders that have to do with faces, by name, those that can be used as they are first."""
+    found = {name: _pack(folder) for name, folder in sorted(_folders().items())}
+    usable = sorted(found, key=lambda name: found[name].complaint() is not None)
+    return {name: found[name] for name in usable if found[name].of_faces}
+
+
+def _folders() -> dict[str, Path]:
+    """Folders with ONNX files, by name: packs lie in models/insightface or in a folder `models` there."""
+    found: dict[str, Path] = {}
+    for name in folder_paths.get_filename_list(CATEGORY):
+        parts, full = PurePath(name).parent.parts, folder_paths.get_full_path(CATEGORY, name)
+        inner = parts[1:] if parts[:1] == (_INNER,) else parts
+        if inner and full and name.endswith(_NETWORKS):
+            found.setdefault("/".join(inner), Path(full).parent)
+    return found
+
+
+def _find(name: str) -> Pack:
+    folder = _folders().get(name)
+    if folder is None:
+        found = "No face model was found" if name == NONE else f"There is no face model {name}"
+        raise ValueError(
+            f"{found} in {' or '.join(files.folders(CATEGORY))}. Put the .onnx files of {_WHERE_FROM} into a folder of "
+            f"its own there, such as {os.path.join(folder_paths.models_dir, CATEGORY, _INNER, 'AuraFace')}."
+        )
+    return _pack(folder)
+
+
+def _backend(pack: Pack, wanted: str) -> str:
+    """The wanted backend; left to us the first that can use the pack, if it is installed."""
+    if wanted != AUTO:
+        return wanted
+    able = [name for name, backend in BACKENDS.items() if find_spec(name) and backend.complaint(pack) is None]
+    return able[0] if able else next(iter(BACKENDS))
+
+
+def _providers() -> list[Any]:
+    """Where networks run: on ComfyUI's GPU, if onnxruntime can."""
+    device = memory.get_torch_device()
+    on_gpu = device.type == "cuda" and _CUDA in networks.runtime().get_available_providers()
+    return [*([(_CUDA, {"device_id": device.index or 0})] if on_gpu else []), *networks.CPU]
+
+
+def _fingerprint(folder: Path) -> files.Fingerprint:
+    found = [*sorted(folder.glob(f"*{_NETWORKS}")), folder / packs.MANIFEST]
+    states = [(file.name, file.stat()) for file in found if file.exists()]
+    return (str(folder), *((name, state.st_size, state.st_mtime_ns) for name, state in states))
+
+
+def _pack(folder: Path) -> Pack:
+    return _identified(folder, _fingerprint(folder))
+
+
+@lru_cache(maxsize=64)
+def _identified(folder: Path, state: files.Fingerprint) -> Pack:
+    """Remembered until a file changes: opening the menu costs a stat per file."""
+    return packs.pack(folder)

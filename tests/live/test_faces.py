@@ -1,0 +1,113 @@
+"""Faces in whole graphs on a running ComfyUI: FaceID kinds, their LoRA, a model like Kolors."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fabricate.adapters import KINDS, tiny_adapter
+from fabricate.faces import Square, pack, picture
+from live import specimens
+from live.graphs import Graph, Node, text_to_image
+from live.prompting import difference
+from live.results import ExecutionError, Result
+from live.server import Server
+from live.specimens import named
+
+ACTS = 1.0  # mean difference in levels, above which a picture is another one
+ONE, TWO, NONE = "one_face.png", "two_faces.png", "no_face.png"
+FACES = {ONE: [Square(40, 60, 90)], TWO: [Square(20, 30, 60), Square(130, 100, 100)], NONE: []}
+FILES: dict[str, specimens.Fabricate] = {
+    **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in KINDS if "F" in kind},
+    "ipadapter/portrait.bin": partial(tiny_adapter, seed=8, **KINDS["portrait"]),
+    "insightface/pack": pack,
+}
+
+
+@pytest.fixture(scope="module")
+def stocked(server: Server) -> Server:
+    """A server with face networks, adapters that read faces, and pictures with faces."""
+    specimens.add(server.base / "models", specimens.GOOD | FILES)
+    for seed, (name, faces) in enumerate(FACES.items()):
+        server.upload(name, (picture(256, 256, *faces, seed=seed)[0] * 255).byte().numpy())
+    return server
+
+
+@dataclass(frozen=True)
+class Faced:
+    """A model hook: the model follows faces."""
+
+    kind: str = "FaceID"
+    image: str = ONE
+    which: str = "largest"
+    weight: float = 1.0
+    lora: float = 1.0
+    shortcut: float = 1.0
+
+    def __call__(self, graph: Graph, model: Any) -> Node:
+        adapter = graph.add("IPA_LoadAdapter", "adapter", file=named(f"{self.kind}.bin"), variant="auto")
+        inputs = {"ip_adapter": adapter, "faces": self.faces(graph), "shortcut": self.shortcut}
+        if "Plus" in self.kind:
+            inputs["clip_vision"] = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
+        prompt = graph.add("IPA_EncodeFace", "encode", **inputs)
+        span = {"start": 0.0, "end": 1.0, "unit": "percent", "lora_strength": self.lora, "skip_middle_block": False}
+        return graph.add("IPA_Apply", "apply", model=model, image_prompt=prompt, weight=self.weight, **span)
+
+    def faces(self, graph: Graph) -> Node:
+        """The step that finds them."""
+        image = graph.add("LoadImage", image=self.image)
+        wish = {"model": named("pack"), "faces": self.which, "index": 0, "backend": "auto"}
+        return graph.add("IPA_Face", "face", image=image, **wish)
+
+
+def run(server: Server, hook: Any) -> Result:
+    return server.run(text_to_image(hook))
+
+
+@pytest.fixture(scope="module")
+def plain(stocked: Server) -> np.ndarray:
+    return stocked.run(text_to_image()).image()
+
+
+@pytest.mark.parametrize("kind", ["FaceID", "FaceID-Plus v2", "portrait"])
+def test_a_face_changes_the_picture_and_at_weight_zero_nothing_does(
+    stocked: Server, plain: np.ndarray, kind: str
+) -> None:
+    assert difference(run(stocked, Faced(kind)).image(), plain) > ACTS
+    assert np.array_equal(run(stocked, Faced(kind, weight=0.0)).image(), plain)
+
+
+def test_the_lora_of_the_file_acts_and_can_be_left_out(stocked: Server) -> None:
+    with_lora, without = (run(stocked, Faced(lora=strength)).image() for strength in (1.0, 0.0))
+    assert difference(with_lora, without) > ACTS
+
+
+def test_the_picture_speaks_as_loud_as_the_shortcut_says(stocked: Server) -> None:
+    loud, silent = (run(stocked, Faced("FaceID-Plus v2", shortcut=value)).image() for value in (1.0, 0.0))
+    assert difference(loud, silent) > ACTS
+
+
+def test_all_faces_of_a_picture_make_one_prompt(stocked: Server) -> None:
+    result = run(stocked, Faced(image=TWO, which="all"))
+    assert len(result.images("face")) == 2
+    assert difference(result.image(), run(stocked, Faced(image=TWO)).image()) > 0
+
+
+def test_a_picture_without_a_face_is_refused_saying_so(stocked: Server) -> None:
+    with pytest.raises(ExecutionError, match="no face was found") as failed:
+        run(stocked, Faced(image=NONE))
+    assert failed.value.node_type == "IPA_Face"
+
+
+def test_the_wrong_way_to_encode_is_named(stocked: Server) -> None:
+    def hook(graph: Graph, model: Any) -> Node:
+        adapter = graph.add("IPA_LoadAdapter", "adapter", file=named("FaceID.bin"), variant="auto")
+        tower = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
+        image = graph.add("LoadImage", image=ONE)
+        prompt = graph.add("IPA_Encode", ip_adapter=adapter, clip_vision=tower, image=image, fit="center crop")
+        return graph.add("IPA_Apply", model=model, image_prompt=prompt, weight=1.0, start=0.0, end=1.0, unit="percent")
+
+    with pytest.raises(ExecutionError, match="use Face Embedding and Encode Face Prompt"):
+        run(stocked, hook)
