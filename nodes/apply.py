@@ -28,6 +28,7 @@ class Apply(io.ComfyNode):
                 *span_inputs(),
                 io.Float.Input(
                     "lora_strength",
+                    optional=True,
                     default=1.0,
                     min=-5.0,
                     max=5.0,
@@ -38,6 +39,7 @@ class Apply(io.ComfyNode):
                 ),
                 io.Boolean.Input(
                     "skip_middle_block",
+                    optional=True,
                     default=False,
                     advanced=True,
                     tooltip="Leave out the UNet's middle block, as IPAdapter Plus does since September 2024: only to "

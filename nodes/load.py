@@ -28,6 +28,7 @@ class LoadAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "variant",
                     options=list(CHOICES),
+                    optional=True,
                     default=AUTO,
                     advanced=True,
                     tooltip="What the file is, where its tensors do not tell. auto: by the file's hash, then its name, "

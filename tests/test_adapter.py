@@ -312,6 +312,13 @@ def test_a_file_that_has_its_layers_twice_is_read_once(tmp_path: Path, kind: str
     assert all(torch.equal(found[name], value) for name, value in TINY[kind].items())
 
 
+def test_a_published_file_that_has_its_layers_twice_is_that_file() -> None:
+    named = entries("noobIPAMARK1_mark1")
+    twice = adapters.doubled(named)
+    assert parameters(twice) > 1.9 * parameters(named)
+    assert identify(twice) == identify(named)
+
+
 def test_a_file_that_holds_two_adapters_is_refused() -> None:
     two = adapters.doubled(tiny("base"))
     del two["adapter_modules.17.to_v_ip.weight"]

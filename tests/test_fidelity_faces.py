@@ -275,8 +275,20 @@ def merged_with_projection(twins: Twins, nested: Nested) -> Twins:
     return made
 
 
-def test_an_adapter_for_kolors_is_refused_by_other_models(kolors: Twins, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pooled", "says"),
+    [
+        (2816, r"adapter \(Kolors FaceID-Plus\) is for Kolors, and the model is none"),
+        (5632, r"encoder_hid_proj.* model was loaded without it"),
+    ],
+)
+def test_an_adapter_for_kolors_needs_its_projection_of_texts(
+    kolors: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: int, says: str
+) -> None:
     network = core.load(adapters.save(tmp_path / "kolors.bin", kolors_adapter(kolors)))
     given = image_prompt(network, (face(), torch.zeros(1, 9, HIDDEN)), (face(), torch.zeros(1, 9, HIDDEN)))
-    with pytest.raises(ValueError, match=r"adapter \(Kolors FaceID-Plus\) is for Kolors"):
-        apply(Twins("SDXL").patcher, given)
+    model = kolors.patcher.model
+    monkeypatch.delattr(model.diffusion_model, "encoder_hid_proj")
+    monkeypatch.setitem(model.model_config.unet_config, "adm_in_channels", pooled)
+    with pytest.raises(ValueError, match=says):
+        apply(kolors.patcher, given)

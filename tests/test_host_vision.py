@@ -282,7 +282,8 @@ def test_auto_says_what_it_looked_for_and_what_to_download(models: Path, kind: s
     from comfyui_ip_adapter.nodes.host import auto
 
     (models / "ipadapter" / "note.bin").write_text("no weights")
-    model: Any = SimpleNamespace(model=SimpleNamespace(model_config=SimpleNamespace(unet_config=CONFIGS["SD1.5"])))
+    config = SimpleNamespace(unet_config=CONFIGS["SD1.5"])
+    model: Any = SimpleNamespace(model=SimpleNamespace(model_config=config, diffusion_model=None))
     with pytest.raises(
         ValueError, match=r"^No IP-Adapter .*for SD1\.5 \(16 layers, context 768\) was found"
     ) as refused:

@@ -18,7 +18,7 @@ from live.specimens import named
 
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
 ONE, TWO, NONE = "one_face.png", "two_faces.png", "no_face.png"
-FACES = {ONE: [Square(40, 60, 90)], TWO: [Square(20, 30, 60), Square(130, 100, 100)], NONE: []}
+FACES = {ONE: [Square(200, 150, 60)], TWO: [Square(40, 60, 60), Square(400, 40, 70)], NONE: []}
 FILES: dict[str, specimens.Fabricate] = {
     **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in KINDS if "F" in kind},
     "ipadapter/portrait.bin": partial(tiny_adapter, seed=8, **KINDS["portrait"]),
@@ -31,7 +31,7 @@ def stocked(server: Server) -> Server:
     """A server with face networks, adapters that read faces, and pictures with faces."""
     specimens.add(server.base / "models", specimens.GOOD | FILES)
     for seed, (name, faces) in enumerate(FACES.items()):
-        server.upload(name, (picture(256, 256, *faces, seed=seed)[0] * 255).byte().numpy())
+        server.upload(name, (picture(480, 640, *faces, seed=seed)[0] * 255).byte().numpy())
     return server
 
 

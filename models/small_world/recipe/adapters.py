@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....ip_adapter_core import adapter as core
 from ....ip_adapter_core.layout import Geometry, geometry
 from ....ip_adapter_core.projections import ImageProjection
 from ....ip_adapter_core.training.examples import TensorExamples
-from ....ip_adapter_core.training.fresh import KINDS, fresh, trainable
+from ....ip_adapter_core.training.fresh import KINDS, fresh
 from ....ip_adapter_core.training.loop import Step, train
 from ....ip_adapter_core.training.settings import Settings
 from ....nodes.host.training import HostBase, attention_weights
@@ -72,17 +71,14 @@ def examples(kind: str) -> TensorExamples:
     return TensorExamples(rows, {"features": getattr(host.blank(), READS[kind]), "context": host.contexts([""])})
 
 
-def train_one(kind: str, settings: Settings, cycle: int = 0) -> None:
-    """Train an adapter of a kind and write it; a later cycle goes on from what is there, at a new learning rate."""
-    model, shown, name = host.checkpoint().model, examples(kind), f"adapter_{kind}" + f"_{cycle}" * bool(cycle)
+def train_one(kind: str, settings: Settings) -> None:
+    """Train an adapter of a kind and write it."""
+    model, shown, name = host.checkpoint().model, examples(kind), f"adapter_{kind}"
     started = time.time()
     with (SimpleBase if kind == "simple" else HostBase)(model) as frozen:
         shape = geometry(model.model.model_config.unet_config)
         width = shown.nulls["features"].shape[-1]
-        if cycle:
-            network = trainable(core.load(file(kind)))
-        else:
-            network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
+        network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
         with plain_attention(), torch.autocast("cpu", torch.bfloat16):
             outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
     publish(file(kind), outcome.network.state_dict())
@@ -94,9 +90,6 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str, steps: int, cycle: int = 0) -> None:
+def main(kind: str, steps: int) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    settings = Settings(
-        steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000, seed=cycle
-    )
-    train_one(kind, settings, cycle)
+    train_one(kind, Settings(steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000))

@@ -18,7 +18,7 @@ from .figures import plot, sheet
 from .sampling import Wish, sampled
 from .shelf import MODELS, scenes
 
-COUNT = 32
+COUNT = 48
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SHOWN = 10
 RESULTS = MODELS / "RESULTS.md"
