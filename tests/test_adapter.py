@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter, Identity, identify, load
+from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter, Identity, identify, identify_file, load
 from comfyui_ip_adapter.ip_adapter_core.checkpoint import split
 from comfyui_ip_adapter.ip_adapter_core.resolution import Evidence
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry, UnsupportedCheckpoint
@@ -287,8 +287,9 @@ def test_other_numberings_of_every_kind_are_refused(kind: str) -> None:
 def test_a_truncated_file_of_every_kind_is_refused_by_name(tmp_path: Path, kind: str, ending: str) -> None:
     path = adapters.tiny_adapter(tmp_path / f"half.{ending}", **adapters.KINDS[kind])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UnsupportedCheckpoint, match=f"half.{ending} is damaged or incomplete"):
-        load(path)
+    for read in (identify_file, load):
+        with pytest.raises(UnsupportedCheckpoint, match=f"half.{ending} is damaged or incomplete"):
+            read(path)
 
 
 @pytest.mark.parametrize("rank", [1, 4, 200])

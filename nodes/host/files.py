@@ -22,7 +22,7 @@ ENCODERS = "clip_vision"
 
 Fingerprint = tuple[Any, ...]
 
-_LISTED = 20
+_LISTED = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
