@@ -87,7 +87,7 @@ def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
     assert of_type(editor, "IPA_LoadAdapter")["texts"][-1].startswith("plus, a model of its own kind (16 layers")
     saved = editor.page.evaluate("() => app.graph.serialize()")
     (loader,) = (node for node in saved["nodes"] if node["type"] == "IPA_LoadAdapter")
-    assert loader["widgets_values"] == [PLUS]
+    assert loader["widgets_values"] == [PLUS, "auto"]
 
 
 def test_every_node_of_ours_has_a_help_page(server: Server) -> None:
