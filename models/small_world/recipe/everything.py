@@ -6,7 +6,7 @@ STEPS = {
     "clip": 1200,
     "judge": 1200,
     "adapters": 2500,
-    "controlnet": 600,
+    "controlnet": 500,
     "style": 400,
 }
 """How long each part of what is shipped was trained."""
