@@ -32,31 +32,15 @@ def family(model: ModelPatcher) -> str:
     return KOLORS if _is_kolors(model) else layout.family(geometry(model))
 
 
-def apply(
-    model: ModelPatcher,
-    prompt: ImagePrompt,
-    weight: float,
-    span: Span,
-    *,
-    lora_strength: float = 1.0,
-    skip_middle: bool = False,
-) -> ModelPatcher:
-    """A clone of the model that follows the image prompt; the rest as in `application`.
+def apply(model: ModelPatcher, prompt: ImagePrompt, weight: float, span: Span, **how: Any) -> ModelPatcher:
+    """A clone of the model that follows the image prompt; how: the rest of what `application` takes.
 
     Raises ValueError when they do not fit.
     """
     config = model.model.model_config.unet_config
     _check_family(model, prompt.identity)
-    prompt = prompt.widened(partial(_widen, model))
-    made = application(
-        prompt,
-        layout.layers(config),
-        config["context_dim"],
-        weight,
-        span,
-        lora_strength=lora_strength,
-        skip_middle=skip_middle,
-    )
+    widened = prompt.widened(partial(_widen, model))
+    made = application(widened, layout.layers(config), config["context_dim"], weight, span, **how)
     clone = install(model, made)
     if made.lora:
         lora.add(clone, made.lora)
