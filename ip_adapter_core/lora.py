@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from .checkpoint import Parts
 from .layout import Geometry, Layer
 
 Shape = tuple[int, ...]
@@ -40,7 +41,7 @@ class AdapterLora:
     """
 
     file: str
-    weights: Mapping[int, Mapping[str, Tensor]]
+    weights: dict[int, dict[str, Tensor]]
 
     def on(self, layers: tuple[Layer, ...], strength: float) -> LoraUse:
         """Its use on a model with these layers."""
@@ -54,7 +55,7 @@ class AdapterLora:
 
     def published(self) -> dict[str, Tensor]:
         """The tensors under the names of adapter files."""
-        return {f"ip_adapter.{n}.{key}": value for n, inner in self.weights.items() for key, value in inner.items()}
+        return Parts[Tensor]({}, {}, self.weights).flat()
 
     def _pair(self, number: int, name: str) -> LowRank:
         inner = self.weights[number]

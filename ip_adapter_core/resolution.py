@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ class Decision(NamedTuple):
 
 def evidence(path: str | Path, choice: str = AUTO) -> Evidence:
     """What a file on disk and a user's word may tell."""
-    return Evidence(choice, Path(path).name, partial(digest, path))
+    return Evidence(choice, Path(path).name, cache(partial(digest, path)))  # loading asks twice
 
 
 def digest(path: str | Path) -> str:
