@@ -1,6 +1,7 @@
 # Every target brings what it needs into .host/ first: a Python environment and a real ComfyUI.
 #   HOST=0.16.3        another pinned ComfyUI (0.30.0, 0.24.1, 0.18.2, 0.16.3)
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
+#   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   BROWSER=0          leave the browser tests out
 #   ARGS="-k mask -x"  more arguments for pytest
 
@@ -8,6 +9,7 @@ PYTHON ?= python3
 BRING := $(PYTHON) tests/host/bring.py
 PORT ?= 8189
 STEPS ?= 50
+GRAPH ?=
 
 .PHONY: help demo test evaluate train-tiny small-world serve lint clean
 
@@ -15,8 +17,8 @@ help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
-demo: ## a picture grid from the real graph: reference pictures x weights, with and without a text
-	@$(BRING) run -- python tests/host/demo.py
+demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
+	@$(BRING) run -- python tests/host/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
 test: ## all tests, on a real ComfyUI
 	@$(BRING) run -- python -m pytest tests $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +109,14 @@ class Adapter(nn.Module):
         geometry = Geometry(layers[0].context, tuple(layer.width for layer in layers))
         brings = self.lora is not None
         return Identity(self.variant, geometry, projection.tokens, projection.widths, brings, self.rule)
+
+    def digest(self) -> str:
+        """Tells adapters apart by their weights, whatever file they are in: sha256 of the first and the last layer."""
+        found = hashlib.sha256()
+        for layer in (self.layers()[0], self.layers()[-1]):
+            for weight in (layer.to_k_ip.weight, layer.to_v_ip.weight):
+                found.update(weight.detach().cpu().float().numpy().tobytes())
+        return found.hexdigest()
 
     def published(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""

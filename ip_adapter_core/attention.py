@@ -9,24 +9,39 @@ from torch.nn.functional import scaled_dot_product_attention
 from .adapter import KeysValues
 
 
-def plain_image_attention(q: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+def plain_image_attention(
+    q: Tensor, keys: Tensor, values: Tensor, heads: int, emphasis: Tensor | None = None
+) -> Tensor:
     """Attn(Q, K', V') as the formula says it; the reference every faster form must equal.
 
-    q (batch, pixels, inner), keys and values (batch, tokens, inner) -> (batch, pixels, inner).
+    q (batch, pixels, inner), keys and values (batch, tokens, inner) -> (batch, pixels, inner). emphasis (tokens,): the
+    logarithm of how often a token counts.
     """
     q, keys, values = (rearrange(x, "b s (h d) -> b h s d", h=heads) for x in (q, keys, values))
     scores = q @ keys.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if emphasis is not None:
+        scores = scores + emphasis
     return rearrange(scores.softmax(dim=-1) @ values, "b h s d -> b s (h d)")
 
 
-def image_attention(q: Tensor, image: KeysValues, heads: int) -> Tensor:
+def image_attention(q: Tensor, image: KeysValues, heads: int, emphasis: Tensor | None = None) -> Tensor:
     """Attn(Q, K', V') where neighbouring rows of the batch share one image prompt.
 
     q (batch, pixels, inner), K' and V' (rows, tokens, inner) -> (batch, pixels, inner); batch is a multiple of rows.
-    Rows that share keys are read as one longer sequence, so nothing is repeated.
+    Rows that share keys are read as one longer sequence, so nothing is repeated. emphasis as in the plain formula.
     """
     rows = len(image.keys)
     grouped = q.reshape(rows, -1, q.shape[-1])
     q_heads, keys, values = (rearrange(x.to(q.dtype), "b s (h d) -> b h s d", h=heads) for x in (grouped, *image))
-    attended = scaled_dot_product_attention(q_heads, keys, values)
+    bias = None if emphasis is None else emphasis.to(q.dtype).expand(1, 1, 1, -1)
+    attended = scaled_dot_product_attention(q_heads, keys, values, attn_mask=bias)
     return rearrange(attended, "b h s d -> b s (h d)").reshape(q.shape)
+
+
+def masked(added: Tensor, mask: Tensor) -> Tensor:
+    """What is added to a layer, where the mask lets it.
+
+    added (batch, pixels, inner), mask (rows, pixels, 1) where neighbouring rows of the batch share one.
+    """
+    grouped = added.reshape(len(mask), -1, *added.shape[1:])
+    return (grouped * mask[:, None].to(added.dtype)).reshape(added.shape)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .adapter import Adapter, Identity, KeysValues
+from .adapter import Identity, KeysValues
+from .combine import CONCAT, Gathering, emphasis
 from .lora import AdapterLora
 from .variants import ENCODED
 
@@ -53,45 +53,155 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ImagePrompt:
-    """Reference images as a condition, bound to the adapter that reads them.
+class Part:
+    """References that are attended to under one softmax.
 
-    tokens (sides, prompts, tokens, context); keys_values of every layer (sides, prompts, tokens, inner), in adapter
-    order. Sides are COND and UNCOND. Where the base model itself projects the tokens first, keys_values is empty until
-    `widened`, and project makes them. lora is what the adapter brings for the model's own weights.
+    tokens (rows, tokens, context); keys_values of every layer (rows, tokens, inner), in adapter order. order (sides,
+    frames): which row a frame reads on each side, COND and UNCOND; one frame stands for all, and the last for all after
+    it. weights (frames,): what λ is multiplied with. emphasis (tokens,): the logarithm of how often a token counts.
+    masks: where it acts, each (frames, height, width), all of them together.
+    """
+
+    tokens: Tensor
+    keys_values: tuple[KeysValues, ...]
+    order: Tensor
+    weights: tuple[float, ...] = (1.0,)
+    emphasis: Tensor | None = None
+    masks: tuple[Tensor, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """For how many frames it says something; 1 is for all alike."""
+        return self.order.shape[1]
+
+    def side(self, side: int) -> Tensor:
+        """Tokens of one side, (frames, tokens, context)."""
+        return self.tokens[self.order[side]]
+
+
+class Origin(NamedTuple):
+    """Which adapter made a prompt: how the user knows it, and a digest of its weights."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """Reference images as a condition, bound to the adapter that reads them; its parts add up.
+
+    Where the base model itself projects the tokens first, the parts have no keys and values until `widened`, and
+    project makes them. lora is what the adapter brings for the model's own weights; origin is known of adapters that
+    were loaded for a graph.
     """
 
     identity: Identity
-    tokens: Tensor
-    keys_values: tuple[KeysValues, ...]
+    parts: tuple[Part, ...]
     lora: AdapterLora | None = None
     project: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
-
-    def to(self, device: torch.device) -> ImagePrompt:
-        """The same prompt with its tensors on another device."""
-        moved = tuple(KeysValues(keys.to(device), values.to(device)) for keys, values in self.keys_values)
-        return replace(self, tokens=self.tokens.to(device), keys_values=moved)
+    origin: Origin | None = None
 
     def widened(self, widen: Callable[[Tensor], Tensor]) -> ImagePrompt:
         """The prompt with keys and values of the tokens as the base model projects them; itself where it does not."""
         if self.project is None:
             return self
-        tokens = widen(self.tokens)
-        return replace(self, tokens=tokens, keys_values=self.project(tokens), project=None)
+        parts = []
+        for part in self.parts:
+            tokens = widen(part.tokens)
+            parts.append(replace(part, tokens=tokens, keys_values=self.project(tokens)))
+        return replace(self, parts=tuple(parts), project=None)
 
 
-def image_prompt(adapter: Adapter, cond: Reading, uncond: Reading, **scales: float) -> ImagePrompt:
-    """One prompt of all given images: their tokens stand side by side under one softmax.
+class Network(Protocol):
+    """What makes tokens, keys and values of what an adapter reads: an `Adapter`, wherever it runs."""
+
+    lora: AdapterLora | None
+
+    def identity(self) -> Identity:
+        """What the adapter is."""
+
+    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
+        """(images, …) each -> (images, tokens, context)."""
+
+    def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
+        """(…, tokens, context) -> (…, tokens, inner) of every layer."""
+
+
+def image_prompt(
+    network: Network, cond: Reading, uncond: Reading, gathering: Gathering = CONCAT, **scales: float
+) -> ImagePrompt:
+    """One prompt of all given images.
 
     cond (images, …) and uncond (1 to images, …), which is repeated to as many: what the adapter reads of the images and
-    of negative ones. scales: of the variant. Raises ValueError when there are more negative images than images.
+    of negative ones. gathering: how several become one, by default with their tokens side by side under one softmax.
+    scales: of the variant. Raises ValueError when there are more negative images than images, or when weights or masks
+    do not suit the images.
     """
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
         raise ValueError(f"There are {negative} negative images for {count} images; give at most as many.")
-    dealt = torch.arange(count) % negative
-    sides = [adapter.tokens(*cond, **scales), adapter.tokens(*(part[dealt] for part in uncond), **scales)]
-    tokens = rearrange(sides, "sides n t c -> sides 1 (n t) c")
-    if adapter.variant.widened:
-        return ImagePrompt(adapter.identity(), tokens, (), adapter.lora, adapter.keys_values)
-    return ImagePrompt(adapter.identity(), tokens, adapter.keys_values(tokens), adapter.lora)
+    drafts = [draft for draft in _drafts(gathering.check(count), cond, uncond) if draft.counts]
+    parts = tuple(_part(network, draft, **scales) for draft in drafts)
+    project = network.keys_values if network.identity().variant.widened else None
+    return ImagePrompt(network.identity(), parts, network.lora, project)
+
+
+class _Draft(NamedTuple):
+    """What a part is made of: readings of its images, and how the tokens of these stand.
+
+    weights: of the images under one softmax; strengths: of the frames.
+    """
+
+    cond: Reading
+    uncond: Reading
+    weights: tuple[float, ...] = (1.0,)
+    framed: bool = False
+    strengths: tuple[float, ...] = (1.0,)
+    masks: tuple[Tensor, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether anything is left of it."""
+        return any(self.strengths)
+
+
+def _drafts(gathering: Gathering, cond: Reading, uncond: Reading) -> Iterator[_Draft]:
+    """The parts of a prompt: one, or one for each image that stands apart; images of weight 0 are left out."""
+    way, weights = gathering.way, gathering.weights
+    masks = () if gathering.masks is None else (gathering.masks,)
+    if way.framed:
+        strengths = weights if len(set(weights)) > 1 else weights[:1]
+        yield _Draft(cond, uncond, (1.0,), True, strengths, masks)
+        return
+    kept = [index for index, weight in enumerate(weights) if weight]
+    dealt = [index % len(uncond[0]) for index in kept]
+    cond, uncond = _rows(cond, kept), _rows(uncond, dealt)
+    weights = tuple(weights[index] for index in kept)
+    if way.merge:
+        merged = tuple(way.merge(part, torch.tensor(weights)) for part in cond)
+        yield _Draft(merged, _rows(uncond, [0]))
+    elif way.apart:
+        for row, (index, weight) in enumerate(zip(kept, weights, strict=True)):
+            own = tuple(mask[index : index + 1] for mask in masks)
+            yield _Draft(_rows(cond, [row]), _rows(uncond, [row]), strengths=(weight,), masks=own)
+    else:
+        yield _Draft(cond, uncond, weights)
+
+
+def _rows(reading: Reading, rows: list[int]) -> Reading:
+    return tuple(part[rows] for part in reading)
+
+
+def _part(network: Network, draft: _Draft, **scales: float) -> Part:
+    """Tokens, keys and values of a draft: its images are frames, or stand side by side under one softmax."""
+    cond, uncond = network.tokens(*draft.cond, **scales), network.tokens(*draft.uncond, **scales)
+    each = cond.shape[1]
+    if draft.framed:
+        numbers = torch.arange(len(cond))
+        order = torch.stack([numbers, len(cond) + numbers % len(uncond)])
+    else:
+        cond, uncond = (tokens.flatten(0, 1)[None] for tokens in (cond, uncond))
+        order = torch.tensor([[0], [1]])
+    tokens = torch.cat([cond, uncond])
+    made = () if network.identity().variant.widened else network.keys_values(tokens)
+    return Part(tokens, made, order, draft.strengths, emphasis(draft.weights, each), draft.masks)

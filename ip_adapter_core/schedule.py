@@ -58,6 +58,9 @@ class Span(NamedTuple):
         return SigmaRange(_sigma(schedule, self.start), _sigma(schedule, self.end), inclusive=False)
 
 
+WHOLE = Span()
+
+
 def _sigma(schedule: Sequence[float], step: float) -> float:
     """Noise level at which a step begins; past the last step, one below every level."""
     index = math.ceil(step)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
+from .positions import Positions, find_positions
 from .tower_layouts import Layout, Shape, find_layout, shapes
 from .tower_registry import Candidate, Config, candidate_tower, configured, empty_tower, registered
 from .weightfile import Entry, UnsupportedCheckpoint
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
+AS_TRAINED, DOUBLE = "as trained", "double"
+RESOLUTIONS = (AS_TRAINED, DOUBLE, "336", "448", "560", "672")
+_LONGEST = 64  # patches along a side, 4096 tokens: far beyond it, interpolated positions mean nothing
 
 # The activation leaves no trace in the tensors. Plain towers of the sizes OpenAI released are taken for OpenAI's,
 # trained with the quick approximation; all others for trained with the exact one.
@@ -21,7 +25,10 @@ _QUICK_GELU = {"ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"}
 
 @dataclass(frozen=True)
 class Tower:
-    """What a vision encoder is: sizes in pixels and values, tokens including CLS (0 where it has no token sequence)."""
+    """What a vision encoder is: sizes in pixels and values, tokens including CLS (0 where it has no token sequence).
+
+    positions: what can be interpolated for pictures of another size, None where nothing can.
+    """
 
     name: str
     embed_dim: int
@@ -34,6 +41,36 @@ class Tower:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     config: Config = field(repr=False, compare=False)
+    positions: Positions | None = field(default=None, repr=False)
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side, 0 for towers without patches."""
+        return self.image_size // self.patch if self.patch else 0
+
+    def at(self, resolution: str) -> Tower:
+        """The same tower for pictures of another size: a row of RESOLUTIONS, or a number of pixels in digits.
+
+        Raises ValueError when there is no such resolution or the tower cannot read pictures of that size.
+        """
+        size = self._pixels(resolution)
+        if size == self.image_size:
+            return self
+        if self.positions is None:
+            raise ValueError(
+                f"{self.name} reads pictures of {self.image_size} px only: it has no grid of position embeddings that "
+                f'could be interpolated. Set resolution to "{AS_TRAINED}".'
+            )
+        _check_size(self.name, self.patch, size)
+        config = {**self.config, "vision_cfg": {**self.config["vision_cfg"], "image_size": size}}
+        tokens = self.tokens - self.grid**2 + (size // self.patch) ** 2
+        return replace(self, image_size=size, tokens=tokens, config=config)
+
+    def _pixels(self, resolution: str) -> int:
+        named = {AS_TRAINED: self.image_size, DOUBLE: 2 * (self.grid * self.patch or self.image_size)}
+        if resolution not in named and not resolution.isdecimal():
+            raise ValueError(f"There is no resolution called {resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
+        return named[resolution] if resolution in named else int(resolution)
 
     def describe(self) -> str:
         """One line for people: what the encoder is and what it gives."""
@@ -77,7 +114,24 @@ def identify(
 
 def build(tower: Tower) -> torch.nn.Module:
     """An empty tower on the meta device, OpenCLIP's visual module without its text half."""
-    return empty_tower(tower.config, tower.quick_gelu)
+    visual: Any = empty_tower(tower.config, tower.quick_gelu)
+    if tower.positions is not None and _measured(visual, tower.config).image_size != tower.image_size:
+        visual.trunk.set_input_size(img_size=tower.image_size)  # OpenCLIP 3.3.0 hands its image_size to no trunk
+    return visual
+
+
+def _check_size(name: str, patch: int, size: int) -> None:
+    if size % patch or not size:
+        fitting = [row for row in RESOLUTIONS if row == DOUBLE or (row.isdecimal() and int(row) % patch == 0)]
+        raise ValueError(
+            f"{name} cuts pictures into patches of {patch} px, and a resolution of {size} px is no whole number of "
+            f"them; use one of {', '.join(fitting)}."
+        )
+    if size > _LONGEST * patch:
+        raise ValueError(
+            f"{name} cuts pictures into patches of {patch} px; a resolution of {size} px would be {size // patch} of "
+            f"them along a side, and at most {_LONGEST} can be read. Use a smaller resolution."
+        )
 
 
 def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
@@ -142,15 +196,18 @@ class _Sizes(NamedTuple):
     patch: int
     image_size: int
     tokens: int
+    positions: Positions | None = None
 
 
 def _measured(visual: Any, config: Config) -> _Sizes:
     if hasattr(visual, "transformer"):
         tokens, width = visual.positional_embedding.shape
-        return _Sizes(width, visual.transformer.layers, visual.patch_size[0], visual.image_size[0], tokens)
+        patch, size = visual.patch_size[0], visual.image_size[0]
+        return _Sizes(width, visual.transformer.layers, patch, size, tokens, find_positions(visual))
     trunk = getattr(visual, "trunk", None)
     if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"):
         patches = trunk.patch_embed
         tokens = patches.num_patches + trunk.num_prefix_tokens
-        return _Sizes(trunk.embed_dim, len(trunk.blocks), patches.patch_size[0], patches.img_size[0], tokens)
+        patch, size = patches.patch_size[0], patches.img_size[0]
+        return _Sizes(trunk.embed_dim, len(trunk.blocks), patch, size, tokens, find_positions(visual))
     return _Sizes(0, 0, 0, config["vision_cfg"].get("image_size", 224), 0)

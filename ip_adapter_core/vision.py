@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .positions import interpolated
 from .preprocess import normalise
 from .tower_layouts import find_layout, values
-from .towers import Tower, build, identify
+from .towers import AS_TRAINED, Tower, build, identify
 from .weightfile import EXTENSIONS, UnsupportedCheckpoint, entries, tensors
 
 __all__ = ["Tower", "VisionEncoder", "VisionOutput", "blank", "encode", "find_config", "identify", "load"]
@@ -78,18 +79,21 @@ def identify_file(path: str | Path) -> Tower:
     return identify(entries(path), find_config(path), file=Path(path).name)
 
 
-def load(path: str | Path, activation: str = "auto", dtype: torch.dtype | None = None) -> VisionEncoder:
+def load(
+    path: str | Path, activation: str = "auto", dtype: torch.dtype | None = None, resolution: str = AS_TRAINED
+) -> VisionEncoder:
     """A vision encoder from a weight file in transformers' or OpenCLIP's naming, ready to run, on the CPU.
 
     dtype: None keeps the file's (the most common one where it is mixed, float32 where it cannot be computed in).
-    Raises UnsupportedCheckpoint when the file is damaged, or holds anything but exactly one known tower.
+    resolution: as in `Tower.at`. Raises UnsupportedCheckpoint when the file is damaged, or holds anything but exactly
+    one known tower, and ValueError, before any weight is read, when that tower cannot have the resolution.
     """
     path = Path(path)
     found = entries(path)
-    tower = identify(found, find_config(path), activation, path.name)
+    tower = identify(found, find_config(path), activation, path.name).at(resolution)
     weights = _in_one_dtype(values(tensors(path), find_layout(found, path.name)), dtype)
     visual = build(tower)
-    visual.load_state_dict(weights, strict=True, assign=True)
+    visual.load_state_dict(_placed(weights, tower), strict=True, assign=True)
     _fill_buffers(visual)
     visual.to(next(visual.parameters()).dtype)  # only the constants change, each as its module wants
     return VisionEncoder(tower, visual).eval().requires_grad_(False)
@@ -147,6 +151,14 @@ def _stored_dtype(weights: Mapping[str, Tensor]) -> torch.dtype:
         values_of[weight.dtype] += weight.numel()
     stored = values_of.most_common(1)[0][0]
     return stored if stored in _COMPUTED_IN else torch.float32
+
+
+def _placed(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
+    """The weights with the position embeddings of as many patches as the tower's pictures have."""
+    positions = tower.positions
+    if positions is None or positions.grid == tower.grid:
+        return weights
+    return {**weights, positions.key: interpolated(weights[positions.key], positions, tower.grid)}
 
 
 def _fill_buffers(visual: nn.Module) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import Apply
+from .combine import Combine
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
 from .host import face_embeds, faces
 from .host.files import register_folders
 from .host.small_world import register as register_small_world
+from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
+from .noise import Noise
+from .regions import ApplyRegions, Region
 from .save import SaveAdapter
-from .simple import Simple
+from .schedule import Schedule
+from .simple import Simple, StyleComposition
 from .small_world import SmallWorld
 from .train import Train
 
@@ -29,6 +34,13 @@ NODES: list[type[io.ComfyNode]] = [
     Face,
     FaceEmbeds,
     EncodeFace,
+    StyleComposition,
+    LayerWeights,
+    Schedule,
+    Combine,
+    Region,
+    ApplyRegions,
+    Noise,
 ]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
-from ..ip_adapter_core import prompt
+from ..ip_adapter_core import curves, prompt, weights
+from ..ip_adapter_core.application import Use
+from ..ip_adapter_core.scaling import SCALINGS
 from ..ip_adapter_core.schedule import UNITS, Span
 from .host import models
-from .sockets import ImagePrompt, schema
+from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
 
 
 class Apply(io.ComfyNode):
@@ -45,6 +48,17 @@ class Apply(io.ComfyNode):
                     tooltip="Leave out the UNet's middle block, as IPAdapter Plus does since September 2024: only to "
                     "make its pictures again. The adapters were trained with it.",
                 ),
+                *layer_and_time_inputs(),
+                mask_input(),
+                io.Combo.Input(
+                    "scaling",
+                    optional=True,
+                    options=list(SCALINGS),
+                    default="V only",
+                    advanced=True,
+                    tooltip="How the weight enters. V only: as in the paper. K+V: also how sharply the picture is "
+                    "looked at. The C penalties weaken layers with fewer channels, which hold details.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             aliases=["ipadapter", "ip-adapter", "ipadapter advanced"],
@@ -61,25 +75,60 @@ class Apply(io.ComfyNode):
         unit: str,
         lora_strength: float = 1.0,
         skip_middle_block: bool = False,
+        layer_weights: weights.LayerWeights = weights.LINEAR,
+        schedule: curves.Schedule = curves.CONSTANT,
+        mask: Tensor | None = None,
+        scaling: str = "V only",
     ) -> io.NodeOutput:
-        span = Span(start, end, unit)
-        applied = models.apply(
-            model, image_prompt, weight, span, lora_strength=lora_strength, skip_middle=skip_middle_block
+        use = Use(
+            weight,
+            Span(start, end, unit),
+            layer_weights,
+            schedule,
+            scaling,
+            mask,
+            lora_strength=lora_strength,
+            skip_middle=skip_middle_block,
         )
-        return io.NodeOutput(applied)
+        return io.NodeOutput(models.apply(model, image_prompt, use))
 
 
-def weight_input() -> io.Float.Input:
+def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:
     """The weight λ."""
     return io.Float.Input(
-        "weight",
+        name,
         default=1.0,
         min=-5.0,
         max=5.0,
         step=0.05,
-        tooltip="λ, how strongly the image prompt acts: 0 is the model without it. "
+        tooltip=f"λ, {what}: 0 is the model without it. "
         "1 with an empty text prompt; about 0.5 when text and image should share the say.",
     )
+
+
+def mask_input(raw_link: bool = False) -> io.Mask.Input:
+    """Where in the picture the prompt acts; raw_link: for nodes that hand it on to others."""
+    return io.Mask.Input(
+        "mask",
+        optional=True,
+        raw_link=raw_link or None,
+        tooltip="Where in the picture the prompt acts: white. Stretched over the picture, whatever its size. "
+        "Several masks: one for each frame of the batch.",
+    )
+
+
+def layer_and_time_inputs() -> list[io.Input]:
+    """Which layers follow, and when."""
+    return [
+        LayerWeights.Input(
+            "layer_weights",
+            optional=True,
+            tooltip="From Layer Weights. Left empty, all layers follow alike.",
+        ),
+        WeightSchedule.Input(
+            "schedule", optional=True, tooltip="From Weight Schedule: what the weight is multiplied with, step by step."
+        ),
+    ]
 
 
 def span_inputs() -> list[io.Input]:

@@ -7,10 +7,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..ip_adapter_core.combine import WAYS, Gathering, read_weights
 from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.preprocess import FITS
-from .host import vision
+from .host import encoding
 from .host.adapters import LoadedAdapter
+from .host.encoding import DETAILS, Look
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
 
 
@@ -33,6 +35,8 @@ class Encode(io.ComfyNode):
                     optional=True,
                     tooltip="What to move away from. Left empty, the neutral input of the adapter's training.",
                 ),
+                *gathering_inputs("image"),
+                *detail_inputs(),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -43,6 +47,10 @@ class Encode(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, weights: str | None = None) -> bool | str:
+        return weights_complaint(weights) or True
+
+    @classmethod
     def execute(
         cls,
         ip_adapter: LoadedAdapter,
@@ -50,8 +58,14 @@ class Encode(io.ComfyNode):
         image: Tensor,
         fit: str,
         negative_image: Tensor | None = None,
+        combine: str = "concat",
+        weights: str = "",
+        masks: Tensor | None = None,
+        detail: str = "whole",
+        tiles: int = 2,
     ) -> io.NodeOutput:
-        prompt, seen = vision.image_prompt(ip_adapter, clip_vision, image, fit, negative_image)
+        look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
+        prompt, seen = encoding.image_prompt(ip_adapter, clip_vision, image, look, negative_image)
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 
@@ -84,6 +98,7 @@ class EncodeFace(io.ComfyNode):
                     optional=True,
                     tooltip="Faces to move away from. Left empty, the neutral input of the adapter's training.",
                 ),
+                *gathering_inputs("face"),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -94,6 +109,10 @@ class EncodeFace(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, weights: str | None = None) -> bool | str:
+        return weights_complaint(weights) or True
+
+    @classmethod
     def execute(
         cls,
         ip_adapter: LoadedAdapter,
@@ -101,8 +120,12 @@ class EncodeFace(io.ComfyNode):
         shortcut: float,
         clip_vision: Any | None = None,
         negative_faces: Faces | None = None,
+        combine: str = "concat",
+        weights: str = "",
+        masks: Tensor | None = None,
     ) -> io.NodeOutput:
-        prompt, seen = vision.face_prompt(ip_adapter, clip_vision, faces, shortcut, negative_faces)
+        gathering = Gathering(combine, read_weights(weights), masks)
+        prompt, seen = encoding.face_prompt(ip_adapter, clip_vision, faces, negative_faces, gathering, shortcut)
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 
@@ -115,3 +138,63 @@ def fit_input() -> io.Combo.Input:
         tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training. "
         "pad: the whole picture with neutral borders. squash: the whole picture, distorted.",
     )
+
+
+def gathering_inputs(what: str) -> list[io.Input]:
+    """How several images or faces become one prompt."""
+    return [
+        io.Combo.Input(
+            "combine",
+            optional=True,
+            options=list(WAYS),
+            default="concat",
+            tooltip=f"What several {what}s become. concat: one prompt that reads all of them. separate: each acts by "
+            f"itself, and they add up. one per frame: the first {what} is for the first picture of the batch, and so "
+            "on. average, norm average, add, subtract (the others from the first), max, min: one mixture.",
+        ),
+        io.String.Input(
+            "weights",
+            optional=True,
+            default="",
+            tooltip=f"A weight for each {what}, such as 1, 0.5; empty for all alike; 0 leaves one out. With concat "
+            "they say how often each counts beside the others, else how strongly each acts.",
+        ),
+        io.Mask.Input(
+            "masks",
+            optional=True,
+            tooltip=f"A mask for each {what}: where in the picture it acts. Then each acts by itself in its place.",
+        ),
+    ]
+
+
+def weights_complaint(text: str | None) -> str | None:
+    """Why a text is no list of weights, or None; a text that is wired in is None yet."""
+    try:
+        read_weights(text or "")
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def detail_inputs() -> list[io.Input]:
+    """How closely pictures are read."""
+    return [
+        io.Combo.Input(
+            "detail",
+            optional=True,
+            options=list(DETAILS),
+            default="whole",
+            advanced=True,
+            tooltip="whole: the picture at the encoder's size. tiles: square parts of it, each acting in its own part "
+            "of the result: for large or long pictures. whole and tiles: both, each at half the weight.",
+        ),
+        io.Int.Input(
+            "tiles",
+            optional=True,
+            default=2,
+            min=1,
+            max=8,
+            advanced=True,
+            tooltip="For tiles: how many lie along the short side; as many as are needed cover the long side.",
+        ),
+    ]

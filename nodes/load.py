@@ -8,7 +8,7 @@ from ..ip_adapter_core.adapter import Identity
 from ..ip_adapter_core.identify import weights
 from ..ip_adapter_core.resolution import AUTO, CHOICES
 from ..ip_adapter_core.selection import KINDS
-from ..ip_adapter_core.towers import ACTIVATIONS, Tower
+from ..ip_adapter_core.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
 from ..ip_adapter_core.weightfile import entries
 from .host import adapters, auto, files, vision
 from .sockets import IpAdapter, schema
@@ -76,22 +76,34 @@ class LoadVision(io.ComfyNode):
                     tooltip="Tensors do not tell the activation. auto: quick_gelu for OpenAI's B-32, B-16 and L-14, "
                     "gelu for all others, as those models were trained.",
                 ),
+                io.Combo.Input(
+                    "resolution",
+                    options=list(RESOLUTIONS),
+                    optional=True,
+                    default=AS_TRAINED,
+                    advanced=True,
+                    tooltip="Pixels along a side of the pictures that the encoder sees. More than it was trained with "
+                    "shows it smaller details, at positions interpolated between the trained ones. Encoders without a "
+                    "grid of position embeddings (ResNet, ConvNeXt, EVA02) work only as trained.",
+                ),
             ],
             outputs=[io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder.")],
             aliases=["clip vision", "open_clip", "image encoder"],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return files.complaint(files.ENCODERS, file) or True
+    def validate_inputs(cls, file: str | None, resolution: str | None = AS_TRAINED) -> bool | str:
+        return files.complaint(files.ENCODERS, file) or _complaint(file, resolution or AS_TRAINED) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, activation: str | None) -> object:
+    def fingerprint_inputs(
+        cls, file: str | None, activation: str | None, resolution: str | None = AS_TRAINED
+    ) -> object:
         return files.fingerprint(files.ENCODERS, file)
 
     @classmethod
-    def execute(cls, file: str, activation: str) -> io.NodeOutput:
-        loaded = vision.load(file, activation)
+    def execute(cls, file: str, activation: str, resolution: str = AS_TRAINED) -> io.NodeOutput:
+        loaded = vision.load(file, activation, resolution)
         return io.NodeOutput(loaded, ui=_about(loaded.tower, files.ENCODERS, file))
 
 
@@ -136,6 +148,16 @@ def kind_input() -> io.Combo.Input:
         "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout; "
         "the FaceID kinds and portrait read faces, for Encode Face Prompt.",
     )
+
+
+def _complaint(file: str | None, resolution: str) -> str | None:
+    """Why a usable encoder cannot have a resolution, or None; a file that is wired in is None yet."""
+    try:
+        if file is not None:
+            files.identify(files.ENCODERS, file).at(resolution)
+        return None
+    except ValueError as error:
+        return str(error)
 
 
 def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:

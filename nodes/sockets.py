@@ -10,6 +10,9 @@ from comfy_api.latest import io
 IpAdapter = io.Custom("IP_ADAPTER")
 ImagePrompt = io.Custom("IMAGE_PROMPT")
 FaceFeatures = io.Custom("FACE_FEATURES")
+LayerWeights = io.Custom("LAYER_WEIGHTS")
+WeightSchedule = io.Custom("WEIGHT_SCHEDULE")
+Regions = io.Custom("IMAGE_PROMPT_REGIONS")
 
 CATEGORY = "IP-Adapter"
 

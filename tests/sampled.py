@@ -8,6 +8,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core import layout
 from comfyui_ip_adapter.ip_adapter_core.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.application import Use
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
 from fabricate import adapters
@@ -25,10 +26,10 @@ def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> Image
     return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))
 
 
-def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None) -> Any:
+def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None, **how: Any) -> Any:
     from comfyui_ip_adapter.nodes.host import models
 
-    return models.apply(model, prompt, weight, span or Span())
+    return models.apply(model, prompt, Use(weight, span or Span(), **how))
 
 
 def cond(seed: int, context: int = 48) -> list[Any]:

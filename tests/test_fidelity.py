@@ -11,8 +11,8 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
 from comfyui_ip_adapter.ip_adapter_core import layout
+from comfyui_ip_adapter.ip_adapter_core.application import Use, applications
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.schedule import Span
 from fabricate import adapters
 from twins import CONSTRUCTIONS, Call, Twins, call
 
@@ -47,7 +47,7 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
 def apply(twins: Twins, prompt: ImagePrompt, weight: float = 1.0) -> Any:
     from comfyui_ip_adapter.nodes.host import models
 
-    return models.apply(twins.patcher, prompt, weight, Span())
+    return models.apply(twins.patcher, prompt, Use(weight))
 
 
 def set_reference_weight(twins: Twins, weight: float) -> None:
@@ -155,16 +155,15 @@ def _middle_at_one(layers: list[layout.Layer]) -> list[layout.Layer]:
 
 def _error_of_map(twins: Twins, nested: Any, folder: Path, change: Any) -> float:
     """The error when layers are assigned to keys and values by another map, wherever widths still allow it."""
-    from comfyui_ip_adapter.ip_adapter_core.application import application
     from comfyui_ip_adapter.nodes.host import sampling
 
     given, cond = call(twins.context), embeds()
     set_reference_weight(twins, 1.0)
     expected = twins.call_reference(given, cond.expand(2, 1, EMBED))
     layers = layout.layers(twins.patcher.model.model_config.unet_config)
-    right = application(ours(nested, folder, cond, cond), layers, twins.context, 1.0, Span())
+    (right,) = applications(ours(nested, folder, cond, cond), layers, twins.context)
     assigned = dict(zip(change(list(layers)), right.layers.values(), strict=True))
-    fitting = {layer: pair for layer, pair in assigned.items() if pair.keys.shape[-1] == layer.width}
-    wrong = replace(right, layers=fitting, weights=dict.fromkeys(fitting, 1.0))
-    found = twins.call_comfy(given, sampling.install(twins.patcher, wrong), cond_or_uncond=[0])
+    fitting = {layer: terms for layer, terms in assigned.items() if terms[0].image.keys.shape[-1] == layer.width}
+    wrong = sampling.install(twins.patcher, (replace(right, layers=fitting),))
+    found = twins.call_comfy(given, wrong, cond_or_uncond=[0])
     return error(found, expected)

@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
 from comfyui_ip_adapter.ip_adapter_core import layout
+from comfyui_ip_adapter.ip_adapter_core.application import Use
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, Reading, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.schedule import Span
 from fabricate import adapters
 from fabricate.adapters import KINDS, Nested
 from sampled import sample
@@ -59,7 +59,7 @@ def face_prompt(twins: Twins, folder: Path, seed: int = 0) -> ImagePrompt:
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, **more: Any) -> Any:
     from comfyui_ip_adapter.nodes.host import models
 
-    return models.apply(model, prompt, weight, Span(), **more)
+    return models.apply(model, prompt, Use(weight, **more))
 
 
 def loras(twins: Twins, nested: Nested) -> dict[str, Tensor]:

@@ -22,6 +22,6 @@ def test_a_file_of_few_bits_gives_the_prompt_of_its_own_numbers(tmp_path: Path, 
         read("a", adapters.save(tmp_path / f"{stored}.safetensors", weights, stored)).prompt((given,), (given * 0,))
         for weights, stored in ((nested, dtype), (rounded, torch.float32))
     )
-    for ours, theirs in zip(found.keys_values, expected.keys_values, strict=True):
+    for ours, theirs in zip(found.parts[0].keys_values, expected.parts[0].keys_values, strict=True):
         torch.testing.assert_close(ours.keys, theirs.keys, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(ours.values, theirs.values, atol=1e-5, rtol=1e-5)

@@ -106,9 +106,10 @@ def pictures(seed: int = 0, height: int = 70, width: int = 90, images: int = 2) 
 
 
 def prompt(adapter: Any, encoder: Any, negative: Tensor | None = None) -> Any:
-    from comfyui_ip_adapter.nodes.host import vision
+    from comfyui_ip_adapter.nodes.host import encoding
 
-    return vision.image_prompt(adapter, encoder, pictures(), "center crop", negative)[0]
+    (part,) = encoding.image_prompt(adapter, encoder, pictures(), negative=negative)[0].parts
+    return part
 
 
 def far(found: Tensor, wanted: Tensor) -> float:

@@ -218,7 +218,7 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
             return 10.0 * (1 - percent)
 
     used = apply(model, prompts[0], 1.0, Span(0.0, 0.5)).wrappers["apply_model"]["ip_adapter"][0].__self__
-    run = Run(used.applications, Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]))
+    run = Run(used.applications, Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]), noise().shape)
     x = noise()
     batch = run.batch({}, x, torch.float32)
     acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]

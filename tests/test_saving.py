@@ -86,6 +86,6 @@ def test_diffusers_reads_the_file_and_makes_the_same_keys_and_values(tmp_path: P
             if hasattr(processor, "to_k_ip")
         ]
     assert len(theirs) == 4
-    for (keys, values), ours in zip(theirs, prompt.keys_values, strict=True):
+    for (keys, values), ours in zip(theirs, prompt.parts[0].keys_values, strict=True):
         assert torch.allclose(keys.flatten(), ours.keys[0].flatten(), atol=1e-5)
         assert torch.allclose(values.flatten(), ours.values[0].flatten(), atol=1e-5)

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import open_clip
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.towers import Tower, build, identify
+from comfyui_ip_adapter.ip_adapter_core.towers import AS_TRAINED, DOUBLE, RESOLUTIONS, Tower, build, identify
 from comfyui_ip_adapter.ip_adapter_core.weightfile import Entry, UnsupportedCheckpoint
 from fabricate.towers import (
     TINY,
@@ -55,6 +56,7 @@ def test_other_towers_openclip_knows_are_told_too(name: str, tokens: int, width:
     assert (tower.name, tower.tokens, tower.width, tower.mean[0]) == (name, tokens, width, mean)
 
 
+@lru_cache
 def registered_entries(name: str) -> dict[str, Entry]:
     config = open_clip.get_model_config(name)
     with torch.device("meta"):
@@ -152,3 +154,91 @@ def test_a_tower_says_in_one_line_what_it_gives() -> None:
 def test_only_plain_towers_of_openai_sizes_get_the_quick_activation(name: str) -> None:
     tower = identify(registered_entries(name))
     assert (tower.name, tower.quick_gelu) == (name, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "image_size", "tokens"),
+    [
+        ("ViT-H-14", "448", 448, 1025),
+        ("ViT-H-14", DOUBLE, 448, 1025),
+        ("ViT-H-14", "336", 336, 577),
+        ("ViT-H-14", "112", 112, 65),
+        ("ViT-L-14-336", DOUBLE, 672, 2305),
+        ("ViT-B-32", "448", 448, 197),
+        ("ViT-B-16-SigLIP", "448", 448, 784),  # without CLS
+        ("ViT-SO400M-14-SigLIP-384", DOUBLE, 756, 2916),  # trained on 27 patches, 378 of its 384 px
+        ("EVA01-g-14", "448", 448, 1025),
+        ("coca_ViT-L-14", DOUBLE, 448, 1025),
+        ("ViT-L-14-CLIPA", DOUBLE, 448, 1025),
+    ],
+)
+def test_a_tower_at_another_resolution_tells_and_has_its_sizes(
+    name: str, resolution: str, image_size: int, tokens: int
+) -> None:
+    trained = identify(registered_entries(name))
+    tower = trained.at(resolution)
+    assert (tower.image_size, tower.tokens) == (image_size, tokens)
+    assert f": {image_size} px, " in tower.describe()
+    assert f", {tokens} tokens of " in tower.describe()
+    assert tower.positions is not None
+    shapes = {key: tuple(value.shape) for key, value in build(tower).state_dict().items()}
+    before = {key: tuple(value.shape) for key, value in build(trained).state_dict().items()}
+    assert shapes.pop(tower.positions.key)[-2] == tokens
+    assert before.pop(tower.positions.key)[-2] == trained.tokens
+    assert shapes == before
+
+
+def test_a_tower_at_another_resolution_is_else_the_same() -> None:
+    trained = identify(entries_of(hf_shapes(VIT_H_14)))
+    tower = trained.at("448")
+    assert (tower.name, tower.embed_dim, tower.width, tower.layers) == ("ViT-H-14", 1024, 1280, 32)
+    assert (tower.mean, tower.std, tower.quick_gelu) == (trained.mean, trained.std, trained.quick_gelu)
+    assert tower != trained
+    assert trained.image_size == 224
+    assert tower.at("224") == trained
+
+
+@pytest.mark.parametrize("name", ["ViT-H-14", "ViT-SO400M-14-SigLIP-384", "EVA02-L-14", "RN50"])
+def test_the_trained_resolution_is_the_tower_itself(name: str) -> None:
+    tower = identify(registered_entries(name))
+    assert tower.at(AS_TRAINED) is tower
+    assert tower.at(str(tower.image_size)) is tower
+
+
+@pytest.mark.parametrize("name", ["RN50", "EVA02-L-14", "ViTamin-B", "convnext_base", "PE-Core-T-16-384"])
+def test_a_tower_without_a_grid_of_position_embeddings_has_one_resolution(name: str) -> None:
+    tower = identify(registered_entries(name))
+    sentence = rf"^{tower.name} reads pictures of {tower.image_size} px only: .*as trained"
+    for resolution in (DOUBLE, "448"):
+        with pytest.raises(ValueError, match=sentence):
+            tower.at(resolution)
+
+
+def test_a_resolution_that_cuts_patches_names_those_that_do_not() -> None:
+    tower = identify(registered_entries("ViT-B-32"))
+    with pytest.raises(
+        ValueError, match=r"patches of 32 px, and a resolution of 336 px .* use one of double, 448, 672"
+    ):
+        tower.at("336")
+    with pytest.raises(ValueError, match="a resolution of 0 px"):
+        tower.at("0")
+
+
+def test_a_resolution_of_too_many_patches_is_refused() -> None:
+    tower = identify(entries_of(hf_shapes(VIT_H_14)))
+    assert tower.at("896").tokens == 64**2 + 1
+    with pytest.raises(ValueError, match="910 px would be 65 of them along a side, and at most 64"):
+        tower.at("910")
+
+
+@pytest.mark.parametrize("resolution", ["triple", "", "-448", "448.0", "448 px"])
+def test_an_unknown_resolution_is_named(resolution: str) -> None:
+    tower = identify(entries_of(hf_shapes(VIT_H_14)))
+    with pytest.raises(ValueError, match=rf"no resolution called '{resolution}'; use one of as trained, double, 336"):
+        tower.at(resolution)
+
+
+@pytest.mark.parametrize("size", [VIT_H_14, VIT_BIGG_14, VIT_L_14, VIT_L_14_336])
+def test_the_offered_resolutions_fit_the_towers_of_published_adapters(size: Size) -> None:
+    tower = identify(entries_of(hf_shapes(size)))
+    assert all(tower.at(resolution).image_size % size.patch == 0 for resolution in RESOLUTIONS)

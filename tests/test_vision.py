@@ -9,13 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from comfyui_ip_adapter.ip_adapter_core import vision
 from comfyui_ip_adapter.ip_adapter_core.preprocess import fit
 from comfyui_ip_adapter.ip_adapter_core.vision import VisionOutput, blank, encode, find_config, load
 from comfyui_ip_adapter.ip_adapter_core.weightfile import UnsupportedCheckpoint
 from fabricate.towers import LAYOUTS, TINY, Size, model_config, tiny_tower, truth
 
 
-def transformers_says(pixels: torch.Tensor, size: Size = TINY, activation: str = "gelu") -> VisionOutput:
+def transformers_says(
+    pixels: torch.Tensor, size: Size = TINY, activation: str = "gelu", interpolate: bool = False
+) -> VisionOutput:
     config = CLIPVisionConfig(
         hidden_size=size.width,
         intermediate_size=size.inner,
@@ -29,7 +32,7 @@ def transformers_says(pixels: torch.Tensor, size: Size = TINY, activation: str =
     model = CLIPVisionModelWithProjection(config).eval()
     model.load_state_dict(truth(size))
     with torch.no_grad():
-        found = model(pixels, output_hidden_states=True)
+        found = model(pixels, output_hidden_states=True, interpolate_pos_encoding=interpolate)
     return VisionOutput(found.image_embeds, found.hidden_states[-2], found.hidden_states[-1])
 
 
@@ -115,6 +118,93 @@ def test_weights_keep_the_dtype_of_the_file_and_compute_in_it(tmp_path: Path, dt
     assert worst(VisionOutput(*(part.float() for part in found)), transformers_says(pixels_for())) < 0.2
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("resolution", "image"), [("double", 112), ("98", 98), ("336", 336)])
+def test_a_tower_at_a_higher_resolution_says_what_transformers_says(
+    tmp_path: Path, layout: str, resolution: str, image: int
+) -> None:
+    tiny_tower(tmp_path / "tower.safetensors", layout)
+    encoder = load(tmp_path / "tower.safetensors", resolution=resolution)
+    pixels = pixels_for(TINY._replace(image=image))
+    found = encoder(pixels)
+    assert (encoder.tower.image_size, encoder.tower.tokens) == (image, (image // TINY.patch) ** 2 + 1)
+    assert worst(found, transformers_says(pixels, interpolate=True)) < 1e-5
+
+
+def test_the_trained_resolution_in_numbers_changes_nothing(tmp_path: Path) -> None:
+    tiny_tower(tmp_path / "tower.safetensors")
+    plain, named = (load(tmp_path / "tower.safetensors", resolution=choice) for choice in ("as trained", "56"))
+    assert named.tower == plain.tower
+    for mine, other in zip(named.state_dict().values(), plain.state_dict().values(), strict=True):
+        assert torch.equal(mine, other)
+    assert worst(named(pixels_for()), plain(pixels_for())) == 0
+
+
+def test_a_lower_resolution_averages_the_trained_positions(tmp_path: Path) -> None:
+    size = TINY._replace(patch=7)
+    weights = tiny_tower(tmp_path / "tower.safetensors", "bare", size)
+    trained = weights["positional_embedding"]
+    found = load(tmp_path / "tower.safetensors", resolution="28").visual.positional_embedding
+    grid = trained[1:].T.reshape(1, size.width, 8, 8)
+    wanted = torch.nn.functional.interpolate(grid, (4, 4), mode="bicubic", antialias=True)
+    assert torch.allclose(found[1:], wanted.flatten(2)[0].T, atol=1e-6)
+    assert torch.equal(found[0], trained[0])
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_vit3"])  # the second reads fixed sizes only, until it is told
+def test_a_timm_tower_at_double_resolution_is_timms_own_with_positions_between_the_trained(
+    tmp_path: Path, model: str
+) -> None:
+    config = timm_config(model)
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**config).eval()
+    save_file(clip.state_dict(), tmp_path / "clip.safetensors")
+    (tmp_path / "clip.json").write_text(json.dumps(config))
+    encoder = load(tmp_path / "clip.safetensors", resolution="double")
+    size = encoder.tower.image_size
+    trunk = clip.visual.trunk
+    grid = trunk.pos_embed.detach()[:, 1:].mT.unflatten(2, (10, 10))
+    trunk.set_input_size(img_size=size)
+    trunk.pos_embed.data[:, 1:] = torch.nn.functional.interpolate(grid, (20, 20), mode="bicubic").flatten(2).mT
+    pixels = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        wanted, found = clip.encode_image(pixels), encoder(pixels)
+    assert size == 2 * config["vision_cfg"]["image_size"]
+    assert torch.allclose(found.embeds, wanted, atol=1e-5)
+    assert all(state is not None and state.shape[1] == encoder.tower.tokens for state in found[1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_tower_at_another_resolution_keeps_the_dtype_and_is_complete(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "tower.safetensors"
+    save_file({key: value.to(dtype) for key, value in tiny_tower(path).items()}, path)
+    encoder = load(path, resolution="double")
+    assert {parameter.dtype for parameter in encoder.parameters()} == {dtype}
+    assert not any(tensor.is_meta or tensor.requires_grad for tensor in (*encoder.parameters(), *encoder.buffers()))
+    pixels = pixels_for(TINY._replace(image=112))
+    found = VisionOutput(*(part.float() for part in encoder(pixels)))
+    assert worst(found, transformers_says(pixels, interpolate=True)) < 0.2
+
+
+def test_pictures_and_the_blank_image_have_the_resolution_of_the_tower(tmp_path: Path) -> None:
+    tiny_tower(tmp_path / "tower.safetensors")
+    encoder = load(tmp_path / "tower.safetensors", resolution="double")
+    zeros = transformers_says(torch.zeros(1, 3, 112, 112), interpolate=True)
+    assert worst(blank(encoder), zeros) < 1e-5
+    assert encode(encoder, torch.rand(1, 112, 112, 3)).penultimate is not None
+    with pytest.raises(ValueError, match="tower needs pictures of 112x112x3, these are 56x56x3"):
+        encode(encoder, torch.rand(1, 56, 56, 3))
+
+
+def test_a_resolution_that_cannot_be_is_refused_before_any_weight_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_tower(tmp_path / "tower.safetensors")
+    monkeypatch.setattr(vision, "tensors", None)
+    with pytest.raises(ValueError, match="patches of 14 px, and a resolution of 100 px"):
+        load(tmp_path / "tower.safetensors", resolution="100")
+
+
 def test_weights_of_mixed_or_uncomputable_dtype_become_one(tmp_path: Path) -> None:
     path = tmp_path / "tower.safetensors"
     weights = tiny_tower(path)
@@ -139,6 +229,17 @@ def test_loading_under_inference_mode_gives_the_same(tmp_path: Path) -> None:
         found = load(tmp_path / "tower.safetensors")(pixels_for())
         assert worst(found, load(tmp_path / "tower.safetensors")(pixels_for())) == 0
     assert worst(found, load(tmp_path / "tower.safetensors")(pixels_for())) < 1e-5
+
+
+def test_loading_at_another_resolution_under_inference_mode_gives_the_same(tmp_path: Path) -> None:
+    tiny_tower(tmp_path / "tower.safetensors")
+    pixels = pixels_for(TINY._replace(image=112))
+    with torch.inference_mode():
+        encoder = load(tmp_path / "tower.safetensors", resolution="double")
+        found = encoder(pixels)
+    with torch.no_grad():
+        assert worst(encoder(pixels), found) == 0
+    assert worst(found, transformers_says(pixels, interpolate=True)) < 1e-5
 
 
 def test_encoding_normalises_with_the_mean_of_the_tower(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -15,9 +16,12 @@ from torch import Tensor
 from ...ip_adapter_core import adapter as core
 from ...ip_adapter_core import saving
 from ...ip_adapter_core.adapter import Adapter, Identity, KeysValues
-from ...ip_adapter_core.prompt import ImagePrompt, Reading, image_prompt
+from ...ip_adapter_core.combine import CONCAT, Gathering
+from ...ip_adapter_core.prompt import ImagePrompt, Origin, Reading, image_prompt
 from ...ip_adapter_core.resolution import AUTO
 from . import files
+
+_CHUNK = 16  # images at once: bounds memory for long batches
 
 _loaded: WeakValueDictionary[files.Fingerprint, LoadedAdapter] = WeakValueDictionary()
 
@@ -30,26 +34,58 @@ class LoadedAdapter:
     identity: Identity
     patcher: comfy.model_patcher.ModelPatcher
 
-    def prompt(self, cond: Reading, uncond: Reading, **scales: float) -> ImagePrompt:
+    def prompt(self, cond: Reading, uncond: Reading, gathering: Gathering = CONCAT, **scales: float) -> ImagePrompt:
         """Tokens, keys and values of features, computed in fp32 on the adapter's device and kept off it.
 
-        cond, uncond: what this adapter reads of the reference and of the negative images; scales: of its variant.
+        cond, uncond: what this adapter reads of the reference and of the negative images; gathering, scales and errors
+        as in `image_prompt`.
         """
-        network = self._on_device()
-        made = image_prompt(network, self._moved(cond), self._moved(uncond), **scales).to(memory.intermediate_device())
-        return replace(made, project=self.keys_values) if made.project else made
+        memory.load_models_gpu([self.patcher])
+        made = image_prompt(_Resident(self), cond, uncond, gathering, **scales)
+        return replace(made, project=self.keys_values if made.project else None, origin=self.origin)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What prompts of this adapter say of it."""
+        return Origin(self.name, self.patcher.model.digest())
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, as `prompt` computes them."""
-        made = self._on_device().keys_values(*self._moved((tokens,)))
-        return tuple(KeysValues(*(part.to(memory.intermediate_device()) for part in pair)) for pair in made)
-
-    def _on_device(self) -> Adapter:
         memory.load_models_gpu([self.patcher])
-        return self.patcher.model
+        return _Resident(self).keys_values(tokens)
 
-    def _moved(self, features: Reading) -> Reading:
-        return tuple(part.to(self.patcher.load_device, torch.float32) for part in features)
+
+class _Resident:
+    """The network of an adapter that is on its device: a `Network` whose inputs come and whose results go in chunks, so
+    that long animations need no more memory there than short ones."""
+
+    def __init__(self, adapter: LoadedAdapter) -> None:
+        self.adapter = adapter
+        self.network: Adapter = adapter.patcher.model
+        self.lora = self.network.lora
+
+    def identity(self) -> Identity:
+        return self.adapter.identity
+
+    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
+        chunks = zip(*(part.split(_CHUNK) for part in features), strict=True)
+        return torch.cat([self._home(self.network.tokens(*map(self._there, chunk), **scales)) for chunk in chunks])
+
+    def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
+        made = [[self._pair_home(pair) for pair in self._pairs(chunk)] for chunk in tokens.split(_CHUNK)]
+        return tuple(KeysValues(*map(torch.cat, zip(*pairs, strict=True))) for pairs in zip(*made, strict=True))
+
+    def _pairs(self, chunk: Tensor) -> tuple[KeysValues, ...]:
+        return self.network.keys_values(self._there(chunk))
+
+    def _pair_home(self, pair: KeysValues) -> KeysValues:
+        return KeysValues(self._home(pair.keys), self._home(pair.values))
+
+    def _there(self, part: Tensor) -> Tensor:
+        return part.to(self.adapter.patcher.load_device, torch.float32)
+
+    def _home(self, part: Tensor) -> Tensor:
+        return part.to(memory.intermediate_device())
 
 
 def load(name: str, choice: str = AUTO) -> LoadedAdapter:

@@ -17,7 +17,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .run import Prepared
+from .run import Image, Prepared
 
 _COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
 _SLOWER = (
@@ -53,10 +53,15 @@ def structure(options: Options, prepared: Prepared) -> str:
     """A keyword name that changes with the structure of the patches, and with nothing else."""
     patches = options["patches_replace"]["attn2"]
     parts = [
-        (address, id(patches[address].args[0]), [(tuple(kv.keys.shape), kv.keys.dtype) for kv in images])
+        (address, id(patches[address].args[0]), [_shape(image) for image in images])
         for address, images in prepared.items()
     ]
     return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"
+
+
+def _shape(image: Image) -> tuple[Any, ...]:
+    keys, masks = image.image.keys, image.masks
+    return tuple(keys.shape), keys.dtype, image.emphasis is None, masks and [(g, len(m)) for g, m in masks.items()]
 
 
 @lru_cache(maxsize=1)

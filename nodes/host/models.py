@@ -11,10 +11,9 @@ from torch.nn.functional import linear
 
 from ...ip_adapter_core import layout
 from ...ip_adapter_core.adapter import Identity
-from ...ip_adapter_core.application import application
-from ...ip_adapter_core.layout import Geometry
+from ...ip_adapter_core.application import Use, applications
+from ...ip_adapter_core.layout import Geometry, Layer
 from ...ip_adapter_core.prompt import ImagePrompt
-from ...ip_adapter_core.schedule import Span
 from ...ip_adapter_core.variants import KOLORS
 from . import lora
 from .sampling import install
@@ -32,18 +31,21 @@ def family(model: ModelPatcher) -> str:
     return KOLORS if _is_kolors(model) else layout.family(geometry(model))
 
 
-def apply(model: ModelPatcher, prompt: ImagePrompt, weight: float, span: Span, **how: Any) -> ModelPatcher:
-    """A clone of the model that follows the image prompt; how: the rest of what `application` takes.
+def layers(model: ModelPatcher) -> tuple[Layer, ...]:
+    """The cross-attentions of this model. Raises ValueError like `geometry`."""
+    return layout.layers(model.model.model_config.unet_config)
 
-    Raises ValueError when they do not fit.
-    """
-    config = model.model.model_config.unet_config
+
+def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> ModelPatcher:
+    """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
     _check_family(model, prompt.identity)
     widened = prompt.widened(partial(_widen, model))
-    made = application(widened, layout.layers(config), config["context_dim"], weight, span, **how)
+    context = model.model.model_config.unet_config["context_dim"]
+    made = applications(widened, layers(model), context, use)
     clone = install(model, made)
-    if made.lora:
-        lora.add(clone, made.lora)
+    for application in made:
+        if application.lora:
+            lora.add(clone, application.lora)
     return clone
 
 

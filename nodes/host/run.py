@@ -2,94 +2,220 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ...ip_adapter_core import masks
 from ...ip_adapter_core.adapter import KeysValues
-from ...ip_adapter_core.application import Application
+from ...ip_adapter_core.application import Application, Term
+from ...ip_adapter_core.curves import Moment, percent_at
+from ...ip_adapter_core.masks import Grid
 from ...ip_adapter_core.prompt import COND, UNCOND
+from ...ip_adapter_core.scaling import Weight, scaled
 from ...ip_adapter_core.schedule import SigmaRange
+from .batches import Batch
 
 Address = tuple[str, int, int]
-Prepared = dict[Address, tuple[KeysValues, ...]]
+
+_KEPT = 4  # batches of a run whose tensors stay on the device: cond and uncond apart, and areas; windows come and go
 
 
-class Batch(NamedTuple):
-    """What prepared tensors must suit: the side of each chunk of a model call's batch, its rows, device and dtype."""
+class Image(NamedTuple):
+    """What a layer attends to beside the text: λ·(K', V') (rows, tokens, inner), the logarithm of how often a token
+    counts (tokens,), and where it acts, (rows, pixels, 1) by the layer's grid."""
 
-    sides: tuple[int, ...]
-    rows: int
-    device: torch.device
-    dtype: torch.dtype
+    image: KeysValues
+    emphasis: Tensor | None = None
+    masks: dict[Grid, Tensor] | None = None
+
+
+Prepared = dict[Address, tuple[Image, ...]]
+Strengths = tuple[float, ...]
 
 
 class Run:
     """What the applications of a model resolve for one sampling run.
 
-    sampling: the model's noise schedule (`percent_to_sigma`); sigmas: the run's noise levels, the final one included.
+    sampling: the model's noise schedule (`percent_to_sigma`); sigmas: the run's noise levels, the final one included;
+    latent: shape of what is sampled, (pictures, channels, height, width).
     """
 
-    def __init__(self, applications: Sequence[Application], sampling: Any, sigmas: Tensor) -> None:
+    def __init__(
+        self, applications: Sequence[Application], sampling: Any, sigmas: Tensor, latent: Sequence[int]
+    ) -> None:
         self.applications = applications
-        self._ranges = [_range(application, sampling, sigmas) for application in applications]
+        self.pictures, self.grid = latent[0], (latent[-2], latent[-1])
+        self._to_sigma = sampling.percent_to_sigma
+        self._levels: list[float] = sigmas.tolist()
+        self._ranges = [self._range(application) for application in applications]
         self._sides: dict[Any, int] = {}
-        self._prepared: dict[Any, Prepared] = {}
+        self._whole: Tensor | None = None
+        self._prepared: OrderedDict[Batch, tuple[Strengths, Prepared]] = OrderedDict()
+        self._rows: OrderedDict[Batch, list[_Rows]] = OrderedDict()
 
-    def learn_sides(self, conds: Mapping[str, Sequence[Mapping[str, Any]] | None]) -> None:
-        """Remember which conds of a guider are negative ones; a guider may have three or more."""
+    @property
+    def framed(self) -> bool:
+        """Whether any prompt says different things to different frames."""
+        return any(
+            application.framed or any(len(mask) > 1 for mask in application.masks) for application in self.applications
+        )
+
+    @property
+    def masked(self) -> bool:
+        """Whether any prompt acts only somewhere."""
+        return any(application.masks for application in self.applications)
+
+    def learn(self, conds: Mapping[str, Sequence[Mapping[str, Any]] | None], x: Tensor) -> None:
+        """Remember which conds of a guider are negative ones, of which it may have three or more, and the whole picture
+        of this step, so that parts of it can be found in it."""
         named = [(name, cond["uuid"]) for name, rows in conds.items() for cond in rows or () if "uuid" in cond]
         self._sides = {uuid: UNCOND if "negative" in name else COND for name, uuid in named}
+        self._whole = x
 
     def batch(self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype) -> Batch:
-        """The batch of a model call; conds that no guider named go by their position, the second being negative."""
+        """The batch of a model call, as far as prompts depend on it."""
+        return Batch.of(self, options, x, dtype)
+
+    def sides(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The side of each chunk; conds that no guider named go by their position, the second being negative."""
         positions = options.get("cond_or_uncond", [COND])
         uuids = options.get("uuids", [None] * len(positions))
         by_position = [UNCOND if position == 1 else COND for position in positions]
-        sides = tuple(self._sides.get(uuid, side) for uuid, side in zip(uuids, by_position, strict=True))
-        return Batch(sides, len(x), x.device, dtype)
+        return tuple(self._sides.get(uuid, side) for uuid, side in zip(uuids, by_position, strict=True))
+
+    @property
+    def whole(self) -> Tensor | None:
+        """The whole noisy picture of this step, where a guider showed it."""
+        return self._whole
 
     def prepared(self, batch: Batch, sigma: Tensor, keep: bool) -> Prepared:
-        """K' and λ·V' of every layer that is patched at this noise level.
+        """What every layer that is patched at this noise level attends to.
 
-        keep: hold the structure the same at every noise level, with zero values outside a prompt's span.
+        keep: hold the structure the same at every noise level, with zero values where a prompt does not act.
         """
-        active = self._active(sigma)
-        if (batch, active, keep) not in self._prepared:
-            used = [(used, acts) for used, acts in zip(self.applications, active, strict=True) if acts or keep]
-            self._prepared[batch, active, keep] = _merged([_rows(*pair, batch) for pair in used])
-        return self._prepared[batch, active, keep]
+        strengths = self.strengths(sigma)
+        known, found = self._prepared.get(batch, (None, {}))
+        if known != strengths:
+            found = self._prepare(batch, strengths, keep)
+            _remember(self._prepared, batch, (strengths, found))
+        return found
 
-    def _active(self, sigma: Tensor) -> tuple[bool, ...]:
-        if all(span is None for span in self._ranges):
-            return (True,) * len(self._ranges)  # nothing to compare: no read of a device value
+    def strengths(self, sigma: Tensor) -> Strengths:
+        """What λ of each application is multiplied with at this noise level."""
+        if not any(application.timed for application in self.applications):
+            return (1.0,) * len(self.applications)  # nothing to compare: no read of a device value
         level = float(sigma.flatten()[0])
-        return tuple(span is None or level in span for span in self._ranges)
+        moment = self._moment(level)
+        return tuple(
+            application.schedule.strength(moment) if span is None or level in span else 0.0
+            for application, span in zip(self.applications, self._ranges, strict=True)
+        )
+
+    def _moment(self, level: float) -> Moment:
+        """The step that began at this noise level, or last above it."""
+        steps = len(self._levels) - 1
+        step = sum(level <= begins for begins in self._levels[:steps]) - 1
+        return Moment(percent_at(level, self._to_sigma), max(step, 0), steps)
+
+    def _range(self, application: Application) -> SigmaRange | None:
+        """The noise levels an application acts at; None is all of them."""
+        span = application.span
+        return None if span.whole else span.sigmas(self._to_sigma, self._levels)
+
+    def _prepare(self, batch: Batch, strengths: Strengths, keep: bool) -> Prepared:
+        used = [(rows, strength) for rows, strength in zip(self._of(batch), strengths, strict=True) if strength or keep]
+        return _merged([rows.at(strength) for rows, strength in used])
+
+    def _of(self, batch: Batch) -> list[_Rows]:
+        """Tensors of a batch that hold at every noise level; kept only where levels differ."""
+        if batch in self._rows:
+            return self._rows[batch]
+        made = [_Rows(application, batch, self.pictures, self.grid) for application in self.applications]
+        if any(application.timed for application in self.applications):
+            _remember(self._rows, batch, made)
+        return made
 
 
-def _range(application: Application, sampling: Any, sigmas: Tensor) -> SigmaRange | None:
-    """The noise levels an application acts at; None is all of them."""
-    span = application.span
-    return None if span.whole else span.sigmas(sampling.percent_to_sigma, sigmas.tolist())
+class _Rows:
+    """What an application gives to the rows of a batch, at strength 1, on the batch's device."""
+
+    def __init__(self, application: Application, batch: Batch, pictures: int, grid: Grid) -> None:
+        self.application = application
+        self.masks = _masks(application.masks, batch, pictures, grid)
+        emphasis = application.part.emphasis
+        self.emphasis = None if emphasis is None else emphasis.to(batch.device)
+        self.factors = _factors(application, batch, pictures)
+        self.images = {
+            layer.address: [(_image(application, term, batch), term) for term in terms]
+            for layer, terms in application.layers.items()
+        }
+
+    def at(self, strength: float) -> dict[Address, list[Image]]:
+        """What each layer attends to at this strength."""
+        return {
+            address: [self._scaled(image, term, strength) for image, term in terms]
+            for address, terms in self.images.items()
+        }
+
+    def _scaled(self, image: KeysValues, term: Term, strength: float) -> Image:
+        weight = self.factors[term.reads] * (term.weight * strength)
+        return Image(scaled(image, weight, self.application.scaling), self.emphasis, self.masks)
 
 
-def _rows(application: Application, acts: bool, batch: Batch) -> dict[Address, KeysValues]:
-    """K' and λ·V' by address, a row per chunk; a row per picture where an application has a prompt for each."""
-    chunks = len(batch.sides)
-    repeats = 1 if application.prompts == 1 else batch.rows // chunks
-    sides = torch.tensor(batch.sides).repeat_interleave(repeats)
-    prompts = torch.arange(repeats).repeat(chunks) % application.prompts
-    found = {layer.address: application.rows(layer, sides, prompts) for layer in application.layers}
-    return {address: _cast(keys, values if acts else values * 0, batch) for address, (keys, values) in found.items()}
+def _factors(application: Application, batch: Batch, pictures: int) -> dict[tuple[int | None, int | None], Weight]:
+    """What the weight of each row is multiplied with, by what its sides read: one number where all rows agree."""
+    frames = batch.frames if application.framed else (0,)
+    by_frame = [application.frame_weight(frame, pictures) for frame in frames]
+    found: dict[tuple[int | None, int | None], Weight] = {}
+    for term in (term for terms in application.layers.values() for term in terms):
+        if term.reads not in found:
+            rows = [0.0 if term.reads[side] is None else weight for side in batch.sides for weight in by_frame]
+            found[term.reads] = rows[0] if len(set(rows)) == 1 else _column(rows, batch)
+    return found
 
 
-def _cast(keys: Tensor, values: Tensor, batch: Batch) -> KeysValues:
-    return KeysValues(keys.to(batch.device, batch.dtype), values.to(batch.device, batch.dtype))
+def _column(rows: Sequence[float], batch: Batch) -> Tensor:
+    return torch.tensor(rows, device=batch.device, dtype=batch.dtype)[:, None, None]
 
 
-def _merged(parts: Sequence[dict[Address, KeysValues]]) -> Prepared:
+def _image(application: Application, term: Term, batch: Batch) -> KeysValues:
+    """K' and V' of a batch, a row per chunk; a row per picture where frames differ."""
+    order = application.part.order
+    frames = batch.frames if application.framed else (0,)
+    numbers = torch.tensor(frames).clamp(max=order.shape[1] - 1)
+    rows = torch.cat([order[COND if term.reads[side] is None else term.reads[side], numbers] for side in batch.sides])
+    keys, values = term.image
+    return KeysValues(keys[rows].to(batch.device, batch.dtype), values[rows].to(batch.device, batch.dtype))
+
+
+def _masks(given: Sequence[Tensor], batch: Batch, pictures: int, grid: Grid) -> dict[Grid, Tensor] | None:
+    """Masks of a batch by the grid of layers: one for all rows where they agree, or one for each row."""
+    if not given:
+        return None
+    whole = masks.product(given, pictures, grid)
+    frames = torch.tensor(batch.frames if len(whole) > 1 else (0,)).clamp(max=len(whole) - 1)
+    places = [place or (0, 0) for place in batch.places]
+    shown = whole if batch.found else masks.to_grid(whole, batch.grid)
+    if len(set(places)) == 1 and len(frames) == 1:
+        rows = masks.crop(shown[frames], places[0], batch.grid)
+    else:
+        rows = torch.cat([masks.crop(shown[frames], place, batch.grid) for place in places])
+    return {level: mask.to(batch.device, batch.dtype) for level, mask in masks.pyramid(rows).items()}
+
+
+def _merged(parts: Sequence[dict[Address, list[Image]]]) -> Prepared:
     """What every application adds to a layer, side by side."""
     addresses = dict.fromkeys(address for part in parts for address in part)
-    return {address: tuple(part[address] for part in parts if address in part) for address in addresses}
+    return {address: tuple(image for part in parts for image in part.get(address, ())) for address in addresses}
+
+
+def _remember(kept: OrderedDict[Batch, Any], batch: Batch, value: Any) -> None:
+    """Keep a value of a batch, and of the latest few others."""
+    kept[batch] = value
+    kept.move_to_end(batch)
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)

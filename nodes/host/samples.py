@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ...ip_adapter_core.adapter import Adapter
 from ...ip_adapter_core.prompt import image_prompt
-from ...ip_adapter_core.schedule import Span
 from ...ip_adapter_core.training.cache import CachedExamples, Rows
 from . import models
 from .dataset import HostEncoder
@@ -51,7 +50,7 @@ class Sampler:
         """One picture that follows an example's caption and image, (1, height, width, 3)."""
         device, nulls = self.encoder.model.load_device, self.examples.nulls
         prompt = image_prompt(self.network, *((rows["features"].to(device),) for rows in (row, nulls)))
-        model = models.apply(self.encoder.model, prompt, 1.0, Span(0.0, 1.0, "percent"))
+        model = models.apply(self.encoder.model, prompt)
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)
         positive, negative = ([[text["context"], _pooled(text)]] for text in (row, dict(nulls)))

@@ -12,9 +12,10 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...ip_adapter_core.application import Application
-from ...ip_adapter_core.attention import image_attention
+from ...ip_adapter_core.attention import image_attention, masked
+from ...ip_adapter_core.masks import for_layer
 from . import compiled, lora
-from .run import Prepared, Run
+from .run import Image, Prepared, Run
 
 KEY = "ip_adapter"
 _PREPARED = "ip_adapter_prepared"
@@ -23,11 +24,11 @@ Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 
 
-def install(model: ModelPatcher, application: Application) -> ModelPatcher:
-    """A clone of the model with one more image prompt; the given model is left as it is."""
+def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:
+    """A clone of the model with more image prompts; the given model is left as it is."""
     clone = model.clone()
-    if application.layers:
-        prompts = ImagePrompts((*applications(model), application))
+    if more:
+        prompts = ImagePrompts((*applications(model), *more))
         for kind, wrapper in prompts.wrappers().items():
             clone.remove_wrappers_with_key(kind, KEY)
             clone.add_wrapper_with_key(kind, KEY, wrapper)
@@ -63,14 +64,14 @@ class ImagePrompts:
                 lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
-        options[KEY] = Run(self.applications, sampling, sigmas)
+        options[KEY] = Run(self.applications, sampling, sigmas, noise.shape)
         return executor(noise, latent, sampler, sigmas, *rest, **more)
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, model_options: Options, *rest: Any) -> Tensor:
-        """Tell the run which conds are negative: batches name their rows by cond uuid."""
+        """Tell the run which conds are negative, as batches name their rows by cond uuid, and what the picture is."""
         run = model_options.get("transformer_options", {}).get(KEY)
         if run is not None:
-            run.learn_sides(executor.class_obj.conds)
+            run.learn(executor.class_obj.conds, x)
         return executor(x, timestep, model_options, *rest)
 
     def apply_model(
@@ -87,7 +88,7 @@ class ImagePrompts:
         """Call the model with patches for the image prompts that act at this noise level."""
         base, options = executor.class_obj, transformer_options or {}
         is_compiled = compiled.is_compiled(base, options)
-        run = options.get(KEY) or Run(self.applications, base.model_sampling, options.get("sample_sigmas", t))
+        run = options.get(KEY) or self._lone_run(base, x, t, options)
         prepared = run.prepared(run.batch(options, x, base.get_dtype_inference()), t, keep=is_compiled)
         if not prepared:
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
@@ -95,6 +96,12 @@ class ImagePrompts:
         if is_compiled:
             executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
+
+    def _lone_run(self, base: Any, x: Tensor, t: Tensor, options: Options) -> Run:
+        """A run of a single call, where the model is called without a sampler."""
+        pictures = len(x) // len(options.get("cond_or_uncond", [0]))
+        sigmas = options.get("sample_sigmas", t)
+        return Run(self.applications, base.model_sampling, sigmas, (pictures, *x.shape[1:]))
 
 
 def patched(options: Options, prepared: Prepared) -> Options:
@@ -109,8 +116,21 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     """Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V'), before the layer's output projection."""
     attended = text(q, k, v, options)
     for image in options[_PREPARED][(*options["block"], options["block_index"])]:
-        attended = attended + image_attention(q, image, options["n_heads"])
+        attended = attended + added(q, image, options)
     return attended
+
+
+def added(q: Tensor, image: Image, options: Options) -> Tensor:
+    """What one image prompt adds to a layer, where it acts: (batch, pixels, inner)."""
+    found = image_attention(q, image.image, options["n_heads"], image.emphasis)
+    if image.masks is None:
+        return found
+    grid = (options["activations_shape"][-2], options["activations_shape"][-1])
+    mask = image.masks.get(grid)
+    if mask is None:  # a patch that shrinks activations, such as core's deep shrink
+        finest = next(iter(image.masks))
+        mask = for_layer(image.masks[finest].reshape(-1, *finest), grid)
+    return masked(found, mask)
 
 
 def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:

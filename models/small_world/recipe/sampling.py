@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ....ip_adapter_core import adapter as core
 from ....ip_adapter_core.adapter import Adapter
+from ....ip_adapter_core.application import Use
 from ....ip_adapter_core.layout import geometry
-from ....ip_adapter_core.prompt import Features, ImagePrompt
-from ....ip_adapter_core.schedule import Span
+from ....ip_adapter_core.prompt import Features, ImagePrompt, Part
 from ....nodes.host.models import apply
 from ..world import SIDE
 from . import adapters, controlnet, host, style
@@ -63,14 +63,15 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
     if wish.kind == "simple":
         cond, uncond = _tokens(_simple(), wish)
         return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
-    return apply(model, prompt(wish), wish.weight, Span()), [[text, {}]], [[empty, {}]]
+    return apply(model, prompt(wish), Use(wish.weight)), [[text, {}]], [[empty, {}]]
 
 
 def prompt(wish: Wish) -> ImagePrompt:
     """An image prompt for each picture."""
     network = loaded(wish.kind)
-    tokens = torch.stack(_tokens(network.image_proj, wish))
-    return ImagePrompt(network.identity(), tokens, network.keys_values(tokens))
+    tokens = torch.cat(_tokens(network.image_proj, wish))
+    order = torch.arange(len(tokens)).reshape(2, -1)
+    return ImagePrompt(network.identity(), (Part(tokens, network.keys_values(tokens), order),))
 
 
 def _tokens(projection: nn.Module, wish: Wish) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,174 @@
+"""Noisy pictures, to be negative images: what an image prompt moves away from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import conv2d, interpolate, pad
+
+SIDE = 224  # pixels that most encoders read of a side
+GREY = 0.5
+BLUR = 32  # the largest radius
+
+_Draw = Callable[..., Tensor]  # torch.rand or torch.randn
+
+
+class Dice(NamedTuple):
+    """Random numbers for one picture of (height, width), drawn on the CPU, so that no device changes them.
+
+    They are as fine as what an encoder reads: the short side has at most SIDE of them, each as large as a grain.
+    Finer noise would be averaged away when the encoder's preprocessing shrinks the picture.
+    """
+
+    generator: torch.Generator
+    size: tuple[int, int]
+
+    def uniform(self, channels: int) -> Tensor:
+        """(channels, height, width), from 0 to 1, 1 excluded."""
+        return self._spread(torch.rand, channels)
+
+    def normal(self, channels: int) -> Tensor:
+        """(channels, height, width), of mean 0 and variance 1."""
+        return self._spread(torch.randn, channels)
+
+    def _spread(self, draw: _Draw, channels: int) -> Tensor:
+        grains = [round(side / grain(*self.size)) for side in self.size]
+        drawn = draw(1, channels, *grains, generator=self.generator)
+        return interpolate(drawn, self.size, mode="nearest-exact")[0]
+
+
+class Kind(NamedTuple):
+    """A way to disturb a picture, and whether it makes no sense of a plain one.
+
+    disturb(picture, strength, dice): (channels, height, width) -> the same; strength 0 changes nothing.
+    """
+
+    disturb: Callable[[Tensor, float, Dice], Tensor]
+    needs_picture: bool = False
+
+
+def noisy(images: Tensor | None, kind: str, strength: float, blur: int = 0, seed: int = 0) -> Tensor:
+    """Images disturbed by noise and then blurred; without images, a plain grey picture of SIDE pixels.
+
+    images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is left out). kind: a row of KINDS.
+    strength: 0..1; 0 without blur is the images themselves, bit for bit. blur: a radius, counted in grains.
+    Returns (images, height, width, 3), 0..1, of the same dtype and device. Each image has noise of its own, which
+    depends on the seed, its number and its size, and on no state outside.
+    Raises ValueError for an unknown kind, values out of range, images that are none, and a kind that needs some.
+    """
+    _check(kind, strength, blur)
+    if images is None:
+        images = _plain(kind)
+    pictures = rearrange(_rgb(images), "images height width channels -> images channels height width")
+    height, width = pictures.shape[2:]
+    dice = [Dice(_generator(seed, number), (height, width)) for number in range(len(pictures))]
+    disturbed = [KINDS[kind].disturb(picture, strength, own) for picture, own in zip(pictures, dice, strict=True)]
+    soft = blurred(torch.stack(disturbed), round(blur * grain(height, width))).clamp(0, 1)
+    return rearrange(soft, "images channels height width -> images height width channels").contiguous().to(images.dtype)
+
+
+def blurred(pictures: Tensor, radius: int) -> Tensor:
+    """A Gaussian blur that reaches `radius` pixels far, three standard deviations; the border is continued.
+
+    pictures: (images, channels, height, width). Radius 0 changes nothing.
+    """
+    if radius == 0:
+        return pictures
+    steps = torch.arange(-radius, radius + 1, dtype=pictures.dtype, device=pictures.device)
+    weights = (-0.5 * (3 * steps / radius) ** 2).exp()
+    weights = weights / weights.sum()
+    planes = rearrange(pictures, "n c h w -> (n c) 1 h w")
+    down = conv2d(pad(planes, (0, 0, radius, radius), "replicate"), weights[None, None, :, None])
+    across = conv2d(pad(down, (radius, radius, 0, 0), "replicate"), weights[None, None, None, :])
+    return across.reshape(pictures.shape)
+
+
+def grain(height: int, width: int) -> float:
+    """Side of what becomes about one pixel of what an encoder reads, in pixels of a picture, at least 1."""
+    return max(1.0, min(height, width) / SIDE)
+
+
+def _fade(picture: Tensor, strength: float, dice: Dice) -> Tensor:
+    """(1 - s)·x + s·u, u uniform for each grain and channel: the picture fades out, noise fades in."""
+    return picture.lerp(dice.uniform(len(picture)).to(picture), strength)
+
+
+def _dissolve(picture: Tensor, strength: float, dice: Dice) -> Tensor:
+    """u with probability s, else x, for each grain: noise eats the picture."""
+    eaten = dice.uniform(1).to(picture) < strength
+    return dice.uniform(len(picture)).to(picture).where(eaten, picture)
+
+
+def _gaussian(picture: Tensor, strength: float, dice: Dice) -> Tensor:
+    """x + s·n, n normal for each grain and channel: film grain; the caller clamps it."""
+    return picture + strength * dice.normal(len(picture)).to(picture)
+
+
+def _shuffle(picture: Tensor, strength: float, dice: Dice) -> Tensor:
+    """x at p + s·side·(2u - 1), mirrored at the border: the colours without the shapes.
+
+    At strength 1 that is a uniformly random place for every grain, whatever p.
+    """
+    shifts = strength * (2 * dice.uniform(2) - 1)
+    rows, columns = (
+        _mirrored(_centres(side, axis) + shift * side, side).to(picture.device)
+        for axis, (side, shift) in enumerate(zip(picture.shape[1:], shifts, strict=True))
+    )
+    return picture[:, rows, columns]
+
+
+KINDS: dict[str, Kind] = {
+    "fade": Kind(_fade),
+    "dissolve": Kind(_dissolve),
+    "gaussian": Kind(_gaussian),
+    "shuffle": Kind(_shuffle, needs_picture=True),
+}
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    """Random numbers of one image: not those of its neighbour, nor those of the first image at the next seed."""
+    mixed = np.random.SeedSequence((seed % 2**64, number)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0]))
+
+
+def _centres(side: int, axis: int) -> Tensor:
+    """Where the pixels' centres are along a side, to be added to (height, width)."""
+    return (torch.arange(side) + 0.5).reshape((-1, 1) if axis == 0 else (1, -1))
+
+
+def _mirrored(places: Tensor, side: int) -> Tensor:
+    """The pixels that places along a side, and beyond it, fall on."""
+    folded = places.remainder(2 * side)
+    return torch.minimum(folded, 2 * side - folded).long().clamp(max=side - 1)
+
+
+def _plain(kind: str) -> Tensor:
+    if KINDS[kind].needs_picture:
+        raise ValueError(f"{kind.capitalize()} moves the parts of a picture: connect an image, or choose another kind.")
+    return torch.full((1, SIDE, SIDE, 3), GREY)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    """The colours of images, (images, height, width, 3), float32."""
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
+        raise ValueError(
+            f"An image of shape {'x'.join(map(str, images.shape))} cannot be disturbed; needed is (images, height, "
+            "width, channels) with 1, 3 or 4 channels and at least one pixel, as ComfyUI's IMAGE has it."
+        )
+    if not torch.isfinite(images).all():
+        raise ValueError("The image contains values that are no numbers; look at the node that made it.")
+    return images[..., :3].expand(-1, -1, -1, 3).float()
+
+
+def _check(kind: str, strength: float, blur: int) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"There is no noise called {kind!r}; use one of {', '.join(KINDS)}.")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The strength of the noise is {strength:g}; it must lie in 0..1.")
+    if not 0 <= blur <= BLUR:
+        raise ValueError(f"The blur is {blur}; it must lie in 0..{BLUR}.")

@@ -1,0 +1,103 @@
+"""Which blocks of a UNet carry the style and which the composition, and where each layer stands among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from .layout import Layer
+
+Block = tuple[str, int]
+"""Stage and number of a block that holds a transformer, as in the addresses of its layers."""
+
+STAGES = ("input", "middle", "output")
+"""In the order in which a UNet runs; adapter files have the middle last."""
+
+TUNED, INSTANT_STYLE = "tuned", "InstantStyle"
+"""Whose sets of blocks: IPAdapter Plus's, found by experiment, or those of InstantStyle (arXiv 2404.02733)."""
+
+_MIDDLE: Block = ("middle", 0)
+
+
+class Role(NamedTuple):
+    """What a block is for, and the part of the role's weight that it bears."""
+
+    name: str
+    part: float = 1.0
+
+
+STYLE, COMPOSITION, REST = Role("style"), Role("composition"), Role("rest")
+
+
+class Place(NamedTuple):
+    """Where a layer stands: its transformer is number t of so many in running order, and the block has a role."""
+
+    layer: Layer
+    t: int
+    many: int
+    role: Role
+
+
+class Construction(NamedTuple):
+    """A kind of UNet, known by its blocks with transformers, and their roles by source; the others are the rest."""
+
+    blocks: frozenset[Block]
+    roles: Mapping[str, Mapping[Block, Role]]
+
+
+def _blocks(role: Role = REST, **numbers: Iterable[int]) -> dict[Block, Role]:
+    return {(stage, number): role for stage in numbers for number in numbers[stage]}
+
+
+_SDXL = {**_blocks(STYLE, output=(1,)), **_blocks(COMPOSITION, input=(8,))}
+
+CONSTRUCTIONS: dict[str, Construction] = {
+    "SD": Construction(
+        frozenset(_blocks(input=(1, 2, 4, 5, 7, 8), middle=(0,), output=range(3, 12))),
+        {
+            TUNED: {
+                **_blocks(STYLE, input=(1, 2, 4, 5), output=range(5, 12)),
+                **_blocks(Role("composition", 0.25), input=(7,)),
+                **_blocks(COMPOSITION, input=(8,)),
+            },
+            INSTANT_STYLE: {
+                **_blocks(STYLE, output=(3, 4, 5)),
+                **_blocks(COMPOSITION, input=(7, 8), middle=(0,)),
+            },
+        },
+    ),
+    "SDXL": Construction(
+        frozenset(_blocks(input=(4, 5, 7, 8), middle=(0,), output=range(6))),
+        {TUNED: _SDXL, INSTANT_STYLE: _SDXL},
+    ),
+}
+
+
+def running(layer: Layer) -> tuple[int, int, int]:
+    """Where a layer comes when the UNet runs, as a key to sort by."""
+    return STAGES.index(layer.stage), layer.block, layer.depth
+
+
+def places(layers: Iterable[Layer], source: str = TUNED) -> tuple[Place, ...]:
+    """The place of every layer, in the order given; layers: all of a model's."""
+    layers = tuple(layers)
+    blocks = list(dict.fromkeys(layer.address[:2] for layer in sorted(layers, key=running)))
+    roles = _roles(blocks, source)
+    number = {block: t for t, block in enumerate(blocks)}
+    return tuple(
+        Place(layer, number[layer.address[:2]], len(blocks), roles.get(layer.address[:2], REST)) for layer in layers
+    )
+
+
+def _roles(blocks: list[Block], source: str) -> Mapping[Block, Role]:
+    """Of the construction with these blocks, whether its middle has a transformer or not, or as structure suggests."""
+    for construction in CONSTRUCTIONS.values():
+        if construction.blocks == {*blocks, _MIDDLE}:
+            return construction.roles[source]
+    return _by_structure(blocks)
+
+
+def _by_structure(blocks: list[Block]) -> dict[Block, Role]:
+    """Where SDXL has them: composition in the last input transformer, style in the second output one or the only."""
+    inputs, outputs = ([block for block in blocks if block[0] == stage] for stage in ("input", "output"))
+    return {**dict.fromkeys(inputs[-1:], COMPOSITION), **dict.fromkeys(outputs[:2][-1:], STYLE)}

@@ -1,0 +1,152 @@
+"""From reference images and faces to image prompts: what an encoder says of them, and what an adapter makes of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core import tiles
+from ...ip_adapter_core.arithmetic import joined, placed, weighed
+from ...ip_adapter_core.combine import CONCAT, Gathering
+from ...ip_adapter_core.faces.features import Faces
+from ...ip_adapter_core.preprocess import FITS
+from ...ip_adapter_core.prompt import Features, ImagePrompt, Reading
+from .adapters import LoadedAdapter
+from .vision import blank_features, encoded, fitted
+
+DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
+"""Whether the whole picture is read, and whether its tiles are."""
+
+_CROP = 224  # pixels of a face's picture that no encoder reads
+_CELLS = 256  # of a tile's mask along the long side: more than any latent picture has that tiles are made for
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """How references are looked at: a row of preprocess.FITS, how several become one, a row of DETAILS, and how many
+    tiles lie along the short side."""
+
+    fit: str = FITS[0]
+    gathering: Gathering = CONCAT
+    detail: str = "whole"
+    tiles: int = 2
+
+
+WHOLE = Look()
+
+
+def image_prompt(
+    adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look = WHOLE, negative: Tensor | None = None
+) -> tuple[ImagePrompt, Tensor]:
+    """The prompt that an adapter makes of images, and the pictures the encoder saw, (images, size, size, 3).
+
+    encoder: any CLIP_VISION; negative: images to move away from, by default the blank input of the adapter's training.
+    Raises ValueError when encoder and adapter do not belong together, or when look does not suit the images.
+    """
+    if adapter.identity.reads_faces:
+        raise ValueError(
+            f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads faces: "
+            "use Face Embedding and Encode Face Prompt instead of this node."
+        )
+    look.gathering.check(len(images))
+    whole, tiled = DETAILS[look.detail]
+    views = [view(adapter, encoder, images, look) for view, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
+    first = views[0].readings[0]
+    uncond = _blank(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
+    prompts = [weighed(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
+    return joined(prompts), torch.cat([view.seen for view in views])
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What an adapter reads of images: of them whole, or of each tile of them with the place where it acts."""
+
+    readings: list[Reading]
+    seen: Tensor
+    masks: Tensor | None = None
+
+    def prompt(self, adapter: LoadedAdapter, uncond: Reading, gathering: Gathering) -> ImagePrompt:
+        """The prompt of all its readings."""
+        prompts = [adapter.prompt(reading, uncond, gathering) for reading in self.readings]
+        if self.masks is None:
+            return prompts[0]
+        return joined([placed(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
+
+
+def _whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
+    reading, seen = _read(adapter, encoder, images, look.fit)
+    return _View([reading], seen)
+
+
+def _tiled(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
+    """Each tile of all images acts as a prompt of its own, where it lies in the picture."""
+    height, width = images.shape[1:3]
+    parts = tiles.tiles(height, width, look.tiles)
+    read, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
+    readings = [tuple(part[number :: len(parts)] for part in read) for number in range(len(parts))]
+    scale = min(1.0, _CELLS / max(height, width))
+    masks = tiles.masks(parts, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _View(readings, seen, masks)
+
+
+def face_prompt(
+    adapter: LoadedAdapter,
+    encoder: Any | None,
+    faces: Faces,
+    negative: Faces | None = None,
+    gathering: Gathering = CONCAT,
+    shortcut: float = 1.0,
+) -> tuple[ImagePrompt, Tensor]:
+    """The prompt that a FaceID or portrait adapter makes of faces, and their pictures, black where they have none.
+
+    shortcut: of FaceID-Plus v2, how strongly the picture speaks beside the embedding. Else as `image_prompt`.
+    """
+    identity = adapter.identity
+    if not identity.reads_faces:
+        raise ValueError(
+            f"{adapter.name} is a {identity.variant.name} adapter, which reads pictures: use Encode Image Prompt."
+        )
+    if identity.encoder and encoder is None:
+        raise ValueError(
+            f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
+        )
+    cond, seen = _faces(adapter, encoder, faces)
+    uncond = _blank(adapter, encoder, cond) if negative is None else _faces(adapter, encoder, negative)[0]
+    return adapter.prompt(cond, uncond, gathering, **dict.fromkeys(identity.variant.scales, shortcut)), seen
+
+
+def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[Reading, Tensor]:
+    """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any."""
+    identity = adapter.identity
+    embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
+    crops = faces.crops(encoder.image_size if encoder else _CROP)
+    if identity.encoder is None:
+        seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
+        return _reading(adapter, encoder, Features(face=embeddings)), seen
+    if crops is None:
+        raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
+    seen = fitted(encoder, crops, FITS[0])
+    return _reading(adapter, encoder, encoded(encoder, seen)._replace(face=embeddings)), seen
+
+
+def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> tuple[Reading, Tensor]:
+    """What an adapter reads of images, and the images as the encoder sees them."""
+    seen = fitted(encoder, images, how)
+    return _reading(adapter, encoder, encoded(encoder, seen)), seen
+
+
+def _blank(adapter: LoadedAdapter, encoder: Any, cond: Reading) -> Reading:
+    """The unconditional input: zeros, or what the encoder says of an image of zeros, as the variant was trained."""
+    variant = adapter.identity.variant
+    return tuple(
+        torch.zeros_like(part[:1]) if field in variant.zeroed else getattr(blank_features(encoder), field)
+        for field, part in zip(variant.reads, cond, strict=True)
+    )
+
+
+def _reading(adapter: LoadedAdapter, encoder: Any, features: Features) -> Reading:
+    tower = getattr(encoder, "tower", None)
+    return features.read_by(adapter.identity, tower.name if tower else "CLIP vision encoder")

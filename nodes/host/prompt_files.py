@@ -1,0 +1,157 @@
+"""Files of image prompts in ComfyUI: where they are kept, and the prompts that an adapter makes of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as memory
+import folder_paths
+import torch
+
+from ...ip_adapter_core import ipadpt, prompt_files, saving
+from ...ip_adapter_core.prompt import ImagePrompt, Reading
+from ...ip_adapter_core.prompt_files import Maker
+from . import files
+from .adapters import LoadedAdapter
+from .vision import blank_features
+
+CATEGORY = "image_prompts"
+NONE = "none"
+
+_IN_INPUT = " [input]"  # as ComfyUI writes where a file lies; IPAdapter Plus loads its files from there
+
+
+def register() -> None:
+    """Make ComfyUI look for image prompts in models/image_prompts and the user's extra paths."""
+    folder_paths.add_model_folder_path(CATEGORY, os.path.join(folder_paths.models_dir, CATEGORY))
+    paths, extensions = folder_paths.folder_names_and_paths[CATEGORY]
+    ours = {prompt_files.ENDING, ipadpt.ENDING}
+    folder_paths.folder_names_and_paths[CATEGORY] = (paths, {*extensions, *ours})
+
+
+def names() -> list[str]:
+    """What the menu offers: the files of the category, then files of embeds in ComfyUI's input folder."""
+    return [*folder_paths.get_filename_list(CATEGORY), *(f"{name}{_IN_INPUT}" for name in _in_input())]
+
+
+def negatives(offered: list[str]) -> list[str]:
+    """What of the menu can be a negative: files of embeds, or none."""
+    return [NONE, *filter(_holds_embeds, offered)]
+
+
+def complaint(name: str | None, negative: str | None = NONE) -> str | None:
+    """Why files cannot be used, whatever the adapter, or None; as `files.complaint`."""
+    try:
+        for given in (name, negative):
+            if given not in (None, NONE):
+                about(str(given))
+        if name is not None:
+            _check_negative(name, negative)
+        return None
+    except ValueError as error:
+        return str(error)
+
+
+def fingerprint(*given: str | None) -> files.Fingerprint:
+    """Changes when one of the files is exchanged."""
+    return tuple(_stamp(name) for name in given)
+
+
+def about(name: str) -> str:
+    """What a file is, for people. Raises ValueError when it is gone, or UnsupportedCheckpoint when it is no prompt."""
+    file = _path(name)
+    if _holds_embeds(name):
+        return f"{name}: embeds of IPAdapter Plus, {ipadpt.describe(ipadpt.embeds(file))}"
+    return f"{name}: {prompt_files.label(file).describe()}"
+
+
+def save(prompt: ImagePrompt, prefix: str, note: str = "") -> str:
+    """Write a prompt to a new file of the first folder, and return its name there.
+
+    Raises ValueError for a prefix that is no name in that folder, and as `prompt_files.save` does.
+    """
+    folder = Path(files.folders(CATEGORY)[0])
+    path = saving.free_path(folder, prefix)
+    prompt_files.save(prompt, path, note)
+    return path.relative_to(folder.resolve()).as_posix()
+
+
+def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative: str = NONE) -> ImagePrompt:
+    """The prompt of a file, for the adapter that made it; of a file of embeds, for any adapter that reads such.
+
+    encoder: any CLIP_VISION, asked about the blank image, and negative: another file of embeds; both only for embeds.
+    Raises ValueError when the files do not suit the adapter or each other.
+    """
+    _check_negative(name, negative)
+    if _holds_embeds(name):
+        cond = ipadpt.reading(_path(name), adapter.identity)
+        return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
+    network = adapter.patcher.model
+    maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
+    prompt = prompt_files.load(_path(name), maker)
+    waiting = memory.intermediate_device()
+    return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(waiting)) for part in prompt.parts))
+
+
+def _uncond(adapter: LoadedAdapter, cond: Reading, encoder: Any | None, negative: str) -> Reading:
+    """What is read of a negative file; else what the encoder says of the blank image, where the kind was trained with
+    that; else zeros."""
+    variant = adapter.identity.variant
+    if negative != NONE:
+        return _alike(ipadpt.reading(_path(negative), adapter.identity), cond, negative)
+    if encoder is None or set(variant.reads) <= set(variant.zeroed):
+        return tuple(torch.zeros_like(part[:1]) for part in cond)
+    connected = "CLIP vision encoder"
+    return _alike(blank_features(encoder).read_by(adapter.identity, connected), cond, f"The connected {connected}")
+
+
+def _alike(found: Reading, cond: Reading, source: str) -> Reading:
+    """What is found, or ValueError where an encoder of another resolution made it."""
+    for ours, theirs in zip(found, cond, strict=True):
+        if ours.shape[1:] != theirs.shape[1:]:
+            raise ValueError(
+                f"{source} gives {ours.shape[1]} hidden states of an image, and the chosen file has {theirs.shape[1]}. "
+                "Both must be of the same encoder, at the same resolution."
+            )
+    return found
+
+
+def _check_negative(name: str, negative: str | None) -> None:
+    if negative in (None, NONE):
+        return
+    if not _holds_embeds(str(negative)):
+        raise ValueError(f"{negative} cannot be a negative; choose a file of embeds ({ipadpt.ENDING}) or {NONE}.")
+    if not _holds_embeds(name):
+        raise ValueError(f"{name} has a negative side of its own; set negative to {NONE}.")
+
+
+def _holds_embeds(name: str) -> bool:
+    return name.removesuffix(_IN_INPUT).lower().endswith(ipadpt.ENDING)
+
+
+def _in_input() -> list[str]:
+    found, _ = folder_paths.recursive_search(folder_paths.get_input_directory())
+    return folder_paths.filter_files_extensions(found, {ipadpt.ENDING})
+
+
+def _path(name: str) -> Path:
+    """Full path of a file. Raises ValueError when it is not there any more."""
+    if not name.endswith(_IN_INPUT):
+        return Path(files.path(CATEGORY, name))
+    inner, folder = name.removesuffix(_IN_INPUT), folder_paths.get_input_directory()
+    if inner not in _in_input():  # no other name leads out of the folder
+        raise ValueError(f"{inner} is not in {folder}; put it there or choose another file.")
+    return Path(folder, inner)
+
+
+def _stamp(name: str | None) -> files.Fingerprint:
+    if name is None or not name.endswith(_IN_INPUT):
+        return files.fingerprint(CATEGORY, None if name == NONE else name)
+    try:
+        status = _path(name).stat()
+    except (ValueError, OSError):  # complaint says what is wrong with it
+        return (name,)
+    return name, status.st_size, status.st_mtime_ns

@@ -1,0 +1,68 @@
+"""Several subjects in one picture: each with its image prompt, its text and the place where both act."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from node_helpers import conditioning_set_values
+from torch import Tensor
+
+from ...ip_adapter_core.application import Use
+from ...ip_adapter_core.masks import usable
+from ...ip_adapter_core.prompt import ImagePrompt
+from . import models
+
+Conditioning = list[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One subject: its image prompt and how it is used, its mask (masks, height, width), and texts that act there.
+
+    text_strength: how much its texts count against those of the whole picture.
+    """
+
+    prompt: ImagePrompt
+    use: Use
+    mask: Tensor
+    positive: Conditioning | None = None
+    negative: Conditioning | None = None
+    text_strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """What goes to a sampler: a model and the texts of both sides."""
+
+    model: ModelPatcher
+    positive: Conditioning
+    negative: Conditioning
+
+
+def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
+    """The model with the image prompt of each region in its place, and the texts with those of the regions added.
+
+    Raises ValueError when a prompt or a mask does not fit.
+    """
+    model = base.model
+    for region in regions:
+        model = models.apply(model, region.prompt, replace(region.use, mask=region.mask))
+    return Prompted(
+        model,
+        base.positive + [entry for region in regions for entry in _placed(region.positive, region)],
+        base.negative + [entry for region in regions for entry in _placed(region.negative, region)],
+    )
+
+
+def _placed(text: Conditioning | None, region: Region) -> Conditioning:
+    """A region's text where the region is, as core's Conditioning (Set Mask) does it."""
+    if not text:
+        return []
+    mask = usable(region.mask)
+    strength = {"mask_strength": region.text_strength, "set_area_to_bounds": False}
+    if mask is None:  # all of the picture
+        return conditioning_set_values(text, {"strength": region.text_strength})
+    return conditioning_set_values(text, {"mask": mask, **strength})

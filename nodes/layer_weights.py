@@ -1,0 +1,120 @@
+"""The node that spreads the weight of an image prompt over the model's layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+
+from ..ip_adapter_core import bars, weights
+from ..ip_adapter_core.weight_list import CUSTOM, custom
+from ..ip_adapter_core.weights import TYPES, WAYS, combined, of_type
+from .host import models
+from .sockets import LayerWeights as Socket
+from .sockets import schema
+
+
+class LayerWeights(io.ComfyNode):
+    """A weight type or a list, and two numbers -> LAYER_WEIGHTS, and a picture of them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_LayerWeights",
+            "Layer Weights",
+            "Spread the weight of an image prompt over the model's layers: only its style, only its composition, or "
+            "as you write it. Shows what every layer gets.",
+            inputs=[
+                io.Combo.Input(
+                    "weight_type",
+                    options=[*TYPES, CUSTOM],
+                    default="style transfer",
+                    tooltip="How the weight spreads over the layers; the picture shows it. style transfer leaves the "
+                    "composition to the text, composition takes nothing else. precise types also push what they leave "
+                    "out away. custom list: as the text below says.",
+                ),
+                _number("weight", "What the weight of Apply Image Prompt is multiplied by."),
+                _number(
+                    "second_weight",
+                    "For types with two parts: of the composition in the types named style and composition (or "
+                    "layout), of what is pushed away in the precise ones. Multiplied by the weight of Apply Image "
+                    "Prompt too.",
+                ),
+                io.String.Input(
+                    "custom",
+                    multiline=True,
+                    default="style = 1, composition = 0.3",
+                    tooltip="For custom list: names and weights, such as output.1 = 1, input = 0.2. Names are blocks "
+                    "(output.1, or output.1.3 for one of its transformers), stages (input, middle, output), style, "
+                    "composition, all, or numbers from 0 in running order (4, 0-3). Later entries win; what is not "
+                    "named gets nothing; # begins a comment.",
+                ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="To see the weights on its layers, and to find names that it lacks now. Without it the "
+                    "picture shows SD1.5 and SDXL.",
+                ),
+                Socket.Input(
+                    "combine_with", optional=True, tooltip="Other layer weights, to combine with these layer by layer."
+                ),
+                io.Combo.Input(
+                    "combine",
+                    options=list(WAYS),
+                    default="multiply",
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the connected layer weights and these make one.",
+                ),
+            ],
+            outputs=[
+                Socket.Output(display_name="layer_weights", tooltip="For Apply Image Prompt."),
+                io.Image.Output(display_name="picture", tooltip="What every layer gets, in running order."),
+            ],
+            aliases=["weight type", "style transfer", "instantstyle", "block weights", "ipadapter mad scientist"],
+            has_intermediate_output=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, weight_type: str | None, custom: str | None) -> bool | str:
+        try:
+            if weight_type is not None and (weight_type != CUSTOM or custom is not None):
+                _weights(weight_type, 1.0, 1.0, custom or "")
+        except ValueError as mistake:
+            return str(mistake)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        weight_type: str,
+        weight: float,
+        second_weight: float,
+        custom: str,
+        model: Any | None = None,
+        combine_with: weights.LayerWeights | None = None,
+        combine: str = "multiply",
+    ) -> io.NodeOutput:
+        made = _weights(weight_type, weight, second_weight, custom)
+        if combine_with is not None:
+            made = combined(combine, combine_with, made)
+        picture = _picture(made, model)
+        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+
+
+def _weights(weight_type: str, weight: float, second: float, text: str) -> weights.LayerWeights:
+    return custom(text, weight) if weight_type == CUSTOM else of_type(weight_type, weight, second)
+
+
+def _picture(made: weights.LayerWeights, model: Any | None) -> torch.Tensor:
+    """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
+    on = bars.PUBLISHED if model is None else {models.family(model): models.layers(model)}
+    if model is not None:
+        made.on(models.layers(model))
+    return torch.from_numpy(np.asarray(bars.draw(made, on), dtype=np.float32) / 255)[None]
+
+
+def _number(name: str, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=1.0, min=-5.0, max=5.0, step=0.05, tooltip=tooltip)

@@ -1,0 +1,99 @@
+"""The nodes for several subjects in one picture: a region for each, and their application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..ip_adapter_core import curves, prompt, weights
+from ..ip_adapter_core.application import Use
+from ..ip_adapter_core.schedule import Span
+from .apply import layer_and_time_inputs, span_inputs, weight_input
+from .host import regions as host
+from .sockets import ImagePrompt, Regions, schema
+
+
+class Region(io.ComfyNode):
+    """IMAGE_PROMPT + mask + texts -> one more of IMAGE_PROMPT_REGIONS."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_Region",
+            "Image Prompt Region",
+            "One subject of several: its image prompt, its text, and where in the picture both act. Chain one region "
+            "for each subject.",
+            inputs=[
+                ImagePrompt.Input("image_prompt", tooltip="What the subject looks like."),
+                io.Mask.Input("mask", tooltip="Where it is: white. Stretched over the picture, whatever its size."),
+                weight_input(),
+                io.Float.Input(
+                    "text_strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How much the region's texts count against those of the whole picture.",
+                ),
+                *span_inputs(),
+                io.Conditioning.Input("positive", optional=True, tooltip="What is in this region, in words."),
+                io.Conditioning.Input("negative", optional=True, tooltip="What is not in this region."),
+                *layer_and_time_inputs(),
+                Regions.Input("regions", optional=True, tooltip="The regions before this one."),
+            ],
+            outputs=[Regions.Output(display_name="regions", tooltip="For the next region, or Apply Regions.")],
+            aliases=["ipadapter regional conditioning", "attention couple", "subjects"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image_prompt: prompt.ImagePrompt,
+        mask: Tensor,
+        weight: float,
+        text_strength: float,
+        start: float,
+        end: float,
+        unit: str,
+        positive: list[Any] | None = None,
+        negative: list[Any] | None = None,
+        layer_weights: weights.LayerWeights = weights.LINEAR,
+        schedule: curves.Schedule = curves.CONSTANT,
+        regions: tuple[host.Region, ...] = (),
+    ) -> io.NodeOutput:
+        use = Use(weight, Span(start, end, unit), layer_weights, schedule).check()
+        region = host.Region(image_prompt, use, mask, positive, negative, text_strength)
+        return io.NodeOutput((*regions, region))
+
+
+class ApplyRegions(io.ComfyNode):
+    """MODEL + texts + IMAGE_PROMPT_REGIONS -> MODEL and texts for the sampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_ApplyRegions",
+            "Apply Regions",
+            "Let the model follow each region's image prompt and texts in its place.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to prompt. It is not changed; a patched copy comes out."),
+                io.Conditioning.Input("positive", tooltip="What the whole picture shows, in words."),
+                io.Conditioning.Input("negative", tooltip="What the whole picture does not show."),
+                Regions.Input("regions", tooltip="From Image Prompt Region, the last of the chain."),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The model with the image prompts."),
+                io.Conditioning.Output(display_name="positive", tooltip="The texts of the picture and its regions."),
+                io.Conditioning.Output(display_name="negative", tooltip="The same for the negative texts."),
+            ],
+            aliases=["ipadapter regional conditioning", "attention couple", "combine params"],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, positive: list[Any], negative: list[Any], regions: tuple[host.Region, ...]
+    ) -> io.NodeOutput:
+        found = host.apply(host.Prompted(model, positive, negative), regions)
+        return io.NodeOutput(found.model, found.positive, found.negative)

@@ -1,0 +1,135 @@
+"""The node that says how the weight changes over the sampling or over the frames of an animation."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..ip_adapter_core import curve_picture
+from ..ip_adapter_core.curves import CONSTANT, SHAPES, UNITS, Course
+from ..ip_adapter_core.curves import Schedule as Courses
+from .host.runs import pictured
+from .sockets import WeightSchedule, schema
+
+
+class Schedule(io.ComfyNode):
+    """A shape, its numbers and what it counts -> WEIGHT_SCHEDULE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "IPA_Schedule",
+            "Weight Schedule",
+            "Let the weight of an image prompt change: over the sampling, or over the frames of an animation. "
+            "Shows the curve.",
+            inputs=[*_shape_inputs(), *_more_inputs()],
+            outputs=[
+                WeightSchedule.Output(display_name="schedule", tooltip="For Apply Image Prompt."),
+                io.Image.Output(display_name="picture", tooltip="The curve."),
+            ],
+            aliases=["ipadapter weights", "weight curve", "keyframes", "animation", "fade"],
+            has_intermediate_output=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, shape: str | None, unit: str | None, points: str | None) -> bool | str:
+        if shape is None or unit is None or points is None:
+            return True  # wired: known when the graph runs
+        try:
+            Course(shape, unit, points=points).check()
+        except ValueError as wrong:
+            return str(wrong)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        shape: str,
+        start_value: float,
+        end_value: float,
+        unit: str,
+        points: str,
+        n: int,
+        and_also: Courses = CONSTANT,
+        random_seed: int = 0,
+        shown_over: int = 20,
+    ) -> io.NodeOutput:
+        made = Courses((Course(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
+        picture = pictured(curve_picture.draw(made, shown_over))
+        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+
+
+def _shape_inputs() -> list[io.Input]:
+    """The shape and the numbers it needs."""
+    limits = {"min": -5.0, "max": 5.0, "step": 0.05}
+    return [
+        io.Combo.Input(
+            "shape",
+            options=list(SHAPES),
+            default="linear",
+            tooltip="How the weight goes from start_value to end_value. ease in begins slowly, ease out ends slowly, "
+            "ease in-out and cosine do both. constant: start_value throughout. first n: start_value for the first n, "
+            "then end_value. points: your own. random: a value between the two for each step or frame.",
+        ),
+        io.Float.Input(
+            "start_value",
+            default=1.0,
+            **limits,
+            tooltip="What the weight is multiplied with in the first step or frame: 1 leaves it, 0 turns it off.",
+        ),
+        io.Float.Input(
+            "end_value",
+            default=0.0,
+            **limits,
+            tooltip="What the weight is multiplied with in the last step or frame.",
+        ),
+        io.Combo.Input(
+            "unit",
+            options=list(UNITS),
+            default="steps",
+            tooltip="What the shape runs over. percent: the noise schedule, 0 to 1, as start and end count it. "
+            "steps: the steps of this sampling. frames: the pictures of the batch, each with its own weight.",
+        ),
+        io.String.Input(
+            "points",
+            default="0:1, 10:0.5, 19:0",
+            multiline=True,
+            tooltip="For the shape points: position:value, separated by commas or lines. Positions are step or frame "
+            "numbers from 0, or fractions 0 to 1 for percent. Two at the same position are a jump.",
+        ),
+        io.Int.Input(
+            "n",
+            default=10,
+            min=0,
+            max=10000,
+            tooltip="For the shape first n: how many steps or frames; hundredths of the noise schedule for percent.",
+        ),
+    ]
+
+
+def _more_inputs() -> list[io.Input]:
+    """What few schedules need."""
+    return [
+        WeightSchedule.Input(
+            "and_also",
+            optional=True,
+            tooltip="Another schedule to multiply with: for instance, one over steps and one over frames.",
+        ),
+        io.Int.Input(
+            "random_seed",
+            optional=True,
+            default=0,
+            min=0,
+            max=2**53 - 1,
+            advanced=True,
+            tooltip="For the shape random: other numbers give other values, the same number always the same.",
+        ),
+        io.Int.Input(
+            "shown_over",
+            optional=True,
+            default=20,
+            min=1,
+            max=10000,
+            advanced=True,
+            tooltip="How many steps or frames the picture shows. The schedule itself fits every number of them.",
+        ),
+    ]

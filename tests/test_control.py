@@ -1,0 +1,388 @@
+"""Creative control in ComfyUI's own samplers: masks, schedules, layer weights, several images, frames and windows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.combine import Gathering
+from comfyui_ip_adapter.ip_adapter_core.curves import Course, Moment, Schedule
+from comfyui_ip_adapter.ip_adapter_core.layout import layers
+from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.schedule import Span
+from comfyui_ip_adapter.ip_adapter_core.transitions import Transition, over_frames
+from comfyui_ip_adapter.ip_adapter_core.weights import of_type
+from fabricate import adapters
+from sampled import EMBED, STEPS, apply, cond, difference, make_prompt, noise, sample
+from twins import Twins
+
+pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
+
+Encoder = Callable[..., ImagePrompt]
+RISING = Schedule((Course("linear", "steps", 0.25, 1.0),))
+
+
+@pytest.fixture(scope="module")
+def twins(comfy: None) -> Twins:
+    return Twins("SD1.5")
+
+
+@pytest.fixture(scope="module")
+def model(twins: Twins) -> Any:
+    return twins.patcher
+
+
+@pytest.fixture(scope="module")
+def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """Prompts of one adapter: of images by their seeds, gathered in some way."""
+    widths = tuple(layer.width for layer in layers(twins.patcher.model.model_config.unet_config))
+    folder = tmp_path_factory.mktemp("adapters")
+    nested = adapters.adapter("base", widths, twins.context, EMBED, 3, tokens=4)
+    network = load(adapters.save(folder / "control.safetensors", nested))
+
+    def encoded(*seeds: int, how: str = "concat", **gathered: Any) -> ImagePrompt:
+        images = [torch.randn(EMBED, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return image_prompt(network, (torch.stack(images),), (torch.zeros(1, EMBED),), Gathering(how, **gathered))
+
+    return encoded
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[int, int], Tensor]]:
+    """What image prompts added: address and grid of the layer, and the tensor (batch, pixels, inner)."""
+    from comfyui_ip_adapter.nodes.host import sampling
+
+    seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
+    original = sampling.added
+
+    def recording(q: Tensor, image: Any, options: Any) -> Tensor:
+        found = original(q, image, options)
+        address, shape = (*options["block"], options["block_index"]), options["activations_shape"]
+        seen.append((address, (shape[-2], shape[-1]), found))
+        return found
+
+    monkeypatch.setattr(sampling, "added", recording)
+    return seen
+
+
+@pytest.fixture
+def strengths(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, tuple[float, ...]]]:
+    """For every model call: the noise level and the strengths at it."""
+    from comfyui_ip_adapter.nodes.host.run import Run
+
+    seen: list[tuple[float, tuple[float, ...]]] = []
+    original = Run.strengths
+
+    def recording(run: Run, sigma: Tensor) -> tuple[float, ...]:
+        found = original(run, sigma)
+        seen.append((float(sigma.flatten()[0]), found))
+        return found
+
+    monkeypatch.setattr(Run, "strengths", recording)
+    return seen
+
+
+def half(side: str, height: int = 64, width: int = 64) -> Tensor:
+    """A mask that is white on one half."""
+    mask = torch.zeros(1, height, width)
+    if side == "left":
+        mask[..., : width // 2] = 1
+    elif side == "right":
+        mask[..., width // 2 :] = 1
+    elif side == "top":
+        mask[:, : height // 2] = 1
+    return mask
+
+
+# Masks
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (1, 7, 3), (3, 64, 64)])
+def test_a_white_mask_is_no_mask_and_a_black_one_no_prompt_bit_for_bit(
+    model: Any, encode: Encoder, shape: tuple[int, ...]
+) -> None:
+    prompt = encode(1)
+    assert torch.equal(sample(apply(model, prompt, mask=torch.ones(shape))), sample(apply(model, prompt)))
+    assert torch.equal(sample(apply(model, prompt, mask=torch.zeros(shape))), sample(model))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 16), (12, 20), (9, 11)])
+@pytest.mark.parametrize("size", [(64, 64), (50, 70), (4, 4)])
+def test_a_mask_acts_where_it_is_white_in_every_layer(
+    model: Any, encode: Encoder, added: list[Any], height: int, width: int, size: tuple[int, int]
+) -> None:
+    sample(apply(model, encode(1), mask=half("left", *size)), given=noise(1, height, width), steps=1)
+    assert len(added) == 16
+    for address, (rows, columns), found in added:
+        acts = found.abs().amax(-1).reshape(-1, rows, columns) > 0
+        middle = columns / 2
+        for column in range(columns):
+            if column + 1 <= middle - 1:
+                assert acts[..., column].all(), address
+            if column >= middle + 1:
+                assert not acts[..., column].any(), address
+
+
+def test_two_masks_on_one_prompt_are_two_applications(model: Any, encode: Encoder) -> None:
+    masks = torch.cat([half("left"), half("top")])
+    together = sample(apply(model, encode(1, 2, masks=masks), 0.8))
+    apart = sample(apply(apply(model, encode(2), 0.8, mask=masks[1:]), encode(1), 0.8, mask=masks[:1]))
+    assert difference(together, apart) < 1e-5
+    assert difference(together, sample(apply(model, encode(1, 2), 0.8))) > 0.05
+
+
+def test_a_mask_follows_an_area_of_the_picture(model: Any, encode: Encoder, added: list[Any]) -> None:
+    area = [[cond(1)[0][0], {"area": (8, 8, 0, 8), "strength": 1.0}]]  # the right half of a wide picture
+    prompted = apply(model, encode(1), mask=half("left", 64, 128))
+    sample(prompted, cfg=1.0, positive=area, given=noise(1, 8, 16), steps=2)
+    assert added
+    assert all(not found.any() for _, _, found in added)
+    added.clear()
+    sample(apply(model, encode(1), mask=half("right", 64, 128)), cfg=1.0, positive=area, given=noise(1, 8, 16), steps=2)
+    assert all((found.abs().amax(-1) > 0).all() for _, _, found in added)
+
+
+def tiled(model: Any, at_once: int) -> Any:
+    """Another pack's sampler in tiles: halves of the picture, so many of them in a batch."""
+
+    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        x, t, more = given["input"], given["timestep"], dict(given["c"])
+        tiles = list(x.split(x.shape[-1] // 2, dim=-1))
+        found = []
+        for start in range(0, len(tiles), at_once):
+            some = tiles[start : start + at_once]
+            repeated = {k: torch.cat([v] * len(some)) if isinstance(v, Tensor) else v for k, v in more.items()}
+            found += apply_model(torch.cat(some), torch.cat([t] * len(some)), **repeated).split(len(x))
+        return torch.cat(found, dim=-1)
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(wrapper)
+    return clone
+
+
+def test_masks_and_sides_follow_the_tiles_of_a_tiled_sampler(model: Any, encode: Encoder) -> None:
+    wide, sides = noise(2, 8, 16), [noise(2, 8, 16)[..., :8], noise(2, 8, 16)[..., 8:]]
+    expected = torch.cat([sample(apply(model, encode(1)), given=sides[0]), sample(model, given=sides[1])], dim=-1)
+    for at_once in (1, 2):
+        prompted = tiled(apply(model, encode(1), mask=half("left", 64, 128)), at_once)
+        found = sample(prompted, given=wide)
+        assert difference(found, expected) < 1e-4, at_once
+
+
+# Schedules
+
+
+@pytest.mark.parametrize("denoise", [1.0, 0.5])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_2m_sde"])
+@pytest.mark.parametrize("unit", ["steps", "percent"])
+def test_the_strength_at_each_step_is_that_of_the_curve(
+    model: Any, encode: Encoder, strengths: list[Any], unit: str, sampler: str, denoise: float
+) -> None:
+    import comfy.samplers
+
+    steps, schedule = 6, Schedule((Course("ease in-out", unit, 0.2, 0.9),))
+    sample(apply(model, encode(1), schedule=schedule), sampler=sampler, steps=steps, denoise=denoise, cfg=1.0)
+    sigmas = comfy.samplers.KSampler(
+        model, steps, torch.device("cpu"), sampler, "normal", denoise, model_options=model.model_options
+    ).sigmas.tolist()
+    percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    seen: set[int] = set()
+    for level, (found,) in strengths:
+        step = min(range(steps), key=lambda index: abs(sigmas[index] - level))
+        if abs(sigmas[step] - level) > 1e-4 * level:
+            continue  # between two steps: the one that began holds
+        percent = min((p / 10000 for p in range(1, 10000)), key=lambda p: abs(percent_to_sigma(p) - level))
+        assert found == pytest.approx(schedule.strength(Moment(percent, step, steps)), abs=2e-3)
+        seen.add(step)
+    assert seen == set(range(steps))
+
+
+def test_a_constant_schedule_is_a_weight(model: Any, encode: Encoder) -> None:
+    scheduled = sample(apply(model, encode(1), 0.8, schedule=Schedule((Course("constant", "steps", 0.5),))))
+    assert difference(scheduled, sample(apply(model, encode(1), 0.4))) < 1e-5
+
+
+def test_a_schedule_of_first_steps_is_a_span(model: Any, encode: Encoder) -> None:
+    scheduled = sample(apply(model, encode(1), schedule=Schedule((Course("first n", "steps", n=2),))))
+    assert torch.equal(scheduled, sample(apply(model, encode(1), 1.0, Span(0, 2, "steps"))))
+
+
+def test_schedules_of_two_prompts_do_not_mix(model: Any, encode: Encoder, strengths: list[Any]) -> None:
+    sample(apply(apply(model, encode(1), schedule=RISING), encode(2)), cfg=1.0)
+    assert [found for _, found in strengths] == [(pytest.approx(0.25 + 0.25 * step), 1.0) for step in range(STEPS)]
+
+
+# Layers
+
+
+def test_only_the_layers_of_a_weight_type_are_patched(model: Any, encode: Encoder, added: list[Any]) -> None:
+    sample(apply(model, encode(1), layer_weights=of_type("composition")), steps=1)
+    assert [address for address, *_ in added] == [("input", 7, 0), ("input", 8, 0)]
+
+
+def test_layer_weights_scale_what_a_layer_adds(model: Any, encode: Encoder, added: list[Any]) -> None:
+    sample(apply(model, encode(1), 0.8, layer_weights=of_type("ease in")), steps=1)
+    eased = {address: found for address, _, found in added}
+    added.clear()
+    sample(apply(model, encode(1), 0.8), steps=1)
+    plain = {address: found for address, _, found in added}
+    first = ("input", 1, 0)  # later layers see what earlier ones changed
+    torch.testing.assert_close(eased[first], plain[first], atol=1e-6, rtol=0)
+    assert list(eased) == list(plain)
+
+
+def test_swapped_layers_push_away_on_the_negative_side_only(model: Any, encode: Encoder, added: list[Any]) -> None:
+    sample(apply(model, encode(1), layer_weights=of_type("style transfer precise")), steps=1)
+    by_layer = {address: found for address, _, found in added}
+    negative, positive = by_layer["input", 8, 0]  # the uncond row comes first
+    assert not positive.any()
+    assert negative.any()
+    assert all(rows.any() for rows in by_layer["input", 1, 0])
+
+
+# Several images
+
+
+def test_weight_zero_leaves_an_image_out(model: Any, encode: Encoder) -> None:
+    alone = sample(apply(model, encode(1)))
+    for how in ("concat", "separate", "average", "add", "norm average"):
+        found = sample(apply(model, encode(1, 2, how=how, weights=(1.0, 0.0))))
+        assert difference(found, alone) < 1e-4, how
+
+
+def test_separate_images_are_applications_one_after_the_other(model: Any, encode: Encoder) -> None:
+    together = sample(apply(model, encode(1, 2, how="separate", weights=(0.7, 0.4))))
+    assert difference(together, sample(apply(apply(model, encode(2), 0.4), encode(1), 0.7))) < 1e-5
+
+
+def test_under_one_softmax_a_weight_of_two_is_the_image_twice(model: Any, encode: Encoder) -> None:
+    weighed = sample(apply(model, encode(1, 2, weights=(2.0, 1.0))))
+    assert difference(weighed, sample(apply(model, encode(1, 1, 2)))) < 1e-4
+    assert difference(weighed, sample(apply(model, encode(1, 2)))) > 1e-3
+
+
+# Frames
+
+
+def frame(index: int, frames: int = 3) -> Tensor:
+    """The noise of one picture of a batch, alone."""
+    return noise(frames)[index : index + 1]
+
+
+def test_each_frame_follows_its_own_reference(model: Any, encode: Encoder) -> None:
+    found = sample(apply(model, encode(1, 2, 3, how="one per frame")), given=noise(3))
+    for index in range(3):
+        alone = sample(apply(model, encode(index + 1)), given=frame(index))
+        assert difference(found[index : index + 1], alone) < 1e-4, index
+
+
+def test_the_last_reference_holds_for_further_frames(model: Any, encode: Encoder) -> None:
+    found = sample(apply(model, encode(1, 2, how="one per frame")), given=noise(3))
+    assert difference(found[2:], sample(apply(model, encode(2)), given=frame(2))) < 1e-4
+
+
+def test_frames_have_weights_and_masks_of_their_own(model: Any, encode: Encoder) -> None:
+    schedule, masks = Schedule((Course("linear", "frames", 1.0, 0.0),)), torch.cat([half("left"), half("right")])
+    weighed = sample(apply(model, encode(1), schedule=schedule), given=noise(3))
+    masked = sample(apply(model, encode(1), mask=masks), given=noise(3))
+    for index, (weight, mask) in enumerate(zip((1.0, 0.5, 0.0), (0, 1, 1), strict=True)):
+        one = sample(apply(model, encode(1), weight), given=frame(index))
+        assert difference(weighed[index : index + 1], one) < 1e-4, index
+        one = sample(apply(model, encode(1), mask=masks[mask : mask + 1]), given=frame(index))
+        assert difference(masked[index : index + 1], one) < 1e-4, index
+
+
+def test_a_transition_begins_and_ends_with_its_images(model: Any, encode: Encoder) -> None:
+    prompt, _ = over_frames(encode(1, 2, how="one per frame"), Transition(3))
+    found = sample(apply(model, prompt), given=noise(3))
+    assert difference(found[:1], sample(apply(model, encode(1)), given=frame(0))) < 1e-4
+    assert difference(found[2:], sample(apply(model, encode(2)), given=frame(2))) < 1e-4
+    between = sample(apply(apply(model, encode(1), 0.5), encode(2), 0.5), given=frame(1))
+    assert difference(found[1:2], between) < 1e-4
+
+
+def windowed(model: Any, length: int) -> Any:
+    """Core's own context windows over the batch, without overlap."""
+    import comfy.context_windows as core
+
+    clone = model.clone()
+    clone.model_options["context_handler"] = core.IndexListContextHandler(
+        context_schedule=core.get_matching_context_schedule(core.ContextSchedules.STATIC_STANDARD),
+        fuse_method=core.get_matching_fuse_method(core.ContextFuseMethods.FLAT),
+        context_length=length,
+        context_overlap=0,
+        dim=0,
+    )
+    return clone
+
+
+def test_cores_context_windows_keep_every_frame_its_reference(model: Any, encode: Encoder) -> None:
+    prompted = apply(model, encode(1, 2, 3, 4, how="one per frame"), mask=torch.cat([half("left"), half("right")]))
+    found = sample(windowed(prompted, 2), given=noise(4))
+    assert difference(found, sample(prompted, given=noise(4))) < 1e-4
+
+
+def evolved(model: Any, length: int) -> Any:
+    """Context windows as AnimateDiff-Evolved tells of them: frame numbers in transformer_options."""
+
+    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        x, t, more = given["input"], given["timestep"], given["c"]
+        chunks = len(given["cond_or_uncond"])
+        frames = len(x) // chunks
+        found = torch.zeros_like(x)
+        for start in range(0, frames, length):
+            window = list(range(start, min(start + length, frames)))
+            rows = [chunk * frames + number for chunk in range(chunks) for number in window]
+            told = {"ad_params": {"sub_idxs": window, "full_length": frames}}
+            part = {k: v[rows] if isinstance(v, Tensor) else v for k, v in more.items()}
+            part["transformer_options"] = {**more["transformer_options"], **told}
+            found[rows] = apply_model(x[rows], t[rows], **part)
+        return found
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(wrapper)
+    return clone
+
+
+def test_animatediffs_context_windows_keep_every_frame_its_reference(model: Any, encode: Encoder) -> None:
+    prompted = apply(model, encode(1, 2, 3, 4, 5, how="one per frame"))
+    assert difference(sample(evolved(prompted, 2), given=noise(5)), sample(prompted, given=noise(5))) < 1e-4
+
+
+def test_a_run_keeps_few_windows_at_a_time(model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.nodes.host import run
+
+    kept = []
+    original = run._remember
+
+    def recording(known: Any, *rest: Any) -> None:
+        original(known, *rest)
+        kept.append(len(known))
+
+    monkeypatch.setattr(run, "_remember", recording)
+    prompted = apply(model, encode(*range(12), how="one per frame"), schedule=RISING)
+    sample(windowed(prompted, 1), given=noise(12), steps=2)
+    assert max(kept) <= 4
+
+
+def test_sides_stay_apart_where_frames_differ(model: Any, encode: Encoder) -> None:
+    prompt = encode(1, 2, how="one per frame")
+    (part,) = prompt.parts
+    assert not torch.equal(part.side(COND)[0], part.side(COND)[1])
+    assert torch.equal(part.side(UNCOND)[0], part.side(UNCOND)[1])
+    joined = sample(apply(model, prompt), given=noise(2))
+    apart = [sample(apply(model, encode(seed)), given=frame(seed - 1, 2)) for seed in (1, 2)]
+    assert difference(joined, torch.cat(apart)) < 1e-4
+
+
+def test_another_adapter_beside_frames_is_read_by_all_of_them(
+    model: Any, twins: Twins, encode: Encoder, tmp_path: Path
+) -> None:
+    other = make_prompt(twins, tmp_path, 9)
+    both = sample(apply(apply(model, encode(1, 2, how="one per frame")), other, 0.5), given=noise(2))
+    alone = sample(apply(apply(model, encode(2)), other, 0.5), given=frame(1, 2))
+    assert difference(both[1:], alone) < 1e-4

@@ -1,0 +1,114 @@
+"""Encoders at another resolution in ComfyUI's hands: adapters read them, files are told apart, errors come early."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fabricate.adapters import tiny_adapter
+from fabricate.towers import TINY, tiny_tower
+
+pytestmark = pytest.mark.usefixtures("comfy")
+KINDS: dict[str, dict[str, Any]] = {
+    "base": {"kind": "base"},
+    "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},
+    "full face": {"kind": "full face", "embed": TINY.width},
+}
+FILE = "tower.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def computing() -> Iterator[None]:
+    """Nodes run in inference mode."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def models(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which ComfyUI finds `ipadapter/` and `clip_vision/`: one adapter of every kind, and a tower."""
+    import folder_paths
+
+    for category in ("ipadapter", "clip_vision"):
+        (tmp_path / category).mkdir()
+        entry = ([str(tmp_path / category)], folder_paths.supported_pt_extensions)
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, category, entry)
+    for name, options in KINDS.items():
+        tiny_adapter(tmp_path / "ipadapter" / f"{name}.safetensors", **options)
+    tiny_tower(tmp_path / "clip_vision" / FILE)
+    return tmp_path
+
+
+def pictures() -> Tensor:
+    return torch.rand(2, 150, 190, 3, generator=torch.Generator().manual_seed(0))
+
+
+def prompt(kind: str, resolution: str) -> tuple[Any, Tensor]:
+    from comfyui_ip_adapter.nodes.host import adapters, encoding, vision
+
+    encoder = vision.load(FILE, resolution=resolution)
+    return encoding.image_prompt(adapters.load(f"{kind}.safetensors"), encoder, pictures())
+
+
+@pytest.mark.parametrize("kind", ["base", "plus"])
+def test_an_adapter_reads_an_encoder_at_double_resolution(kind: str) -> None:
+    plain, seen = prompt(kind, "as trained")
+    double, seen_double = prompt(kind, "double")
+    assert (seen.shape[1:], seen_double.shape[1:]) == ((56, 56, 3), (112, 112, 3))
+    assert double.tokens.shape == plain.tokens.shape
+    assert double.tokens.isfinite().all()
+    assert not torch.allclose(double.tokens, plain.tokens, atol=1e-2)
+    assert not torch.allclose(double.tokens[0], double.tokens[1], atol=1e-2)  # the blank image is encoded as large
+
+
+def test_an_adapter_of_a_token_per_hidden_state_gives_more_of_them() -> None:
+    plain, double = (prompt("full face", resolution)[0] for resolution in ("as trained", "double"))
+    assert plain.tokens.shape[2] == 2 * TINY.tokens
+    assert double.tokens.shape[2] == 2 * TINY._replace(image=112).tokens
+
+
+def test_the_same_file_is_another_encoder_at_another_resolution() -> None:
+    from comfyui_ip_adapter.nodes.host import vision
+
+    plain, double = vision.load(FILE), vision.load(FILE, resolution="double")
+    assert vision.load(FILE, "auto", "as trained") is plain
+    assert vision.load(FILE, "auto", "double") is double
+    assert (plain.image_size, double.image_size) == (56, 112)
+    output = double.encode_image(pictures())
+    assert output.penultimate_hidden_states.shape == (2, 65, TINY.width)
+    assert output["image_sizes"] == [(3, 112, 112)] * 2
+
+
+def test_the_loader_shows_the_resolution_that_was_chosen() -> None:
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    shown = {
+        resolution: LoadVision.execute(FILE, "auto", *resolution).ui.as_dict()["text"][0]
+        for resolution in ((), ("as trained",), ("double",))
+    }
+    assert shown[()] == shown["as trained",]
+    assert "tower: 56 px, embeddings of 32, 17 tokens of 64, gelu, " in shown[()]
+    assert "tower: 112 px, embeddings of 32, 65 tokens of 64, gelu, " in shown["double",]
+
+
+def test_a_resolution_the_encoder_cannot_have_is_told_before_the_graph_runs() -> None:
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    assert LoadVision.validate_inputs(FILE) is True
+    for fine in ("as trained", "double", "336", None):
+        assert LoadVision.validate_inputs(FILE, fine) is True
+    assert LoadVision.validate_inputs(None, "448") is True  # wired in: known later
+    assert "patches of 14 px, and a resolution of 100 px" in LoadVision.validate_inputs(FILE, "100")
+    assert "no resolution called 'huge'" in LoadVision.validate_inputs(FILE, "huge")
+    assert "none.bin is not in" in LoadVision.validate_inputs("none.bin", "huge")
+
+
+def test_resolution_is_the_last_input_and_graphs_saved_without_it_stay_valid() -> None:
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    *others, last = LoadVision.define_schema().inputs
+    assert [given.id for given in others] == ["file", "activation"]
+    assert (last.id, last.optional, last.default) == ("resolution", True, "as trained")
