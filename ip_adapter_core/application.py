@@ -117,7 +117,7 @@ def applications(
 def _application(part: Part, layers: tuple[Layer, ...], use: Use) -> Application | None:
     masks = _masks((*part.masks, *(() if use.mask is None else (use.mask,))))
     terms = _terms(part, layers, use)
-    if masks is None or not terms:
+    if masks is None or not terms or not any(part.weights):
         return None
     return Application(part, terms, use.span, use.schedule, use.scaling, masks)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .adapter import KeysValues
 from .prompt import ImagePrompt, Part
+from .weights import check_finite
 
 
 class Shares(NamedTuple):
@@ -23,10 +24,12 @@ class Shares(NamedTuple):
 def combined(first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float]) -> ImagePrompt:
     """Two prompts as one; how: a row of HOW; weights: of the first and the second, each as its row reads it.
 
-    Raises ValueError when they are of different adapters, or when their tokens cannot be added.
+    Raises ValueError when they are of different adapters, when they cannot be mixed in this way, or for weights that
+    cannot be meant.
     """
     if how not in HOW:
         raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(HOW)}.")
+    check_finite(first_weight=weights[0], second_weight=weights[1])
     _check_same_adapter(first, second)
     return HOW[how](first, second, *weights)
 
@@ -77,6 +80,8 @@ def _subtracted(first: ImagePrompt, second: ImagePrompt, one: float, other: floa
 def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
     if min(one, other) < 0:
         raise ValueError(f"The weights are {one:g} and {other:g}; under one softmax none can be below 0.")
+    if not one and not other:
+        raise ValueError("Both prompts have weight 0, so nothing would be left; give one of them another weight.")
     if not one or not other:
         return first if one else second
     parts = tuple(_beside(*pair, (one, other)) for pair in _pairs(first, second))
@@ -84,7 +89,8 @@ def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: fl
 
 
 def _both(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    return joined([weighed(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight] or [first])
+    kept = [weighed(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
+    return joined(kept or [weighed(first, 0.0)])
 
 
 HOW: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePrompt]] = {
@@ -105,6 +111,11 @@ def _mixed(first: ImagePrompt, second: ImagePrompt, shares: Shares) -> ImageProm
                 f"These prompts have {one.tokens.shape[1]} and {other.tokens.shape[1]} tokens, which cannot be added. "
                 "Give both the same number of images, or combine them side by side."
             )
+        if not _equal(_given(one.emphasis), _given(other.emphasis)):
+            raise ValueError(
+                "The images of these prompts count differently under one softmax, and mixed they would count alike. "
+                "Encode both with the same weights of their images, or combine them side by side."
+            )
         parts.append(_sum(one, other, shares))
     return replace(first, parts=tuple(parts))
 
@@ -118,9 +129,22 @@ def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[Part, Part]]:
         )
     pairs = []
     for one, other in zip(first.parts, second.parts, strict=True):
+        if one.weights != other.weights or not _equal(one.masks, other.masks):
+            raise ValueError(
+                "The images of these prompts have different weights or masks, and mixed they would have the same. "
+                'Encode both with the same ones, or combine them by "both".'
+            )
         frames = max(one.frames, other.frames)
         pairs.append((_spread(one, frames), _spread(other, frames)))
     return pairs
+
+
+def _equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
+
+
+def _given(emphasis: Tensor | None) -> tuple[Tensor, ...]:
+    return () if emphasis is None else (emphasis,)
 
 
 def _spread(part: Part, frames: int) -> Part:
@@ -131,7 +155,7 @@ def _spread(part: Part, frames: int) -> Part:
 
 
 def _sum(one: Part, other: Part, shares: Shares) -> Part:
-    of_one, of_other = (_by_row(index, shares, one.frames) for index in (0, 1))
+    of_one, of_other = (_by_row(index, shares, one.frames).to(one.tokens) for index in (0, 1))
     pairs = zip(one.keys_values, other.keys_values, strict=True)
     made = tuple(KeysValues(*(a * of_one + b * of_other for a, b in zip(x, y, strict=True))) for x, y in pairs)
     return replace(one, tokens=one.tokens * of_one + other.tokens * of_other, keys_values=made)

@@ -56,7 +56,7 @@ def _average(found: Tensor, weights: Tensor) -> Tensor:
 
 
 def _norm_average(found: Tensor, weights: Tensor) -> Tensor:
-    """The average direction of the features, at their average length."""
+    """The average of the directions times the average of the lengths: no image counts more for being longer."""
     lengths = found.norm(dim=-1, keepdim=True)
     directions = found / lengths.clamp(min=1e-12)
     return _average(directions, weights) * _average(lengths, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ SIZE = (640, 320)  # of a panel; a node shows it at about half this size
 _FINER = 2  # drawn larger and reduced, for smooth edges: what follows is in these smaller pixels
 _LEFT, _TOP, _RIGHT, _BOTTOM = 124, 100, 1232, 556
 _LINE_WIDTH, _PART_WIDTH, _LETTERS, _TICK, _GAP = 6, 5, 42, 10, 24
+_DISC = 26  # radius
 _RADII = (4.0, 13.0)  # of dots: what is still seen of many, and enough for few
 _PAPER, _GRID, _EDGE, _INK = "#ffffff", "#e4e4e4", "#909090", "#404040"
 _SHADE, _LINE, _DOT, _PARTS = "#eef4fb", "#8fb4dd", "#1f5fa8", ("#e0a458", "#7fb685", "#c58bb8")
@@ -58,6 +59,14 @@ class Plane:
     def line(self, places: Sequence[tuple[float, float]], colour: str, width: int) -> None:
         """A curve through these pixels."""
         self._pen.line(list(places), fill=colour, width=width, joint="curve")
+
+    def label(self, place: tuple[float, float], text: str, colour: str) -> None:
+        """A disc of a colour with a short text in it."""
+        from PIL import ImageFont
+
+        x, y = place
+        self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
+        self._pen.text((x, y), text, fill=_PAPER, anchor="mm", font=ImageFont.load_default(_LETTERS - 8))
 
     def dots(self, places: Sequence[tuple[float, float]]) -> None:
         """A dot at each of these pixels, the smaller the more there are."""
@@ -98,22 +107,30 @@ def draw(schedule: Schedule, many: int) -> Image:
 
 
 def _panel(courses: tuple[Course, ...], unit: str, many: int) -> Image:
-    from PIL import Image, ImageDraw
-
-    picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), _PAPER)
     words, dotted = PANELS[unit]
     last = many - 1 if dotted else 1
     positions = np.linspace(0, last, _RIGHT - _LEFT + 1).tolist()
     parts = [_product([course], positions, many) for course in courses] if len(courses) > 1 else []
     product = _product(courses, positions, many)
-    plane = Plane(ImageDraw.Draw(picture), _across(last, dotted), _up([product, *parts]))
-    plane.shade(plane.places(positions, product))
-    plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
-    for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
-        plane.line(plane.places(positions, part), colour, _PART_WIDTH)
-    plane.line(plane.places(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
-    if dotted:
-        plane.dots(plane.places(range(many), _product(courses, range(many), many)))
+
+    def drawn(plane: Plane) -> None:
+        plane.shade(plane.places(positions, product))
+        plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
+        for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
+            plane.line(plane.places(positions, part), colour, _PART_WIDTH)
+        plane.line(plane.places(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
+        if dotted:
+            plane.dots(plane.places(range(many), _product(courses, range(many), many)))
+
+    return panel(across(last, dotted), _up([product, *parts]), drawn)
+
+
+def panel(positions: Axis, values: Axis, draw_on: Callable[[Plane], None]) -> Image:
+    """A picture of SIZE of what is drawn on a plane with these axes."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), _PAPER)
+    draw_on(Plane(ImageDraw.Draw(picture), positions, values))
     return picture.reduce(_FINER)
 
 
@@ -121,7 +138,7 @@ def _product(courses: Sequence[Course], positions: Iterable[float], many: int) -
     return [math.prod((course.value(at, many) for course in courses), start=1.0) for at in positions]
 
 
-def _across(last: int, whole: bool) -> Axis:
+def across(last: int, whole: bool) -> Axis:
     """Positions from 0; where only whole ones exist, only these are written."""
     found = axis(0, last)
     return found._replace(ticks=tuple(tick for tick in found.ticks if not whole or tick == int(tick)))

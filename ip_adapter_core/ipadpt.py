@@ -26,7 +26,7 @@ def embeds(path: Path) -> Features:
     found = _unpickled(path)
     if not isinstance(found, Tensor) or found.layout != torch.strided or not found.is_floating_point():
         raise UnsupportedCheckpoint(
-            f"{path.name} holds a {type(found).__name__}; needed is the one tensor that IPAdapter Plus saves as embeds."
+            f"{path.name} holds {_kind(found)}; needed is the one tensor that IPAdapter Plus saves as embeds."
         )
     if found.ndim not in _FIELDS or not found.numel():
         raise UnsupportedCheckpoint(
@@ -76,3 +76,8 @@ def _unpickled(path: Path) -> object:
         ) from error
     except Exception as error:  # torch's readers raise many kinds on a damaged archive
         raise UnsupportedCheckpoint(f"{path.name} is damaged or incomplete ({error}); save it again.") from error
+
+
+def _kind(found: object) -> str:
+    more = f" of {found.dtype}".replace("torch.", "") if isinstance(found, Tensor) else ""
+    return f"a {type(found).__name__}{more}"

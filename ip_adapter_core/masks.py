@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 Grid = tuple[int, int]
 """Height and width of a latent picture, or of a layer's activations, in cells."""
 
-_LEVELS = 6  # halvings of a latent picture that UNets of this construction make, with room to spare
+_LEVELS = 6  # resolutions, more than UNets of this construction have
 
 
 def usable(mask: Tensor) -> Tensor | None:
@@ -47,7 +47,7 @@ def product(masks: Sequence[Tensor], frames: int, grid: Grid) -> Tensor:
 
 
 def to_grid(mask: Tensor, grid: Grid) -> Tensor:
-    """Masks (…, height, width) over another grid, (…, *grid): every cell is the mean of what it covers."""
+    """Masks (masks, height, width) over another grid, (masks, *grid): a cell is the mean of all pixels it touches."""
     return mask if tuple(mask.shape[-2:]) == grid else adaptive_avg_pool2d(mask, grid)
 
 

@@ -166,7 +166,10 @@ class _Draft(NamedTuple):
 
 
 def _drafts(gathering: Gathering, cond: Reading, uncond: Reading) -> Iterator[_Draft]:
-    """The parts of a prompt: one, or one for each image that stands apart; images of weight 0 are left out."""
+    """The parts of a prompt: one, or one for each image that stands apart.
+
+    Images of weight 0 are left out, except that a frame keeps its place.
+    """
     way, weights = gathering.way, gathering.weights
     masks = () if gathering.masks is None else (gathering.masks,)
     if way.framed:

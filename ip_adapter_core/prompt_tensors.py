@@ -64,8 +64,8 @@ def checked(found: Mapping[str, Entry]) -> list[dict[str, Entry]]:
     for part in parts:
         if missing := [name for name, slot in _SLOTS.items() if slot.needed and name not in part]:
             raise ValueError(f"a part lacks its {missing[0]}")
-        for name, entry in part.items():
-            _check_entry(name, entry, part["tokens"].shape)
+        for name in ("tokens", *part):
+            _check_entry(name, part[name], part["tokens"].shape)
     return parts
 
 
@@ -96,7 +96,7 @@ def _packed(mask: Tensor) -> Tensor:
 def _check_numbers(held: Mapping[str, Tensor]) -> None:
     for name, tensor in held.items():
         if not tensor.isfinite().all():
-            raise ValueError(f"its {_kind(name)} contain values that are no numbers")
+            raise ValueError(f"there are values that are no numbers in its {_kind(name)}")
 
 
 def _grouped(found: Mapping[str, T]) -> list[dict[str, T]]:
@@ -118,7 +118,9 @@ def _check_entry(name: str, entry: Entry, tokens: tuple[int, ...]) -> None:
     possible = entry.dtype in slot.dtypes and len(shape) in slot.axes and 0 not in shape
     matching = {"order": shape[:1] == (2,), "emphasis": shape == tokens[1:2]}.get(kind, True)
     if not (possible and matching):
-        raise ValueError(f"its {kind} have shape {list(shape)} in {entry.dtype} where tokens have {list(tokens)}")
+        raise ValueError(
+            f"it holds {kind} of shape {list(shape)} in {entry.dtype}, beside tokens of shape {list(tokens)}"
+        )
 
 
 def _part(held: Mapping[str, Tensor], width: int) -> Part:

@@ -50,6 +50,8 @@ def _blocks(role: Role = REST, **numbers: Iterable[int]) -> dict[Block, Role]:
 
 
 _SDXL = {**_blocks(STYLE, output=(1,)), **_blocks(COMPOSITION, input=(8,))}
+# Measured: models/small_world/RESULTS.md, table 6.
+_SMALL_WORLD = {**_blocks(STYLE, output=(1, 2)), **_blocks(COMPOSITION, input=(5, 6), middle=(0,))}
 
 CONSTRUCTIONS: dict[str, Construction] = {
     "SD": Construction(
@@ -69,6 +71,10 @@ CONSTRUCTIONS: dict[str, Construction] = {
     "SDXL": Construction(
         frozenset(_blocks(input=(4, 5, 7, 8), middle=(0,), output=range(6))),
         {TUNED: _SDXL, INSTANT_STYLE: _SDXL},
+    ),
+    "small world": Construction(
+        frozenset({*_SMALL_WORLD, ("output", 0)}),
+        {TUNED: _SMALL_WORLD, INSTANT_STYLE: _SMALL_WORLD},
     ),
 }
 

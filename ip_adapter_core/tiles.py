@@ -74,8 +74,8 @@ def masks(parts: Sequence[Tile], height: int, width: int) -> Tensor:
 def _spans(length: int, side: int, count: int) -> list[_Span]:
     """Evenly spaced stretches of side pixels, the first at the start of a length and the last at its end."""
     gaps = max(count - 1, 1)
-    # Rounded half up in integers: then no stretch reaches the next but one, and there is at most one ramp at a place.
-    starts = [(2 * number * (length - side) + gaps) // (2 * gaps) for number in range(count)]
+    # All rounded down, so that no stretch reaches into the next but one: at every place there is at most one ramp.
+    starts = [number * (length - side) // gaps for number in range(count)]
     return [(start, start + side) for start in starts]
 
 

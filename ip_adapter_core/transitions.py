@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import torch
 
-from .curves import SHAPES, Course
+from .curves import Course
 from .prompt import ImagePrompt, Part
 
 WAYS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
@@ -37,7 +37,7 @@ class Transition:
             raise ValueError("A transition needs two images or more; encode a batch of them, combined one per frame.")
         if self.frames < images:
             raise ValueError(f"There are {images} images for {self.frames} frames; give at least as many frames.")
-        if self.shape not in SHAPES:
+        if self.shape not in WAYS:
             raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(WAYS)}.")
         if not 0 <= self.hold <= 1:
             raise ValueError(f"The hold is {self.hold:g}; it must lie in 0..1.")
@@ -82,7 +82,8 @@ def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePromp
     its keys.
 
     Every frame reads two images, the one it leaves and the one it goes to, at weights that add up to 1. Keys and values
-    are shared, so frames cost no memory. Raises ValueError when the transition does not suit the prompt.
+    are shared, so frames cost no memory but that of the images' masks, if they have any. Raises ValueError when the
+    transition does not suit the prompt.
     """
     if len(prompt.parts) != 1:
         raise ValueError("These images stand in several parts; encode them combined one per frame.")
@@ -96,11 +97,13 @@ def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePromp
 
 def _reading(part: Part, images: Sequence[int], weights: Sequence[float]) -> Part:
     """The part as it is read by frames: the number of an image for each, and how strongly."""
+    numbers = torch.tensor(images)
     own = part.weights if len(part.weights) > 1 else part.weights * part.frames
     return replace(
         part,
-        order=part.order[:, torch.tensor(images)],
+        order=part.order[:, numbers],
         weights=tuple(own[image] * weight for image, weight in zip(images, weights, strict=True)),
+        masks=tuple(mask[numbers] if len(mask) > 1 else mask for mask in part.masks),
     )
 
 

@@ -98,7 +98,10 @@ def _pieces(text: str) -> Iterator[str]:
 def _entry(piece: str) -> Entry:
     name, *number = (part.strip() for part in re.split("[:=]", piece, maxsplit=1))
     if not number:
-        raise ValueError(f"{piece!r} in the list of layer weights has no weight; write {name} = 0.5, with a point.")
+        raise ValueError(
+            f"{piece!r} in the list of layer weights has no weight; write a name, = and a number, such as style = 0.5 "
+            "(decimals have a point)."
+        )
     return Entry(name, _select(name), _number(number[0], piece))
 
 

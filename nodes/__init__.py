@@ -20,6 +20,7 @@ from .schedule import Schedule
 from .simple import Simple, StyleComposition
 from .small_world import SmallWorld
 from .train import Train
+from .transition import Transition
 
 NODES: list[type[io.ComfyNode]] = [
     LoadAdapter,
@@ -41,6 +42,7 @@ NODES: list[type[io.ComfyNode]] = [
     Region,
     ApplyRegions,
     Noise,
+    Transition,
 ]
 
 

@@ -151,10 +151,11 @@ def test_the_axis_follows_the_weights_and_is_that_of_linear_where_there_are_none
 def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) -> None:
     picture = draw(of_type("linear", 0), model)
     places = bars.columns(of_type("linear").described(model))
-    numbers = runs((picture[300:324] != 255).any(axis=(0, 2)))
+    numbers = (picture[300:324] != 255).any(axis=(0, 2))
     for _, block in groupby(places, lambda column: column.bar.layer.address[:2]):
         left, *_, right = [edge for column in block for edge in column[1:]]
-        assert any(start - 1 <= (left + right) / 2 <= end + 1 for start, end in numbers)
+        middle = (left + right) // 2
+        assert numbers[middle - 4 : middle + 4].any()
     for stage, inside in groupby(places, lambda column: column.bar.layer.stage):
         left, *_, right = [edge for column in inside for edge in column[1:]]
         letters = np.flatnonzero(coloured(picture[326:], bars.COLOURS[stage]).any(axis=0))

@@ -366,7 +366,7 @@ def test_a_run_keeps_few_windows_at_a_time(model: Any, encode: Encoder, monkeypa
     monkeypatch.setattr(run, "_remember", recording)
     prompted = apply(model, encode(*range(12), how="one per frame"), schedule=RISING)
     sample(windowed(prompted, 1), given=noise(12), steps=2)
-    assert max(kept) <= 4
+    assert max(kept) <= 2
 
 
 def test_sides_stay_apart_where_frames_differ(model: Any, encode: Encoder) -> None:

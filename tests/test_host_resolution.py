@@ -50,7 +50,9 @@ def prompt(kind: str, resolution: str) -> tuple[Any, Tensor]:
     from comfyui_ip_adapter.nodes.host import adapters, encoding, vision
 
     encoder = vision.load(FILE, resolution=resolution)
-    return encoding.image_prompt(adapters.load(f"{kind}.safetensors"), encoder, pictures())
+    made, seen = encoding.image_prompt(adapters.load(f"{kind}.safetensors"), encoder, pictures())
+    (part,) = made.parts
+    return part, seen
 
 
 @pytest.mark.parametrize("kind", ["base", "plus"])

@@ -93,7 +93,9 @@ def test_alpha_is_left_out_and_grey_becomes_rgb(kind: str) -> None:
 
 
 def test_half_precision_stays_so() -> None:
-    assert torch.equal(noisy(photos().half(), "fade", 0.0), photos().half())
+    found = noisy(photos().half(), "fade", 0.0)
+    assert found.dtype == torch.float16
+    assert torch.equal(found, photos().half())
 
 
 @each_kind
@@ -190,6 +192,7 @@ def test_blur_reaches_as_far_as_its_radius_in_every_direction() -> None:
     found = blurred(point, 6)[0, 0]
     rows, columns = torch.nonzero(found, as_tuple=True)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (14, 26, 14, 26)
+    assert found[20, 22] / found[20, 20] == pytest.approx(np.exp(-0.5))  # a third of the way is one deviation
     assert torch.allclose(found, found.T)
     assert torch.allclose(found, found.flip(0))
     assert found.sum() == pytest.approx(1, abs=1e-5)
@@ -207,6 +210,7 @@ def test_blur_may_be_larger_than_the_picture() -> None:
     [
         (dict(kind="salt"), "no noise called 'salt'; use one of fade, dissolve, gaussian, shuffle"),
         (dict(strength=1.5), r"strength of the noise is 1\.5; it must lie in 0\.\.1"),
+        (dict(strength=-0.1), r"strength of the noise is -0\.1"),
         (dict(strength=float("nan")), "is nan"),
         (dict(blur=-1), r"blur is -1; it must lie in 0\.\.32"),
         (dict(images=torch.zeros(4, 4, 3)), "An image of shape 4x4x3 cannot be disturbed"),

@@ -147,6 +147,39 @@ def test_an_image_prompt_alone_carries_colour_and_background(recipe: Any, subjec
     assert all(prompted[name] >= least for name, least in CARRIED.items()), prompted
 
 
+def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: Any, subjects: Any) -> None:
+    """Text and image disagree about everything: whose attributes are drawn?"""
+    from comfyui_ip_adapter.ip_adapter_core.weights import of_type
+
+    seen, evaluate = recipe.host.features(drawing.draw(subjects.scenes)), recipe.evaluate
+    of_image, of_text = {}, {}
+    for name in ("style transfer", "composition"):
+        wish = recipe.sampling.Wish(subjects.contrary, seen, "plus", 1.5, layers=of_type(name))
+        pictures = recipe.sampling.sampled(wish)
+        of_image[name], of_text[name] = (
+            evaluate.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)
+        )
+    for look in evaluate.STYLE:
+        assert of_image["style transfer"][look] > of_image["composition"][look] + 0.05, look
+    for layout in ("size", "place"):
+        assert of_image["composition"][layout] > of_image["style transfer"][layout] + 0.15, layout
+        assert of_text["style transfer"][layout] > 0.85, layout
+    assert of_text["style transfer"]["shape"] > 0.85
+    assert of_text["composition"]["colour"] > 0.85
+
+
+def test_regions_put_each_reference_on_its_side(recipe: Any, subjects: Any) -> None:
+    evaluate = recipe.evaluate
+    left, right = (recipe.host.features(drawing.draw(scenes)) for scenes in (subjects.scenes, subjects.others))
+    pictures = recipe.sampling.sampled(recipe.sampling.Wish([""] * len(subjects.scenes), left, "plus", beside=right))
+    pairs = ((subjects.scenes, subjects.others), (subjects.others, subjects.scenes))
+    for half, (own, other) in zip(evaluate.halves(pictures), pairs, strict=True):
+        its, theirs = (evaluate.agreement(half, scenes) for scenes in (own, other))
+        assert its["colour"] > 0.5
+        assert its["colour"] > theirs["colour"] + 0.4
+        assert its["texture"] > theirs["texture"] + 0.25
+
+
 def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: Any) -> None:
     texts, seen = subjects.texts[:4], recipe.host.features(drawing.draw(subjects.scenes[:4]))
     wish = recipe.sampling.Wish

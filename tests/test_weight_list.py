@@ -99,8 +99,8 @@ def test_the_weight_multiplies_every_entry() -> None:
     [
         ("", "is empty; write for example: style = 1"),
         (" \n,;# all = 1", "is empty"),
-        ("output.1 1", r"'output.1 1' .* has no weight; write output.1 1 = 0.5"),
-        ("style = 0,5", "'5' .* has no weight; write 5 = 0.5, with a point"),
+        ("output.1 1", r"'output.1 1' .* has no weight; write a name, = and a number"),
+        ("style = 0,5", "'5' .* has no weight; .*decimals have a point"),
         ("style = ", r"'' in 'style =' .* is no number; write one such as 0\.5"),
         ("input: abc, style: 1", "'abc' in 'input: abc'"),
         ("style = nan", "'nan' in"),

@@ -45,11 +45,11 @@ def negatives(offered: list[str]) -> list[str]:
 def complaint(name: str | None, negative: str | None = NONE) -> str | None:
     """Why files cannot be used, whatever the adapter, or None; as `files.complaint`."""
     try:
+        if name is not None:
+            _check_negative(name, negative)
         for given in (name, negative):
             if given not in (None, NONE):
                 about(str(given))
-        if name is not None:
-            _check_negative(name, negative)
         return None
     except ValueError as error:
         return str(error)
@@ -133,8 +133,8 @@ def _holds_embeds(name: str) -> bool:
 
 
 def _in_input() -> list[str]:
-    found, _ = folder_paths.recursive_search(folder_paths.get_input_directory())
-    return folder_paths.filter_files_extensions(found, {ipadpt.ENDING})
+    folder = Path(folder_paths.get_input_directory())
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob(f"*{ipadpt.ENDING}"))
 
 
 def _path(name: str) -> Path:

@@ -21,7 +21,9 @@ from .batches import Batch
 
 Address = tuple[str, int, int]
 
-_KEPT = 4  # batches of a run whose tensors stay on the device: cond and uncond apart, and areas; windows come and go
+# Batches of a run whose tensors stay on the device. Where frames differ, they are large, and windows come and go: then
+# only those of one window, cond and uncond.
+_KEPT, _KEPT_OF_FRAMES = 4, 2
 
 
 class Image(NamedTuple):
@@ -217,5 +219,5 @@ def _remember(kept: OrderedDict[Batch, Any], batch: Batch, value: Any) -> None:
     """Keep a value of a batch, and of the latest few others."""
     kept[batch] = value
     kept.move_to_end(batch)
-    while len(kept) > _KEPT:
+    while len(kept) > (_KEPT_OF_FRAMES if batch.frames else _KEPT):
         kept.popitem(last=False)

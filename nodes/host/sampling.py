@@ -18,10 +18,13 @@ from . import compiled, lora
 from .run import Image, Prepared, Run
 
 KEY = "ip_adapter"
+WATCH = "ip_adapter_watch"
+"""Where transformer_options may hold one who sees q, the text's attention and the options of every patched layer."""
 _PREPARED = "ip_adapter_prepared"
 
 Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
+Watcher = Callable[[Tensor, Tensor, Options], None]
 
 
 def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:
@@ -108,7 +111,8 @@ def patched(options: Options, prepared: Prepared) -> Options:
     """Options whose patches add the prepared image attention to whatever each layer has already."""
     replace = options.get("patches_replace", {})
     there = replace.get("attn2", {})
-    ours = {a: partial(_attend, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
+    act = partial(_watched, options[WATCH]) if WATCH in options else _attend
+    ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
     return {**options, "patches_replace": {**replace, "attn2": {**there, **ours}}, _PREPARED: prepared}
 
 
@@ -118,6 +122,13 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     for image in options[_PREPARED][(*options["block"], options["block_index"])]:
         attended = attended + added(q, image, options)
     return attended
+
+
+def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """What `_attend` gives, while one sees it."""
+    attended = text(q, k, v, options)
+    watch(q, attended, options)
+    return _attend(lambda *_: attended, q, k, v, options)
 
 
 def added(q: Tensor, image: Image, options: Options) -> Tensor:

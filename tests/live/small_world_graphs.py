@@ -22,23 +22,48 @@ FILES = {
     "control_v11p_sd15_canny_fp16.safetensors": "small_world_outlines.safetensors",
 }
 SUBJECTS = {  # shape, colour, texture, background, size, place, seed
+    ("animation", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 21),
+    ("animation", "Second image"): ("circle", "purple", "striped", "grass", "large", "center", 22),
     ("controlnet_and_image_prompt", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 1),
     ("controlnet_and_image_prompt", "Control picture"): ("star", "yellow", "plain", "black", "large", "center", 2),
     ("image_prompt_in_one_node", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 3),
+    ("interpolation", "First image"): ("star", "yellow", "dotted", "black", "large", "center", 23),
+    ("interpolation", "Second image"): ("star", "blue", "striped", "sky", "large", "center", 24),
     ("img2img", "Image prompt"): ("circle", "yellow", "checkered", "black", "large", "center", 4),
     ("img2img", "Picture to change"): ("square", "blue", "plain", "sky", "large", "center", 5),
     ("inpainting", "Image prompt"): ("star", "red", "dotted", "sunset", "large", "center", 6),
     ("inpainting", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "center", 7),
+    ("layer_weights", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 25),
+    ("masked_prompt", "Image prompt"): ("heart", "red", "dotted", "sunset", "large", "center", 26),
+    ("masked_prompt", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "left", 27),
     ("multimodal", "Image prompt"): ("cross", "green", "striped", "black", "large", "center", 8),
+    ("noise_as_negative", "Image prompt"): ("circle", "green", "checkered", "sky", "large", "center", 28),
+    ("reference_detail", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 29),
+    ("regions", "Left subject"): ("circle", "red", "plain", "sky", "large", "left", 30),
+    ("regions", "Right subject"): ("square", "yellow", "striped", "black", "large", "right", 31),
+    ("several_images", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 32),
+    ("several_images", "Second image"): ("circle", "green", "striped", "grass", "large", "center", 33),
+    ("style_and_composition", "Composition"): ("square", "cyan", "plain", "gray", "large", "right", 34),
+    ("style_and_composition", "Style"): ("star", "orange", "dotted", "sunset", "large", "left", 35),
     ("text_to_image_with_image_prompt", "Image prompt"): ("star", "orange", "dotted", "sky", "large", "left", 9),
     ("two_adapters", "First image prompt"): ("circle", "red", "dotted", "sky", "large", "center", 10),
     ("two_adapters", "Second image prompt"): ("cross", "green", "striped", "sunset", "large", "center", 11),
+    ("weight_schedule", "Image prompt"): ("circle", "cyan", "checkered", "sunset", "large", "center", 36),
 }
-TEXTS = {("multimodal", "Text prompt"): "a small heart on a sunset background"}  # all others are empty
+TEXTS = {  # all others are empty
+    ("layer_weights", "Positive"): "a large heart on a black background",
+    ("masked_prompt", "Positive"): "a large green star on a black background",
+    ("multimodal", "Text prompt"): "a small heart on a sunset background",
+    ("weight_schedule", "Positive"): "a large star on a black background",
+}
 SAMPLING = [42, "fixed", 20, 4, "ddim", "normal"]  # then the denoise of the graph
 DENOISE: dict[str, float] = {}  # where it is not that of the main graph
 SIDE, ENLARGED = 32, 8  # pixels of a picture; times larger when saved, the most that the node does
 ABOUT = {
+    "animation": (
+        "**From one picture to another, frame by frame.** The two pictures are encoded *one per frame*; *Image Prompt "
+        "Transition* spreads them over sixteen frames and back. Change the pictures, the hold, or the key frames."
+    ),
     "controlnet_and_image_prompt": (
         "**Shape from one picture, looks from another.** The ControlNet keeps the outlines of *Control picture*, the "
         "image prompt decides what fills them and what is behind. Choose another shape in one or another colour, "
@@ -51,6 +76,42 @@ ABOUT = {
     "img2img": (
         "**A picture, changed towards another.** Sampling starts from *Picture to change* and follows *Image prompt*. "
         "Lower `denoise` keeps more of the first, higher gives more to the second."
+    ),
+    "interpolation": (
+        "**Between two pictures.** *Combine Image Prompts* is half-way from one to the other. Move the weights, or "
+        "subtract one from the other."
+    ),
+    "layer_weights": (
+        "**Only some layers follow.** With *style transfer* the text says what is drawn and where, and the picture how "
+        "it looks. Run it with other weight types; the node shows which layers they use."
+    ),
+    "masked_prompt": (
+        "**The prompt acts only in the mask**, which is the object in *Picture with a mask*: there the picture says "
+        "what is drawn, elsewhere the text does. Move the mask with its `place`."
+    ),
+    "noise_as_negative": (
+        "**Away from noise.** The negative image is noise, and guidance moves away from it: colours become richer. Try "
+        "the other kinds, less strength, or no negative image at all."
+    ),
+    "reference_detail": (
+        "**More of the reference.** The encoder reads the picture at twice its resolution, whole and in tiles that "
+        "each act in their part of the result. *Encode Image Prompt* shows all that it sees."
+    ),
+    "regions": (
+        "**Two subjects, each in its place.** One region for the left half, one for the right, each with a picture. "
+        "Change the pictures, exchange the masks, or give the regions texts."
+    ),
+    "several_images": (
+        "**Several pictures in one prompt.** `weights` says how much each counts, `combine` what they become. Try "
+        "*average*, *separate* and other weights."
+    ),
+    "style_and_composition": (
+        "**The style of one picture, the composition of another.** Layers known for style follow one, those known for "
+        "composition the other. Exchange the pictures, or balance the weights."
+    ),
+    "weight_schedule": (
+        "**A weight that changes while the picture forms.** At first the picture leads, then it gives way to the text. "
+        "Turn start and end value around and see what is decided when."
     ),
     "inpainting": (
         "**A picture into a hole of another.** The object in *Picture with a mask* is the hole, and *Image prompt* "
@@ -128,8 +189,8 @@ def sampled(node: Parts, name: str) -> Parts:
 
 
 def shrunk(node: Parts, name: str) -> Parts:
-    """An empty picture of the small world's size."""
-    return {**node, "widgets_values": [SIDE, SIDE, 1]}
+    """Empty pictures of the small world's size, as many as there were."""
+    return {**node, "widgets_values": [SIDE, SIDE, node["widgets_values"][-1]]}
 
 
 def saved(node: Parts, name: str) -> Parts:
@@ -167,9 +228,8 @@ def enlarged(nodes: list[Parts], links: list[Link], node_id: int, link_id: int) 
     """Nodes and links with one more of each: crisp pixels, large enough to look at, are what is saved."""
     (decoder,) = (node for node in nodes if node["type"] == "VAEDecode")
     scaler = enlarger(node_id, decoder)
-    moved = [[*link[:3], node_id, *link[4:]] if link[1] == decoder["id"] else link for link in links]
-    (saver,) = (link[3] for link in links if link[1] == decoder["id"])
-    return [*nodes, scaler], [*moved, [link_id, node_id, 0, saver, 0, "IMAGE"]]
+    moved = [[link[0], node_id, 0, *link[3:]] if link[1] == decoder["id"] else link for link in links]
+    return [*nodes, scaler], [*moved, [link_id, decoder["id"], 0, node_id, 0, "IMAGE"]]
 
 
 def enlarger(node_id: int, decoder: Parts) -> Parts:

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from ....ip_adapter_core.weights import of_type
 from ..drawing import draw, outlines, pastel
 from ..world import ATTRIBUTES, Scene, caption
 from . import clip, host, judge, words
@@ -20,6 +21,7 @@ from .shelf import MODELS, scenes
 
 COUNT = 48
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
 SHOWN = 10
 RESULTS = MODELS / "RESULTS.md"
 IMAGES = MODELS / "images"
@@ -216,12 +218,50 @@ def tuning(who: Subjects) -> str:
     return table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows)
 
 
+def layering(who: Subjects) -> str:
+    """Table 6: text and image disagree, and the image acts in some layers only; whose attributes are drawn."""
+    seen = host.features(draw(who.scenes))
+    wishes = {
+        "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
+        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("style transfer")),
+        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("composition")),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        for whose, given in (("image", who.scenes), ("text", who.others)):
+            found = agreement(pictures, given)
+            rows.append([name, whose, *(_share(found[key]) for key in (*STYLE, *COMPOSITION))])
+    return table(["layers", "as in the", *STYLE, *COMPOSITION], rows)
+
+
+def placing(who: Subjects) -> str:
+    """Table 7: two references, one for each half of a picture of twice the width: what is in which half."""
+    left, right = (host.features(draw(given)) for given in (who.scenes, who.others))
+    pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
+    rows = []
+    for name, half, its, other in zip(
+        ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
+    ):
+        for whose, given in (("its own", its), ("the other", other)):
+            found = agreement(half, given)
+            rows.append([name, whose, *(_share(found[key]) for key in STYLE)])
+    return table(["half", "as in reference", *STYLE], rows)
+
+
+def halves(pictures: Tensor) -> tuple[Tensor, ...]:
+    """The left and the right half of pictures of twice the width."""
+    return pictures.split(pictures.shape[-1] // 2, dim=-1)
+
+
 TABLES: dict[str, Callable[[Subjects], str]] = {
     "1. Text, image, both": prompting,
     "2. When text and image disagree": sweeping,
     "3. ControlNet and image prompt": controlling,
     "4. Text alone is untouched": untouched,
     "5. On a fine-tuned base": tuning,
+    "6. Style and composition by layers": layering,
+    "7. Regions": placing,
 }
 
 

@@ -16,19 +16,23 @@ from ....ip_adapter_core.adapter import Adapter
 from ....ip_adapter_core.application import Use
 from ....ip_adapter_core.layout import geometry
 from ....ip_adapter_core.prompt import Features, ImagePrompt, Part
+from ....ip_adapter_core.weights import LINEAR, LayerWeights
 from ....nodes.host.models import apply
 from ..world import SIDE
 from . import adapters, controlnet, host, style
 from .shelf import read
 
 STEPS, GUIDANCE = 20, 4.0
+HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None].expand(-1, SIDE, -1)
+"""Masks of the left and the right half of a picture of twice the width."""
 
 
 @dataclass(frozen=True)
 class Wish:
     """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
 
-    kind: of the adapter, one of adapters.READS; outlines (n, 3, 32, 32); tuned: on the base of the other style.
+    kind: of the adapter, one of adapters.READS; outlines (n, 3, 32, 32); tuned: on the base of the other style; layers:
+    which follow the reference; beside: other references, for the right half of a picture of twice the width.
     """
 
     texts: list[str]
@@ -37,15 +41,17 @@ class Wish:
     weight: float = 1.0
     outlines: Tensor | None = None
     tuned: bool = False
+    layers: LayerWeights = LINEAR
+    beside: Features | None = None
 
 
 def sampled(wish: Wish, seed: int = 1) -> Tensor:
-    """The pictures, (n, 3, 32, 32), 0 to 1, from the same noise for the same seed."""
+    """The pictures, (n, 3, 32, 32 or 64), 0 to 1, from the same noise for the same seed."""
     model, positive, negative = _prompted(wish)
     if wish.outlines is not None:
         positive, negative = (_controlled(cond, wish.outlines) for cond in (positive, negative))
     count = len(wish.texts)
-    empty = torch.zeros(count, 3, SIDE, SIDE)
+    empty = torch.zeros(count, 3, SIDE, SIDE if wish.beside is None else 2 * SIDE)
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
@@ -63,7 +69,12 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
     if wish.kind == "simple":
         cond, uncond = _tokens(_simple(), wish)
         return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
-    return apply(model, prompt(wish), Use(wish.weight)), [[text, {}]], [[empty, {}]]
+    use = Use(wish.weight, layer_weights=wish.layers)
+    if wish.beside is None:
+        return apply(model, prompt(wish), use), [[text, {}]], [[empty, {}]]
+    for references, mask in zip((wish.references, wish.beside), HALVES, strict=True):
+        model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask[None]))
+    return model, [[text, {}]], [[empty, {}]]
 
 
 def prompt(wish: Wish) -> ImagePrompt:

@@ -1,0 +1,157 @@
+"""Looking again at a sampled picture: one watched call of the model at each of some noise levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management as memory
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...ip_adapter_core.attention_map import Tally
+from . import compiled
+from .sampling import KEY, WATCH, Options, applications
+from .watch import Sight, Watch
+
+# Guidance, which is not looked at and may call the model for its own ends; and what spreads calls over devices.
+_LEFT_OUT = (
+    "sampler_calc_cond_batch_function",
+    "sampler_pre_cfg_function",
+    "sampler_cfg_function",
+    "sampler_post_cfg_function",
+    "multigpu_clones",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """With how much noise a picture is looked at: fractions of the noise schedule, and the seed.
+
+    sigmas: noise levels of the sampling, for prompts that count its steps.
+    """
+
+    steps: tuple[float, ...]
+    seed: int = 0
+    sigmas: Tensor | None = None
+
+    def levels(self, model: ModelPatcher) -> list[float]:
+        """The noise levels of a model that the steps mean."""
+        sampling = model.get_model_object("model_sampling")
+        least, most = float(sampling.sigma_min), float(sampling.sigma_max)
+        return [min(max(float(sampling.percent_to_sigma(step)), least), most) for step in self.steps]
+
+
+def look(model: ModelPatcher, positive: Any, latent: Mapping[str, Any], noise: Noise, sight: Sight) -> dict[str, Tally]:
+    """Maps of one picture of a sampled latent, over its grid, by what each is of: `reference 1` and so on.
+
+    Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
+    in these layers, and when the latent is not one that it sampled.
+    """
+    samples = latent["samples"]
+    _check_latent(model, samples, sight.frame)
+    _check_prompts(model, noise)
+    levels = noise.levels(model)
+    sigmas = torch.tensor([*levels, 0.0]) if noise.sigmas is None else noise.sigmas
+    watch = Watch(model, sight, sigmas, samples.shape)
+    _check_sight(watch, noise, levels)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": positive})
+    guider.set_cfg(1.0)
+    drawn = comfy.sample.prepare_noise(samples, noise.seed, latent.get("batch_index"))
+    glances, mask = _Glances(levels, watch), latent.get("noise_mask")
+    guider.sample(drawn, samples, glances, sigmas, mask, disable_pbar=True, seed=noise.seed)
+    return _found(watch)
+
+
+class _Glances(comfy.samplers.Sampler):
+    """Calls the model on a finished picture with noise up to each level, where other samplers make a picture."""
+
+    def __init__(self, levels: Sequence[float], watch: Watch) -> None:
+        self._levels, self._watch = levels, watch
+
+    @torch.no_grad()
+    def sample(
+        self,
+        guider: Any,
+        sigmas: Tensor,
+        extra_args: Options,
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        *rest: Any,
+    ) -> Tensor:
+        """The picture as it was given."""
+        base, options = guider.inner_model, self._watched(extra_args["model_options"])
+        bar = comfy.utils.ProgressBar(len(self._levels))
+        with _uncompiled(base, options["transformer_options"]):
+            for level in self._levels:
+                memory.throw_exception_if_processing_interrupted()
+                sigma = sigmas.new_tensor(level)
+                x = base.model_sampling.noise_scaling(sigma, noise, latent_image)
+                guider(x, sigma.expand(len(x)), model_options=options, seed=extra_args["seed"])
+                bar.update(1)
+        return latent_image
+
+    def _watched(self, given: Options) -> Options:
+        kept = {name: value for name, value in given.items() if name not in _LEFT_OUT}
+        return {**kept, "transformer_options": {**given["transformer_options"], KEY: self._watch, WATCH: self._watch}}
+
+
+def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:
+    """A compiled network would go on as it was traced, unwatched."""
+    return torch.compiler.set_stance("force_eager") if compiled.is_compiled(base, options) else nullcontext()
+
+
+def _check_latent(model: ModelPatcher, samples: Tensor, frame: int) -> None:
+    channels = model.get_model_object("latent_format").latent_channels
+    if samples.ndim != 4 or samples.shape[1] != channels:
+        found = "x".join(map(str, samples.shape))
+        raise ValueError(
+            f"The latent is {found}; this model makes (pictures)x{channels}x(height)x(width). "
+            "Connect the latent that was sampled with this model."
+        )
+    if not samples.any():
+        raise ValueError("The latent is empty; connect the one that the sampler gives, not the one it takes.")
+    if not 0 <= frame < len(samples):
+        raise ValueError(f"There is no frame {frame}: the latent holds {len(samples)}, counted from 0.")
+
+
+def _check_prompts(model: ModelPatcher, noise: Noise) -> None:
+    prompts = applications(model)
+    if not prompts:
+        raise ValueError("The model carries no image prompt; connect the model after Apply Image Prompt.")
+    counted = any(prompt.span.unit == "steps" or prompt.schedule.over("steps") for prompt in prompts)
+    if counted and noise.sigmas is None:
+        raise ValueError(
+            "An image prompt of this model counts steps (its start and end, or its schedule), and nothing tells which "
+            "noise the steps of your sampling have. Connect sigmas from Basic Scheduler, set as your sampler is, or "
+            "count in percent."
+        )
+
+
+def _check_sight(watch: Watch, noise: Noise, levels: Sequence[float]) -> None:
+    if not watch.maps():
+        raise ValueError(
+            "There are no shares to show: under each softmax stands one reference alone. "
+            "Show influence, or encode several images together, combined by concat."
+        )
+    if not any(map(watch.acts, levels)):
+        steps = ", ".join(f"{step:g}" for step in noise.steps)
+        raise ValueError(
+            f"No image prompt acts at these steps ({steps}) in these layers. Choose other steps or layers."
+        )
+
+
+def _found(watch: Watch) -> dict[str, Tally]:
+    """What was seen. Raises ValueError when conds, which may act at some steps only, left nothing to see."""
+    maps = watch.maps()
+    if not any(tally.seen for tally in maps.values()):
+        raise ValueError("The positive conditioning does not act at these steps; choose others.")
+    return maps
