@@ -26,11 +26,11 @@ ROW = 4  # maps side by side
 _COLOURS = ("#17004a", "#420067", "#730b6f", "#a22769", "#cc455a", "#ee6c44", "#ff9b3c", "#ffcd6c", "#fffaa8")
 _WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in the grey of ITU-R BT.601
 _PAPER, _INK, _FAINT = "#ffffff", "#303030", "#707070"
-_LETTERS, _SMALL = 28, 24
+_LETTERS, _SMALL = 28, 22
 _MARGIN, _GAP, _TITLE = 24, 24, 44
 _WORDS, _BAR, _TICK, _NUMBERS = 40, 24, 8, 34  # heights in the legend
-_NEAR = 0.12  # of the bar: between two numbers
-_NARROWEST = 320  # pixels of a column: room for its title and for the legend
+_NEAR = 0.15  # of the bar: between an end and the next number
+_NARROWEST = 290  # pixels of a column: room for its title and for the legend
 
 
 class _Layout(NamedTuple):
@@ -129,15 +129,16 @@ def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]
     picture.paste(Image.fromarray(bar), (left, top + _WORDS))
     edge = top + _WORDS + _BAR
     x = axis(*maps.ends).onto(left, left + width - 1)
-    for number in _numbers(*maps.ends):
+    for number, anchor in _numbers(*maps.ends):
         pen.line([(x(number), edge), (x(number), edge + _TICK)], fill=_FAINT, width=2)
-        pen.text((x(number), edge + _TICK + _NUMBERS / 2), f"{number:.3g}", _INK, _font(_SMALL), "mm")
+        pen.text((x(number), edge + _TICK + _NUMBERS / 2), f"{number:.3g}", _INK, _font(_SMALL), anchor)
 
 
-def _numbers(least: float, most: float) -> list[float]:
-    """Both ends, and the round numbers between that are not too near to them."""
+def _numbers(least: float, most: float) -> list[tuple[float, str]]:
+    """What is written under the bar and where PIL anchors it: both ends, inside them, and round numbers between."""
     near = _NEAR * (most - least)
-    return [least, *(number for number in axis(least, most).ticks if least + near < number < most - near), most]
+    between = [number for number in axis(least, most).ticks if least + near < number < most - near]
+    return [(least, "lm"), *((number, "mm") for number in between), (most, "rm")]
 
 
 @lru_cache

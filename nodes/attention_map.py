@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ip_adapter_core import heat_picture, weights
 from ..ip_adapter_core.attention_map import SCALES, SHOWS, Maps, picked, read_steps
-from .host.attention_map import Noise, look
+from .host.attention_map import Noise, Sampled, look
 from .host.runs import pictured
 from .host.watch import Sight
 from .sockets import LayerWeights, schema
@@ -38,7 +38,8 @@ class AttentionMap(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, steps: str | None) -> bool | str:
         try:
-            read_steps("0" if steps is None else steps)  # wired: known when the graph runs
+            if steps is not None:  # wired: known when the graph runs
+                read_steps(steps)
         except ValueError as mistake:
             return str(mistake)
         return True
@@ -60,8 +61,8 @@ class AttentionMap(io.ComfyNode):
         opacity: float = 0.6,
     ) -> io.NodeOutput:
         shown, noise = SHOWS[show], Noise(read_steps(steps), seed, sigmas)
+        tallies = look(model, Sampled(positive, latent, image), noise, Sight(shown, layers, frame))
         result = picked(image, latent["samples"].shape, frame)
-        tallies = look(model, positive, latent, noise, Sight(shown, layers, frame))
         maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
         picture = pictured(heat_picture.draw(result, maps, opacity))
         return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,10 +44,10 @@ def faceid(folder: Path) -> Adapter:
     return load(adapters.save(folder / "ip-adapter-faceid_sd15.safetensors", nested))
 
 
-def encode(network: Adapter, images: int = 1, how: str = "concat", **gathered: object) -> ImagePrompt:
+def encode(network: Adapter, images: int = 1, how: str = "concat", **gathered: Any) -> ImagePrompt:
     width = network.identity().widths[0]
     cond = torch.randn(images, width, generator=torch.Generator().manual_seed(0))
-    return image_prompt(network, (cond,), (torch.zeros(1, width),), Gathering(how, **gathered))  # type: ignore[arg-type]
+    return image_prompt(network, (cond,), (torch.zeros(1, width),), Gathering(how, **gathered))
 
 
 def applied(prompt: ImagePrompt, use: Use | None = None) -> tuple[Application, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -44,9 +45,9 @@ def embeds(*seeds: int) -> Tensor:
     return torch.stack([torch.randn(32, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def encode(network: Adapter, *seeds: int, negative: int = 100, **gathered: object) -> ImagePrompt:
+def encode(network: Adapter, *seeds: int, negative: int = 100, **gathered: Any) -> ImagePrompt:
     """The prompt of images by their seeds; the negative one differs from that of another encoding by its seed."""
-    return image_prompt(network, (embeds(*seeds),), (embeds(negative),), Gathering(**gathered))  # type: ignore[arg-type]
+    return image_prompt(network, (embeds(*seeds),), (embeds(negative),), Gathering(**gathered))
 
 
 @pytest.fixture
@@ -110,7 +111,8 @@ def test_the_middle_of_an_interpolation_is_the_mean_on_both_sides(
 ) -> None:
     found = only(combined(first, second, "interpolate", (weight, weight)))
     for side in SIDES:
-        check_side(found, side, [(a + b) / 2 for a, b in zip(*(pieces(only(p), side) for p in (first, second)))])
+        of_both = zip(*(pieces(only(prompt), side) for prompt in (first, second)), strict=True)
+        check_side(found, side, [(a + b) / 2 for a, b in of_both])
 
 
 def test_only_the_proportion_counts_in_an_interpolation(first: ImagePrompt, second: ImagePrompt) -> None:
@@ -170,9 +172,9 @@ def test_prompts_are_combined_on_the_device_where_they_are(first: ImagePrompt, s
     assert {piece.device.type for piece in pieces(found.parts[0], COND)} == {"meta"}
 
 
-def _cast(prompt: ImagePrompt, **to: object) -> ImagePrompt:
+def _cast(prompt: ImagePrompt, **to: Any) -> ImagePrompt:
     def cast(piece: Tensor) -> Tensor:
-        return piece.to(**to)  # type: ignore[call-overload, no-any-return]
+        return piece.to(**to)
 
     part = only(prompt)
     made = tuple(KeysValues(cast(keys), cast(values)) for keys, values in part.keys_values)
@@ -328,7 +330,7 @@ def test_prompts_whose_images_count_differently_are_refused(adapter: Adapter, ho
     plain, weighted, alike = (encode(adapter, 1, 2, weights=weights) for weights in ((), (2.0, 1.0), (2.0, 1.0)))
     with pytest.raises(ValueError, match="count differently under one softmax"):
         combined(plain, weighted, how, (0.5, 0.5))
-    assert torch.equal(only(combined(weighted, alike, how, (0.5, 0.5))).emphasis, only(weighted).emphasis)  # type: ignore[arg-type]
+    assert only(combined(weighted, alike, how, (0.5, 0.5))).emphasis is only(weighted).emphasis
 
 
 @pytest.mark.parametrize(

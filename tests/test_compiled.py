@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
+from comfyui_ip_adapter.ip_adapter_core.arithmetic import combined
+from comfyui_ip_adapter.ip_adapter_core.curves import Course, Schedule
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
 from sampled import apply, difference, halved, make_prompt, sample
@@ -61,6 +64,9 @@ def test_a_compiled_model_gives_what_the_eager_one_gives(
         lambda model: apply(model, other, 0.7),
         lambda model: apply(apply(model, one, 0.7), other, 0.5),
         lambda model: apply(model, one, 1.0, Span(1, 3, "steps")),
+        lambda model: apply(model, one, 1.0, schedule=Schedule((Course("linear", "steps", 1.0, 0.2),))),
+        lambda model: apply(model, one, 1.0, mask=torch.eye(8)[None]),
+        lambda model: apply(model, combined(one, other, "side by side", (1.0, 0.4)), scaling="K+V"),
         lambda model: halved(apply(model, one, 0.7), "middle", 0),
         bare,
     ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY, tiny_tower
 
@@ -63,13 +64,13 @@ def test_an_adapter_reads_an_encoder_at_double_resolution(kind: str) -> None:
     assert double.tokens.shape == plain.tokens.shape
     assert double.tokens.isfinite().all()
     assert not torch.allclose(double.tokens, plain.tokens, atol=1e-2)
-    assert not torch.allclose(double.tokens[0], double.tokens[1], atol=1e-2)  # the blank image is encoded as large
+    assert not torch.allclose(double.side(COND), double.side(UNCOND), atol=1e-2)  # the blank image is encoded as large
 
 
 def test_an_adapter_of_a_token_per_hidden_state_gives_more_of_them() -> None:
     plain, double = (prompt("full face", resolution)[0] for resolution in ("as trained", "double"))
-    assert plain.tokens.shape[2] == 2 * TINY.tokens
-    assert double.tokens.shape[2] == 2 * TINY._replace(image=112).tokens
+    assert plain.side(COND).shape[1] == 2 * TINY.tokens
+    assert double.side(COND).shape[1] == 2 * TINY._replace(image=112).tokens
 
 
 def test_the_same_file_is_another_encoder_at_another_resolution() -> None:

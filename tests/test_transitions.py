@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -89,7 +90,7 @@ def test_between_keys_only_their_two_images_act_and_one_gives_way_to_the_other(
 
 @each_way
 def test_the_way_has_the_shape_of_its_curve(shape: str) -> None:
-    found = [come for _, _, come in Transition(21, shape=shape).check(2).shares()]
+    found = [second for _, second in weights(2, Transition(21, shape=shape))]
     curve = Course(shape, "frames", 0.0, 1.0)
     assert found == pytest.approx([curve.value(frame, 21) for frame in range(21)])
 
@@ -144,7 +145,7 @@ def test_a_loop_goes_on_at_the_beginning_where_the_first_key_is_later() -> None:
 @pytest.mark.parametrize("hold", [0.0, 0.2, 0.5, 0.9])
 def test_hold_leaves_its_share_of_the_way_still_half_at_each_end(hold: float) -> None:
     many = 1001
-    found = [come for _, _, come in Transition(many, hold=hold).check(2).shares()]
+    found = [second for _, second in weights(2, Transition(many, hold=hold))]
     expected = [min(max((frame / (many - 1) - hold / 2) / (1 - hold), 0), 1) for frame in range(many)]
     assert found == pytest.approx(expected)
     still = sum(come in (0, 1) for come in found) / many
@@ -153,8 +154,8 @@ def test_hold_leaves_its_share_of_the_way_still_half_at_each_end(hold: float) ->
 
 @each_way
 def test_hold_of_the_whole_way_is_a_cut_in_its_middle(shape: str) -> None:
-    found = [come for _, _, come in Transition(10, shape=shape, hold=1.0).check(2).shares()]
-    assert found[:-1] == [0.0] * 5 + [1.0] * 4
+    found = [second for _, second in weights(2, Transition(10, shape=shape, hold=1.0))]
+    assert found == [0.0] * 5 + [1.0] * 5
 
 
 # What cannot be meant
@@ -214,13 +215,13 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 
 
 def encode(
-    adapter: Adapter, images: int = 3, negatives: int = 1, how: str = "one per frame", **gathered: object
+    adapter: Adapter, images: int = 3, negatives: int = 1, how: str = "one per frame", **gathered: Any
 ) -> ImagePrompt:
     cond, uncond = (
         torch.randn(many, 32, generator=torch.Generator().manual_seed(seed))
         for seed, many in enumerate((images, negatives))
     )
-    return image_prompt(adapter, (cond,), (uncond,), Gathering(how, **gathered))  # type: ignore[arg-type]
+    return image_prompt(adapter, (cond,), (uncond,), Gathering(how, **gathered))
 
 
 @each_case

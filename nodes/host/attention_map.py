@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.model_management as memory
 import comfy.sample
@@ -15,7 +15,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...ip_adapter_core.attention_map import Tally
+from ...ip_adapter_core.attention_map import Tally, picked
 from . import compiled
 from .sampling import KEY, WATCH, Options, applications
 from .watch import Sight, Watch
@@ -47,34 +47,51 @@ class Noise:
         least, most = float(sampling.sigma_min), float(sampling.sigma_max)
         return [min(max(float(sampling.percent_to_sigma(step)), least), most) for step in self.steps]
 
+    def schedule(self, levels: Sequence[float]) -> Tensor:
+        """The noise levels of a whole sampling, as far as they are known."""
+        return torch.tensor([*levels, 0.0]) if self.sigmas is None else self.sigmas
 
-def look(model: ModelPatcher, positive: Any, latent: Mapping[str, Any], noise: Noise, sight: Sight) -> dict[str, Tally]:
-    """Maps of one picture of a sampled latent, over its grid, by what each is of: `reference 1` and so on.
+
+class Sampled(NamedTuple):
+    """A sampled picture: the positive conditioning, the latent as the sampler gives it, and the images decoded from it,
+    (images, height, width, channels)."""
+
+    positive: Any
+    latent: Mapping[str, Any]
+    images: Tensor
+
+
+def look(model: ModelPatcher, sampled: Sampled, noise: Noise, sight: Sight) -> dict[str, Tally]:
+    """Maps of one picture over the grid of its latent, by what each is of: `reference 1` and so on.
 
     Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
-    in these layers, and when the latent is not one that it sampled.
+    in these layers, and when latent, images and model do not belong together.
     """
-    samples = latent["samples"]
+    samples = sampled.latent["samples"]
     _check_latent(model, samples, sight.frame)
+    picked(sampled.images, samples.shape, sight.frame)
     _check_prompts(model, noise)
     levels = noise.levels(model)
-    sigmas = torch.tensor([*levels, 0.0]) if noise.sigmas is None else noise.sigmas
-    watch = Watch(model, sight, sigmas, samples.shape)
+    watch = Watch(model, sight, noise.schedule(levels), samples.shape)
     _check_sight(watch, noise, levels)
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": positive})
-    guider.set_cfg(1.0)
-    drawn = comfy.sample.prepare_noise(samples, noise.seed, latent.get("batch_index"))
-    glances, mask = _Glances(levels, watch), latent.get("noise_mask")
-    guider.sample(drawn, samples, glances, sigmas, mask, disable_pbar=True, seed=noise.seed)
+    _run(model, sampled, noise.seed, _Glances(levels, watch))
     return _found(watch)
+
+
+def _run(model: ModelPatcher, sampled: Sampled, seed: int, glances: _Glances) -> None:
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": sampled.positive})
+    guider.set_cfg(1.0)
+    samples, mask = sampled.latent["samples"], sampled.latent.get("noise_mask")
+    noise = comfy.sample.prepare_noise(samples, seed, sampled.latent.get("batch_index"))
+    guider.sample(noise, samples, glances, glances.watch.sigmas, mask, disable_pbar=True, seed=seed)
 
 
 class _Glances(comfy.samplers.Sampler):
     """Calls the model on a finished picture with noise up to each level, where other samplers make a picture."""
 
     def __init__(self, levels: Sequence[float], watch: Watch) -> None:
-        self._levels, self._watch = levels, watch
+        self._levels, self.watch = levels, watch
 
     @torch.no_grad()
     def sample(
@@ -101,7 +118,7 @@ class _Glances(comfy.samplers.Sampler):
 
     def _watched(self, given: Options) -> Options:
         kept = {name: value for name, value in given.items() if name not in _LEFT_OUT}
-        return {**kept, "transformer_options": {**given["transformer_options"], KEY: self._watch, WATCH: self._watch}}
+        return {**kept, "transformer_options": {**given["transformer_options"], KEY: self.watch, WATCH: self.watch}}
 
 
 def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:

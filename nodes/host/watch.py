@@ -52,6 +52,7 @@ class Watch(Run):
 
     def __init__(self, model: ModelPatcher, sight: Sight, sigmas: Tensor, latent: Sequence[int]) -> None:
         super().__init__(applications(model), model.get_model_object("model_sampling"), sigmas, latent)
+        self.sigmas = sigmas
         self._show, self._frame = sight.show, sight.frame
         shares = sight.layers.on(models.layers(model))
         self._weights = {layer.address: share.straight for layer, share in shares.items() if share.straight > 0}

@@ -10,7 +10,7 @@ from browser.editor import Editor
 from fabricate.towers import TINY, tiny_tower
 from live.published import PLUS
 from live.server import Server
-from live.ui_graphs import read, to_prompt, workflows, working
+from live.ui_graphs import TWIN, WORKFLOWS, read, to_prompt, workflows, working
 
 PACK = "comfyui-ip-adapter"
 OTHER_ADAPTER = "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadAdapter').widgets[0].value = file }"
@@ -88,6 +88,22 @@ def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
     saved = editor.page.evaluate("() => app.graph.serialize()")
     (loader,) = (node for node in saved["nodes"] if node["type"] == "IPA_LoadAdapter")
     assert loader["widgets_values"] == [PLUS, "auto"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "node_type"),
+    [
+        ("layer_weights", "IPA_LayerWeights"),
+        ("weight_schedule", "IPA_Schedule"),
+        ("animation", "IPA_Transition"),
+        ("noise_as_negative", "IPA_Noise"),
+    ],
+)
+def test_a_node_shows_what_its_setting_does(editor: Editor, graph: str, node_type: str) -> None:
+    editor.load(read(WORKFLOWS / f"{TWIN}{graph}.json"))
+    assert of_type(editor, node_type)["pictures"] == 0
+    assert editor.run() == {}
+    assert of_type(editor, node_type)["pictures"] == 1
 
 
 def test_every_node_of_ours_has_a_help_page(server: Server) -> None:

@@ -24,6 +24,16 @@ RUN = {
 }  # the random weights of the tests make noise at any size
 SHOWN = {"width": 512, "height": 512, "megapixels": 0.25, "steps": 30, "seed": 42}
 CHAIN, ONE_NODE = "text_to_image_with_image_prompt", "image_prompt_in_one_node"
+CONTROLS = [  # a graph, and the node that its help page shows
+    ("style_and_composition", "IPA_StyleComposition"),
+    ("layer_weights", "IPA_LayerWeights"),
+    ("weight_schedule", "IPA_Schedule"),
+    ("interpolation", "IPA_Combine"),
+    ("regions", "IPA_Region"),
+    ("regions", "IPA_ApplyRegions"),
+    ("noise_as_negative", "IPA_Noise"),
+    ("animation", "IPA_Transition"),
+]
 THUMBNAIL = 600  # pixels wide
 MASK = """file => {
     for (const node of app.graph.nodes)
@@ -152,6 +162,12 @@ def test_ready_made_faces(studio: Editor) -> None:
 def test_the_one_node(studio: Editor) -> None:
     run(studio, ONE_NODE)
     take(studio, "IPA_Simple")
+
+
+@pytest.mark.parametrize(("graph", "node_type"), CONTROLS)
+def test_a_node_of_creative_control(studio: Editor, graph: str, node_type: str) -> None:
+    run(studio, graph)
+    take(studio, node_type)
 
 
 def test_the_automatic_loader(studio: Editor) -> None:

@@ -33,6 +33,12 @@ MODEL_FILES = (".safetensors", ".bin", ".pt", ".ckpt")
 SMALL = {"width": 64, "height": 64, "steps": 3, "megapixels": 0.01}
 AS_IS: dict[str, Any] = {}  # of the twins, which are small already
 SHIPPED = WORKFLOWS.parent / "models" / "small_world"
+WEIGHTS = {  # what λ is called on the nodes that apply prompts
+    "IPA_Apply": ("weight",),
+    "IPA_Simple": ("weight",),
+    "IPA_Region": ("weight",),
+    "IPA_StyleComposition": ("style_weight", "composition_weight"),
+}
 TITLE = 30  # height of a node's title bar, which lies above its position
 
 each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
@@ -63,8 +69,8 @@ def edited(prompt: dict[str, Any], values: dict[str, Any], weight: float | None 
             inputs["image"] = MASKED
         if faces and node["class_type"] == "LoadImage":
             inputs["image"] = FACE
-        if node["class_type"] in ("IPA_Apply", "IPA_Simple") and weight is not None:
-            inputs["weight"] = weight
+        if weight is not None:
+            inputs |= dict.fromkeys(WEIGHTS.get(node["class_type"], ()), weight)
         if node["class_type"] == "SaveImage":
             inputs["filename_prefix"] = f"workflow{next(runs)}"
         changed[node_id] = node | {"inputs": inputs}
@@ -77,9 +83,9 @@ def is_mask(prompt: dict[str, Any], link: Any) -> bool:
 
 
 def picture(server: Server, prompt: dict[str, Any]) -> np.ndarray:
-    """The picture that the prompt saves."""
+    """The pictures that the prompt saves, (pictures, height, width, channels)."""
     (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
-    return server.run(prompt).image(saver)
+    return np.stack(server.run(prompt).images(saver))
 
 
 def named(node: dict[str, Any], described: dict[str, Any]) -> set[str]:
