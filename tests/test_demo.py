@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from host import demo_graph
-from host.demo_graph import NoGraphError, Saved, chosen, contact, sheet
+from host.demo_graph import NoGraphError, chosen
 from live.small_world_graphs import with_twin
+from live.thumbnails import Saved, contact, sheet
 from live.ui_graphs import TWIN, originals, read, twins
 
 SCRIPT = Path(demo_graph.__file__)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from browser.editor import PAGE, Box, Editor
 from live.pictures import FACE, MASKED
 from live.server import Server
-from live.thumbnails import sheet
+from live.thumbnails import Saved, sheet
 from live.ui_graphs import TWIN, WORKFLOWS, originals, read, to_prompt, twins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +137,10 @@ def test_the_thumbnail_of_a_twin_is_what_goes_in_and_what_comes_out(server: Serv
     prompt = to_prompt(graph, server.object_info())
     (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
     prompt[saver]["inputs"]["filename_prefix"] = f"thumbnail_{path.stem}"
-    sheet(graph, server.run(prompt).image(saver)).save(path.with_suffix(".jpg"), quality=90, optimize=True)
+    saved = Saved("", [Image.fromarray(picture).convert("RGB") for picture in server.run(prompt).images(saver)])
+    picture = sheet(graph, [saved])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(path.with_suffix(".jpg"), quality=90, optimize=True)
     assert path.with_suffix(".jpg").stat().st_size < 60_000
 
 

@@ -1,38 +1,90 @@
-"""The thumbnails of the small world's graphs: what goes in, an arrow, and what comes out."""
+"""A graph of the small world as a picture: what goes in, an arrow, and what comes out. Thumbnails, and the demo."""
 
 from collections.abc import Callable
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from comfyui_ip_adapter.models.small_world import drawing, world
-from live.small_world_graphs import CHOICES, ENLARGED, TEXTS
+from live.small_world_graphs import CHOICES, TEXTS
 
 GROUND, INK = "#f4f4f2", "#444444"
 MARGIN, GAP, LINE = 20, 40, 36  # around; between pictures, where the sign is; for words
-SCALES = {2: 7, 3: 5}  # by the number of pictures: pixels per pixel
+SIDE, TILE = 256, 128  # pixels: of a reference; the height of one picture of a batch
+ROW, SPACE = 8, 8  # of a batch: the most pictures side by side; pixels between them
+TITLE = 16  # size of the letters over a picture
 
 
-def sheet(graph: dict[str, Any], result: np.ndarray) -> Image.Image:
-    """The references of a twin, its text if it has one, and its saved picture, on one sheet."""
-    nodes = [node for node in graph["nodes"] if node["type"] == "IPA_SmallWorld"]
-    pictures = [*(shown(node) for node in nodes), Image.fromarray(result[::ENLARGED, ::ENLARGED])]
-    side = world.SIDE * SCALES[len(pictures)]
-    text = " ".join(value for value in map(said, graph["nodes"]) if value)
-    paper = blank(len(pictures), side, bool(text))
-    for place, picture in enumerate(pictures):
-        paper.paste(picture.resize((side, side), Image.Resampling.NEAREST), (MARGIN + place * (side + GAP), MARGIN))
-    signs(ImageDraw.Draw(paper), len(pictures), side)
+class Saved(NamedTuple):
+    """What one SaveImage node saved, in order, and what that node is called."""
+
+    title: str
+    pictures: list[Image.Image]
+
+
+def sheet(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
+    """The references of a graph with its text if it has one, an arrow, and everything it saved."""
+    references = [shown(node).resize((SIDE, SIDE), Image.Resampling.NEAREST) for node in drawn(graph)]
+    outcome = together(saved)
+    text = " ".join(words for words in map(said, graph["nodes"]) if words)
+    across, height = len(references) * (SIDE + GAP) + outcome.width, max(SIDE * bool(references), outcome.height)
+    paper = Image.new("RGB", (2 * MARGIN + across, 2 * MARGIN + height + LINE * bool(text)), GROUND)
+    for place, picture in enumerate([*references, outcome]):
+        paper.paste(picture, (MARGIN + place * (SIDE + GAP), MARGIN))
+    signs(ImageDraw.Draw(paper), len(references) + 1, SIDE)
     write(paper, (paper.width // 2, paper.height - MARGIN - LINE // 4), text, 20)
     return paper
 
 
-def blank(count: int, side: int, worded: bool) -> Image.Image:
-    """Paper for so many pictures in a row, and perhaps for words under them."""
-    width = 2 * MARGIN + count * side + (count - 1) * GAP
-    return Image.new("RGB", (width, 2 * MARGIN + side + LINE * worded), GROUND)
+def drawn(graph: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes that give pictures of the small world to the graph."""
+    nodes = (node for node in graph["nodes"] if node["type"] == "IPA_SmallWorld")
+    return [node for node in nodes if any(output["links"] for output in node["outputs"] if output["name"] in VIEWS)]
+
+
+def together(saved: list[Saved]) -> Image.Image:
+    """Single pictures side by side, or batches one below the other; with their titles where there are several."""
+    blocks = [titled(contact(one.pictures), one.title if len(saved) > 1 else "") for one in saved]
+    single = all(len(one.pictures) == 1 for one in saved)
+    return laid(blocks, len(blocks) if single else 1, MARGIN)
+
+
+def contact(pictures: list[Image.Image]) -> Image.Image:
+    """One picture as it is, a tiny one enlarged; several small, in rows of equal length as far as they go, in order."""
+    if len(pictures) == 1:
+        return scaled(pictures[0], pictures[0].height * max(1, SIDE // pictures[0].height))
+    rows = ceil(len(pictures) / ROW)
+    return laid([scaled(picture, TILE) for picture in pictures], ceil(len(pictures) / rows), SPACE)
+
+
+def scaled(picture: Image.Image, height: int) -> Image.Image:
+    """A picture of this height, with crisp pixels."""
+    return picture.resize((round(height * picture.width / picture.height), height), Image.Resampling.NEAREST)
+
+
+def titled(picture: Image.Image, title: str) -> Image.Image:
+    """A picture with its title above, if it has one."""
+    if not title:
+        return picture
+    width = max(picture.width, ceil(ImageFont.load_default(TITLE).getlength(title)))
+    paper = Image.new("RGB", (width, picture.height + LINE), GROUND)
+    paper.paste(picture, (0, LINE))
+    write(paper, (width // 2, LINE // 2), title, TITLE)
+    return paper
+
+
+def laid(pictures: list[Image.Image], columns: int, space: int) -> Image.Image:
+    """Pictures in rows, in order, so far apart; a column is as wide as its widest, a row as high as its highest."""
+    widths = [max(picture.width for picture in pictures[column::columns]) + space for column in range(columns)]
+    starts = range(0, len(pictures), columns)
+    heights = [max(picture.height for picture in pictures[start : start + columns]) + space for start in starts]
+    paper = Image.new("RGB", (sum(widths) - space, sum(heights) - space), GROUND)
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        paper.paste(picture, (sum(widths[:column]), sum(heights[:row])))
+    return paper
 
 
 def said(node: dict[str, Any]) -> str:
