@@ -38,7 +38,7 @@ SUBJECTS = {  # shape, colour, texture, background, size, place, seed
     ("masked_prompt", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "left", 27),
     ("multimodal", "Image prompt"): ("cross", "green", "striped", "black", "large", "center", 8),
     ("noise_as_negative", "Image prompt"): ("circle", "green", "checkered", "sky", "large", "center", 28),
-    ("reference_detail", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 29),
+    ("reference_detail", "Image prompt"): ("circle", "pink", "plain", "sunset", "large", "center", 29),
     ("regions", "Left subject"): ("circle", "red", "plain", "sky", "large", "left", 30),
     ("regions", "Right subject"): ("square", "yellow", "striped", "black", "large", "right", 31),
     ("several_images", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 32),
@@ -52,7 +52,7 @@ SUBJECTS = {  # shape, colour, texture, background, size, place, seed
 }
 TEXTS = {  # all others are empty
     ("layer_weights", "Positive"): "a large heart on a black background",
-    ("masked_prompt", "Positive"): "a large green star on a black background",
+    ("masked_prompt", "Positive"): "a black background",
     ("multimodal", "Text prompt"): "a small heart on a sunset background",
     ("weight_schedule", "Positive"): "a large star on a black background",
 }
