@@ -87,6 +87,11 @@ class Application:
         return self.part.frames > 1 or len(self.part.weights) > 1 or self.schedule.over_frames
 
     @property
+    def images(self) -> int:
+        """How many images stand under its softmax."""
+        return self.part.images
+
+    @property
     def timed(self) -> bool:
         """Whether it acts differently at different steps."""
         return not self.span.whole or self.schedule.over_time

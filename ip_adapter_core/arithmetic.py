@@ -173,7 +173,8 @@ def _beside(one: Part, other: Part, weights: tuple[float, float]) -> Part:
     made = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
     counts = torch.cat([_counts(part, weight) for part, weight in zip((one, other), weights, strict=True)])
     tokens = torch.cat([one.tokens, other.tokens], dim=1)
-    return replace(one, tokens=tokens, keys_values=made, emphasis=counts if counts.unique().numel() > 1 else None)
+    kept = counts if counts.unique().numel() > 1 else None
+    return replace(one, tokens=tokens, keys_values=made, emphasis=kept, images=one.images + other.images)
 
 
 def _counts(part: Part, weight: float) -> Tensor:

@@ -59,7 +59,8 @@ class Part:
     tokens (rows, tokens, context); keys_values of every layer (rows, tokens, inner), in adapter order. order (sides,
     frames): which row a frame reads on each side, COND and UNCOND; one frame stands for all, and the last for all after
     it. weights (frames,): what λ is multiplied with. emphasis (tokens,): the logarithm of how often a token counts.
-    masks: where it acts, each (frames, height, width), all of them together.
+    masks: where it acts, each (frames, height, width), all of them together. images: how many the tokens of a row
+    are of, equally many each.
     """
 
     tokens: Tensor
@@ -68,6 +69,7 @@ class Part:
     weights: tuple[float, ...] = (1.0,)
     emphasis: Tensor | None = None
     masks: tuple[Tensor, ...] = ()
+    images: int = 1
 
     @property
     def frames(self) -> int:
@@ -198,7 +200,7 @@ def _rows(reading: Reading, rows: list[int]) -> Reading:
 def _part(network: Network, draft: _Draft, **scales: float) -> Part:
     """Tokens, keys and values of a draft: its images are frames, or stand side by side under one softmax."""
     cond, uncond = network.tokens(*draft.cond, **scales), network.tokens(*draft.uncond, **scales)
-    each = cond.shape[1]
+    images, each = 1 if draft.framed else len(cond), cond.shape[1]
     if draft.framed:
         numbers = torch.arange(len(cond))
         order = torch.stack([numbers, len(cond) + numbers % len(uncond)])
@@ -207,4 +209,4 @@ def _part(network: Network, draft: _Draft, **scales: float) -> Part:
         order = torch.tensor([[0], [1]])
     tokens = torch.cat([cond, uncond])
     made = () if network.identity().variant.widened else network.keys_values(tokens)
-    return Part(tokens, made, order, draft.strengths, emphasis(draft.weights, each), draft.masks)
+    return Part(tokens, made, order, draft.strengths, emphasis(draft.weights, each), draft.masks, images)

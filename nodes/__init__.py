@@ -5,15 +5,18 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import Apply
+from .attention_map import AttentionMap
 from .combine import Combine
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
 from .host import face_embeds, faces
 from .host.files import register_folders
+from .host.prompt_files import register as register_prompts
 from .host.small_world import register as register_small_world
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .noise import Noise
+from .prompt_files import LoadPrompt, SavePrompt
 from .regions import ApplyRegions, Region
 from .save import SaveAdapter
 from .schedule import Schedule
@@ -43,6 +46,9 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyRegions,
     Noise,
     Transition,
+    SavePrompt,
+    LoadPrompt,
+    AttentionMap,
 ]
 
 
@@ -54,6 +60,7 @@ class Extension(ComfyExtension):
         register_small_world()
         faces.register()
         face_embeds.register()
+        register_prompts()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

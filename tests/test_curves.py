@@ -352,6 +352,10 @@ def test_the_node_has_no_complaint_about_what_is_good_or_not_yet_known(given: di
 
 
 @pytest.mark.usefixtures("comfy")
-def test_points_that_came_by_wire_are_refused_when_the_node_runs() -> None:
-    with pytest.raises(ValueError, match="'x' is not a position"):
-        run("points", points="x")
+@pytest.mark.parametrize(
+    ("shape", "given", "message"),
+    [("points", {"points": "x"}, "'x' is not a position"), ("linear", {"n": -1}, "n is -1; it must be 0 or more")],
+)
+def test_what_came_by_wire_is_refused_when_the_node_runs(shape: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(shape, **given)

@@ -1,6 +1,7 @@
 """Image Prompt Attention on real models in ComfyUI's hands: what it sees is what happens, and it changes nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from comfyui_ip_adapter.ip_adapter_core.schedule import Span
 from comfyui_ip_adapter.ip_adapter_core.weight_list import custom
 from comfyui_ip_adapter.ip_adapter_core.weights import of_type
 from fabricate import adapters
-from sampled import EMBED, apply, cond, halved, noise, sample
+from sampled import EMBED, apply, cond, halved, make_prompt, noise, sample
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -342,20 +343,43 @@ def test_guidance_is_left_out(model: Any, network: Adapter, seen: SimpleNamespac
     assert [len(x) for x in seen.x] == [1, 1]
 
 
+@pytest.fixture(scope="module")
+def small(comfy: None) -> Twins:
+    """Six layers: tracing takes time with every one."""
+    return Twins("one level")
+
+
+@pytest.fixture
+def traceable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attention that dynamo traces in one graph; with another, image prompts run without compilation anyhow."""
+    import torch._dynamo
+    from comfy.ldm.modules import attention
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
+    torch._dynamo.reset()
+    counters.clear()
+
+
+@pytest.mark.usefixtures("traceable")
 @pytest.mark.parametrize("order", ["compiled last", "compiled first"])
-def test_compiled_models_are_seen_as_others_are(network: Adapter, model: Any, order: str) -> None:
+def test_compiled_models_are_seen_as_others_are_and_not_compiled_anew(small: Twins, tmp_path: Path, order: str) -> None:
     from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from torch._dynamo.utils import counters
 
     def compiled(model: Any) -> Any:
         clone = model.clone()
-        set_torch_compile_wrapper(model=clone, backend="eager")
+        options = {"guard_filter_fn": lambda guards: [("transformer_options" not in guard.name) for guard in guards]}
+        set_torch_compile_wrapper(model=clone, backend="eager", options=options)  # as core's node does
         return clone
 
-    uses = {"compiled last": [apply, compiled], "compiled first": [compiled, apply]}
-    found = model
-    for use in uses[order]:
-        found = use(found, prompt(network)) if use is apply else use(found)
-    assert torch.equal(only(look(found)), only(look(apply(model, prompt(network)))))
+    one = make_prompt(small, tmp_path, 1)
+    plain = apply(small.patcher, one)
+    found = compiled(plain) if order == "compiled last" else apply(compiled(small.patcher), one)
+    before, graphs = sample(found), counters["stats"]["unique_graphs"]
+    assert torch.equal(only(look(found)), only(look(plain)))
+    assert counters["stats"]["unique_graphs"] == graphs > 0
+    assert torch.equal(sample(found), before)
 
 
 def test_an_interrupt_ends_it_at_once(model: Any, network: Adapter, seen: SimpleNamespace) -> None:

@@ -122,7 +122,7 @@ class _Glances(comfy.samplers.Sampler):
 
 
 def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:
-    """A compiled network would go on as it was traced, unwatched."""
+    """A compiled network would be compiled anew to be watched, for a few calls."""
     return torch.compiler.set_stance("force_eager") if compiled.is_compiled(base, options) else nullcontext()
 
 

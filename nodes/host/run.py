@@ -200,12 +200,11 @@ def _masks(given: Sequence[Tensor], batch: Batch, pictures: int, grid: Grid) -> 
         return None
     whole = masks.product(given, pictures, grid)
     frames = torch.tensor(batch.frames if len(whole) > 1 else (0,)).clamp(max=len(whole) - 1)
-    places = [place or (0, 0) for place in batch.places]
     shown = whole if batch.found else masks.to_grid(whole, batch.grid)
-    if len(set(places)) == 1 and len(frames) == 1:
-        rows = masks.crop(shown[frames], places[0], batch.grid)
+    if len(set(batch.places)) == 1 and len(frames) == 1:
+        rows = masks.crop(shown[frames], batch.places[0], batch.grid)
     else:
-        rows = torch.cat([masks.crop(shown[frames], place, batch.grid) for place in places])
+        rows = torch.cat([masks.crop(shown[frames], place, batch.grid) for place in batch.places])
     return {level: mask.to(batch.device, batch.dtype) for level, mask in masks.pyramid(rows).items()}
 
 

@@ -49,7 +49,8 @@ class Sampler:
     def _sample(self, row: Rows) -> Tensor:
         """One picture that follows an example's caption and image, (1, height, width, 3)."""
         device, nulls = self.encoder.model.load_device, self.examples.nulls
-        prompt = image_prompt(self.network, *((rows["features"].to(device),) for rows in (row, nulls)))
+        cond, uncond = ((rows["features"].to(device),) for rows in (row, nulls))
+        prompt = image_prompt(self.network, cond, uncond)
         model = models.apply(self.encoder.model, prompt)
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)

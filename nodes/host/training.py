@@ -22,7 +22,7 @@ from ...ip_adapter_core.adapter import KeysValues
 from ...ip_adapter_core.layout import Layer
 from ...ip_adapter_core.prompt import COND
 from . import compiled
-from .run import Prepared
+from .run import Image, Prepared
 from .sampling import applications, patched
 
 # How the host's ways of predicting are called in `objective.OBJECTIVES`.
@@ -86,7 +86,7 @@ class HostBase:
         text: context (rows, tokens, width); for SDXL also pooled (rows, width) and, where the pictures' sizes are not
         their latents', width, height, crop_w, crop_h, target_width, target_height (rows).
         """
-        prepared: Prepared = {layer.address: (pair,) for layer, pair in zip(self._layers, image, strict=True)}
+        prepared: Prepared = {layer.address: (Image(pair),) for layer, pair in zip(self._layers, image, strict=True)}
         options = patched(self._options(sigmas), prepared)
         return self._model.apply_model(noisy, sigmas, transformer_options=options, **self._conds(noisy, text))
 

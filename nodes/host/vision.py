@@ -19,7 +19,7 @@ from ...ip_adapter_core.towers import AS_TRAINED
 from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
 from . import files
 
-_CHUNK = 16  # images encoded at once: bounds memory for long batches
+_CHUNK, _USUAL = 16, 224  # images of so many pixels encoded at once, fewer if they are larger: bounds memory
 
 _loaded: WeakValueDictionary[files.Fingerprint, OpenClipVision] = WeakValueDictionary()
 
@@ -92,7 +92,7 @@ def encoded(encoder: Any, pictures: Tensor) -> Features:
     """Features of pictures that already have the encoder's size, so that its own resizing has nothing to do."""
     progress = comfy.utils.ProgressBar(len(pictures))
     found = []
-    for chunk in pictures.split(_CHUNK):
+    for chunk in pictures.split(max(1, int(_CHUNK * min(1.0, _USUAL / encoder.image_size) ** 2))):
         memory.throw_exception_if_processing_interrupted()
         found.append(_features(encoder.encode_image(chunk)))
         progress.update(len(chunk))

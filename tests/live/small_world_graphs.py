@@ -24,6 +24,8 @@ FILES = {
 SUBJECTS = {  # shape, colour, texture, background, size, place, seed
     ("animation", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 21),
     ("animation", "Second image"): ("circle", "purple", "striped", "grass", "large", "center", 22),
+    ("attention_map", "First image"): ("star", "orange", "dotted", "sky", "large", "left", 37),
+    ("attention_map", "Second image"): ("circle", "purple", "striped", "grass", "large", "right", 38),
     ("controlnet_and_image_prompt", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 1),
     ("controlnet_and_image_prompt", "Control picture"): ("star", "yellow", "plain", "black", "large", "center", 2),
     ("image_prompt_in_one_node", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 3),
@@ -41,6 +43,7 @@ SUBJECTS = {  # shape, colour, texture, background, size, place, seed
     ("reference_detail", "Image prompt"): ("circle", "pink", "plain", "sunset", "large", "center", 29),
     ("regions", "Left subject"): ("circle", "red", "plain", "sky", "large", "left", 30),
     ("regions", "Right subject"): ("square", "yellow", "striped", "black", "large", "right", 31),
+    ("save_prompt", "Image prompt"): ("cross", "cyan", "checkered", "sunset", "large", "center", 39),
     ("several_images", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 32),
     ("several_images", "Second image"): ("circle", "green", "striped", "grass", "large", "center", 33),
     ("style_and_composition", "Composition"): ("square", "cyan", "plain", "gray", "large", "right", 34),
@@ -63,6 +66,10 @@ ABOUT = {
     "animation": (
         "**From one picture to another, frame by frame.** The two pictures are encoded *one per frame*; *Image Prompt "
         "Transition* spreads them over sixteen frames and back. Change the pictures, the hold, or the key frames."
+    ),
+    "attention_map": (
+        "**Where each picture acted.** *Image Prompt Attention* draws a heat map for each reference over the result: "
+        "*share* says how they divide the attention, *influence* how much they add to what the text says."
     ),
     "controlnet_and_image_prompt": (
         "**Shape from one picture, looks from another.** The ControlNet keeps the outlines of *Control picture*, the "
@@ -100,6 +107,10 @@ ABOUT = {
     "regions": (
         "**Two subjects, each in its place.** One region for the left half, one for the right, each with a picture. "
         "Change the pictures, exchange the masks, or give the regions texts."
+    ),
+    "save_prompt": (
+        "**An image prompt as a file.** *Save Image Prompt* writes it into `models/image_prompts`; *Load Image Prompt* "
+        "brings it back in any graph with the same adapter, without picture and encoder."
     ),
     "several_images": (
         "**Several pictures in one prompt.** `weights` says how much each counts, `combine` what they become. Try "
