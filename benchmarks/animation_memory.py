@@ -13,10 +13,10 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-import conftest  # noqa: E402, F401  (loads the package)
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+import conftest  # noqa: E402, F401  (loads the package)
 from host.inprocess import enter  # noqa: E402
 
 FRAMES = (16, 64, 512)

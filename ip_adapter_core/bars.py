@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from .axes import Axis, Place, axis
 from .layout import Layer, layers
-from .training.curve import Axis, Place, axis
 from .weights import Bar, LayerWeights
 
 if TYPE_CHECKING:

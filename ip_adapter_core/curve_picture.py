@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .axes import Axis, axis
 from .curves import UNITS, Course, Schedule
-from .training.curve import Axis, axis
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .attention_map import Maps
-from .training.curve import axis
+from .axes import axis
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -137,7 +137,7 @@ def _said(identity: Identity, origin: Origin, note: str) -> dict[str, str]:
         "encoder": identity.encoder,
         "note": note,
     }
-    return {key: str(value) for key, value in told.items() if value is not None}
+    return {key: str(value) for key, value in told.items() if value}
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .axes import axis
 from .curve_picture import Plane, across, panel
-from .training.curve import axis
 from .transitions import Transition
 
 if TYPE_CHECKING:

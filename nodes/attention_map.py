@@ -10,7 +10,7 @@ from torch import Tensor
 from ..ip_adapter_core import heat_picture, weights
 from ..ip_adapter_core.attention_map import SCALES, SHOWS, Maps, picked, read_steps
 from .host.attention_map import Noise, Sampled, look
-from .host.runs import pictured
+from .host.pictures import pictured
 from .host.watch import Sight
 from .sockets import LayerWeights, schema
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_adapter_core import bars, weights
 from ..ip_adapter_core.weight_list import CUSTOM, custom
 from ..ip_adapter_core.weights import TYPES, WAYS, combined, of_type
 from .host import models
+from .host.pictures import pictured
 from .sockets import LayerWeights as Socket
 from .sockets import schema
 
@@ -108,12 +108,12 @@ def _weights(weight_type: str, weight: float, second: float, text: str) -> weigh
     return custom(text, weight) if weight_type == CUSTOM else of_type(weight_type, weight, second)
 
 
-def _picture(made: weights.LayerWeights, model: Any | None) -> torch.Tensor:
+def _picture(made: weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
     on = bars.PUBLISHED if model is None else {models.family(model): models.layers(model)}
     if model is not None:
         made.on(models.layers(model))
-    return torch.from_numpy(np.asarray(bars.draw(made, on), dtype=np.float32) / 255)[None]
+    return pictured(bars.draw(made, on))
 
 
 def _number(name: str, tooltip: str) -> io.Float.Input:

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..ip_adapter_core import curve_picture
 from ..ip_adapter_core.curves import CONSTANT, SHAPES, UNITS, Course
 from ..ip_adapter_core.curves import Schedule as Courses
-from .host.runs import pictured
+from .host.pictures import pictured
 from .sockets import WeightSchedule, schema
 
 

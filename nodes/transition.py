@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..ip_adapter_core import prompt, transition_picture
 from ..ip_adapter_core.transitions import WAYS, over_frames, read_keys
 from ..ip_adapter_core.transitions import Transition as Course
-from .host.runs import pictured
+from .host.pictures import pictured
 from .sockets import ImagePrompt, schema
 
 

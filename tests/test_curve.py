@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.axes import axis
 from comfyui_ip_adapter.ip_adapter_core.training import curve
 
 SMOOTH = (31, 95, 168)
@@ -51,7 +52,7 @@ def test_the_running_mean_is_calmer_than_the_losses() -> None:
 
 @pytest.mark.parametrize(("least", "most"), [(0.1, 0.9), (1, 2000), (0.0123, 0.0129), (5, 5), (0, 0)])
 def test_an_axis_has_a_few_round_numbers_inside_its_range(least: float, most: float) -> None:
-    found = curve.axis(least, most)
+    found = axis(least, most)
     assert 2 <= len(found.ticks) <= 7
     assert all(found.least - 1e-9 <= tick <= found.most + 1e-9 for tick in found.ticks)
     assert all(len(f"{tick:.4g}") <= 7 for tick in found.ticks)

@@ -85,6 +85,11 @@ def test_the_picture_shines_through_and_colours_stay_what_the_bar_says() -> None
     assert np.allclose(seen.mean((0, 1)), colours(np.array(0.6)), atol=0.03)
 
 
+def test_heat_looks_alike_over_dark_and_bright_pictures() -> None:
+    night, day = (pixels(torch.full((64, 64, 3), light), maps(halves()), 0.6) for light in (0.05, 0.95))
+    assert np.array_equal(night, day)
+
+
 def test_opacity_1_is_colours_alone_and_0_the_picture_alone() -> None:
     relief = image().mean(-1).numpy() - 0.5
     assert np.allclose(blended(halves().numpy() / 2, relief, 1.0) / 255, colours(halves().numpy() / 2), atol=0.003)

@@ -130,6 +130,16 @@ def test_long_animations_come_back_bit_for_bit(folders: Path) -> None:
     assert_same(load(adapter, save(prompt)[1])[0], prompt)
 
 
+def test_tokens_wait_where_comfyui_keeps_intermediate_results(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.model_management as memory
+
+    adapter = loaded(folders)
+    _, name = save(prompt_of(adapter))
+    monkeypatch.setattr(memory, "intermediate_device", lambda: torch.device("meta"))
+    (part,) = load(adapter, name)[0].parts
+    assert part.tokens.device == part.keys_values[0].keys.device == torch.device("meta")
+
+
 def test_the_loader_shows_what_the_file_says(folders: Path) -> None:
     adapter = loaded(folders, "plus", "plus.safetensors")
     _, name = save(prompt_of(adapter), note="the red cat")

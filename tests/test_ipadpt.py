@@ -75,6 +75,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, held: Any, bare: 
         assert (tmp_path / "executed").exists()  # it would have
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 @pytest.mark.parametrize(
     ("held", "says"),
     [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..axes import Axis, axis
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,23 +16,7 @@ if TYPE_CHECKING:
 SIZE = (640, 360)
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 616, 320
 _PAPER, _GRID, _INK, _RAW, _SMOOTH = "#ffffff", "#e4e4e4", "#404040", "#b8cfe8", "#1f5fa8"
-_TICKS = 5
 _SMOOTHED_OVER = 0.05  # of the run
-
-Place = Callable[[float], float]
-
-
-class Axis(NamedTuple):
-    """Numbers along an edge: the range, and the round numbers in it that are written."""
-
-    least: float
-    most: float
-    ticks: tuple[float, ...]
-
-    def onto(self, start: int, end: int) -> Place:
-        """From numbers to pixels between start and end."""
-        return lambda number: start + (number - self.least) / (self.most - self.least) * (end - start)
-
 
 def draw(losses: Sequence[float], first: int = 1) -> Image:
     """The losses of steps first, first + 1, … and their running mean, with numbers at both axes, as an RGB picture."""
@@ -54,17 +39,6 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
         mean, weight = keep * mean + (1 - keep) * float(loss), keep * weight + 1 - keep
         found.append(mean / weight)
     return np.asarray(found)
-
-
-def axis(least: float, most: float) -> Axis:
-    """An axis from least to most with round numbers."""
-    if most <= least:
-        least, most = least - (abs(least) or 1) / 2, least + (abs(least) or 1) / 2
-    rough = (most - least) / _TICKS
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = unit * next(factor for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.999)
-    first, last = math.ceil(least / step), math.floor(most / step)
-    return Axis(least, most, tuple(step * number for number in range(first, last + 1)))
 
 
 def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:

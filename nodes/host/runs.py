@@ -11,9 +11,7 @@ from typing import Any, cast
 
 import comfy.model_management as memory
 import comfy.utils
-import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 
 from ...ip_adapter_core import saving
@@ -27,6 +25,7 @@ from ...ip_adapter_core.training.settings import Settings
 from . import adapters, dataset, models, training
 from .adapters import LoadedAdapter
 from .dataset import HostEncoder
+from .pictures import pictured
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -129,11 +128,6 @@ def written(network: Adapter, path: Path) -> LoadedAdapter:
     """A trained adapter in a file of its own, loaded from there as every other adapter is."""
     saving.save(network, path, "fp32")
     return adapters.read(path.name, path)
-
-
-def pictured(drawn: Image) -> Tensor:
-    """A picture as ComfyUI's IMAGE, (1, height, width, 3)."""
-    return torch.from_numpy(np.asarray(drawn).copy()).float()[None] / 255
 
 
 def _plain(adapter: Adapter) -> Adapter:

@@ -35,6 +35,7 @@ CONTROLS = [  # a graph, and the node that its help page shows
     ("animation", "IPA_Transition"),
 ]
 THUMBNAIL = 600  # pixels wide
+LARGEST = 200_000  # bytes of a help picture
 MASK = """file => {
     for (const node of app.graph.nodes)
         if (node.type == 'LoadImage' && node.outputs[1].links?.length) node.widgets[0].value = file;
@@ -104,10 +105,13 @@ def run(editor: Editor, name: str) -> None:
 
 
 def save(png: bytes, path: Path) -> None:
-    """Write a picture with 6 bits per colour: no eye sees it, and noise compresses."""
+    """Write a picture with 6 bits per colour, or 4 where it is mostly noise: few eyes see it, and it compresses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(BytesIO(png)).convert("RGB").point(lambda value: value & 0xFC).save(path, optimize=True)
-    assert path.stat().st_size < 200_000
+    for kept in (0xFC, 0xF0):
+        Image.open(BytesIO(png)).convert("RGB").point(lambda value, kept=kept: value & kept).save(path, optimize=True)
+        if path.stat().st_size < LARGEST:
+            break
+    assert path.stat().st_size < LARGEST
 
 
 def test_the_editor_after_a_run(studio: Editor) -> None:
