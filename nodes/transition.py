@@ -58,9 +58,7 @@ class Transition(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ImagePrompt.Output(
-                    display_name="image_prompt", tooltip="For Apply Image Prompt."
-                ),
+                ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="picture", tooltip="The weight of each image in every frame."),
             ],
             aliases=["ipadapter batch", "animatediff", "morph", "interpolate", "keyframes"],

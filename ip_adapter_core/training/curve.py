@@ -18,6 +18,7 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 616, 320
 _PAPER, _GRID, _INK, _RAW, _SMOOTH = "#ffffff", "#e4e4e4", "#404040", "#b8cfe8", "#1f5fa8"
 _SMOOTHED_OVER = 0.05  # of the run
 
+
 def draw(losses: Sequence[float], first: int = 1) -> Image:
     """The losses of steps first, first + 1, … and their running mean, with numbers at both axes, as an RGB picture."""
     from PIL import Image, ImageDraw

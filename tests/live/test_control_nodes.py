@@ -147,7 +147,7 @@ def combined(how: str, one: float, other: float) -> Callable[[Graph, Any], Node]
         applied = Prompted()(graph, model)
         inputs = graph["encode"]["inputs"]
         second = graph.add("IPA_Encode", "second", **(inputs | {"image": load(graph, OTHER)}))
-        weights = {"first_weight": one, "second_weight": other}
+        weights: dict[str, Any] = {"first_weight": one, "second_weight": other}
         joined = graph.add("IPA_Combine", first=["encode", 0], second=second, how=how, **weights)
         graph["apply"]["inputs"]["image_prompt"] = joined[0]
         return applied
