@@ -209,6 +209,7 @@ def test_side_by_side_images_keep_the_weights_they_had(adapter: Adapter, second:
     negatives = embeds(100, 100, 101)
     together = image_prompt(adapter, (embeds(1, 3, 2),), (negatives,), Gathering(weights=(2.0, 1.0, 3.0)))
     attends_alike(only(found), only(together))
+    assert only(found).images == only(together).images == 3
 
 
 def test_side_by_side_a_prompt_of_weight_zero_is_left_out(first: ImagePrompt, second: ImagePrompt) -> None:

@@ -235,3 +235,16 @@ def test_keys_and_values_of_widened_tokens_are_made_when_the_model_is_known(tmp_
 def test_prompts_of_other_adapters_are_not_widened(adapter: Adapter) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
     assert prompt.widened(lambda tokens: tokens * 0) is prompt
+
+
+# How many images a row is of
+
+
+@pytest.mark.parametrize(
+    ("how", "images"),
+    [("concat", [3]), ("separate", [1, 1, 1]), ("one per frame", [1]), ("average", [1])],
+)
+def test_a_part_tells_how_many_images_stand_under_its_softmax(adapter: Adapter, how: str, images: list[int]) -> None:
+    prompt = image_prompt(adapter, embeds(3), BLANK, Gathering(how))
+    assert [part.images for part in prompt.parts] == images
+    assert all(part.tokens.shape[1] == 4 * part.images for part in prompt.parts)
