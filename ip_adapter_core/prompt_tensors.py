@@ -14,7 +14,7 @@ from .weightfile import Entry
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"(0|[1-9][0-9]{0,5})\.(tokens|order|weights|emphasis|masks\.[0-9]{1,6})")
+_NAME = re.compile(r"(0|[1-9][0-9]{0,5})\.(tokens|order|weights|images|emphasis|masks\.[0-9]{1,6})")
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 
@@ -30,6 +30,7 @@ _SLOTS = {
     "tokens": _Slot(_FLOATS, (3,)),
     "order": _Slot(("I64",), (2,)),
     "weights": _Slot(("F64",), (1,)),
+    "images": _Slot(("I64",), (0,)),
     "emphasis": _Slot(_FLOATS, (1,), needed=False),
     "masks": _Slot(("U8", "F16", "F32"), (2, 3, 4), needed=False),
 }
@@ -79,7 +80,8 @@ def restored(found: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
 
 def _held(part: Part) -> dict[str, Tensor]:
     weights = torch.tensor(part.weights, dtype=torch.float64)
-    held = {"tokens": part.tokens, "order": part.order.long(), "weights": weights}
+    images = torch.tensor(part.images)
+    held = {"tokens": part.tokens, "order": part.order.long(), "weights": weights, "images": images}
     if part.emphasis is not None:
         held["emphasis"] = part.emphasis
     held |= {f"masks.{number}": _packed(mask.detach().cpu().float()) for number, mask in enumerate(part.masks)}
@@ -131,7 +133,10 @@ def _part(held: Mapping[str, Tensor], width: int) -> Part:
         raise ValueError(f"its tokens have width {tokens.shape[2]}, and those of the adapter {width}")
     if order.min() < 0 or order.max() >= len(tokens):
         raise ValueError(f"its order points outside of its {len(tokens)} rows of tokens")
-    return Part(tokens, (), order, tuple(own["weights"].tolist()), own.get("emphasis"), _masks(own))
+    images = int(own["images"])
+    if images < 1 or tokens.shape[1] % images:
+        raise ValueError(f"it says that its {tokens.shape[1]} tokens are of {images} images")
+    return Part(tokens, (), order, tuple(own["weights"].tolist()), own.get("emphasis"), _masks(own), images)
 
 
 def _masks(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:

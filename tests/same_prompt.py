@@ -42,6 +42,7 @@ def assert_same(one: ImagePrompt, other: ImagePrompt) -> None:
         assert getattr(one, name) == getattr(other, name)
     for ours, theirs in zip(one.parts, other.parts, strict=True):
         assert ours.weights == theirs.weights
+        assert ours.images == theirs.images
         assert (ours.emphasis is None) == (theirs.emphasis is None)
         assert len(ours.keys_values) == len(theirs.keys_values)
         for a, b in zip_longest(_tensors(ours), _tensors(theirs)):

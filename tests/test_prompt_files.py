@@ -212,7 +212,7 @@ def told(**words: str) -> Damage:
 BY_HEADER: dict[str, tuple[Damage, str]] = {
     "newer": (told(version="2"), r"format version 2; this package reads version 1\. Update"),
     "no version": (without("version"), "format version None"),
-    "another format": (told(format="pt"), r"no image prompt \(it holds 0.emphasis, 0.masks.0, 0.order\); choose"),
+    "another format": (told(format="pt"), r"no image prompt \(it holds 0.emphasis, 0.images, 0.masks.0\); choose"),
     "no format": (without("format"), "no image prompt"),
     "no digest": (without("digest"), "damaged image prompt"),
     "tokens in words": (told(tokens="four"), "damaged image prompt .*four"),
@@ -243,6 +243,10 @@ BY_NUMBERS: dict[str, tuple[Damage, str]] = {
         "no numbers in its tokens",
     ),
     "weights no numbers": (changed("0.weights", lambda found: found * torch.nan), "no numbers in its weights"),
+    "images that do not divide the tokens": (
+        changed("0.images", lambda found: found * 0 + 5),
+        "tokens are of 5 images",
+    ),
     "emphasis no numbers": (changed("0.emphasis", lambda found: found * torch.nan), "no numbers in its emphasis"),
     "masks no numbers": (changed("0.masks.0", lambda found: found * torch.nan), "no numbers in its masks"),
 }
