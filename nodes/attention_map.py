@@ -36,10 +36,10 @@ class AttentionMap(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, steps: str | None) -> bool | str:
+    def validate_inputs(cls, percents: str | None) -> bool | str:
         try:
-            if steps is not None:  # wired: known when the graph runs
-                read_steps(steps)
+            if percents is not None:  # wired: known when the graph runs
+                read_steps(percents)
         except ValueError as mistake:
             return str(mistake)
         return True
@@ -52,7 +52,7 @@ class AttentionMap(io.ComfyNode):
         latent: dict[str, Any],
         image: Tensor,
         show: str,
-        steps: str,
+        percents: str,
         seed: int,
         layers: weights.LayerWeights = weights.LINEAR,
         sigmas: Tensor | None = None,
@@ -60,7 +60,7 @@ class AttentionMap(io.ComfyNode):
         scale: str = SCALES[0],
         opacity: float = 0.6,
     ) -> io.NodeOutput:
-        shown, noise = SHOWS[show], Noise(read_steps(steps), seed, sigmas)
+        shown, noise = SHOWS[show], Noise(read_steps(percents), seed, sigmas)
         tallies = look(model, Sampled(positive, latent, image), noise, Sight(shown, layers, frame))
         result = picked(image, latent["samples"].shape, frame)
         maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
@@ -90,7 +90,7 @@ def _sight_inputs() -> list[io.Input]:
             "first reference do.",
         ),
         io.String.Input(
-            "steps",
+            "percents",
             default="0.2, 0.4, 0.6, 0.8",
             tooltip="With how much noise to look: fractions of the noise schedule, from 0 (all noise) to 1 (none). "
             "The model is called once for each. Early ones show composition, late ones texture.",

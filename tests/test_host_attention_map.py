@@ -462,7 +462,7 @@ def run(model: Any, **more: Any) -> Any:
 
     image = torch.rand(1, 8 * SIDE, 8 * SIDE, 3)
     given = {"model": model, "positive": cond(1), "latent": latent(), "image": image, "show": "influence"}
-    return AttentionMap.execute(**(given | {"steps": "0.3, 0.7", "seed": 0} | more))
+    return AttentionMap.execute(**(given | {"percents": "0.3, 0.7", "seed": 0} | more))
 
 
 def test_the_node_gives_a_picture_and_a_mask_for_each_reference(model: Any, network: Adapter) -> None:
@@ -484,9 +484,9 @@ def test_masks_of_the_node_are_where_the_prompt_acts(model: Any, network: Adapte
 def test_the_node_says_at_once_which_steps_cannot_be_read() -> None:
     from comfyui_ip_adapter.nodes.attention_map import AttentionMap
 
-    assert AttentionMap.validate_inputs(steps="0.5") is True
-    assert AttentionMap.validate_inputs(steps=None) is True
-    assert "'half' is no step" in AttentionMap.validate_inputs(steps="half")
+    assert AttentionMap.validate_inputs(percents="0.5") is True
+    assert AttentionMap.validate_inputs(percents=None) is True
+    assert "'half' is no step" in AttentionMap.validate_inputs(percents="half")
 
 
 def test_the_node_offers_everything_there_is() -> None:

@@ -33,6 +33,8 @@ CONTROLS = [  # a graph, and the node that its help page shows
     ("regions", "IPA_ApplyRegions"),
     ("noise_as_negative", "IPA_Noise"),
     ("animation", "IPA_Transition"),
+    ("save_prompt", "IPA_SavePrompt"),
+    ("attention_map", "IPA_AttentionMap"),
 ]
 THUMBNAIL = 600  # pixels wide
 LARGEST = 200_000  # bytes of a help picture
@@ -52,6 +54,17 @@ READY = """() => {
     app.graph.add(ready);
     [ready.pos, ready.size] = [pos, size];
     ready.connect(0, find('IPA_EncodeFace'), 1);
+}"""
+KEPT = """file => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const [pos, size] = [[...find('IPA_SavePrompt').pos], [350, 130]];
+    for (const type of ['IPA_SavePrompt', 'IPA_Encode', 'LoadImage', 'IPA_LoadVision']) app.graph.remove(find(type));
+    const kept = LiteGraph.createNode('IPA_LoadPrompt');
+    app.graph.add(kept);
+    [kept.pos, kept.size] = [pos, size];
+    kept.widgets.find(widget => widget.name == 'file').value = file;
+    find('IPA_LoadAdapter').connect(0, kept, 0);
+    kept.connect(0, find('IPA_Apply'), 1);
 }"""
 MARGIN = 60  # of a node's picture: enough to see where its wires go
 AUTO = """() => {
@@ -196,6 +209,14 @@ def test_a_node_of_training(studio: Editor, node_type: str) -> None:
     studio.page.evaluate(TRAINING)
     studio.settle()
     take(studio, node_type)
+
+
+def test_a_kept_prompt(studio: Editor, server: Server) -> None:
+    run(studio, "save_prompt")
+    first, *_ = server.object_info()["IPA_LoadPrompt"]["input"]["required"]["file"][1]["options"]
+    studio.page.evaluate(KEPT, first)
+    studio.settle()
+    take(studio, "IPA_LoadPrompt")
 
 
 def take(editor: Editor, node_type: str) -> None:
