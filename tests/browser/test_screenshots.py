@@ -34,7 +34,6 @@ CONTROLS = [  # a graph, and the node that its help page shows
     ("noise_as_negative", "IPA_Noise"),
     ("animation", "IPA_Transition"),
     ("save_prompt", "IPA_SavePrompt"),
-    ("attention_map", "IPA_AttentionMap"),
 ]
 THUMBNAIL = 600  # pixels wide
 LARGEST = 200_000  # bytes of a help picture
@@ -55,10 +54,11 @@ READY = """() => {
     [ready.pos, ready.size] = [pos, size];
     ready.connect(0, find('IPA_EncodeFace'), 1);
 }"""
-KEPT = """file => {
+KEPT = """async file => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_SavePrompt').pos], [350, 130]];
     for (const type of ['IPA_SavePrompt', 'IPA_Encode', 'LoadImage', 'IPA_LoadVision']) app.graph.remove(find(type));
+    await app.refreshComboInNodes();
     const kept = LiteGraph.createNode('IPA_LoadPrompt');
     app.graph.add(kept);
     [kept.pos, kept.size] = [pos, size];
@@ -196,11 +196,12 @@ def test_the_automatic_loader(studio: Editor) -> None:
     take(studio, "IPA_AutoLoad")
 
 
-def test_the_small_world(studio: Editor) -> None:
-    studio.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "small world")
+@pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
+def test_a_node_in_the_small_world(studio: Editor, graph: str, node_type: str) -> None:
+    studio.load(read(WORKFLOWS / f"{TWIN}{graph}.json"), "small world")
     assert studio.run() == {}
     studio.settle(6000)  # until the notice of success is gone
-    take(studio, "IPA_SmallWorld")
+    take(studio, node_type)
 
 
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
