@@ -63,12 +63,16 @@ def crop(mask: Tensor, corner: Grid, grid: Grid) -> Tensor:
 
 def pyramid(mask: Tensor) -> dict[Grid, Tensor]:
     """Masks (rows, height, width) as each layer of a UNet needs them: by the layer's grid, (rows, pixels, 1)."""
-    height, width = mask.shape[-2:]
-    found = {}
-    for _ in range(_LEVELS):
-        found[height, width] = for_layer(mask, (height, width))
-        height, width = -(-height // 2), -(-width // 2)  # as a convolution of stride 2 leaves them
-    return found
+    return {grid: for_layer(mask, grid) for grid in grids((mask.shape[-2], mask.shape[-1]))}
+
+
+def grids(finest: Grid) -> tuple[Grid, ...]:
+    """The grids of a UNet's layers, from that of the latent picture on."""
+    found = [finest]
+    while len(found) < _LEVELS:
+        height, width = found[-1]
+        found.append((-(-height // 2), -(-width // 2)))  # as a convolution of stride 2 leaves them
+    return tuple(found)
 
 
 def for_layer(mask: Tensor, grid: Grid) -> Tensor:

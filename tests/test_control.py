@@ -54,7 +54,7 @@ def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[int, int], Tensor]]:
     """What image prompts added: address and grid of the layer, and the tensor (batch, pixels, inner)."""
-    from comfyui_ip_adapter.nodes.host import sampling
+    from comfyui_ip_adapter.nodes.host import run, sampling
 
     seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
     original = sampling.added
@@ -66,6 +66,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
         return found
 
     monkeypatch.setattr(sampling, "added", recording)
+    monkeypatch.setattr(run.Run, "stacked", lambda self, images, batch: tuple(images))  # each by itself
     return seen
 
 

@@ -288,7 +288,8 @@ def test_who_looks_changes_nothing(
     with pytest.raises(ValueError, match="does not act"):  # nobody looked
         look(prompted)
     assert len(watched) == 2
-    assert all(torch.equal(*pair) for pair in zip(watched, seen.out, strict=True))
+    for one, other in zip(watched, seen.out, strict=True):  # the fast form sums in another order
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,23 @@ def test_foreign_patches_keep_their_effect_in_any_order(
     assert difference(ours_last, sample(halved(model, *address))) > 0.1
 
 
+def test_what_a_foreign_patch_gives_is_left_as_it_is(model: Any, prompts: list[ImagePrompt]) -> None:
+    from comfy.ldm.modules.attention import optimized_attention
+
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def foreign(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
+        found = optimized_attention(q, k, v, extra["n_heads"])
+        given.append((found, found.clone()))
+        return found
+
+    patched = model.clone()
+    patched.set_model_attn2_replace(foreign, "middle", 0)
+    sample(apply(patched, prompts[0]))
+    assert given
+    assert all(torch.equal(*pair) for pair in given)
+
+
 def test_cond_and_uncond_rows_get_their_sides(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
     sample(apply(model, prompts[0]))
     assert calls == [((UNCOND, COND), 16)] * STEPS

@@ -21,11 +21,12 @@ _FRAMES = 0  # the dimension of a latent batch along which its frames lie
 class Batch(NamedTuple):
     """What prepared tensors must suit.
 
-    sides: of each group of rows; frames: which picture of the latent batch each row of a group is, empty where that
-    makes no difference; grid: height and width of the latent pictures in it; places: the corner of each group in the
-    whole picture; found: whether these parts were found there, else they stand for all of it.
+    rows: how many; sides: of each group of rows; frames: the picture of the latent batch that each row of a group is,
+    empty where that makes no difference; grid: height and width of the latent pictures in it; places: the corner of
+    each group in the whole picture; found: whether these parts were found there, else they stand for all of it.
     """
 
+    rows: int
     sides: tuple[int, ...]
     frames: tuple[int, ...]
     grid: Grid
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
         if places is None:
             _tell_once()
         corners = places or ((0, 0),) * len(groups)
-        return Batch(groups, frames if run.framed else (), grid, corners, places is not None, x.device, dtype)
+        return Batch(len(x), groups, frames if run.framed else (), grid, corners, places is not None, x.device, dtype)
 
 
 def _frames(options: Mapping[str, Any], pictures: int, rows: int) -> tuple[int, ...]:

@@ -17,7 +17,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .run import Image, Prepared
+from ...ip_adapter_core.stacks import Image, Stack
+from .run import Prepared
 
 _COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
 _SLOWER = (
@@ -59,9 +60,12 @@ def structure(options: Options, prepared: Prepared) -> str:
     return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"
 
 
-def _shape(image: Image) -> tuple[Any, ...]:
-    keys, masks = image.image.keys, image.masks
-    return tuple(keys.shape), keys.dtype, image.emphasis is None, masks and [(g, len(m)) for g, m in masks.items()]
+def _shape(image: Image | Stack) -> tuple[Any, ...]:
+    """Of everything that a traced graph takes for granted."""
+    given = (*image.image, image.emphasis) if isinstance(image, Image) else (image.keys, image.values, image.bias)
+    tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in given]
+    masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
+    return type(image).__name__, tensors, masks
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,8 @@ def image_prompt(
             f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads faces: "
             "use Face Embedding and Encode Face Prompt instead of this node."
         )
-    look.gathering.check(len(images))
+    if len(images):  # else reading them says what is wrong
+        look.gathering.check(len(images))
     whole, tiled = DETAILS[look.detail]
     views = [view(adapter, encoder, images, look) for view, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
     first = views[0].readings[0]

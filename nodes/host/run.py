@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from ...ip_adapter_core.masks import Grid
 from ...ip_adapter_core.prompt import COND, UNCOND
 from ...ip_adapter_core.scaling import Weight, scaled
 from ...ip_adapter_core.schedule import SigmaRange
+from ...ip_adapter_core.stacks import Image, Stack, stacked
 from .batches import Batch
 
 Address = tuple[str, int, int]
@@ -26,17 +27,10 @@ Address = tuple[str, int, int]
 _KEPT, _KEPT_OF_FRAMES = 4, 2
 
 
-class Image(NamedTuple):
-    """What a layer attends to beside the text: λ·(K', V') (rows, tokens, inner), the logarithm of how often a token
-    counts (tokens,), and where it acts, (rows, pixels, 1) by the layer's grid."""
-
-    image: KeysValues
-    emphasis: Tensor | None = None
-    masks: dict[Grid, Tensor] | None = None
-
-
-Prepared = dict[Address, tuple[Image, ...]]
+Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
+
+_COSTLY_STARTS = ("cuda",)  # kinds of device on which starting a small product costs more than computing it
 
 
 class Run:
@@ -130,7 +124,13 @@ class Run:
 
     def _prepare(self, batch: Batch, strengths: Strengths, keep: bool) -> Prepared:
         used = [(rows, strength) for rows, strength in zip(self._of(batch), strengths, strict=True) if strength or keep]
-        return _merged([rows.at(strength) for rows, strength in used])
+        merged = _merged([rows.at(strength) for rows, strength in used])
+        return {address: self.stacked(images, batch) for address, images in merged.items()}
+
+    def stacked(self, images: Sequence[Image], batch: Batch) -> tuple[Image | Stack, ...]:
+        """The images of a layer in the form that is computed fastest on the batch's device."""
+        joint = [batch.rows * height * width for height, width in masks.grids(batch.grid)]
+        return stacked(images, len(batch.sides), joint if batch.device.type in _COSTLY_STARTS else ())
 
     def _of(self, batch: Batch) -> list[_Rows]:
         """Tensors of a batch that hold at every noise level; kept only where levels differ."""
@@ -208,7 +208,7 @@ def _masks(given: Sequence[Tensor], batch: Batch, pictures: int, grid: Grid) -> 
     return {level: mask.to(batch.device, batch.dtype) for level, mask in masks.pyramid(rows).items()}
 
 
-def _merged(parts: Sequence[dict[Address, list[Image]]]) -> Prepared:
+def _merged(parts: Sequence[dict[Address, list[Image]]]) -> dict[Address, tuple[Image, ...]]:
     """What every application adds to a layer, side by side."""
     addresses = dict.fromkeys(address for part in parts for address in part)
     return {address: tuple(image for part in parts for image in part.get(address, ())) for address in addresses}

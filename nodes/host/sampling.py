@@ -9,13 +9,14 @@ from typing import Any
 from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
-from torch import Tensor
+from torch import Tensor, contiguous_format
 
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.attention import image_attention, masked
-from ...ip_adapter_core.masks import for_layer
+from ...ip_adapter_core.masks import Grid, for_layer
+from ...ip_adapter_core.stacks import Image, Stack, add_stack_
 from . import compiled, lora
-from .run import Image, Prepared, Run
+from .run import Prepared, Run
 
 KEY = "ip_adapter"
 WATCH = "ip_adapter_watch"
@@ -119,9 +120,23 @@ def patched(options: Options, prepared: Prepared) -> Options:
 def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V'), before the layer's output projection."""
     attended = text(q, k, v, options)
+    own = text is _text_attention and not attended.requires_grad
     for image in options[_PREPARED][(*options["block"], options["block_index"])]:
-        attended = attended + added(q, image, options)
+        if isinstance(image, Stack):
+            attended = add_stack_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
+            own = True
+        else:
+            attended = attended + added(q, image, options)
     return attended
+
+
+def _writeable(attended: Tensor, own: bool) -> Tensor:
+    """A result that may be added to in place: another patch's is left as it is."""
+    return attended.contiguous() if own else attended.clone(memory_format=contiguous_format)
+
+
+def _grid(options: Options) -> Grid:
+    return options["activations_shape"][-2], options["activations_shape"][-1]
 
 
 def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
@@ -136,7 +151,7 @@ def added(q: Tensor, image: Image, options: Options) -> Tensor:
     found = image_attention(q, image.image, options["n_heads"], image.emphasis)
     if image.masks is None:
         return found
-    grid = (options["activations_shape"][-2], options["activations_shape"][-1])
+    grid = _grid(options)
     mask = image.masks.get(grid)
     if mask is None:  # a patch that shrinks activations, such as core's deep shrink
         finest = next(iter(image.masks))

@@ -21,8 +21,9 @@ from ...ip_adapter_core import layout
 from ...ip_adapter_core.adapter import KeysValues
 from ...ip_adapter_core.layout import Layer
 from ...ip_adapter_core.prompt import COND
+from ...ip_adapter_core.stacks import Image
 from . import compiled
-from .run import Image, Prepared
+from .run import Prepared
 from .sampling import applications, patched
 
 # How the host's ways of predicting are called in `objective.OBJECTIVES`.

@@ -14,10 +14,11 @@ from ...ip_adapter_core.adapter import KeysValues
 from ...ip_adapter_core.application import Application, Term
 from ...ip_adapter_core.attention_map import Place, Show, Tally
 from ...ip_adapter_core.prompt import COND
+from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.weights import LINEAR, LayerWeights
 from . import models
 from .batches import Batch
-from .run import Address, Image, Prepared, Run
+from .run import Address, Prepared, Run
 from .sampling import Options, added, applications
 
 
@@ -58,6 +59,10 @@ class Watch(Run):
         self._weights = {layer.address: share.straight for layer, share in shares.items() if share.straight > 0}
         self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
         self._call = _Call({}, (), ())
+
+    def stacked(self, images: Sequence[Image], batch: Batch) -> tuple[Image, ...]:
+        """Each by itself, to be seen by itself."""
+        return tuple(images)
 
     @property
     def framed(self) -> bool:

@@ -1,5 +1,6 @@
 """ComfyUI's real graph editor in a headless browser: load a graph, queue it, and see what the user would see."""
 
+import re
 from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, Locator, Page, Route
@@ -52,6 +53,7 @@ PLACE = """([x, y, scale]) => {
 }"""
 
 
+SCROLLS = 40  # at most, to find a template
 PAGE = {"width": 1600, "height": 900}
 FREE = (80, 92, 1440, 745)  # the part of it that nothing covers: left, top, width, height
 
@@ -109,8 +111,16 @@ class Editor:
         self.page.get_by_text(pack, exact=True).last.click()
 
     def template(self, name: str) -> Locator:
-        """A card of the template browser."""
-        return self.page.get_by_test_id(f"template-workflow-{name}")
+        """A card of the template browser, which adds cards when one scrolls to the last."""
+        card = self.page.get_by_test_id(f"template-workflow-{name}")
+        cards = self.page.get_by_test_id(re.compile("^template-workflow-"))
+        cards.first.wait_for(timeout=20_000)
+        for _ in range(SCROLLS):
+            if card.count():
+                break
+            cards.last.scroll_into_view_if_needed()
+            self.settle(300)
+        return card
 
     def wait_for_node(self, node_type: str) -> None:
         """Return when the open graph has a node of this type."""

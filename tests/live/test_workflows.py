@@ -11,6 +11,7 @@ from PIL import Image
 
 from comfyui_ip_adapter.ip_adapter_core.published import ADAPTERS, ENCODERS
 from live.pictures import FACE, MASKED
+from live.results import ExecutionError
 from live.server import Server
 from live.small_world_graphs import twin, with_twin
 from live.ui_graphs import (
@@ -186,6 +187,10 @@ def test_it_runs_and_its_image_prompts_change_the_picture(
     server: Server, described: dict[str, Any], path: Path
 ) -> None:
     prompt, values = to_prompt(read(path), described), AS_IS if path in twins() else SMALL
-    prompted, plain = (picture(server, edited(prompt, values, weight)) for weight in (None, 0.0))
+    prompted = picture(server, edited(prompt, values))
     assert prompted.std() > 5
-    assert not np.array_equal(prompted, plain)
+    if any(node["class_type"] == "IPA_AttentionMap" for node in prompt.values()):
+        with pytest.raises(ExecutionError, match="carries no image prompt"):
+            picture(server, edited(prompt, values, 0.0))
+    else:
+        assert not np.array_equal(prompted, picture(server, edited(prompt, values, 0.0)))

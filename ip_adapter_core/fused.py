@@ -1,0 +1,313 @@
+"""Text and image attention of one layer in one launch on CUDA: Z = Attn(Q, K, V) + Σ m·Attn(Q, K', V').
+
+Q is read once, the text and every image group have a softmax of their own, and the sum is written once. Written in
+Triton, which is imported at the first use; without it everything else works. It is off by default until it has been
+measured to be faster on a real GPU: nothing calls it unasked, and so far it has only run in Triton's interpreter.
+It is for eager mode, and has no gradients.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import triton.language as tl
+
+ImageGroup = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Keys and values (rows, tokens, inner), emphasis (tokens,) and mask (rows', pixels, 1) of what shares one softmax."""
+
+MOST_TEXT, MOST_TOKENS, MOST_GROUPS = 308, 64, 8
+
+_OLDEST_TRITON = (3, 4)  # the first that takes named tuples both as arguments and as constants
+_OLDEST_GPU = (8, 0)  # bf16 and tf32 products
+_WIDEST = 256
+_SMALLEST = 16  # pixels, tokens or channels that the products of a GPU have at least
+_PROGRAMS = 65535  # along the second and third axis of a launch
+_OFFSETS = 2**31
+
+
+class _Block(NamedTuple):
+    """What one program works on: pixels, text tokens at a time, and its warps."""
+
+    pixels: int
+    text: int
+    warps: int
+
+
+# By padded head width and bytes per number. All fit the shared memory of consumer cards (99 KiB); all but the last also
+# fit their registers, as compiled for compute capability 8.6, 9.0 and 12.0.
+_BLOCKS = {
+    (64, 2): _Block(64, 32, 4),
+    (128, 2): _Block(32, 32, 4),
+    (256, 2): _Block(16, 32, 4),
+    (64, 4): _Block(64, 16, 4),
+    (128, 4): _Block(16, 16, 4),
+    (256, 4): _Block(16, 16, 8),
+}
+
+
+class _Rows(NamedTuple):
+    """A tensor (rows, length, inner) as the kernel sees it: where it starts, how many elements lie from row to row and
+    from step to step, how long it is, and how many neighbouring rows of the batch share one of its own."""
+
+    start: Tensor
+    row: int
+    step: int
+    length: int
+    shared: int
+
+
+class _Group(NamedTuple):
+    """An image group as the kernel sees it. (`values` is a name that Triton's tuples have taken.)"""
+
+    k: _Rows
+    v: _Rows
+    emphasis: Tensor | None
+    mask: _Rows | None
+
+
+class _Plan(NamedTuple):
+    """What a kernel is compiled for.
+
+    width: of a head; padded: the power of two that holds it. pixels: per program. text: tokens at a time, and turns:
+    how often. tiles: tokens of each image group, padded. wide: whether products are of fp32.
+    """
+
+    width: int
+    padded: int
+    scale: float
+    pixels: int
+    text: int
+    turns: int
+    tiles: tuple[int, ...]
+    wide: bool
+
+
+def available(device: torch.device) -> bool:
+    """Whether the kernel can run there: Triton 3.4 on a CUDA device of compute capability 8.0, or later ones.
+
+    In Triton's interpreter (TRITON_INTERPRET=1) any device will do.
+    """
+    return _has_triton() and (_interpreted() or _is_recent(device))
+
+
+def qualifies(q: Tensor, k: Tensor, v: Tensor, images: Sequence[ImageGroup], heads: int) -> bool:
+    """Whether `attention` takes these tensors: few tokens, heads of known width, neighbouring channels, no gradients.
+
+    An unmasked text attention is meant; a mask on the text cannot be said here, so the caller has to look for it.
+    """
+    return (
+        _is_layer(q, k, v, heads)
+        and all(_is_readable(x, q) for x in (q, k, v))
+        and len(images) <= MOST_GROUPS
+        and all(_is_group(q, *image) for image in images)
+    )
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, images: Sequence[ImageGroup], heads: int, scale: float | None = None
+) -> Tensor:
+    """Text attention plus masked image attentions, of tensors that qualify where the kernel is available.
+
+    q (batch, pixels, inner), k and v (batch, tokens, inner) -> (batch, pixels, inner). Neighbouring rows of the batch
+    share the rows of an image group's keys, values and mask. scale: of the scores; 1/√width by default.
+    """
+    batch, pixels, inner = q.shape
+    block = _BLOCKS[_padded(inner // heads, 64), q.element_size()]
+    plan = _plan(block, k, images, inner // heads, scale)
+    z = q.new_empty(q.shape)
+    layer = tuple(_rows(x, batch) for x in (q, k, v))
+    groups = tuple(_group(batch, *image) for image in images)
+    # Heads come first, so that programs that run side by side read side by side.
+    grid = (heads, -(-pixels // block.pixels), batch)
+    with torch.cuda.device_of(q):
+        _kernel()[grid](_rows(z, batch), layer, groups, plan, num_warps=block.warps, num_stages=2)
+    return z
+
+
+# What qualifies
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    try:
+        version = importlib.import_module("triton").__version__
+    except (ImportError, OSError):  # OSError: its library cannot be loaded
+        return False
+    return tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_TRITON
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _is_recent(device: torch.device) -> bool:
+    is_cuda = device.type == "cuda" and torch.version.hip is None
+    return is_cuda and torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= _OLDEST_GPU
+
+
+def _is_layer(q: Tensor, k: Tensor, v: Tensor, heads: int) -> bool:
+    return (
+        q.ndim == k.ndim == 3
+        and q.numel() > 0
+        and q.dtype in (torch.float16, torch.bfloat16, torch.float32)
+        and max(len(q), q.shape[1] // _SMALLEST) < _PROGRAMS
+        and q.shape[2] % heads == 0
+        and q.shape[2] // heads <= _WIDEST
+        and k.shape == v.shape == (len(q), k.shape[1], q.shape[2])
+        and 1 <= k.shape[1] <= MOST_TEXT
+        and q.dtype == k.dtype == v.dtype
+    )
+
+
+def _is_group(q: Tensor, keys: Tensor, values: Tensor, emphasis: Tensor | None, mask: Tensor | None) -> bool:
+    return (
+        keys.ndim == 3
+        and keys.shape == values.shape == (len(keys), keys.shape[1], q.shape[2])
+        and 1 <= keys.shape[1] <= MOST_TOKENS
+        and _shares(keys, q)
+        and _is_readable(keys, q)
+        and _is_readable(values, q)
+        and (emphasis is None or (emphasis.shape == keys.shape[1:2] and _is_like(emphasis, q)))
+        and (mask is None or (mask.shape == (len(mask), q.shape[1], 1) and _shares(mask, q) and _is_like(mask, q)))
+    )
+
+
+def _shares(x: Tensor, q: Tensor) -> bool:
+    """Whether neighbouring rows of the batch can share the rows of x."""
+    return len(x) > 0 and len(q) % len(x) == 0
+
+
+def _is_readable(x: Tensor, q: Tensor) -> bool:
+    return _is_like(x, q) and x.stride(-1) == 1 and x.shape[1] * x.stride(1) < _OFFSETS
+
+
+def _is_like(x: Tensor, q: Tensor) -> bool:
+    learns = torch.is_grad_enabled() and x.requires_grad
+    return x.device == q.device and x.is_floating_point() and not learns
+
+
+# What the kernel is given
+
+
+def _plan(block: _Block, k: Tensor, images: Sequence[ImageGroup], width: int, scale: float | None) -> _Plan:
+    return _Plan(
+        width=width,
+        padded=_padded(width, 64),
+        scale=width**-0.5 if scale is None else scale,
+        pixels=block.pixels,
+        text=block.text,
+        turns=-(-k.shape[1] // block.text),
+        tiles=tuple(_padded(keys.shape[1], _SMALLEST) for keys, *_ in images),
+        wide=k.dtype == torch.bfloat16 and _interpreted(),  # the interpreter has no products of bf16
+    )
+
+
+def _padded(length: int, least: int) -> int:
+    return max(least, 1 << (length - 1).bit_length())
+
+
+def _rows(x: Tensor, batch: int) -> _Rows:
+    return _Rows(x, x.stride(0), x.stride(1), x.shape[1], batch // len(x))
+
+
+def _group(batch: int, keys: Tensor, values: Tensor, emphasis: Tensor | None, mask: Tensor | None) -> _Group:
+    beside = None if emphasis is None else emphasis.contiguous()
+    return _Group(_rows(keys, batch), _rows(values, batch), beside, None if mask is None else _rows(mask, batch))
+
+
+# What runs on the device. Triton reads these functions as source; `here` is a row of the batch and a head.
+
+
+def _attend(z: _Rows, layer: tl.tuple, groups: tl.tuple, plan: tl.constexpr) -> None:
+    q, k, v = layer
+    here = (tl.program_id(2), tl.program_id(0))
+    pixel = tl.program_id(1) * plan.pixels + tl.arange(0, plan.pixels)
+    queries = _load(q, here, pixel, plan)
+    found = _text(queries, (k, v), here, plan)
+    for number in tl.static_range(len(plan.tiles)):
+        token = tl.arange(0, plan.tiles[number])
+        shares = _shares_of(queries, groups[number], here, token, plan)
+        if groups[number].mask is not None:
+            shares *= _mask(groups[number].mask, here, pixel)[:, None]
+        values = _load(groups[number].v, here, token, plan).to(queries.dtype)
+        found += _product(shares.to(queries.dtype), values, plan)
+    at, there = _places(z, here, pixel, plan)
+    tl.store(at, found.to(queries.dtype), mask=there)
+
+
+def _text(queries: tl.tensor, text: tl.tuple, here: tl.tuple, plan: tl.constexpr) -> tl.tensor:
+    """Softmax over the text, some tokens at a time: sums so far shrink when a higher score turns up."""
+    k, v = text
+    highest = tl.full([plan.pixels], float("-inf"), tl.float32)
+    total = tl.full([plan.pixels], 0.0, tl.float32)
+    found = tl.full([plan.pixels, plan.padded], 0.0, tl.float32)
+    for turn in range(plan.turns):
+        token = turn * plan.text + tl.arange(0, plan.text)
+        scores = _scores(queries, k, here, token, plan)
+        higher = tl.maximum(highest, tl.max(scores, 1))
+        shares = tl.exp(scores - higher[:, None])
+        shrunk = tl.exp(highest - higher)
+        total = total * shrunk + tl.sum(shares, 1)
+        found = found * shrunk[:, None] + _product(shares.to(queries.dtype), _load(v, here, token, plan), plan)
+        highest = higher
+    return found / total[:, None]
+
+
+def _shares_of(queries: tl.tensor, group: _Group, here: tl.tuple, token: tl.tensor, plan: tl.constexpr) -> tl.tensor:
+    """Softmax over one image group, whose tokens are all there at once."""
+    scores = _scores(queries, group.k, here, token, plan)
+    if group.emphasis is not None:
+        scores += tl.load(group.emphasis + token, mask=token < group.k.length, other=0.0).to(tl.float32)[None, :]
+    shares = tl.exp(scores - tl.max(scores, 1)[:, None])
+    return shares / tl.sum(shares, 1)[:, None]
+
+
+def _scores(queries: tl.tensor, k: _Rows, here: tl.tuple, token: tl.tensor, plan: tl.constexpr) -> tl.tensor:
+    keys = _load(k, here, token, plan).to(queries.dtype)
+    scores = _product(queries, tl.trans(keys), plan) * plan.scale
+    return tl.where((token < k.length)[None, :], scores, float("-inf"))
+
+
+def _product(a: tl.tensor, b: tl.tensor, plan: tl.constexpr) -> tl.tensor:
+    if plan.wide:
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, input_precision="tf32x3")  # fp32 on tensor cores in three parts; nothing to halves
+
+
+def _mask(mask: _Rows, here: tl.tuple, pixel: tl.tensor) -> tl.tensor:
+    row, _ = here
+    at = mask.start + (row // mask.shared).to(tl.int64) * mask.row + pixel * mask.step
+    return tl.load(at, mask=pixel < mask.length, other=0.0).to(tl.float32)
+
+
+def _load(x: _Rows, here: tl.tuple, index: tl.tensor, plan: tl.constexpr) -> tl.tensor:
+    at, there = _places(x, here, index, plan)
+    return tl.load(at, mask=there, other=0.0)
+
+
+def _places(x: _Rows, here: tl.tuple, index: tl.tensor, plan: tl.constexpr) -> tl.tuple:
+    """Where a head's channels of some pixels or tokens lie, and which of them there are: (index, padded) each."""
+    row, head = here
+    channel = tl.arange(0, plan.padded)
+    start = x.start + (row // x.shared).to(tl.int64) * x.row + head * plan.width
+    there = (index < x.length)[:, None] & (channel < plan.width)[None, :]
+    return start + index[:, None] * x.step + channel[None, :], there
+
+
+_ON_DEVICE = (_attend, _text, _shares_of, _scores, _product, _mask, _load, _places)
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Any:
+    # Triton looks names up in the globals of a function's module: there these must be its own.
+    triton = importlib.import_module("triton")
+    globals().update({function.__name__: triton.jit(function) for function in _ON_DEVICE}, tl=triton.language)
+    return globals()[_attend.__name__]

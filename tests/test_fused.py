@@ -1,0 +1,2 @@
+def test_name() -> None:
+    print("NAME", __name__)

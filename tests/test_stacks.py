@@ -1,0 +1,136 @@
+"""The grouped product equals an attention for each image prompt, added one after the other."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.adapter import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.attention import image_attention, masked, plain_image_attention
+from comfyui_ip_adapter.ip_adapter_core.masks import grids, pyramid
+from comfyui_ip_adapter.ip_adapter_core.stacks import (
+    MOST_IN_ALL,
+    MOST_TOKENS,
+    Image,
+    Stack,
+    add_stack_,
+    stacked,
+)
+
+HEADS, INNER, GRID = 4, 24, (6, 5)
+PIXELS = GRID[0] * GRID[1]
+FORMS = {"by row": False, "in one block": True}
+
+each_form = pytest.mark.parametrize("form", FORMS)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def image(rows: int, tokens: int, seed: int, emphasis: bool = False, mask_rows: int = 0) -> Image:
+    pair = KeysValues(random(rows, tokens, INNER, seed=seed), random(rows, tokens, INNER, seed=seed + 100))
+    mask = random(mask_rows, *GRID, seed=seed + 200).sigmoid() if mask_rows else None
+    return Image(pair, random(tokens, seed=seed) if emphasis else None, None if mask is None else pyramid(mask))
+
+
+def joint(form: str, batch: int) -> list[int]:
+    return [batch * height * width for height, width in grids(GRID)] if FORMS[form] else []
+
+
+def one_by_one(text: Tensor, q: Tensor, images: list[Image], grid: tuple[int, int] = GRID) -> Tensor:
+    """What `_attend` does without stacks."""
+    for one in images:
+        found = image_attention(q, one.image, HEADS, one.emphasis)
+        text = text + (found if one.masks is None else masked(found, one.masks[grid]))
+    return text
+
+
+@each_form
+@pytest.mark.parametrize(("batch", "rows"), [(2, 2), (4, 2), (2, 1), (6, 2), (3, 3), (1, 1)])
+@pytest.mark.parametrize(("groups", "tokens"), [(1, 4), (3, 4), (2, 16), (1, 1)])
+def test_a_stack_equals_its_images_one_by_one(form: str, batch: int, rows: int, groups: int, tokens: int) -> None:
+    q, text = random(batch, PIXELS, INNER), random(batch, PIXELS, INNER, seed=1)
+    for emphasis, mask_rows in product((False, True), (0, 1, rows)):
+        images = [image(rows, tokens, seed, emphasis and seed != 1, seed != 1 and mask_rows) for seed in range(groups)]
+        (stack,) = stacked(images, rows, joint(form, batch))
+        assert isinstance(stack, Stack)
+        found = add_stack_(text.clone(), q, stack, HEADS, GRID)
+        torch.testing.assert_close(found, one_by_one(text, q, images), atol=1e-5, rtol=1e-5)
+
+
+@each_form
+def test_a_stack_equals_the_plain_formula(form: str) -> None:
+    q, text, one = random(2, PIXELS, INNER), random(2, PIXELS, INNER, seed=1), image(2, 4, 5, emphasis=True)
+    (stack,) = stacked([one], 2, joint(form, 2))
+    assert isinstance(stack, Stack)
+    expected = text + plain_image_attention(q, *one.image, HEADS, one.emphasis)
+    torch.testing.assert_close(add_stack_(text.clone(), q, stack, HEADS), expected, atol=1e-5, rtol=1e-5)
+
+
+@each_form
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_rounds_like_itself(form: str, dtype: torch.dtype) -> None:
+    images = [image(2, 4, seed, emphasis=True, mask_rows=2) for seed in range(2)]
+    q, text = random(2, PIXELS, INNER), random(2, PIXELS, INNER, seed=1)
+    expected = one_by_one(text, q, images)
+    halved = [
+        Image(
+            KeysValues(*(part.to(dtype) for part in one.image)),
+            None if one.emphasis is None else one.emphasis.to(dtype),
+            {grid: mask.to(dtype) for grid, mask in (one.masks or {}).items()},
+        )
+        for one in images
+    ]
+    (stack,) = stacked(halved, 2, joint(form, 2))
+    assert isinstance(stack, Stack)
+    found = add_stack_(text.to(dtype), q.to(dtype), stack, HEADS, GRID)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.05)
+
+
+@each_form
+def test_a_stack_is_added_in_place(form: str) -> None:
+    text = random(2, PIXELS, INNER)
+    (stack,) = stacked([image(2, 4, 1)], 2, joint(form, 2))
+    assert isinstance(stack, Stack)
+    before = text.clone()
+    assert add_stack_(text, random(2, PIXELS, INNER, seed=2), stack, HEADS) is text
+    assert not torch.equal(text, before)
+
+
+@each_form
+def test_a_layer_of_another_size_gets_the_mask_of_its_size(form: str) -> None:
+    """As under patches that shrink activations, whose grids nobody can know before."""
+    images = [image(2, 4, seed, mask_rows=2) for seed in range(2)]
+    (stack,) = stacked(images, 2, joint(form, 2))
+    assert isinstance(stack, Stack)
+    q, text = random(2, 2, INNER), random(2, 2, INNER, seed=1)
+    found = add_stack_(text.clone(), q, stack, HEADS, (2, 1))
+    halves = [Image(one.image, None, {(2, 1): shrunk(one)}) for one in images]
+    torch.testing.assert_close(found, one_by_one(text, q, halves, (2, 1)), atol=1e-5, rtol=1e-5)
+
+
+def shrunk(one: Image) -> Tensor:
+    assert one.masks is not None
+    return one.masks[GRID].reshape(2, 2, 3 * 5).mean(-1)[..., None]
+
+
+def test_as_many_tokens_stand_together_and_others_by_themselves() -> None:
+    images = [image(2, 4, 0), image(2, 16, 1), image(2, 4, 2), image(2, MOST_TOKENS + 1, 3), image(6, 4, 4)]
+    found = stacked(images, 2)
+    kept, stacks = [one for one in found if isinstance(one, Image)], [one for one in found if isinstance(one, Stack)]
+    assert kept == [images[3], images[4]]
+    assert [(stack.groups, tuple(stack.keys.shape)) for stack in stacks] == [(2, (2, 8, INNER)), (1, (2, 16, INNER))]
+
+
+def test_a_mask_for_each_frame_keeps_an_image_by_itself() -> None:
+    (kept,) = stacked([image(2, 4, 0, mask_rows=6)], 2)
+    assert isinstance(kept, Image)
+
+
+def test_a_stack_is_no_larger_than_it_may_be() -> None:
+    rows = MOST_IN_ALL // 16 + 1
+    (kept,) = stacked([image(rows, 16, 0)], rows)
+    assert isinstance(kept, Image)
