@@ -19,6 +19,7 @@ from ...ip_adapter_core.scaling import Weight, scaled
 from ...ip_adapter_core.schedule import SigmaRange
 from ...ip_adapter_core.stacks import Image, Stack, stacked
 from .batches import Batch
+from .steps import StepOf
 
 Address = tuple[str, int, int]
 
@@ -37,17 +38,23 @@ class Run:
     """What the applications of a model resolve for one sampling run.
 
     sampling: the model's noise schedule (`percent_to_sigma`); sigmas: the run's noise levels, the final one included;
-    latent: shape of what is sampled, (pictures, channels, height, width).
+    latent: shape of what is sampled, (pictures, channels, height, width); step_of: how steps are told by counting.
     """
 
     def __init__(
-        self, applications: Sequence[Application], sampling: Any, sigmas: Tensor, latent: Sequence[int]
+        self,
+        applications: Sequence[Application],
+        sampling: Any,
+        sigmas: Tensor,
+        latent: Sequence[int],
+        step_of: StepOf | None = None,
     ) -> None:
         self.applications = applications
         self.pictures, self.grid = latent[0], (latent[-2], latent[-1])
         self._to_sigma = sampling.percent_to_sigma
         self._levels: list[float] = sigmas.tolist()
         self._ranges = [self._range(application) for application in applications]
+        self._step_of, self._calls = step_of, 0
         self._sides: dict[Any, int] = {}
         self._whole: Tensor | None = None
         self._prepared: OrderedDict[Batch, tuple[Strengths, Prepared]] = OrderedDict()
@@ -71,6 +78,7 @@ class Run:
         named = [(name, cond["uuid"]) for name, rows in conds.items() for cond in rows or () if "uuid" in cond]
         self._sides = {uuid: UNCOND if "negative" in name else COND for name, uuid in named}
         self._whole = x
+        self._calls += 1
 
     def batch(self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype) -> Batch:
         """The batch of a model call, as far as prompts depend on it."""
@@ -103,13 +111,19 @@ class Run:
     def strengths(self, sigma: Tensor) -> Strengths:
         """What λ of each application is multiplied with at this noise level."""
         if not any(application.timed for application in self.applications):
-            return (1.0,) * len(self.applications)  # nothing to compare: no read of a device value
-        level = float(sigma.flatten()[0])
+            return (1.0,) * len(self.applications)  # nothing to compare
+        level = self._level(sigma)
         moment = self._moment(level)
         return tuple(
             application.schedule.strength(moment) if span is None or level in span else 0.0
             for application, span in zip(self.applications, self._ranges, strict=True)
         )
+
+    def _level(self, sigma: Tensor) -> float:
+        """The noise level that strengths go by: of the step where steps are counted, which asks the device nothing."""
+        if self._step_of is None or not self._calls:
+            return float(sigma.flatten()[0])
+        return self._levels[min(self._step_of(self._calls - 1), len(self._levels) - 2)]
 
     def _moment(self, level: float) -> Moment:
         """The step that began at this noise level, or last above it."""

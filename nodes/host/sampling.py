@@ -17,6 +17,7 @@ from ...ip_adapter_core.masks import Grid, for_layer
 from ...ip_adapter_core.stacks import Image, Stack, add_stack_
 from . import compiled, lora
 from .run import Prepared, Run
+from .steps import step_of
 
 KEY = "ip_adapter"
 WATCH = "ip_adapter_watch"
@@ -68,7 +69,7 @@ class ImagePrompts:
                 lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
-        options[KEY] = Run(self.applications, sampling, sigmas, noise.shape)
+        options[KEY] = Run(self.applications, sampling, sigmas, noise.shape, step_of(sampler))
         return executor(noise, latent, sampler, sigmas, *rest, **more)
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, model_options: Options, *rest: Any) -> Tensor:

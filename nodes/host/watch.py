@@ -109,7 +109,7 @@ class Watch(Run):
         if address in self._weights:
             owners = [(seen, term) for seen in self._call.acting for term in seen.layers.get(address, ())]
             for image, (seen, term) in zip(self._call.prepared[address], owners, strict=True):
-                if term.reads[COND] is not None:
+                if isinstance(image, Image) and term.reads[COND] is not None:
                     yield image, seen
 
     def _probe(self, image: Image, marks: Tensor) -> Image:
