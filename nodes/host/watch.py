@@ -18,7 +18,8 @@ from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.weights import LINEAR, LayerWeights
 from . import models
 from .batches import Batch
-from .run import Address, Prepared, Run
+from .rows import Address
+from .run import Prepared, Run
 from .sampling import Options, added, applications
 
 
