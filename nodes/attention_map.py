@@ -13,6 +13,7 @@ from .host.attention_map import Noise, Sampled, look
 from .host.pictures import pictured
 from .host.watch import Sight
 from .sockets import LayerWeights, schema
+from .texts import readable
 
 
 class AttentionMap(io.ComfyNode):
@@ -37,12 +38,7 @@ class AttentionMap(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, percents: str | None) -> bool | str:
-        try:
-            if percents is not None:  # wired: known when the graph runs
-                read_steps(percents)
-        except ValueError as mistake:
-            return str(mistake)
-        return True
+        return readable(read_steps, percents)
 
     @classmethod
     def execute(

@@ -14,6 +14,7 @@ from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
+from .texts import readable
 
 
 class Encode(io.ComfyNode):
@@ -48,7 +49,7 @@ class Encode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights: str | None = None) -> bool | str:
-        return weights_complaint(weights) or True
+        return readable(read_weights, weights)
 
     @classmethod
     def execute(
@@ -110,7 +111,7 @@ class EncodeFace(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights: str | None = None) -> bool | str:
-        return weights_complaint(weights) or True
+        return readable(read_weights, weights)
 
     @classmethod
     def execute(
@@ -165,15 +166,6 @@ def gathering_inputs(what: str) -> list[io.Input]:
             tooltip=f"A mask for each {what}: where in the picture it acts. Then each acts by itself in its place.",
         ),
     ]
-
-
-def weights_complaint(text: str | None) -> str | None:
-    """Why a text is no list of weights, or None; a text that is wired in is None yet."""
-    try:
-        read_weights(text or "")
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def detail_inputs() -> list[io.Input]:

@@ -14,6 +14,7 @@ from .host import models
 from .host.pictures import pictured
 from .sockets import LayerWeights as Socket
 from .sockets import schema
+from .texts import readable
 
 
 class LayerWeights(io.ComfyNode):
@@ -79,12 +80,8 @@ class LayerWeights(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weight_type: str | None, custom: str | None) -> bool | str:
-        try:
-            if weight_type is not None and (weight_type != CUSTOM or custom is not None):
-                _weights(weight_type, 1.0, 1.0, custom or "")
-        except ValueError as mistake:
-            return str(mistake)
-        return True
+        written = "" if weight_type != CUSTOM else custom
+        return readable(lambda name, text: _weights(name, 1.0, 1.0, text), weight_type, written)
 
     @classmethod
     def execute(

@@ -9,6 +9,7 @@ from ..ip_adapter_core.curves import CONSTANT, SHAPES, UNITS, Course
 from ..ip_adapter_core.curves import Schedule as Courses
 from .host.pictures import pictured
 from .sockets import WeightSchedule, schema
+from .texts import readable
 
 
 class Schedule(io.ComfyNode):
@@ -32,13 +33,7 @@ class Schedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, shape: str | None, unit: str | None, points: str | None) -> bool | str:
-        if shape is None or unit is None or points is None:
-            return True  # wired: known when the graph runs
-        try:
-            Course(shape, unit, points=points).check()
-        except ValueError as wrong:
-            return str(wrong)
-        return True
+        return readable(lambda *given: Course(*given[:2], points=given[2]).check(), shape, unit, points)
 
     @classmethod
     def execute(

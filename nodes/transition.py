@@ -9,6 +9,7 @@ from ..ip_adapter_core.transitions import WAYS, over_frames, read_keys
 from ..ip_adapter_core.transitions import Transition as Course
 from .host.pictures import pictured
 from .sockets import ImagePrompt, schema
+from .texts import readable
 
 
 class Transition(io.ComfyNode):
@@ -67,11 +68,7 @@ class Transition(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, key_frames: str | None) -> bool | str:
-        try:
-            read_keys(key_frames or "")
-        except ValueError as wrong:
-            return str(wrong)
-        return True
+        return readable(read_keys, key_frames)
 
     @classmethod
     def execute(
