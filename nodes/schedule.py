@@ -33,7 +33,7 @@ class Schedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, shape: str | None, unit: str | None, points: str | None) -> bool | str:
-        return readable(lambda *given: Course(*given[:2], points=given[2]).check(), shape, unit, points)
+        return readable(_course, shape, unit, points)
 
     @classmethod
     def execute(
@@ -51,6 +51,11 @@ class Schedule(io.ComfyNode):
         made = Courses((Course(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
         picture = pictured(curve_picture.draw(made, shown_over))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+
+
+def _course(shape: str, unit: str, points: str) -> Course:
+    """What is written on the node, as far as it can be wrong."""
+    return Course(shape, unit, points=points).check()
 
 
 def _shape_inputs() -> list[io.Input]:
