@@ -245,6 +245,33 @@ def test_swapped_layers_push_away_on_the_negative_side_only(model: Any, encode: 
     assert all(rows.any() for rows in by_layer["input", 1, 0])
 
 
+def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
+    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfyui_ip_adapter.nodes.host.run import Run
+
+    monkeypatch.setattr(Run, "stacked", lambda run, images, batch: tuple(images))
+    used = apply(model, encode(1), layer_weights=of_type("style transfer precise"))
+    (application,) = used.wrappers["apply_model"]["ip_adapter"][0].__self__.applications
+    run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
+    batch = run.batch({"cond_or_uncond": [1, 0]}, torch.cat([noise()] * 2), torch.float32)
+    prepared = run.prepared(batch, torch.tensor([9.0]), keep=False)
+    (pair,) = (terms[0].image for layer, terms in application.layers.items() if layer.address == ("input", 8, 0))
+    (image,) = prepared["input", 8, 0]
+    negative, positive = image.image.values
+    assert torch.equal(negative, pair.values[application.part.order[COND, 0]])
+    assert not positive.any()
+
+
+def test_a_part_of_a_picture_is_found_by_more_than_its_first_cell() -> None:
+    from comfyui_ip_adapter.nodes.host.batches import _corner
+
+    whole = noise(1, 8, 8)[0]
+    whole[:, 0, 0] = whole[:, 3, 4]  # the same noise twice
+    assert _corner(whole, whole[:, 3:7, 4:8]) == (3, 4)
+    assert _corner(whole, whole[:, 3:7, 4:8] + 1) is None
+
+
 # Several images
 
 

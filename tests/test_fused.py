@@ -1,4 +1,4 @@
-"""The fused attention equals the plain formula in Triton's interpreter, and compiles for GPUs that need not be there."""
+"""The fused attention is the plain formula in Triton's interpreter, and compiles for GPUs that need not be there."""
 
 import os
 import subprocess
@@ -308,7 +308,7 @@ def pretend(capability: int) -> None:
 def compile_layers(*dtypes: torch.dtype) -> None:
     """Call it as sampling would, with everything a group can have."""
     for dtype in dtypes:
-        for width in (40, 64, 80, 160):
+        for width in (40, 80, 160):
             images = [group(1, 4, width, torch.zeros(4), a_mask(1), dtype), group(2, 16, width, dtype=dtype)]
             fused.attention(*layer(width=width, dtype=dtype), images, HEADS)
     kernels = fused._kernel().device_caches[0][0].values()
@@ -318,8 +318,8 @@ def compile_layers(*dtypes: torch.dtype) -> None:
 @needs_triton
 @pytest.mark.parametrize(
     ("capability", "dtypes"),
-    [(80, "torch.float16"), (86, "torch.float32"), (90, "torch.bfloat16, torch.float16"), (120, "torch.bfloat16")],
+    [(86, "torch.float16"), (90, "torch.float16, torch.float32"), (120, "torch.bfloat16")],
 )
 def test_it_compiles_for_gpus_and_fits_their_shared_memory(capability: int, dtypes: str, tmp_path: Path) -> None:
     found = in_child(f"pretend({capability})\ncompile_layers({dtypes})", TRITON_CACHE_DIR=str(tmp_path))
-    assert found == f"_attend {4 * len(dtypes.split(', '))}\n"
+    assert found == f"_attend {3 * len(dtypes.split(', '))}\n"
