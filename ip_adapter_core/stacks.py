@@ -47,6 +47,17 @@ class Stack(NamedTuple):
     masks: dict[Grid, Tensor] | None = None
 
 
+def mask_for(image: Image, grid: Grid) -> Tensor | None:
+    """Where an image acts in a layer of this grid, (rows, pixels, 1); None is everywhere."""
+    if image.masks is None:
+        return None
+    mask = image.masks.get(grid)
+    if mask is None:  # a patch that shrinks activations, such as core's deep shrink
+        finest = next(iter(image.masks))
+        mask = for_layer(image.masks[finest].reshape(-1, *finest), grid)
+    return mask
+
+
 def stacked(images: Sequence[Image], rows: int, joint: Sequence[int] = ()) -> tuple[Image | Stack, ...]:
     """The images of a layer with those that can be in stacks, as many tokens in each of a stack.
 

@@ -15,6 +15,7 @@ from ...ip_adapter_core.curves import Moment, percent_at
 from ...ip_adapter_core.prompt import COND, UNCOND
 from ...ip_adapter_core.schedule import SigmaRange
 from ...ip_adapter_core.stacks import Image, Stack, stacked
+from . import fusing
 from .batches import Batch
 from .rows import Address, Rows
 from .steps import StepOf
@@ -138,6 +139,8 @@ class Run:
 
     def stacked(self, images: Sequence[Image], batch: Batch) -> tuple[Image | Stack, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
+        if fusing.wanted(batch.device):
+            return tuple(images)
         joint = [batch.rows * height * width for height, width in masks.grids(batch.grid)]
         return stacked(images, len(batch.sides), joint if batch.device.type in _COSTLY_STARTS else ())
 

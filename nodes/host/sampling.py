@@ -13,9 +13,9 @@ from torch import Tensor, contiguous_format
 
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.attention import image_attention, masked
-from ...ip_adapter_core.masks import Grid, for_layer
-from ...ip_adapter_core.stacks import Image, Stack, add_stack_
-from . import compiled, lora
+from ...ip_adapter_core.masks import Grid
+from ...ip_adapter_core.stacks import Image, Stack, add_stack_, mask_for
+from . import compiled, fusing, lora
 from .run import Prepared, Run
 from .steps import step_of
 
@@ -113,7 +113,7 @@ def patched(options: Options, prepared: Prepared) -> Options:
     """Options whose patches add the prepared image attention to whatever each layer has already."""
     replace = options.get("patches_replace", {})
     there = replace.get("attn2", {})
-    act = partial(_watched, options[WATCH]) if WATCH in options else _attend
+    act = partial(_watched, options[WATCH]) if WATCH in options else _fused if _is_fused(options, prepared) else _attend
     ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
     return {**options, "patches_replace": {**replace, "attn2": {**there, **ours}}, _PREPARED: prepared}
 
@@ -140,6 +140,21 @@ def _grid(options: Options) -> Grid:
     return options["activations_shape"][-2], options["activations_shape"][-1]
 
 
+def _is_fused(options: Options, prepared: Prepared) -> bool:
+    """Whether one kernel for text and images is asked for, and nothing else wants to see the attention."""
+    image = next(iter(prepared.values()))[0]
+    known = isinstance(image, Image) and fusing.wanted(image.image.keys.device)
+    return known and "optimized_attention_override" not in options
+
+
+def _fused(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """What `_attend` gives, in one kernel where no other patch is on the layer and its shapes are known."""
+    images = options[_PREPARED][(*options["block"], options["block_index"])]
+    whole = text is _text_attention
+    found = fusing.attention(q, k, v, images, options["n_heads"], _grid(options)) if whole else None
+    return _attend(text, q, k, v, options) if found is None else found
+
+
 def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """What `_attend` gives, while one sees it."""
     attended = text(q, k, v, options)
@@ -150,14 +165,8 @@ def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, o
 def added(q: Tensor, image: Image, options: Options) -> Tensor:
     """What one image prompt adds to a layer, where it acts: (batch, pixels, inner)."""
     found = image_attention(q, image.image, options["n_heads"], image.emphasis)
-    if image.masks is None:
-        return found
-    grid = _grid(options)
-    mask = image.masks.get(grid)
-    if mask is None:  # a patch that shrinks activations, such as core's deep shrink
-        finest = next(iter(image.masks))
-        mask = for_layer(image.masks[finest].reshape(-1, *finest), grid)
-    return masked(found, mask)
+    mask = None if image.masks is None else mask_for(image, _grid(options))
+    return found if mask is None else masked(found, mask)
 
 
 def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
