@@ -2,8 +2,8 @@
 
 Q is read once, the text and every image group have a softmax of their own, and the sum is written once. Written in
 Triton, which is imported at the first use; without it everything else works. It is off by default until it has been
-measured to be faster on a real GPU: nothing calls it unasked, and so far it has only run in Triton's interpreter.
-It is for eager mode, and has no gradients.
+measured to be faster on a real GPU: nothing calls it unasked. So far it has run in Triton's interpreter only, and has
+been compiled for GPUs without running there. It is for eager mode, and has no gradients.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ImageGroup = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 MOST_TEXT, MOST_TOKENS, MOST_GROUPS = 308, 64, 8
 
-_OLDEST_TRITON = (3, 4)  # the first that takes named tuples both as arguments and as constants
+_OLDEST_TRITON = (3, 4)  # the first that reads the fields of a named tuple that is a constant
 _OLDEST_GPU = (8, 0)  # bf16 and tf32 products
 _WIDEST = 256
 _SMALLEST = 16  # pixels, tokens or channels that the products of a GPU have at least
@@ -41,8 +41,8 @@ class _Block(NamedTuple):
     warps: int
 
 
-# By padded head width and bytes per number. All fit the shared memory of consumer cards (99 KiB); all but the last also
-# fit their registers, as compiled for compute capability 8.6, 9.0 and 12.0.
+# By padded head width and bytes per number. Not measured: chosen so that all fit the shared memory of consumer cards
+# (99 KiB), and halves the registers, as compiled for compute capability 8.0, 8.6, 9.0 and 12.0. In fp32 some spill.
 _BLOCKS = {
     (64, 2): _Block(64, 32, 4),
     (128, 2): _Block(32, 32, 4),

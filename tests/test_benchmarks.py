@@ -156,11 +156,16 @@ def test_sites_are_found_without_computing(comfy: None, family: str, layers: int
     assert where[0].told["n_heads"] == (8 if family == "SD1.5" else 10)
 
 
-def test_kernels_and_reads_of_the_peers_method_are_thirteen_a_layer_and_one(hollow: Any) -> None:
+def test_kernels_and_reads_of_the_peers_method_are_thirteen_a_layer_and_one(
+    hollow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfy.ldm.modules import attention
+
     from comfyui_ip_adapter.benchmarks import adapters, peers
     from comfyui_ip_adapter.benchmarks.launches import launches
     from comfyui_ip_adapter.benchmarks.sites import sites
 
+    monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
     where = sites("SD1.5", SIZE)
     plain = launches(hollow, where, SIZE)
     more = launches(peers.apply(hollow, [adapters.adapter(hollow, 4)]), where, SIZE) - plain
@@ -176,7 +181,7 @@ def test_operators_that_only_look_at_tensors_are_no_kernels() -> None:
 
     q = torch.randn(2, 8, 4)
     sums = torch.zeros(2, 8, 8)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
         scores = q @ q.transpose(1, 2)
         shares = scores.reshape(2, 8, 2, 4).softmax(-1).flatten(-2)
         sums.baddbmm_(shares, scores[0].expand(2, -1, -1))
@@ -327,7 +332,6 @@ def test_a_pack_that_cannot_be_run_is_told_apart(
     hollow: Any, tmp_path: Path, text: str | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import nodes as host
-
     from comfyui_ip_adapter.benchmarks import adapters, pack
 
     monkeypatch.setattr(host, "NODE_CLASS_MAPPINGS", {})

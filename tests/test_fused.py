@@ -126,8 +126,9 @@ def test_any_number_of_text_tokens_will_do(attention: Attention, text: int) -> N
 def test_every_group_has_a_softmax_of_its_own(attention: Attention, tokens: tuple[int, ...]) -> None:
     given, images = layer(), [group(1, number) for number in tokens]
     check(attention, given, images)
-    together = (torch.cat(x, dim=1) for x in zip(*(image[:2] for image in images), strict=True))
-    assert len(tokens) == 1 or not torch.allclose(plain(*given, images), plain(*given, [(*together, None, None)]))
+    keys, values = (torch.cat(x, dim=1) for x in zip(*(image[:2] for image in images), strict=True))
+    together = plain(*given, [(keys, values, None, None)])
+    assert len(tokens) == 1 or not torch.allclose(plain(*given, images), together)
 
 
 @needs_triton

@@ -97,7 +97,7 @@ class ImagePrompts:
         prepared = run.prepared(run.batch(options, x, base.get_dtype_inference()), t, keep=is_compiled)
         if not prepared:
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        options = patched(options, prepared)
+        options = patched(options, prepared, fusible=not is_compiled)
         if is_compiled:
             executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
@@ -109,11 +109,15 @@ class ImagePrompts:
         return Run(self.applications, base.model_sampling, sigmas, (pictures, *x.shape[1:]))
 
 
-def patched(options: Options, prepared: Prepared) -> Options:
-    """Options whose patches add the prepared image attention to whatever each layer has already."""
+def patched(options: Options, prepared: Prepared, fusible: bool = False) -> Options:
+    """Options whose patches add the prepared image attention to whatever each layer has already.
+
+    fusible: whether one kernel may do it all, where it is asked for.
+    """
     replace = options.get("patches_replace", {})
     there = replace.get("attn2", {})
-    act = partial(_watched, options[WATCH]) if WATCH in options else _fused if _is_fused(options, prepared) else _attend
+    usual = _fused if fusible and _is_fused(options, prepared) else _attend
+    act = partial(_watched, options[WATCH]) if WATCH in options else usual
     ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
     return {**options, "patches_replace": {**replace, "attn2": {**there, **ours}}, _PREPARED: prepared}
 
