@@ -35,7 +35,7 @@ class Stack(NamedTuple):
     side by side.
 
     Each block is read by its part of the batch. bias (rows, tokens) is added to the scores: where all rows are in one
-    block, -inf hides the tokens of the others; spread is the same for each query of the batch (1, queries, tokens), by
+    block, -inf hides the tokens of the others; spread is the same for each query of the batch (1, tokens, queries), by
     how many there are. masks (rows, pixels, groups) by grid.
     """
 
@@ -78,17 +78,17 @@ def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid
     """
     blocks = len(stack.keys)
     queries, sums = (rearrange(x, "(r b) p (h d) -> r h (b p) d", r=blocks, h=heads) for x in (q, attended))
-    keys = rearrange(stack.keys, "r t (h d) -> r h d t", h=heads)
-    values = rearrange(stack.values, "r t (h d) -> r h t d", h=heads)
+    keys, values = (rearrange(x, "r t (h d) -> r h t d", h=heads) for x in (stack.keys, stack.values))
     masks = None if stack.masks is None or grid is None else _spread_masks(stack, blocks, len(q), grid)
     scale = 1 / math.sqrt(queries.shape[-1])
     for block in range(blocks):
         bias, beta = _bias(stack, block, blocks, queries[block])
-        scores = torch.baddbmm(bias, queries[block], keys[block], beta=beta, alpha=scale)
-        shares = scores.unflatten(-1, (stack.groups, -1)).softmax(dim=-1)
+        # Tokens by pixels: a softmax over few neighbouring numbers is many times slower on the CPU than over rows.
+        scores = torch.baddbmm(bias, keys[block], queries[block].mT, beta=beta, alpha=scale)
+        shares = scores.unflatten(1, (stack.groups, -1)).softmax(dim=2)
         if masks is not None:
             shares = shares * masks[block]
-        sums[block].baddbmm_(shares.flatten(-2), values[block])
+        sums[block].baddbmm_(shares.flatten(1, 2).mT, values[block])
     return attended
 
 
@@ -135,7 +135,7 @@ def _masks(images: Sequence[Image], rows: int) -> dict[Grid, Tensor] | None:
 
 
 def _spread_masks(stack: Stack, blocks: int, batch: int, grid: Grid) -> Tensor:
-    """Masks for the queries of each block, (blocks, pixels, groups, 1)."""
+    """Masks for the queries of each block, (blocks, groups, 1, pixels)."""
     known = stack.masks or {}
     mask = known.get(grid)
     if mask is None:  # a patch that shrinks activations, such as core's deep shrink
@@ -143,7 +143,7 @@ def _spread_masks(stack: Stack, blocks: int, batch: int, grid: Grid) -> Tensor:
         layers = rearrange(known[finest], "r (h w) g -> (r g) h w", h=finest[0])
         mask = rearrange(for_layer(layers, grid), "(r g) p 1 -> r p g", g=stack.groups)
     repeated = mask[:, None].expand(-1, batch // len(mask), -1, -1)
-    return rearrange(repeated, "(k r) b p g -> k (r b p) g 1", k=blocks)
+    return rearrange(repeated, "(k r) b p g -> k g 1 (r b p)", k=blocks)
 
 
 def _bias(stack: Stack, block: int, blocks: int, queries: Tensor) -> tuple[Tensor, float]:
@@ -151,12 +151,12 @@ def _bias(stack: Stack, block: int, blocks: int, queries: Tensor) -> tuple[Tenso
     if stack.bias is None:
         return queries.new_empty(1, 1, 1), 0.0
     if blocks == len(stack.bias):
-        return stack.bias[block].expand(1, 1, -1), 1.0
+        return stack.bias[block][None, :, None], 1.0
     count = queries.shape[1]
     known = (stack.spread or {}).get(count)
     return (_for_queries(stack.bias, count) if known is None else known), 1.0
 
 
 def _for_queries(bias: Tensor, queries: int) -> Tensor:
-    """A bias of each row (rows, tokens) for each of so many queries, (1, queries, tokens)."""
-    return rearrange(bias[:, None].expand(-1, queries // len(bias), -1), "r p t -> 1 (r p) t")
+    """A bias of each row (rows, tokens) for each of so many queries, (1, tokens, queries)."""
+    return rearrange(bias[:, None].expand(-1, queries // len(bias), -1), "r p t -> 1 t (r p)")
