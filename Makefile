@@ -4,6 +4,9 @@
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   BROWSER=0          leave the browser tests out
 #   ARGS="-k mask -x"  more arguments for pytest
+#   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
+#   PEER=path          make bench measures the IP-Adapter nodes in this folder beside ours
+#   THREADS=1          make bench computes with so many threads
 
 PYTHON ?= python3
 BRING := $(PYTHON) tests/host/bring.py
@@ -11,7 +14,7 @@ PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
 
-.PHONY: help demo test evaluate train-tiny small-world serve lint clean
+.PHONY: help demo test bench evaluate train-tiny small-world serve lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -22,6 +25,9 @@ demo: ## a picture grid: reference pictures x weights, with and without a text; 
 
 test: ## all tests, on a real ComfyUI
 	@$(BRING) run -- python -m pytest tests $(ARGS)
+
+bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
+	@$(BRING) run -- python benchmarks/run.py
 
 evaluate: ## the tables of models/small_world/RESULTS.md again, from the shipped weights
 	@$(BRING) run -- python models/small_world/run.py evaluate

@@ -67,7 +67,5 @@ def added(q: Tensor, image: Image, options: Options) -> Tensor:
 def _batched(image: Image, weight: Tensor, sides: Sequence[int], rows: int) -> Tensor:
     """Tokens of cond and uncond, projected, for every row of a batch, (rows, tokens, inner)."""
     each = rows // len(sides)
-    cond, uncond = (
-        linear(tokens, weight).repeat(each // len(tokens), 1, 1) for tokens in (image.tokens, image.uncond)
-    )
+    cond, uncond = (linear(tokens, weight).repeat(each // len(tokens), 1, 1) for tokens in (image.tokens, image.uncond))
     return torch.cat([(cond, uncond)[side] for side in sides])

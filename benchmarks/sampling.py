@@ -22,10 +22,12 @@ Network = Callable[..., Tensor]
 """(executor, x, timesteps, context, y, control, transformer_options, …) -> the network's answer, its own or another."""
 
 
-def sample(model: ModelPatcher, size: int, steps: int, network: Network, frames: int = 1) -> None:
-    """Sample square pictures of so many pixels a side, cond and uncond together, with `network` around the model's."""
+@torch.inference_mode()  # as ComfyUI runs its nodes
+def sample(model: ModelPatcher, size: int, steps: int, network: Network | None = None, frames: int = 1) -> None:
+    """Sample square pictures of so many pixels a side, cond and uncond together; network: around the model's own."""
     clone = model.clone()
-    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, network)
+    if network:
+        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, network)
     noise = torch.randn(frames, 4, size // CELL, size // CELL, generator=torch.Generator().manual_seed(1))
     positive, negative = (_cond(model, seed) for seed in (2, 3))
     given = {"positive": positive, "negative": negative, "latent_image": torch.zeros_like(noise), "seed": 1}

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 class Settings(NamedTuple):
     """size: pixels of a side, of the UNet calls; repeats: of them; brief: of what takes seconds or less; encoded: of
-    the encoder; started: of ComfyUI; sweep: of each point of a curve, which sweep_size is drawn at."""
+    the encoder; started: of ComfyUI; sweep: of each point of a curve, which sweep_size is drawn at; thorough: every
+    point of it."""
 
     size: int
     repeats: int
@@ -18,10 +19,11 @@ class Settings(NamedTuple):
     started: int
     sweep: int
     sweep_size: int
+    thorough: bool = True
 
 
 THOROUGH = Settings(size=512, repeats=15, brief=15, encoded=5, started=7, sweep=9, sweep_size=512)
-QUICK = Settings(size=256, repeats=5, brief=7, encoded=2, started=3, sweep=3, sweep_size=256)
+QUICK = Settings(size=256, repeats=5, brief=7, encoded=2, started=3, sweep=3, sweep_size=256, thorough=False)
 
 
 def is_quick() -> bool:

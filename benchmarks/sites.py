@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,10 +15,12 @@ from torch import Tensor
 from ..nodes.host import models
 from .sampling import CELL, Options, observed, sample
 from .timing import Clock, mixed
-from .unets import CLASSES, TEXT_TOKENS, context, hollow, pooled_width
+from .unets import TEXT_TOKENS, context, hollow, pooled_width
 
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Address = tuple[str, int, int]
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""q, k and v of a layer."""
 
 # What a layer adds to the options of its call; the rest comes from the sampler.
 _OF_LAYER = (
@@ -42,6 +43,10 @@ class Site(NamedTuple):
     q: tuple[int, ...]
     k: tuple[int, ...]
     told: Options
+
+    def inputs(self, **like: Any) -> Inputs:
+        """Random queries, keys and values; like: device and dtype."""
+        return torch.randn(self.q, **like), torch.randn(self.k, **like), torch.randn(self.k, **like)
 
 
 class InCall(NamedTuple):
@@ -76,34 +81,48 @@ def in_call(model: ModelPatcher, cases: Mapping[str, ModelPatcher], size: int, r
 class Probe:
     """A patch that runs every case in place of a layer's attention, in mixed order, and goes on with the first."""
 
-    def __init__(self, options: Mapping[str, Options], clock: Clock = time.perf_counter) -> None:
-        self.calls: dict[str, list[float]] = defaultdict(list)
-        self._options, self._clock = options, clock
-        self._plain = next(iter(options))
-        self._order = random.Random(0)
+    def __init__(self, options: Mapping[str, Options]) -> None:
+        self.calls: dict[str, list[float]] = {name: [] for name in options}
+        self._race = Race(options)
 
     def open(self) -> None:
         """A call of the model begins."""
-        for name in self._options:
-            self.calls[name].append(0.0)
+        for seconds in self.calls.values():
+            seconds.append(0.0)
 
     def extra(self) -> float:
         """Seconds that this call has taken longer for being probed."""
-        return sum(seconds[-1] for name, seconds in self.calls.items() if name != self._plain)
+        return sum(seconds[-1] for name, seconds in self.calls.items() if name != self._race.plain)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, live: Options) -> Tensor:
         """The plain model's attention."""
         told = {key: live[key] for key in _OF_LAYER if key in live}
-        address = (*live["block"], live["block_index"])
-        results = {name: self._timed(name, address, (q, k, v), told) for name in mixed(self._options, self._order)}
-        return results[self._plain]
+        taken, attended = self._race.run((*live["block"], live["block_index"]), (q, k, v), told)
+        for name, seconds in taken.items():
+            self.calls[name][-1] += seconds
+        return attended
 
-    def _timed(self, name: str, address: Address, qkv: tuple[Tensor, ...], told: Options) -> Tensor | None:
-        act, options = at(self._options[name], address, told)
-        begun = self._clock()
-        found = act(*qkv, options)
-        self.calls[name][-1] += self._clock() - begun
-        return found if name == self._plain else None  # what is not needed gives its memory back here
+
+class Race:
+    """Cases run on the same queries, keys and values one right after another, each time in another order."""
+
+    def __init__(self, options: Mapping[str, Options], clock: Clock = time.perf_counter) -> None:
+        self.plain = next(iter(options))
+        self._options, self._clock = options, clock
+        self._order = random.Random(0)
+
+    def run(self, address: Address, qkv: Inputs, told: Options) -> tuple[dict[str, float], Tensor]:
+        """Seconds of each case at a site, and what the plain model, which is the first case, makes of it."""
+        taken, results = {}, {}
+        for name in mixed(self._options, self._order):
+            act, options = at(self._options[name], address, told)
+            begun = self._clock()
+            found = act(*qkv, options)
+            taken[name] = self._clock() - begun
+            if name == self.plain:
+                results[name] = found
+            del found  # gives its memory back before the next one is timed
+        return taken, results[self.plain]
 
 
 def at(options: Options, address: Address, told: Options) -> tuple[Attention, Options]:
@@ -130,7 +149,8 @@ def sites(family: str, size: int, rows: int = 2) -> list[Site]:
         return q
 
     model = hollow(family, device="meta")
-    table = {layer.address: note for layer in models.layers(model)}
+    addresses = [layer.address for layer in models.layers(model)]
+    patches = {"attn1": dict.fromkeys(addresses, _unattended), "attn2": dict.fromkeys(addresses, note)}
     side, beside = size // CELL, pooled_width(model)
     with torch.device("meta"), torch.no_grad():
         model.model.diffusion_model(
@@ -138,20 +158,28 @@ def sites(family: str, size: int, rows: int = 2) -> list[Site]:
             torch.zeros(rows),
             context=torch.zeros(rows, TEXT_TOKENS, context(model)),
             y=None if beside is None else torch.zeros(rows, beside),
-            transformer_options={"patches_replace": {"attn2": table}},
+            transformer_options={"patches_replace": patches},
         )
     return found
 
 
+def _unattended(q: Tensor, k: Tensor, v: Tensor, live: Options) -> Tensor:
+    return q
+
+
+@torch.inference_mode()
 def alone(where: Sequence[Site], cases: Mapping[str, Options], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each case in each repeat, all sites together, on random queries, keys and values."""
-    probe = Probe(cases)
-    inputs = [(site, tuple(torch.randn(shape) for shape in (site.q, site.k, site.k))) for site in where]
-    for _ in range(repeats + 1):
-        probe.open()
-        for site, qkv in inputs:
-            probe(*qkv, site.told)
-    return {name: seconds[1:] for name, seconds in probe.calls.items()}
+    """Seconds of each case in each repeat, all sites together, on random queries, keys and values.
 
-
-FAMILIES = tuple(CLASSES)
+    Site after site, so that the memory of one suffices; the first run at each is not counted.
+    """
+    race = Race(cases)
+    found = {name: [0.0] * repeats for name in cases}
+    for site in where:
+        qkv = site.inputs()
+        race.run(site.address, qkv, site.told)
+        for repeat in range(repeats):
+            taken, _ = race.run(site.address, qkv, site.told)
+            for name, seconds in taken.items():
+                found[name][repeat] += seconds
+    return found

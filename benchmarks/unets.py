@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from comfy import ops, supported_models
 from comfy.model_patcher import ModelPatcher
-from published_shapes import CONFIGS
 from torch import Tensor, nn
+
+from published_shapes import CONFIGS
 
 CLASSES: dict[str, Any] = {"SD1.5": supported_models.SD15, "SDXL": supported_models.SDXL}
 TEXT_TOKENS = 77
@@ -26,19 +27,16 @@ _NOISE = 1 << 20
 
 def unet(family: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ModelPatcher:
     """A MODEL of a row of CLASSES with random weights."""
-    made = hollow(family, dtype, device)
+    made = _empty(family, dtype, device)
     fill(made.model.diffusion_model)
     return made
 
 
 def hollow(family: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ModelPatcher:
     """A MODEL whose weights have no values, nor any memory until they are written; for what never calls its network."""
-    kind = CLASSES[family]
-    config = kind({**_COMMON, **CONFIGS[family], **kind.unet_config, "dtype": dtype} | _read_beside(kind))
-    config.set_inference_dtype(dtype, None)
-    config.custom_operations = ops.disable_weight_init
-    place = torch.device(device)
-    return ModelPatcher(config.get_model({}, device=place), load_device=place, offload_device=place)
+    made = _empty(family, dtype, device)
+    made.model.memory_required = lambda *given, **more: 0  # so samplers never take cond and uncond apart
+    return made
 
 
 def fill(network: nn.Module) -> None:
@@ -51,6 +49,15 @@ def fill(network: nn.Module) -> None:
                 parameter.fill_(float(name.endswith("weight")))
             else:
                 parameter.copy_(_repeated(noise, parameter) * parameter[0].numel() ** -0.5)
+
+
+def _empty(family: str, dtype: torch.dtype, device: str) -> ModelPatcher:
+    kind = CLASSES[family]
+    config = kind({**_COMMON, **CONFIGS[family], **kind.unet_config, "dtype": dtype} | _read_beside(kind))
+    config.set_inference_dtype(dtype, None)
+    config.custom_operations = ops.disable_weight_init
+    place = torch.device(device)
+    return ModelPatcher(config.get_model({}, device=place), load_device=place, offload_device=place)
 
 
 def pooled_width(model: ModelPatcher) -> int | None:

@@ -14,9 +14,12 @@ from .sampling import options, sample
 from .sites import Site, at
 
 READ = "aten::_local_scalar_dense"
-_NOTHING = {  # operators that compute nothing: they look at a tensor in another way, or make room for one
+# Operators that compute nothing themselves: they look at a tensor in another way, make room for one, or read from one.
+_NOTHING = {
     "alias",
     "as_strided",
+    "chunk",
+    "contiguous",
     "detach",
     "diagonal",
     "empty",
@@ -24,11 +27,16 @@ _NOTHING = {  # operators that compute nothing: they look at a tensor in another
     "empty_strided",
     "expand",
     "expand_as",
+    "flatten",
+    "is_nonzero",
+    "item",
     "lift_fresh",
+    "movedim",
     "narrow",
     "new_empty",
     "new_empty_strided",
     "permute",
+    "reshape",
     "resize_",
     "resolve_conj",
     "resolve_neg",
@@ -40,6 +48,7 @@ _NOTHING = {  # operators that compute nothing: they look at a tensor in another
     "split_with_sizes",
     "squeeze",
     "t",
+    "to",
     "transpose",
     "unbind",
     "unflatten",
@@ -48,10 +57,13 @@ _NOTHING = {  # operators that compute nothing: they look at a tensor in another
     "unsqueeze",
     "view",
     "view_as",
+    "_local_scalar_dense",
     "_reshape_alias",
     "_unsafe_view",
 }
-_WHOLE = "_scaled_dot_product"  # one kernel, whatever the profiler shows within
+# One kernel, however the CPU's library does it: there a batched product is a loop over plain ones.
+_WHOLE = {"addmm", "addmm_", "baddbmm", "baddbmm_", "bmm", "mm", "repeat"}
+_FUSED = "_scaled_dot_product"  # how the names of fused attentions begin
 
 
 class Launches(NamedTuple):
@@ -68,25 +80,27 @@ class Launches(NamedTuple):
 
 
 def launches(model: ModelPatcher, where: Sequence[Site], size: int) -> Launches:
-    """What a call launches at its sites and around them, from the second step on: three steps less two."""
-    two, three = (_sampled(model, where, size, steps) for steps in (2, 3))
+    """What a call launches at its sites and around them, from the second step on: three steps less two.
+
+    On a CUDA device the kernels that ran there, on the CPU the operators that compute.
+    """
+    _, two, three = (_sampled(model, where, size, steps) for steps in (1, 2, 3))  # what comes once, comes in the first
     return three - two
 
 
 def count(event: Any) -> int:
-    """Kernels of a profiled operator: those of the operators it calls, or one."""
+    """Kernels of a profiled operator: those of the operators it calls, or its own one."""
     name = event.name.removeprefix("aten::")
-    if name.startswith(_WHOLE):
+    if name in _WHOLE or name.startswith(_FUSED):
         return 1
-    inside = [child for child in event.cpu_children if child.name.startswith("aten::")]
-    if inside:
-        return sum(map(count, inside))
-    return int(name not in _NOTHING and event.name != READ)
+    inside = sum(count(child) for child in event.cpu_children if child.name.startswith("aten::"))
+    return inside or int(name not in _NOTHING)
 
 
 def _sampled(model: ModelPatcher, where: Sequence[Site], size: int, steps: int) -> Launches:
     """Launches of a whole sampling whose network is its cross-attentions alone."""
-    inputs = [tuple(torch.randn(shape) for shape in (site.q, site.k, site.k)) for site in where]
+    like = {"device": model.load_device, "dtype": model.model.get_dtype_inference()}
+    inputs = [site.inputs(**like) for site in where]
 
     def sites_alone(executor: Any, x: Tensor, *given: Any, **more: Any) -> Tensor:
         told = options(given, more)
@@ -95,8 +109,18 @@ def _sampled(model: ModelPatcher, where: Sequence[Site], size: int, steps: int) 
             act(*qkv, own)
         return torch.zeros_like(x)
 
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    on_cuda = model.load_device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_cuda]
+    with profile(activities=activities, acc_events=True) as profiled:
         sample(model, size, steps, sites_alone)
-    events = profiled.events() or []
-    outermost = [event for event in events if event.cpu_parent is None and event.name.startswith("aten::")]
-    return Launches(sum(map(count, outermost)), sum(event.name == READ for event in events))
+    events = list(profiled.events() or [])
+    reads = sum(event.name == READ for event in events)
+    return Launches(_on_device(events) if on_cuda else _on_cpu(events), reads)
+
+
+def _on_cpu(events: Sequence[Any]) -> int:
+    return sum(count(event) for event in events if event.cpu_parent is None and event.name.startswith("aten::"))
+
+
+def _on_device(events: Sequence[Any]) -> int:
+    return sum(event.device_type.name == "CUDA" for event in events)

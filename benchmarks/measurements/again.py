@@ -1,0 +1,56 @@
+"""Goal 10: what it takes until a changed weight, span, mask, schedule or layer weight acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from comfy.model_patcher import ModelPatcher
+
+from ...ip_adapter_core.application import Use
+from ...ip_adapter_core.curves import Course, Schedule
+from ...ip_adapter_core.prompt import ImagePrompt
+from ...ip_adapter_core.schedule import Span
+from ...ip_adapter_core.weights import of_type
+from ...nodes.host import models
+from ..adapters import prompt
+from ..cases import half
+from ..figures import Findings
+from ..outside import nothing
+from ..sampling import sample
+from ..settings import Settings
+from ..timing import differences, interleaved, spread
+from ..unets import hollow
+
+SIZES = {"SD1.5": 512, "SDXL": 1024}
+_TOKENS = 16
+_PLAIN = "plain"
+
+CHANGES = {
+    "weight": Use(0.7),
+    "start and end": Use(span=Span(0.1, 0.6)),
+    "layer weights": Use(layer_weights=of_type("ease in")),
+    "mask": Use(mask=half()),
+    "schedule": Use(schedule=Schedule((Course("ease in"),))),
+}
+
+
+def measure(settings: Settings) -> Findings:
+    """The slowest change of each family: applying it, and preparing the first step."""
+    found = Findings()
+    for family, size in SIZES.items():
+        model = hollow(family)
+        given = prompt(model, _TOKENS)
+        actions = {name: changed(model, given, use, size) for name, use in CHANGES.items()}
+        actions[_PLAIN] = partial(sample, model, size, 1, nothing)
+        taken = interleaved(actions, settings.brief)
+        added = {name: [1000 * s for s in differences(taken[name], taken[_PLAIN])] for name in CHANGES}
+        slowest = max(added, key=lambda name: spread(added[name]).median)
+        how = f"16 tokens, {size} px, the slowest of {len(CHANGES)} changes ({slowest}), first step prepared"
+        found.add(f"again {family}", added[slowest], "ms", how)
+    return found
+
+
+def changed(model: ModelPatcher, given: ImagePrompt, use: Use, size: int) -> Callable[[], None]:
+    """Apply a prompt so, and sample one step with a network that takes no time."""
+    return lambda: sample(models.apply(model, given, use), size, 1, nothing)
