@@ -43,4 +43,10 @@ def cost(model: ModelPatcher, cases: Mapping[str, ModelPatcher], settings: Setti
 
 def conditions(settings: Settings, what: str = "SD1.5") -> str:
     """At what sizes the calls were measured, in words."""
-    return f"{what}, {settings.size} px, batch 2, fp32, {torch.get_num_threads()} threads"
+    return f"{what}, {settings.size} px, batch 2, fp32, {threads()}"
+
+
+def threads() -> str:
+    """With how many threads the processor computes, in words."""
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' * (count > 1)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -14,51 +15,23 @@ from .sampling import options, sample
 from .sites import Site, at
 
 READ = "aten::_local_scalar_dense"
-# Operators that compute nothing themselves: they look at a tensor in another way, make room for one, or read from one.
+# Operators that compute nothing, beside those that look at a tensor in another way: they make room, or read one value.
 _NOTHING = {
-    "alias",
-    "as_strided",
-    "chunk",
-    "contiguous",
-    "detach",
-    "diagonal",
     "empty",
     "empty_like",
     "empty_strided",
-    "expand",
-    "expand_as",
-    "flatten",
     "is_nonzero",
     "item",
     "lift_fresh",
-    "movedim",
-    "narrow",
     "new_empty",
     "new_empty_strided",
-    "permute",
-    "reshape",
     "resize_",
-    "resolve_conj",
-    "resolve_neg",
     "result_type",
-    "select",
     "set_",
-    "slice",
-    "split",
-    "split_with_sizes",
-    "squeeze",
-    "t",
-    "to",
-    "transpose",
-    "unbind",
-    "unflatten",
-    "unfold",
+    "unsafe_chunk",
     "unsafe_split",
-    "unsqueeze",
-    "view",
-    "view_as",
+    "unsafe_split_with_sizes",
     "_local_scalar_dense",
-    "_reshape_alias",
     "_unsafe_view",
 }
 # One kernel, however the CPU's library does it: there a batched product is a loop over plain ones.
@@ -94,7 +67,14 @@ def count(event: Any) -> int:
     if name in _WHOLE or name.startswith(_FUSED):
         return 1
     inside = sum(count(child) for child in event.cpu_children if child.name.startswith("aten::"))
-    return inside or int(name not in _NOTHING)
+    return inside or int(name not in _NOTHING and not _is_view(name))
+
+
+@cache
+def _is_view(name: str) -> bool:
+    """Whether what an operator gives is the tensor it was given, seen in another way."""
+    operator = getattr(torch.ops.aten, name, None)
+    return operator is not None and any(getattr(operator, form).is_view for form in operator.overloads())
 
 
 def _sampled(model: ModelPatcher, where: Sequence[Site], size: int, steps: int) -> Launches:

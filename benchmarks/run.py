@@ -106,11 +106,12 @@ def enter(base: Path, cuda: bool) -> None:
 def report(names: list[str]) -> None:
     """Run the measurements one after another, and put their findings together."""
     PLACE.mkdir(parents=True, exist_ok=True)
+    busy = load()
     findings, begun = bench("figures").Findings(), time.monotonic()
     for name in names:
         findings.extend(apart(name))
         print(f"{name}: done after {time.monotonic() - begun:.0f} s", flush=True)
-    known = {**machine(), "measured in": f"{time.monotonic() - begun:.0f} s"}
+    known = {**machine(), "busy with other things before": busy, "measured in": f"{time.monotonic() - begun:.0f} s"}
     text = bench("report").markdown(findings, known)
     (PLACE / "report.md").write_text(text)
     (PLACE / "report.json").write_text(json.dumps({"machine": known, **asdict(findings)}, indent=1))
@@ -150,6 +151,11 @@ def processor() -> str:
     lines = known.read_text().splitlines() if known.exists() else []
     named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     return named or platform.processor() or platform.machine()
+
+
+def load() -> str:
+    """How many cores were busy in the last minute, as far as the system tells it."""
+    return f"{os.getloadavg()[0]:.1f} cores" if hasattr(os, "getloadavg") else "unknown"
 
 
 def host_version() -> str:

@@ -14,12 +14,13 @@ from fabricate.towers import Size, tiny_tower
 
 from ...ip_adapter_core import vision as core
 from ...nodes.host import vision
+from ..cost import threads
 from ..figures import Findings
 from ..settings import Settings
 from ..timing import interleaved, ratios
 
 _B = Size(width=768, layers=12, inner=3072, patch=16, image=224, embed_dim=512, head_width=64)
-TOWERS = {"encoding": _B, "encoding with fewer tokens": _B._replace(patch=32)}
+TOWERS = {"encoding": _B, "the same with fewer tokens an image": _B._replace(patch=32)}
 _IMAGES, _SIDE = 16, 256
 
 
@@ -31,9 +32,11 @@ def measure(settings: Settings) -> Findings:
         encoder = random_encoder(size)
         actions = {"together": partial(encode, encoder, [images]), "apart": partial(encode, encoder, images.split(1))}
         taken = interleaved(actions, settings.encoded)
-        how = f"OpenCLIP ViT-B-{size.patch} ({size.tokens} tokens), fp32, {torch.get_num_threads()} threads"
+        how = f"OpenCLIP ViT-B-{size.patch} ({size.tokens} tokens), fp32, {threads()}"
         found.add(name, ratios(taken["together"], taken["apart"]), "×", how)
-        found.add("encoding one image", [seconds / _IMAGES for seconds in taken["apart"]], "s", how)
+        found.add(
+            f"encoding one image, ViT-B-{size.patch}", [seconds / _IMAGES for seconds in taken["apart"]], "s", how
+        )
     return found
 
 
