@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def nodes(place: Path) -> tuple[type, type]:
         raise ValueError(f"PEER={place.name} is no custom node: it has no __init__.py.")
     import nodes as host
 
-    if not asyncio.run(host.load_custom_node(str(place))):
+    # In a thread of its own: where a browser was driven, this one's event loop goes on running.
+    with ThreadPoolExecutor(1) as apart:
+        known = apart.submit(lambda: asyncio.run(host.load_custom_node(str(place)))).result()
+    if not known:
         raise ValueError(f"ComfyUI cannot load {place.name}; its log above says why.")
     missing = [name for name in (LOADER, APPLY) if name not in host.NODE_CLASS_MAPPINGS]
     if missing:
