@@ -34,6 +34,7 @@ PUBLISHED: dict[str, tuple[Layer, ...]] = {
     "SD1.5": layers(
         {
             **_UNET,
+            "num_heads": 8,
             "channel_mult": (1, 2, 4, 4),
             "transformer_depth": (1, 1, 1, 1, 1, 1, 0, 0),
             "transformer_depth_output": (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
@@ -44,6 +45,7 @@ PUBLISHED: dict[str, tuple[Layer, ...]] = {
     "SDXL": layers(
         {
             **_UNET,
+            "num_head_channels": 64,
             "channel_mult": (1, 2, 4),
             "transformer_depth": (0, 0, 2, 2, 10, 10),
             "transformer_depth_output": (0, 0, 0, 2, 2, 2, 10, 10, 10),

@@ -9,12 +9,13 @@ _REQUIRED = ("model_channels", "channel_mult", "num_res_blocks", "transformer_de
 
 
 class Layer(NamedTuple):
-    """One cross-attention of a UNet: its address in ComfyUI's numbering, and its inner width."""
+    """One cross-attention of a UNet: its address in ComfyUI's numbering, its inner width, and heads of that."""
 
     stage: str
     block: int
     depth: int
     width: int
+    heads: int
 
     @property
     def address(self) -> tuple[str, int, int]:
@@ -78,7 +79,7 @@ def _input(config: Mapping[str, Any]) -> Iterator[Layer]:
     block = 1  # block 0 is the first convolution
     for width, res_blocks in _levels(config):
         for _ in range(res_blocks):
-            yield from _transformer("input", block, next(depths), width)
+            yield from _transformer(config, ("input", block), next(depths), width)
             block += 1
         block += 1  # the downsampling convolution
 
@@ -88,13 +89,13 @@ def _output(config: Mapping[str, Any]) -> Iterator[Layer]:
     block = 0
     for width, res_blocks in reversed(_levels(config)):
         for _ in range(res_blocks + 1):
-            yield from _transformer("output", block, next(depths), width)
+            yield from _transformer(config, ("output", block), next(depths), width)
             block += 1
 
 
 def _middle(config: Mapping[str, Any]) -> Iterator[Layer]:
     width, _ = _levels(config)[-1]
-    return _transformer("middle", 0, config.get("transformer_depth_middle") or 0, width)
+    return _transformer(config, ("middle", 0), config.get("transformer_depth_middle") or 0, width)
 
 
 def _levels(config: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -106,5 +107,13 @@ def _levels(config: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [(config["model_channels"] * m, n) for m, n in zip(multipliers, res_blocks, strict=True)]
 
 
-def _transformer(stage: str, block: int, depth: int, width: int) -> Iterator[Layer]:
-    return (Layer(stage, block, index, width) for index in range(depth))
+def _transformer(config: Mapping[str, Any], place: tuple[str, int], depth: int, width: int) -> Iterator[Layer]:
+    heads = _heads(config, width)
+    return (Layer(*place, index, width, heads) for index in range(depth))
+
+
+def _heads(config: Mapping[str, Any], width: int) -> int:
+    """Heads of this inner width: as many in each layer, or as wide; what is not said is -1."""
+    each: int = config.get("num_head_channels", -1)
+    heads: int = config["num_heads"] if each == -1 else width // each
+    return heads

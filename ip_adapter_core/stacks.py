@@ -1,13 +1,14 @@
-"""Fast image attention for few tokens: all image prompts of a layer in one grouped product.
+"""Fast image attention for few tokens: the image prompts of a layer as one product.
 
-Scores of all prompts at once, a softmax within each prompt's own tokens, and one product that adds to the text's result
-in place: for few tokens cheaper than an attention for each prompt, whose kernels are made for long sequences.
+Scores of all prompts at once, a softmax within each prompt's own tokens, and a product that adds to the text's result
+in place: for few tokens cheaper than an attention for each prompt, whose kernels are made for long sequences. On a
+processor it is the arithmetic that costs; on other devices, starting kernels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from .masks import Grid, for_layer
 
 MOST_TOKENS = 32  # of a prompt: with more, an attention for each is as fast
 MOST_IN_ALL = 256  # tokens of a stack: its scores have one number for each, head and pixel
+MOST_WIDE, MOST_HEADS = 256, 10  # tokens times heads of a wide stack; and its heads, as it is so many times as large
 
 
 class Image(NamedTuple):
@@ -31,65 +33,92 @@ class Image(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """Several images of a layer as one: keys and values (blocks, tokens, inner), the tokens of each of so many groups
-    side by side.
+    """Several images of a layer as one, the tokens of each of so many groups side by side.
 
-    Each block is read by its part of the batch. bias (rows, tokens) is added to the scores: where all rows are in one
-    block, -inf hides the tokens of the others; spread is the same for each query of the batch (1, tokens, queries), by
-    how many there are. masks (rows, pixels, groups) by grid.
+    keys, the scale of scores already in them, and values: (rows, tokens, inner), each row for its part of the batch.
+    wide: each head has tokens of its own, which are zero for the others: (rows, heads · tokens, inner). joint: keys of
+    all rows are scored in one product. emphasis: of the tokens of a product. masks: (rows, pixels, groups) by grid.
     """
 
     keys: Tensor
     values: Tensor
     groups: int
-    bias: Tensor | None = None
-    spread: dict[int, Tensor] | None = None
+    emphasis: Tensor | None = None
     masks: dict[Grid, Tensor] | None = None
+    joint: bool = False
+    wide: bool = False
 
 
 def mask_for(image: Image, grid: Grid) -> Tensor | None:
     """Where an image acts in a layer of this grid, (rows, pixels, 1); None is everywhere."""
-    if image.masks is None:
-        return None
-    mask = image.masks.get(grid)
-    if mask is None:  # a patch that shrinks activations, such as core's deep shrink
-        finest = next(iter(image.masks))
-        mask = for_layer(image.masks[finest].reshape(-1, *finest), grid)
-    return mask
+    return None if image.masks is None else _for_grid(image.masks, grid)
 
 
-def stacked(images: Sequence[Image], rows: int, joint: Sequence[int] = ()) -> tuple[Image | Stack, ...]:
+def stacked(images: Sequence[Image], rows: int, heads: int, costly_starts: bool = False) -> tuple[Image | Stack, ...]:
     """The images of a layer with those that can be in stacks, as many tokens in each of a stack.
 
-    rows: of the batch that have keys of their own. joint: put all rows into one product, for devices where starting a
-    product costs more than computing it; numbers of queries that a batch may have, to be prepared for.
+    rows: of the batch that have keys of their own. costly_starts: whether starting a kernel costs more than computing
+    it, so that one image stands by itself (an attention and a sum), and several are in one product for all rows.
     """
     fitting = [image for image in images if _fits(image, rows)]
     counts = dict.fromkeys(image.image.keys.shape[1] for image in fitting)
-    stacks = [_stack([i for i in fitting if i.image.keys.shape[1] == n], rows, joint) for n in counts]
-    kept = [image for image in images if not any(image is one for one in fitting)]
-    return (*kept, *stacks)
+    alike = [[image for image in fitting if image.image.keys.shape[1] == tokens] for tokens in counts]
+    groups = [group for group in alike if len(group) > costly_starts]
+    kept = [image for image in images if not any(image is one for group in groups for one in group)]
+    return (*kept, *(_stack(group, heads, costly_starts) for group in groups))
 
 
 def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid | None = None) -> Tensor:
-    """Add the attention to a stack to a text attention's result (batch, pixels, inner), in place.
+    """Add the attention to a stack to a text attention's result (batch, pixels, inner), contiguous, in place.
 
     q (batch, pixels, inner); grid: height and width of the layer, where the stack has masks.
     """
-    blocks = len(stack.keys)
-    queries, sums = (rearrange(x, "(r b) p (h d) -> r h (b p) d", r=blocks, h=heads) for x in (q, attended))
-    keys, values = (rearrange(x, "r t (h d) -> r h t d", h=heads) for x in (stack.keys, stack.values))
-    masks = None if stack.masks is None or grid is None else _spread_masks(stack, blocks, len(q), grid)
-    scale = 1 / math.sqrt(queries.shape[-1])
-    for block in range(blocks):
-        bias, beta = _bias(stack, block, blocks, queries[block])
-        # Tokens by pixels: a softmax over few neighbouring numbers is many times slower on the CPU than over rows.
-        scores = torch.baddbmm(bias, keys[block], queries[block].mT, beta=beta, alpha=scale)
-        shares = scores.unflatten(1, (stack.groups, -1)).softmax(dim=2)
-        if masks is not None:
-            shares = shares * masks[block]
-        sums[block].baddbmm_(shares.flatten(1, 2).mT, values[block])
+    mask = None if stack.masks is None or grid is None else _repeated(_for_grid(stack.masks, grid), len(q))
+    if stack.wide:
+        _add_wide_(attended, q, stack, heads, mask)
+        return attended
+    sums, values = (_by_head(x, len(stack.keys), heads) for x in (attended, stack.values))
+    for row, shares in enumerate(_shares(q, stack, heads, mask)):
+        sums[row].baddbmm_(shares.mT, values[row])
     return attended
+
+
+def _shares(q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> Iterator[Tensor]:
+    """How much each pixel takes of each token, for one row after another, (heads, tokens, pixels of the row).
+
+    Tokens by pixels: a softmax over few neighbouring numbers is many times slower on a processor than over rows.
+    """
+    products = 1 if stack.joint else len(stack.keys)
+    each = len(stack.keys) // products
+    queries, keys = (_by_head(x, products, heads) for x in (q, stack.keys))
+    masks = None if mask is None else mask.reshape(products, -1, stack.groups).mT[:, :, None]
+    for number in range(products):
+        scores = _scores(keys[number], queries[number], None if stack.emphasis is None else stack.emphasis[:, None])
+        shares = scores.unflatten(1, (each * stack.groups, -1)).softmax(2).unflatten(1, (each, -1))
+        if masks is not None:
+            shares = shares * masks[number]
+        # In a joint product all keys met all queries; what a row's queries take of its own keys is of use.
+        met = shares.flatten(2, 3).unflatten(3, (each, -1))
+        yield from (met[:, row, :, row] for row in range(each))
+
+
+def _add_wide_(attended: Tensor, q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> None:
+    """All heads and rows in one product."""
+    queries, sums = (x.reshape(len(stack.keys), -1, x.shape[-1]) for x in (q, attended))
+    scores = _scores(queries, stack.keys, stack.emphasis)
+    shares = scores.unflatten(2, (heads, stack.groups, -1)).softmax(4)
+    if mask is not None:
+        shares = shares * mask.reshape(len(stack.keys), -1, 1, stack.groups, 1)
+    sums.baddbmm_(shares.flatten(2), stack.values)
+
+
+def _scores(these: Tensor, those: Tensor, emphasis: Tensor | None) -> Tensor:
+    return torch.bmm(these, those.mT) if emphasis is None else torch.baddbmm(emphasis, these, those.mT)
+
+
+def _by_head(x: Tensor, parts: int, heads: int) -> Tensor:
+    """A tensor (rows, length, inner) in so many parts, by heads: (parts, heads, length of all its rows, width)."""
+    return x.reshape(parts, -1, heads, x.shape[-1] // heads).transpose(1, 2)
 
 
 def _fits(image: Image, rows: int) -> bool:
@@ -99,26 +128,32 @@ def _fits(image: Image, rows: int) -> bool:
     return found == rows and tokens <= MOST_TOKENS and rows * tokens <= MOST_IN_ALL and masks <= {1, rows}
 
 
-def _stack(images: Sequence[Image], rows: int, joint: Sequence[int]) -> Stack:
-    one_block = bool(joint) and rows > 1
-    form = "a r t c -> 1 (a r t) c" if one_block else "a r t c -> r (a t) c"
-    keys, values = (rearrange([image.image[part] for image in images], form).contiguous() for part in (0, 1))
-    bias = _biases(images, rows, one_block)
-    spread = {queries: _for_queries(bias, queries) for queries in joint} if one_block and bias is not None else None
-    return Stack(keys, values, len(images), bias, spread, _masks(images, rows))
+def _stack(images: Sequence[Image], heads: int, costly_starts: bool) -> Stack:
+    keys, values = (torch.cat([image.image[part] for image in images], dim=1) for part in (0, 1))
+    keys = keys * math.sqrt(heads / keys.shape[-1])
+    rows, tokens, _ = keys.shape
+    emphasis, masks = _emphasis(images), _masks(images, rows)
+    if not costly_starts:
+        return Stack(keys, values, len(images), emphasis, masks)
+    wide = heads <= MOST_HEADS and heads * tokens <= MOST_WIDE
+    often = emphasis if emphasis is None else emphasis.repeat(heads if wide else rows)
+    if wide:
+        keys, values = (_widened(x, heads) for x in (keys, values))
+    return Stack(keys, values, len(images), often, masks, joint=not wide, wide=wide)
 
 
-def _biases(images: Sequence[Image], rows: int, one_block: bool) -> Tensor | None:
-    """What is added to the scores of each row, (rows, tokens of the stack)."""
-    like = images[0].image.keys
-    if not one_block and all(image.emphasis is None for image in images):
+def _widened(x: Tensor, heads: int) -> Tensor:
+    """Tokens (rows, tokens, inner) once for each head, zero for the others, (rows, heads · tokens, inner)."""
+    own = torch.eye(heads, dtype=x.dtype, device=x.device)[:, None, :, None]
+    return rearrange(own * rearrange(x, "r t (k d) -> r 1 t k d", k=heads), "r h t k d -> r (h t) (k d)")
+
+
+def _emphasis(images: Sequence[Image]) -> Tensor | None:
+    """What is added to the scores of each token; None where it is nothing."""
+    if all(image.emphasis is None for image in images):
         return None
-    none = like.new_zeros(like.shape[1])
-    own = torch.stack([none if image.emphasis is None else image.emphasis.to(like) for image in images])
-    if not one_block:
-        return own.flatten().expand(rows, -1)
-    seen = torch.eye(rows, device=like.device, dtype=torch.bool)[:, None, :, None]  # row, group, row of keys, token
-    return torch.where(seen, own[None, :, None], -torch.inf).flatten(1).to(like)
+    none = images[0].image.keys.new_zeros(images[0].image.keys.shape[1])
+    return torch.cat([none if image.emphasis is None else image.emphasis.to(none) for image in images])
 
 
 def _masks(images: Sequence[Image], rows: int) -> dict[Grid, Tensor] | None:
@@ -134,29 +169,15 @@ def _masks(images: Sequence[Image], rows: int) -> dict[Grid, Tensor] | None:
     return found
 
 
-def _spread_masks(stack: Stack, blocks: int, batch: int, grid: Grid) -> Tensor:
-    """Masks for the queries of each block, (blocks, groups, 1, pixels)."""
-    known = stack.masks or {}
-    mask = known.get(grid)
-    if mask is None:  # a patch that shrinks activations, such as core's deep shrink
-        finest = next(iter(known))
-        layers = rearrange(known[finest], "r (h w) g -> (r g) h w", h=finest[0])
-        mask = rearrange(for_layer(layers, grid), "(r g) p 1 -> r p g", g=stack.groups)
-    repeated = mask[:, None].expand(-1, batch // len(mask), -1, -1)
-    return rearrange(repeated, "(k r) b p g -> k g 1 (r b p)", k=blocks)
+def _for_grid(masks: dict[Grid, Tensor], grid: Grid) -> Tensor:
+    """Masks (rows, pixels, groups) for a layer of this grid."""
+    if grid in masks:
+        return masks[grid]
+    finest = next(iter(masks))  # a patch shrinks activations, such as core's deep shrink
+    layers = rearrange(masks[finest], "r (h w) g -> (r g) h w", h=finest[0])
+    return rearrange(for_layer(layers, grid), "(r g) p 1 -> r p g", r=len(masks[finest]))
 
 
-def _bias(stack: Stack, block: int, blocks: int, queries: Tensor) -> tuple[Tensor, float]:
-    """What the scores of a block begin with, and how much of it counts."""
-    if stack.bias is None:
-        return queries.new_empty(1, 1, 1), 0.0
-    if blocks == len(stack.bias):
-        return stack.bias[block][None, :, None], 1.0
-    count = queries.shape[1]
-    known = (stack.spread or {}).get(count)
-    return (_for_queries(stack.bias, count) if known is None else known), 1.0
-
-
-def _for_queries(bias: Tensor, queries: int) -> Tensor:
-    """A bias of each row (rows, tokens) for each of so many queries, (1, tokens, queries)."""
-    return rearrange(bias[:, None].expand(-1, queries // len(bias), -1), "r p t -> 1 t (r p)")
+def _repeated(mask: Tensor, batch: int) -> Tensor:
+    """Masks (rows, pixels, groups) for each of a batch, (batch, pixels, groups)."""
+    return mask.repeat_interleave(batch // len(mask), dim=0) if batch > len(mask) else mask

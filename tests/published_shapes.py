@@ -187,10 +187,12 @@ _SD = {
     "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
     "transformer_depth_middle": 1,
 }
+_EIGHT, _OF_64 = {"num_heads": 8, "num_head_channels": -1}, {"num_heads": -1, "num_head_channels": 64}
 CONFIGS = {
-    "SD1.5": _SD | {"context_dim": 768},
-    "SD2": _SD | {"context_dim": 1024},
+    "SD1.5": _SD | _EIGHT | {"context_dim": 768},
+    "SD2": _SD | _OF_64 | {"context_dim": 1024},
     "SDXL": {
+        **_OF_64,
         "model_channels": 320,
         "channel_mult": [1, 2, 4],
         "num_res_blocks": 2,

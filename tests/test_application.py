@@ -272,7 +272,7 @@ def test_every_scaling_can_be_used(scaling: str) -> None:
         (MODEL[:-1], adapters.TINY_CONTEXT),
         (MODEL[::-1], adapters.TINY_CONTEXT),
         (MODEL, 48),
-        ((*MODEL, Layer("output", 9, 0, 32)), adapters.TINY_CONTEXT),
+        ((*MODEL, Layer("output", 9, 0, 32, 1)), adapters.TINY_CONTEXT),
     ],
 )
 def test_a_model_with_other_layers_is_refused(adapter: Adapter, model: tuple[Layer, ...], context: int) -> None:

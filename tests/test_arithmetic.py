@@ -17,7 +17,7 @@ from comfyui_ip_adapter.ip_adapter_core.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, Origin, Part, image_prompt
 from fabricate import adapters
 
-TINY = tuple(Layer("input", block, 0, width) for block, width in enumerate(adapters.TINY_WIDTHS))
+TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
 MIXED = ("interpolate", "add", "subtract")
 SIDES = (COND, UNCOND)
 

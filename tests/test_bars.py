@@ -230,5 +230,5 @@ def test_a_list_that_does_not_fit_says_so_in_the_place_of_its_bars() -> None:
 
 
 def test_small_models_have_bars_too() -> None:
-    model = (Layer("input", 3, 0, 8), Layer("output", 7, 0, 8))
+    model = (Layer("input", 3, 0, 8, 1), Layer("output", 7, 0, 8, 1))
     assert [bar.stage for bar in seen(draw(of_type("linear"), model))] == ["input", "output"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core import stacks
 from comfyui_ip_adapter.ip_adapter_core.adapter import load
 from comfyui_ip_adapter.ip_adapter_core.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.curves import Course, Moment, Schedule
@@ -66,7 +67,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
         return found
 
     monkeypatch.setattr(sampling, "added", recording)
-    monkeypatch.setattr(run.Run, "stacked", lambda self, images, batch: tuple(images))  # each by itself
+    monkeypatch.setattr(run.Run, "stacked", lambda self, images, heads, batch: tuple(images))  # each by itself
     return seen
 
 
@@ -250,7 +251,7 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
 ) -> None:
     from comfyui_ip_adapter.nodes.host.run import Run
 
-    monkeypatch.setattr(Run, "stacked", lambda run, images, batch: tuple(images))
+    monkeypatch.setattr(Run, "stacked", lambda run, images, heads, batch: tuple(images))
     used = apply(model, encode(1), layer_weights=of_type("style transfer precise"))
     (application,) = used.wrappers["apply_model"]["ip_adapter"][0].__self__.applications
     run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
@@ -273,6 +274,32 @@ def test_a_part_of_a_picture_is_found_by_more_than_its_first_cell() -> None:
 
 
 # Several images
+
+
+@pytest.mark.parametrize("most_heads", [stacks.MOST_HEADS, 0])
+@pytest.mark.parametrize("count", [1, 3])
+def test_forms_for_gpus_give_what_that_for_processors_gives(
+    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int, most_heads: int
+) -> None:
+    """One image by itself, several in wide stacks and in joint ones."""
+    from comfyui_ip_adapter.nodes.host import run
+
+    used = apply(model, encode(1), 0.7, mask=half("left"), schedule=RISING)
+    for seed in range(1, count):
+        used = apply(used, encode(seed, 5, weights=(2.0, 1.0)), 0.4)
+    expected, kinds, original = sample(used), set(), run.stacked
+
+    def seen(*given: Any) -> Any:
+        found = original(*given)
+        kinds.update((type(one).__name__, getattr(one, "joint", None)) for one in found)
+        return found
+
+    monkeypatch.setattr(run, "stacked", seen)
+    monkeypatch.setattr(run, "CHEAP_STARTS", ())
+    monkeypatch.setattr(stacks, "MOST_HEADS", most_heads)
+    assert difference(sample(used), expected) < 1e-5
+    assert kinds == ({("Image", None)} if count == 1 else {("Image", None), ("Stack", not most_heads)})
+    assert difference(sample(model), expected) > 1e-3
 
 
 def test_weight_zero_leaves_an_image_out(model: Any, encode: Encoder) -> None:

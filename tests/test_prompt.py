@@ -14,7 +14,7 @@ from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, Layer
 from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, Features, Part, Reading, image_prompt
 from fabricate import adapters
 
-TINY = tuple(Layer("input", block, 0, width) for block, width in enumerate(adapters.TINY_WIDTHS))
+TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_wrong_encoder_is_named_with_both_widths(adapter: Adapter) -> None:
 
 def test_an_adapter_for_another_model_is_refused_naming_both(adapter: Adapter) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
-    layers = tuple(Layer("input", n, 0, width) for n, width in enumerate(FAMILIES["SDXL"].widths))
+    layers = tuple(Layer("input", n, 0, width, 1) for n, width in enumerate(FAMILIES["SDXL"].widths))
     with pytest.raises(ValueError, match=r"context 64\); the model is SDXL \(70 layers, context 2048\)"):
         applications(prompt, layers, 2048)
 

@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core import stacks
 from comfyui_ip_adapter.ip_adapter_core.adapter import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention import image_attention, masked, plain_image_attention
-from comfyui_ip_adapter.ip_adapter_core.masks import grids, pyramid
+from comfyui_ip_adapter.ip_adapter_core.masks import pyramid
 from comfyui_ip_adapter.ip_adapter_core.stacks import (
+    MOST_HEADS,
     MOST_IN_ALL,
     MOST_TOKENS,
+    MOST_WIDE,
     Image,
     Stack,
     add_stack_,
@@ -20,9 +23,15 @@ from comfyui_ip_adapter.ip_adapter_core.stacks import (
 
 HEADS, INNER, GRID = 4, 24, (6, 5)
 PIXELS = GRID[0] * GRID[1]
-FORMS = {"by row": False, "in one block": True}
+FORMS = ("by row", "joint", "wide")
 
-each_form = pytest.mark.parametrize("form", FORMS)
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The form that stacks of this test have."""
+    if request.param == "joint":
+        monkeypatch.setattr(stacks, "MOST_HEADS", 0)
+    return str(request.param)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -35,8 +44,12 @@ def image(rows: int, tokens: int, seed: int, emphasis: bool = False, mask_rows: 
     return Image(pair, random(tokens, seed=seed) if emphasis else None, None if mask is None else pyramid(mask))
 
 
-def joint(form: str, batch: int) -> list[int]:
-    return [batch * height * width for height, width in grids(GRID)] if FORMS[form] else []
+def one_stack(images: list[Image], rows: int, form: str) -> Stack:
+    """All images in a stack of this form."""
+    (stack,) = stacked(images, rows, HEADS, costly_starts=form != "by row")
+    assert isinstance(stack, Stack)
+    assert (stack.joint, stack.wide) == (form == "joint", form == "wide")
+    return stack
 
 
 def one_by_one(text: Tensor, q: Tensor, images: list[Image], grid: tuple[int, int] = GRID) -> Tensor:
@@ -47,29 +60,25 @@ def one_by_one(text: Tensor, q: Tensor, images: list[Image], grid: tuple[int, in
     return text
 
 
-@each_form
 @pytest.mark.parametrize(("batch", "rows"), [(2, 2), (4, 2), (2, 1), (6, 2), (3, 3), (1, 1)])
-@pytest.mark.parametrize(("groups", "tokens"), [(1, 4), (3, 4), (2, 16), (1, 1)])
+@pytest.mark.parametrize(("groups", "tokens"), [(2, 4), (3, 4), (2, 16), (2, 1)])
 def test_a_stack_equals_its_images_one_by_one(form: str, batch: int, rows: int, groups: int, tokens: int) -> None:
     q, text = random(batch, PIXELS, INNER), random(batch, PIXELS, INNER, seed=1)
     for emphasis, mask_rows in product((False, True), (0, 1, rows)):
         images = [image(rows, tokens, seed, emphasis and seed != 1, seed != 1 and mask_rows) for seed in range(groups)]
-        (stack,) = stacked(images, rows, joint(form, batch))
-        assert isinstance(stack, Stack)
+        stack = one_stack(images, rows, form)
         found = add_stack_(text.clone(), q, stack, HEADS, GRID)
         torch.testing.assert_close(found, one_by_one(text, q, images), atol=1e-5, rtol=1e-5)
 
 
-@each_form
 def test_a_stack_equals_the_plain_formula(form: str) -> None:
-    q, text, one = random(2, PIXELS, INNER), random(2, PIXELS, INNER, seed=1), image(2, 4, 5, emphasis=True)
-    (stack,) = stacked([one], 2, joint(form, 2))
-    assert isinstance(stack, Stack)
-    expected = text + plain_image_attention(q, *one.image, HEADS, one.emphasis)
+    q, text = random(2, PIXELS, INNER), random(2, PIXELS, INNER, seed=1)
+    images = [image(2, 4, seed, emphasis=True) for seed in (5, 6)]
+    stack = one_stack(images, 2, form)
+    expected = text + sum(plain_image_attention(q, *one.image, HEADS, one.emphasis) for one in images)
     torch.testing.assert_close(add_stack_(text.clone(), q, stack, HEADS), expected, atol=1e-5, rtol=1e-5)
 
 
-@each_form
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_rounds_like_itself(form: str, dtype: torch.dtype) -> None:
     images = [image(2, 4, seed, emphasis=True, mask_rows=2) for seed in range(2)]
@@ -83,33 +92,39 @@ def test_half_precision_rounds_like_itself(form: str, dtype: torch.dtype) -> Non
         )
         for one in images
     ]
-    (stack,) = stacked(halved, 2, joint(form, 2))
-    assert isinstance(stack, Stack)
+    stack = one_stack(halved, 2, form)
     found = add_stack_(text.to(dtype), q.to(dtype), stack, HEADS, GRID)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.05)
 
 
-@each_form
 def test_a_stack_is_added_in_place(form: str) -> None:
     text = random(2, PIXELS, INNER)
-    (stack,) = stacked([image(2, 4, 1)], 2, joint(form, 2))
-    assert isinstance(stack, Stack)
+    stack = one_stack([image(2, 4, 1), image(2, 4, 2)], 2, form)
     before = text.clone()
     assert add_stack_(text, random(2, PIXELS, INNER, seed=2), stack, HEADS) is text
     assert not torch.equal(text, before)
 
 
-@each_form
 def test_a_layer_of_another_size_gets_the_mask_of_its_size(form: str) -> None:
     """As under patches that shrink activations, whose grids nobody can know before."""
     images = [image(2, 4, seed, mask_rows=2) for seed in range(2)]
-    (stack,) = stacked(images, 2, joint(form, 2))
-    assert isinstance(stack, Stack)
+    stack = one_stack(images, 2, form)
     q, text = random(2, 2, INNER), random(2, 2, INNER, seed=1)
     found = add_stack_(text.clone(), q, stack, HEADS, (2, 1))
     halves = [Image(one.image, None, {(2, 1): shrunk(one)}) for one in images]
     torch.testing.assert_close(found, one_by_one(text, q, halves, (2, 1)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(2, 2), (4, 2), (3, 1)])
+@pytest.mark.parametrize("mask_rows", [0, 1])
+def test_one_image_is_a_stack_where_starts_are_cheap_only(batch: int, rows: int, mask_rows: int) -> None:
+    q, text = random(batch, PIXELS, INNER), random(batch, PIXELS, INNER, seed=1)
+    one = image(rows, 4, 3, emphasis=True, mask_rows=mask_rows)
+    stack = one_stack([one], rows, "by row")
+    found = add_stack_(text.clone(), q, stack, HEADS, GRID)
+    torch.testing.assert_close(found, one_by_one(text, q, [one]), atol=1e-5, rtol=1e-5)
+    assert stacked([one, image(rows, 16, 4)], rows, HEADS, costly_starts=True)[0] is one
 
 
 def shrunk(one: Image) -> Tensor:
@@ -119,18 +134,31 @@ def shrunk(one: Image) -> Tensor:
 
 def test_as_many_tokens_stand_together_and_others_by_themselves() -> None:
     images = [image(2, 4, 0), image(2, 16, 1), image(2, 4, 2), image(2, MOST_TOKENS + 1, 3), image(6, 4, 4)]
-    found = stacked(images, 2)
+    found = stacked(images, 2, HEADS)
     kept, stacks = [one for one in found if isinstance(one, Image)], [one for one in found if isinstance(one, Stack)]
     assert kept == [images[3], images[4]]
     assert [(stack.groups, tuple(stack.keys.shape)) for stack in stacks] == [(2, (2, 8, INNER)), (1, (2, 16, INNER))]
 
 
 def test_a_mask_for_each_frame_keeps_an_image_by_itself() -> None:
-    (kept,) = stacked([image(2, 4, 0, mask_rows=6)], 2)
+    (kept,) = stacked([image(2, 4, 0, mask_rows=6)], 2, HEADS)
     assert isinstance(kept, Image)
 
 
 def test_a_stack_is_no_larger_than_it_may_be() -> None:
     rows = MOST_IN_ALL // 16 + 1
-    (kept,) = stacked([image(rows, 16, 0)], rows)
+    (kept,) = stacked([image(rows, 16, 0)], rows, HEADS)
     assert isinstance(kept, Image)
+
+
+@pytest.mark.parametrize(
+    ("heads", "tokens", "wide"),
+    [(8, 16, True), (8, 17, False), (MOST_HEADS, 4, True), (MOST_HEADS + 2, 4, False)],
+)
+def test_stacks_of_many_heads_or_tokens_are_not_wide(heads: int, tokens: int, wide: bool) -> None:
+    """They would hold each number `heads` times."""
+    images = [Image(KeysValues(random(2, tokens, 8 * heads), random(2, tokens, 8 * heads))) for _ in range(2)]
+    (stack,) = stacked(images, 2, heads, costly_starts=True)
+    assert isinstance(stack, Stack)
+    assert stack.wide is wide
+    assert stack.keys.shape[1] == 2 * tokens * (heads if wide else 1) <= (MOST_WIDE if wide else MOST_IN_ALL)

@@ -24,7 +24,12 @@ CONSTRUCTION = {name: "SDXL" if "SDXL" in name else "SD1.5" for name in MODELS}
 SD, SDXL = MODELS["published SD1.5"], MODELS["published SDXL"]
 
 # Relatives of SDXL as ComfyUI knows them: two without a middle transformer, one with fewer blocks.
-_RELATIVE: dict[str, Any] = {"model_channels": 320, "channel_mult": [1, 2, 4], "context_dim": 2048}
+_RELATIVE: dict[str, Any] = {
+    "model_channels": 320,
+    "num_head_channels": 64,
+    "channel_mult": [1, 2, 4],
+    "context_dim": 2048,
+}
 SSD_1B = layers(
     {
         **_RELATIVE,
@@ -144,7 +149,11 @@ def test_without_a_middle_the_transformers_are_counted_without_it() -> None:
     [
         (KOALA, ("input", 5), ("output", 1)),
         (layers(SMALL["one level"]), ("input", 2), ("output", 1)),
-        ((Layer("input", 3, 0, 8), Layer("output", 7, 0, 8), Layer("middle", 0, 0, 8)), ("input", 3), ("output", 7)),
+        (
+            (Layer("input", 3, 0, 8, 1), Layer("output", 7, 0, 8, 1), Layer("middle", 0, 0, 8, 1)),
+            ("input", 3),
+            ("output", 7),
+        ),
     ],
 )
 @pytest.mark.parametrize("source", [TUNED, INSTANT_STYLE])
@@ -155,12 +164,12 @@ def test_other_constructions_have_their_roles_where_sdxl_has_them(
 
 
 def test_sdxl_itself_follows_the_rule_for_other_constructions() -> None:
-    more = (*SDXL, Layer("output", 6, 0, 640))
+    more = (*SDXL, Layer("output", 6, 0, 640, 1))
     assert roles(more) == roles(SDXL)
 
 
 def test_a_model_without_input_transformers_has_no_composition() -> None:
-    model = (Layer("output", 0, 0, 8), Layer("output", 1, 0, 8))
+    model = (Layer("output", 0, 0, 8, 1), Layer("output", 1, 0, 8, 1))
     assert roles(model) == {"style": {("output", 1)}, "composition": set()}
     assert set(of_type("composition").on(model).values()) == {Share(0, 0)}
 

@@ -62,10 +62,11 @@ def structure(options: Options, prepared: Prepared) -> str:
 
 def _shape(image: Image | Stack) -> tuple[Any, ...]:
     """Of everything that a traced graph takes for granted."""
-    given = (*image.image, image.emphasis) if isinstance(image, Image) else (image.keys, image.values, image.bias)
+    given = (*image.image, image.emphasis) if isinstance(image, Image) else (image.keys, image.values, image.emphasis)
     tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in given]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
-    return type(image).__name__, tensors, masks
+    form = (image.joint, image.wide) if isinstance(image, Stack) else None
+    return form, tensors, masks
 
 
 @lru_cache(maxsize=1)

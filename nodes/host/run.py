@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core import masks
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.curves import Moment, percent_at
 from ...ip_adapter_core.prompt import COND, UNCOND
@@ -27,7 +26,9 @@ _KEPT, _KEPT_OF_FRAMES = 4, 2
 Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
 
-_COSTLY_STARTS = ("cuda",)  # kinds of device on which starting a small product costs more than computing it
+CHEAP_STARTS: tuple[str, ...] = (
+    "cpu",
+)  # kinds of device on which starting a small product costs less than computing it
 
 
 class Run:
@@ -50,6 +51,7 @@ class Run:
         self._to_sigma = sampling.percent_to_sigma
         self._levels: list[float] = sigmas.tolist()
         self._ranges = [self._range(application) for application in applications]
+        self._heads = {layer.address: layer.heads for application in applications for layer in application.layers}
         self._step_of, self._calls = step_of, 0
         self._sides: dict[Any, int] = {}
         self._whole: Tensor | None = None
@@ -135,14 +137,13 @@ class Run:
     def _prepare(self, batch: Batch, strengths: Strengths, keep: bool) -> Prepared:
         used = [(rows, strength) for rows, strength in zip(self._of(batch), strengths, strict=True) if strength or keep]
         merged = _merged([rows.at(strength) for rows, strength in used])
-        return {address: self.stacked(images, batch) for address, images in merged.items()}
+        return {address: self.stacked(images, self._heads[address], batch) for address, images in merged.items()}
 
-    def stacked(self, images: Sequence[Image], batch: Batch) -> tuple[Image | Stack, ...]:
+    def stacked(self, images: Sequence[Image], heads: int, batch: Batch) -> tuple[Image | Stack, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
         if fusing.wanted(batch.device):
             return tuple(images)
-        joint = [batch.rows * height * width for height, width in masks.grids(batch.grid)]
-        return stacked(images, len(batch.sides), joint if batch.device.type in _COSTLY_STARTS else ())
+        return stacked(images, len(batch.sides), heads, batch.device.type not in CHEAP_STARTS)
 
     def _of(self, batch: Batch) -> list[Rows]:
         """Tensors of a batch that hold at every noise level; kept only where levels differ."""

@@ -61,7 +61,7 @@ class Watch(Run):
         self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
         self._call = _Call({}, (), ())
 
-    def stacked(self, images: Sequence[Image], batch: Batch) -> tuple[Image, ...]:
+    def stacked(self, images: Sequence[Image], heads: int, batch: Batch) -> tuple[Image, ...]:
         """Each by itself, to be seen by itself."""
         return tuple(images)
 
