@@ -26,9 +26,8 @@ _KEPT, _KEPT_OF_FRAMES = 4, 2
 Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
 
-CHEAP_STARTS: tuple[str, ...] = (
-    "cpu",
-)  # kinds of device on which starting a small product costs less than computing it
+# Kinds of device on which starting a small product costs less than computing it.
+CHEAP_STARTS: tuple[str, ...] = ("cpu",)
 
 
 class Run:
