@@ -143,7 +143,7 @@ def identify(named: Mapping[str, Entry], known: Evidence = NOTHING) -> Identity:
     known: what may tell kinds with equal tensors apart. Raises UnsupportedCheckpoint, naming the tensor at fault, when
     it is no adapter that can be used.
     """
-    shapes = split(named).map(lambda entry: entry.shape)
+    shapes = _split_shapes(named)
     return _empty(shapes, known).identity()._replace(lora=bool(shapes.lora))
 
 
@@ -161,10 +161,8 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     nn_: where Linear and LayerNorm come from; choice as in `identify_file`. Raises UnsupportedCheckpoint like
     `identify`, before anything is loaded.
     """
-    known = evidence(path, choice)
-    identify(entries(path), known)
+    adapter = _empty(_split_shapes(entries(path)), evidence(path, choice), nn_)
     parts = split(tensors(path))
-    adapter = _empty(parts.map(lambda tensor: tuple(tensor.shape)), known, nn_)
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
         adapter.lora = AdapterLora(Path(path).name, parts.lora)
@@ -202,6 +200,10 @@ class _Needed(dict[str, Shape]):
 def _needed(shapes: Parts[Shape]) -> Parts[Shape]:
     layers: dict[int, dict[str, Shape]] = {n: _Needed(f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()}
     return shapes._replace(projection=_Needed("image_proj.", shapes.projection), layers=layers)
+
+
+def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
+    return split(named).map(lambda entry: entry.shape)
 
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:

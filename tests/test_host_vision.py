@@ -160,7 +160,7 @@ def test_long_batches_are_encoded_in_parts_that_change_nothing(models: Path, mon
 
     adapter = loaded("plus")
     whole = prompt(adapter, ours())
-    monkeypatch.setattr(vision, "_CHUNK", 1)
+    monkeypatch.setattr(vision, "_ON_PROCESSOR", 1)
     assert far(prompt(adapter, ours()).tokens, whole.tokens) < 1e-5
 
 

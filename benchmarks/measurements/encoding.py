@@ -13,6 +13,7 @@ from torch import Tensor
 from fabricate.towers import Size, tiny_tower
 
 from ...ip_adapter_core import vision as core
+from ...ip_adapter_core.preprocess import FITS
 from ...nodes.host import vision
 from ..cost import threads
 from ..figures import Findings
@@ -43,7 +44,7 @@ def measure(settings: Settings) -> Findings:
 def encode(encoder: vision.OpenClipVision, batches: Sequence[Tensor]) -> None:
     """Features of images, one batch after another."""
     for images in batches:
-        vision.features(encoder, images)
+        vision.encoded(encoder, vision.fitted(encoder, images, FITS[0]))
 
 
 def random_encoder(size: Size) -> vision.OpenClipVision:

@@ -19,7 +19,9 @@ from ...ip_adapter_core.towers import AS_TRAINED
 from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
 from . import files
 
-_CHUNK, _USUAL = 16, 224  # images of so many pixels encoded at once, fewer if they are larger: bounds memory
+# Images of so many pixels encoded at once, fewer if they are larger: bounds memory. A processor computes few as fast as
+# many, and then finds their activations in its cache.
+_CHUNK, _ON_PROCESSOR, _USUAL = 16, 4, 224
 
 _loaded: WeakValueDictionary[files.Fingerprint, OpenClipVision] = WeakValueDictionary()
 
@@ -92,7 +94,8 @@ def encoded(encoder: Any, pictures: Tensor) -> Features:
     """Features of pictures that already have the encoder's size, so that its own resizing has nothing to do."""
     progress = comfy.utils.ProgressBar(len(pictures))
     found = []
-    for chunk in pictures.split(max(1, int(_CHUNK * min(1.0, _USUAL / encoder.image_size) ** 2))):
+    at_once = _ON_PROCESSOR if memory.is_device_cpu(encoder.load_device) else _CHUNK
+    for chunk in pictures.split(max(1, int(at_once * min(1.0, _USUAL / encoder.image_size) ** 2))):
         memory.throw_exception_if_processing_interrupted()
         found.append(_features(encoder.encode_image(chunk)))
         progress.update(len(chunk))
