@@ -68,12 +68,12 @@ class Plane:
         self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
         self._pen.text((x, y), text, fill=_PAPER, anchor="mm", font=ImageFont.load_default(_LETTERS - 8))
 
-    def dots(self, places: Sequence[tuple[float, float]]) -> None:
+    def dots(self, places: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
         """A dot at each of these pixels, the smaller the more there are."""
         least, most = _RADII
         radius = min(max((_RIGHT - _LEFT) / len(places) * 0.3, least), most)
         for x, y in places:
-            self._pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=_DOT)
+            self._pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
 
     def grid(self, heading: str) -> None:
         """The heading, the numbers at both edges, and a line for each round value."""

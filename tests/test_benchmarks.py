@@ -282,7 +282,7 @@ def test_the_picture_of_growth_has_a_panel_for_each_thing_that_grows(tmp_path: P
     curves.draw(growth, tmp_path / "growth.png")
     with Image.open(tmp_path / "growth.png") as picture:
         colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
-        assert picture.size == (2 * curves.SIZE[0], 2 * curves.SIZE[1])
+        assert picture.size == (2 * curves.SIZE[0], 2 * curves.SIZE[1] + curves.STRIP)
     assert {tuple(bytes.fromhex(colour[1:])) for colour in curves.COLOURS} <= colours
 
 

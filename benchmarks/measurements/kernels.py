@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from comfy.model_patcher import ModelPatcher
 
 from ...nodes.host import run
-from ..cases import FOUR, NULL, ONE, PEERS, PLAIN, standard
+from ..cases import FOUR, LOADS, MASKED, NULL, ONE, PLAIN, standard
 from ..figures import Findings
 from ..launches import Launches, launches
 from ..settings import Settings
@@ -32,9 +32,11 @@ def measure(settings: Settings) -> Findings:
         counted = _counted(cases)
     found.add("kernels of one", counted[ONE].kernels, "", f"{_COUNTED}, in the form for GPUs")
     found.add("kernels of four", counted[FOUR].kernels, "", f"{_COUNTED}, in the form for GPUs")
-    _list(found, counted, "in the form for GPUs")
-    ours = {name: case for name, case in cases.items() if PEERS not in name}
-    _list(found, _counted(ours), "in the form for processors")
+    ours = (*LOADS, MASKED)
+    for name, more in counted.items():
+        _add(found, f"{name}, in the form for GPUs" if name in ours else name, more)
+    for name, more in _counted({name: cases[name] for name in (PLAIN, *ours)}).items():
+        _add(found, f"{name}, in the form for processors", more)
     return found
 
 
@@ -55,7 +57,5 @@ def _counted(cases: Mapping[str, ModelPatcher]) -> dict[str, Launches]:
     return {name: launches(case, where, _SIZE) - plain for name, case in cases.items() if name not in (PLAIN, NULL)}
 
 
-def _list(found: Findings, counted: Mapping[str, Launches], form: str) -> None:
-    for name, more in counted.items():
-        how = f"{_COUNTED}; reads of a device value: {more.reads}"
-        found.add(f"kernels added by {name}" + (f", {form}" if PEERS not in name else ""), more.kernels, "", how)
+def _add(found: Findings, name: str, more: Launches) -> None:
+    found.add(f"kernels added by {name}", more.kernels, "", f"{_COUNTED}; reads of a device value: {more.reads}")
