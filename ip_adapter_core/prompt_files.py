@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from . import prompt_tensors
@@ -18,6 +16,7 @@ from .adapter import Identity, KeysValues
 from .lora import AdapterLora
 from .prompt import ImagePrompt, Origin
 from .weightfile import Entry, UnsupportedCheckpoint, entries, tensors
+from .whole_file import save_whole
 
 ENDING = ".safetensors"
 
@@ -71,13 +70,7 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
         held = prompt_tensors.named(prompt.parts)
     except ValueError as error:
         raise ValueError(f"This image prompt cannot be saved ({error}); make it again.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        save_file(held, unfinished, _said(prompt.identity, prompt.origin, note))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_whole(held, path, _said(prompt.identity, prompt.origin, note))
 
 
 def label(path: Path) -> Label:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from .adapter import Adapter
+from .whole_file import save_whole
 
 DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "fp32": torch.float32}
 
@@ -19,13 +18,7 @@ def save(adapter: Adapter, path: Path, dtype: str = "fp16") -> None:
     dtype: a row of DTYPES. Raises ValueError when the weights do not fit into it.
     """
     weights = {name: _converted(name, tensor, dtype) for name, tensor in adapter.published().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        save_file(weights, unfinished, {"format": "pt"})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_whole(weights, path, {"format": "pt"})
 
 
 def free_path(folder: Path, prefix: str) -> Path:

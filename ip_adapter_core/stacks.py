@@ -16,11 +16,12 @@ from einops import rearrange
 from torch import Tensor
 
 from .adapter import KeysValues
+from .attention import by_head
 from .masks import Grid, for_layer
 
 MOST_TOKENS = 32  # of a prompt: with more, an attention for each is as fast
-MOST_IN_ALL = 256  # tokens of a stack: its scores have one number for each, head and pixel
 MOST_WIDE, MOST_HEADS = 256, 10  # tokens times heads of a wide stack; and its heads, as it is so many times as large
+MOST_JOINT = 256  # tokens of all rows of an image in a joint stack, where the queries of each row meet all of them
 
 
 class Image(NamedTuple):
@@ -32,12 +33,19 @@ class Image(NamedTuple):
     masks: dict[Grid, Tensor] | None = None
 
 
+class Form(NamedTuple):
+    """What is in one product beside all images: the rows of the batch (joint), or these and all heads (wide)."""
+
+    joint: bool = False
+    wide: bool = False
+
+
 class Stack(NamedTuple):
     """Several images of a layer as one, the tokens of each of so many groups side by side.
 
-    keys, the scale of scores already in them, and values: (rows, tokens, inner), each row for its part of the batch.
-    wide: each head has tokens of its own, which are zero for the others: (rows, heads · tokens, inner). joint: keys of
-    all rows are scored in one product. emphasis: of the tokens of a product. masks: (rows, pixels, groups) by grid.
+    keys, the scale of scores already in them, and values: (rows, tokens, inner), each row for its part of the batch;
+    where wide, each head has tokens of its own, zero for the others: (rows, heads · tokens, inner). emphasis: of the
+    tokens in a product. masks: (rows, pixels, groups) by grid.
     """
 
     keys: Tensor
@@ -45,8 +53,7 @@ class Stack(NamedTuple):
     groups: int
     emphasis: Tensor | None = None
     masks: dict[Grid, Tensor] | None = None
-    joint: bool = False
-    wide: bool = False
+    form: Form = Form()
 
 
 def mask_for(image: Image, grid: Grid) -> Tensor | None:
@@ -54,18 +61,20 @@ def mask_for(image: Image, grid: Grid) -> Tensor | None:
     return None if image.masks is None else _for_grid(image.masks, grid)
 
 
-def stacked(images: Sequence[Image], rows: int, heads: int, costly_starts: bool = False) -> tuple[Image | Stack, ...]:
-    """The images of a layer with those that can be in stacks, as many tokens in each of a stack.
+def stacked(images: Sequence[Image], heads: int, costly_starts: bool = False) -> tuple[Image | Stack, ...]:
+    """The images of a layer, those with as many rows and as few tokens in a stack.
 
-    rows: of the batch that have keys of their own. costly_starts: whether starting a kernel costs more than computing
-    it, so that one image stands by itself (an attention and a sum), and several are in one product for all rows.
+    costly_starts: whether starting a kernel costs more than computing it, so that one image stands by itself (an
+    attention and a sum), and several are in one product for all rows.
     """
-    fitting = [image for image in images if _fits(image, rows)]
-    counts = dict.fromkeys(image.image.keys.shape[1] for image in fitting)
-    alike = [[image for image in fitting if image.image.keys.shape[1] == tokens] for tokens in counts]
-    groups = [group for group in alike if len(group) > costly_starts]
-    kept = [image for image in images if not any(image is one for group in groups for one in group)]
-    return (*kept, *(_stack(group, heads, costly_starts) for group in groups))
+    alike: dict[torch.Size, list[Image]] = {}
+    for image in images:
+        alike.setdefault(image.image.keys.shape, []).append(image)
+    found: list[Image | Stack] = []
+    for shape, group in alike.items():
+        form = _form(shape, len(group), heads, costly_starts)
+        found += group if form is None else [_stack(group, heads, form)]
+    return tuple(found)
 
 
 def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid | None = None) -> Tensor:
@@ -74,10 +83,10 @@ def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid
     q (batch, pixels, inner); grid: height and width of the layer, where the stack has masks.
     """
     mask = None if stack.masks is None or grid is None else _repeated(_for_grid(stack.masks, grid), len(q))
-    if stack.wide:
+    if stack.form.wide:
         _add_wide_(attended, q, stack, heads, mask)
         return attended
-    sums, values = (_by_head(x, len(stack.keys), heads) for x in (attended, stack.values))
+    sums, values = (by_head(x, len(stack.keys), heads) for x in (attended, stack.values))
     for row, shares in enumerate(_shares(q, stack, heads, mask)):
         sums[row].baddbmm_(shares.mT, values[row])
     return attended
@@ -88,58 +97,56 @@ def _shares(q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> Iterato
 
     Tokens by pixels: a softmax over few neighbouring numbers is many times slower on a processor than over rows.
     """
-    products = 1 if stack.joint else len(stack.keys)
+    products = 1 if stack.form.joint else len(stack.keys)
     each = len(stack.keys) // products
-    queries, keys = (_by_head(x, products, heads) for x in (q, stack.keys))
+    queries, keys = (by_head(x, products, heads) for x in (q, stack.keys))
     masks = None if mask is None else mask.reshape(products, -1, stack.groups).mT[:, :, None]
     for number in range(products):
         scores = _scores(keys[number], queries[number], None if stack.emphasis is None else stack.emphasis[:, None])
-        shares = scores.unflatten(1, (each * stack.groups, -1)).softmax(2).unflatten(1, (each, -1))
+        tokens = scores.shape[1] // (each * stack.groups)
+        shares = scores.view(heads, each, stack.groups, tokens, -1).softmax(3)
         if masks is not None:
             shares = shares * masks[number]
         # In a joint product all keys met all queries; what a row's queries take of its own keys is of use.
-        met = shares.flatten(2, 3).unflatten(3, (each, -1))
+        met = shares.view(heads, each, stack.groups * tokens, each, -1)
         yield from (met[:, row, :, row] for row in range(each))
 
 
 def _add_wide_(attended: Tensor, q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> None:
     """All heads and rows in one product."""
-    queries, sums = (x.reshape(len(stack.keys), -1, x.shape[-1]) for x in (q, attended))
+    rows, columns, inner = stack.keys.shape
+    queries, sums = (x.reshape(rows, -1, inner) for x in (q, attended))
     scores = _scores(queries, stack.keys, stack.emphasis)
-    shares = scores.unflatten(2, (heads, stack.groups, -1)).softmax(4)
+    shares = scores.view(rows, -1, heads, stack.groups, columns // (heads * stack.groups)).softmax(4)
     if mask is not None:
-        shares = shares * mask.reshape(len(stack.keys), -1, 1, stack.groups, 1)
-    sums.baddbmm_(shares.flatten(2), stack.values)
+        shares = shares * mask.reshape(rows, -1, 1, stack.groups, 1)
+    sums.baddbmm_(shares.view(scores.shape), stack.values)
 
 
 def _scores(these: Tensor, those: Tensor, emphasis: Tensor | None) -> Tensor:
     return torch.bmm(these, those.mT) if emphasis is None else torch.baddbmm(emphasis, these, those.mT)
 
 
-def _by_head(x: Tensor, parts: int, heads: int) -> Tensor:
-    """A tensor (rows, length, inner) in so many parts, by heads: (parts, heads, length of all its rows, width)."""
-    return x.reshape(parts, -1, heads, x.shape[-1] // heads).transpose(1, 2)
-
-
-def _fits(image: Image, rows: int) -> bool:
-    """Few tokens, for the same rows as all others."""
-    found, tokens, _ = image.image.keys.shape
-    masks = {len(mask) for mask in (image.masks or {}).values()}
-    return found == rows and tokens <= MOST_TOKENS and rows * tokens <= MOST_IN_ALL and masks <= {1, rows}
-
-
-def _stack(images: Sequence[Image], heads: int, costly_starts: bool) -> Stack:
-    keys, values = (torch.cat([image.image[part] for image in images], dim=1) for part in (0, 1))
-    keys = keys * math.sqrt(heads / keys.shape[-1])
-    rows, tokens, _ = keys.shape
-    emphasis, masks = _emphasis(images), _masks(images, rows)
+def _form(shape: torch.Size, images: int, heads: int, costly_starts: bool) -> Form | None:
+    """How so many images of a shape (rows, tokens, inner) are stacked; None where each is faster by itself."""
+    rows, tokens, _ = shape
+    if tokens > MOST_TOKENS or (costly_starts and images == 1):
+        return None
     if not costly_starts:
-        return Stack(keys, values, len(images), emphasis, masks)
-    wide = heads <= MOST_HEADS and heads * tokens <= MOST_WIDE
-    often = emphasis if emphasis is None else emphasis.repeat(heads if wide else rows)
-    if wide:
+        return Form()
+    if heads <= MOST_HEADS and heads * images * tokens <= MOST_WIDE:
+        return Form(wide=True)
+    return Form(joint=True) if rows * tokens <= MOST_JOINT else None
+
+
+def _stack(images: Sequence[Image], heads: int, form: Form) -> Stack:
+    keys, values = (torch.cat([image.image[part] for image in images], dim=1) for part in (0, 1))
+    keys, emphasis = keys * math.sqrt(heads / keys.shape[-1]), _emphasis(images)
+    if emphasis is not None:
+        emphasis = emphasis.repeat(heads if form.wide else len(keys) if form.joint else 1)
+    if form.wide:
         keys, values = (_widened(x, heads) for x in (keys, values))
-    return Stack(keys, values, len(images), often, masks, joint=not wide, wide=wide)
+    return Stack(keys, values, len(images), emphasis, _masks(images), form)
 
 
 def _widened(x: Tensor, heads: int) -> Tensor:
@@ -156,16 +163,16 @@ def _emphasis(images: Sequence[Image]) -> Tensor | None:
     return torch.cat([none if image.emphasis is None else image.emphasis.to(none) for image in images])
 
 
-def _masks(images: Sequence[Image], rows: int) -> dict[Grid, Tensor] | None:
+def _masks(images: Sequence[Image]) -> dict[Grid, Tensor] | None:
     """Where each group acts, (rows, pixels, groups) by grid; None where all act everywhere."""
     grids = next((image.masks for image in images if image.masks), None)
     if grids is None:
         return None
     found = {}
     for grid, like in grids.items():
-        everywhere = torch.ones_like(like[:1])
-        parts = [(image.masks or {}).get(grid, everywhere).expand(rows, -1, -1) for image in images]
-        found[grid] = torch.cat(parts, dim=-1)
+        parts = [image.masks[grid] if image.masks else torch.ones_like(like[:1]) for image in images]
+        rows = max(map(len, parts))
+        found[grid] = torch.cat([_repeated(part, rows) for part in parts], dim=-1)
     return found
 
 
@@ -179,5 +186,5 @@ def _for_grid(masks: dict[Grid, Tensor], grid: Grid) -> Tensor:
 
 
 def _repeated(mask: Tensor, batch: int) -> Tensor:
-    """Masks (rows, pixels, groups) for each of a batch, (batch, pixels, groups)."""
+    """Masks (rows, pixels, groups) for each of a batch, whose neighbours share a row: (batch, pixels, groups)."""
     return mask.repeat_interleave(batch // len(mask), dim=0) if batch > len(mask) else mask

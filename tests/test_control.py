@@ -276,6 +276,24 @@ def test_a_part_of_a_picture_is_found_by_more_than_its_first_cell() -> None:
 # Several images
 
 
+def test_a_result_that_somebody_else_keeps_is_left_as_it_is(model: Any, encode: Encoder) -> None:
+    """As packs do that exchange attention to skip some of it."""
+    given = []
+
+    def keeping(usual: Any, *args: Any, **more: Any) -> Tensor:
+        found = usual(*args, **more)
+        given.append((found, found.clone()))
+        return found
+
+    used = apply(apply(model, encode(1), 0.7), encode(2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3), 0.7)
+    expected = sample(used)
+    exchanged = used.clone()
+    exchanged.model_options["transformer_options"]["optimized_attention_override"] = keeping
+    assert torch.equal(sample(exchanged), expected)
+    assert len(given) > 16 * STEPS
+    assert all(torch.equal(found, before) for found, before in given)
+
+
 @pytest.mark.parametrize("most_heads", [stacks.MOST_HEADS, 0])
 @pytest.mark.parametrize("count", [1, 3])
 def test_forms_for_gpus_give_what_that_for_processors_gives(
@@ -291,7 +309,7 @@ def test_forms_for_gpus_give_what_that_for_processors_gives(
 
     def seen(*given: Any) -> Any:
         found = original(*given)
-        kinds.update((type(one).__name__, getattr(one, "joint", None)) for one in found)
+        kinds.update((type(one).__name__, one.form.joint if isinstance(one, stacks.Stack) else None) for one in found)
         return found
 
     monkeypatch.setattr(run, "stacked", seen)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core import fused
+from comfyui_ip_adapter.ip_adapter_core import fused, fused_kernel
 from comfyui_ip_adapter.ip_adapter_core.attention import masked, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.fused import ImageGroup, available, qualifies
 
@@ -312,7 +312,7 @@ def compile_layers(*dtypes: torch.dtype) -> None:
         for width in (40, 80, 160):
             images = [group(1, 4, width, torch.zeros(4), a_mask(1), dtype), group(2, 16, width, dtype=dtype)]
             fused.attention(*layer(width=width, dtype=dtype), images, HEADS)
-    kernels = fused._kernel().device_caches[0][0].values()
+    kernels = fused_kernel.kernel().device_caches[0][0].values()
     print(*sorted({kernel.name for kernel in kernels}), len(kernels))
 
 

@@ -314,7 +314,7 @@ def test_a_state_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("comfyui_ip_adapter.ip_adapter_core.training.state.save_file", fail)
+    monkeypatch.setattr("comfyui_ip_adapter.ip_adapter_core.whole_file.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         run(folder=tmp_path)
     assert (tmp_path / FILE).read_bytes() == before

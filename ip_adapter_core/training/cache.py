@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from typing import NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from ..whole_file import save_whole
 from .pairs import Pair, Unreadable, read
 
 SHARD = 256  # examples in a file: as many are lost at most when the power fails
@@ -200,11 +200,8 @@ def _halved(values: Tensor) -> Tensor:
 
 
 def _write(path: Path, tensors: Rows, metadata: dict[str, str] | None = None) -> None:
-    """Write a file that is there whole or not at all."""
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(owned, unfinished, metadata)
-    unfinished.replace(path)
+    save_whole(owned, path, metadata)
 
 
 def _places(home: Path) -> dict[str, Place]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..whole_file import save_whole
 from .settings import Settings
 
 FILE = "state.safetensors"
@@ -78,16 +77,10 @@ def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> 
 
 def save(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
     """Write the state into a folder; until it is complete, the state before it stays."""
-    folder.mkdir(parents=True, exist_ok=True)
     scaler = trainee.scaler.state_dict() if trainee.scaler else {}
     metadata = {"settings": json.dumps(dict(lasting)), "scaler": json.dumps(scaler)}
     tensors = {name: tensor.detach().contiguous() for name, tensor in trainee.tensors().items()}
-    unfinished = folder / f"{FILE}.{os.getpid()}.part"
-    try:
-        save_file(tensors, unfinished, metadata)
-        os.replace(unfinished, folder / FILE)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_whole(tensors, folder / FILE, metadata)
 
 
 def resume(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:

@@ -142,7 +142,7 @@ class Run:
         """The images of a layer in the form that is computed fastest on the batch's device."""
         if fusing.wanted(batch.device):
             return tuple(images)
-        return stacked(images, len(batch.sides), heads, batch.device.type not in CHEAP_STARTS)
+        return stacked(images, heads, batch.device.type not in CHEAP_STARTS)
 
     def _of(self, batch: Batch) -> list[Rows]:
         """Tensors of a batch that hold at every noise level; kept only where levels differ."""

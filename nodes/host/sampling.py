@@ -22,7 +22,7 @@ from .steps import step_of
 KEY = "ip_adapter"
 WATCH = "ip_adapter_watch"
 """Where transformer_options may hold one who sees q, the text's attention and the options of every patched layer."""
-_PREPARED = "ip_adapter_prepared"
+_PREPARED, _CORES = "ip_adapter_prepared", "ip_adapter_cores"
 
 Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
@@ -119,19 +119,25 @@ def patched(options: Options, prepared: Prepared, fusible: bool = False) -> Opti
     usual = _fused if fusible and _is_fused(options, prepared) else _attend
     act = partial(_watched, options[WATCH]) if WATCH in options else usual
     ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
-    return {**options, "patches_replace": {**replace, "attn2": {**there, **ours}}, _PREPARED: prepared}
+    return {
+        **options,
+        "patches_replace": {**replace, "attn2": {**there, **ours}},
+        _PREPARED: prepared,
+        _CORES: _is_cores(options),
+    }
 
 
 def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V'), before the layer's output projection."""
     attended = text(q, k, v, options)
-    own = text is _text_attention and not attended.requires_grad
+    own = text is _text_attention and options[_CORES] and not attended.requires_grad
     for image in options[_PREPARED][(*options["block"], options["block_index"])]:
         if isinstance(image, Stack):
             attended = add_stack_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
-            own = True
         else:
-            attended = attended + added(q, image, options)
+            more = added(q, image, options)
+            attended = attended.add_(more) if own else attended + more
+        own = True
     return attended
 
 
@@ -147,8 +153,13 @@ def _grid(options: Options) -> Grid:
 def _is_fused(options: Options, prepared: Prepared) -> bool:
     """Whether one kernel for text and images is asked for, and nothing else wants to see the attention."""
     image = next(iter(prepared.values()))[0]
-    known = isinstance(image, Image) and fusing.wanted(image.image.keys.device)
-    return known and "optimized_attention_override" not in options
+    return isinstance(image, Image) and fusing.wanted(image.image.keys.device) and _is_cores(options)
+
+
+def _is_cores(options: Options) -> bool:
+    """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
+    usual = attention.optimized_attention.__module__ == attention.__name__
+    return usual and "optimized_attention_override" not in options
 
 
 def _fused(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
