@@ -18,7 +18,8 @@ if "comfyui_ip_adapter" not in sys.modules:  # in a test it is there, and a seco
 from PIL import Image  # noqa: E402
 
 from live.server import FAST_ATTENTION, Server  # noqa: E402
-from live.small_world_graphs import FILES, needed  # noqa: E402
+from live.small_world_graphs import needed  # noqa: E402
+from live.small_world_tables import FILES  # noqa: E402
 from live.thumbnails import Saved, sheet  # noqa: E402
 from live.ui_graphs import TWIN, originals, read, to_prompt, twins  # noqa: E402
 

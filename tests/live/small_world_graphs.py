@@ -9,142 +9,24 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from live.small_world_tables import (
+    ABOUT,
+    CHOICES,
+    DENOISE,
+    ENLARGED,
+    FILES,
+    NEEDS,
+    SAMPLING,
+    SIDE,
+    SUBJECTS,
+    TEXTS,
+)
 from live.ui_graphs import TWIN, WORKFLOWS, originals, read
 
 Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
 Link = list[Any]  # id, node and slot it comes from, node and slot it goes to, type
 
-FILES = {
-    "v1-5-pruned-emaonly-fp16.safetensors": "small_world.safetensors",
-    "ip-adapter_sd15.safetensors": "small_world_base.safetensors",
-    "ip-adapter-plus_sd15.safetensors": "small_world_plus.safetensors",
-    "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": "small_world_clip.safetensors",
-    "control_v11p_sd15_canny_fp16.safetensors": "small_world_outlines.safetensors",
-}
-SUBJECTS = {  # shape, colour, texture, background, size, place, seed
-    ("animation", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 21),
-    ("animation", "Second image"): ("circle", "purple", "striped", "grass", "large", "center", 22),
-    ("attention_map", "First image"): ("star", "orange", "dotted", "sky", "large", "left", 37),
-    ("attention_map", "Second image"): ("circle", "purple", "striped", "grass", "large", "right", 38),
-    ("controlnet_and_image_prompt", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 1),
-    ("controlnet_and_image_prompt", "Control picture"): ("star", "yellow", "plain", "black", "large", "center", 2),
-    ("image_prompt_in_one_node", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 3),
-    ("interpolation", "First image"): ("star", "yellow", "dotted", "black", "large", "center", 23),
-    ("interpolation", "Second image"): ("star", "blue", "striped", "sky", "large", "center", 24),
-    ("img2img", "Image prompt"): ("circle", "yellow", "checkered", "black", "large", "center", 4),
-    ("img2img", "Picture to change"): ("square", "blue", "plain", "sky", "large", "center", 5),
-    ("inpainting", "Image prompt"): ("star", "red", "dotted", "sunset", "large", "center", 6),
-    ("inpainting", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "center", 7),
-    ("layer_weights", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 25),
-    ("masked_prompt", "Image prompt"): ("heart", "red", "dotted", "sunset", "large", "center", 26),
-    ("masked_prompt", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "left", 27),
-    ("multimodal", "Image prompt"): ("cross", "green", "striped", "black", "large", "center", 8),
-    ("noise_as_negative", "Image prompt"): ("circle", "green", "checkered", "sky", "large", "center", 28),
-    ("reference_detail", "Image prompt"): ("circle", "pink", "plain", "sunset", "large", "center", 29),
-    ("regions", "Left subject"): ("circle", "red", "plain", "sky", "large", "left", 30),
-    ("regions", "Right subject"): ("square", "yellow", "striped", "black", "large", "right", 31),
-    ("save_prompt", "Image prompt"): ("cross", "cyan", "checkered", "sunset", "large", "center", 39),
-    ("several_images", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 32),
-    ("several_images", "Second image"): ("circle", "green", "striped", "grass", "large", "center", 33),
-    ("style_and_composition", "Composition"): ("square", "cyan", "plain", "gray", "large", "right", 34),
-    ("style_and_composition", "Style"): ("star", "orange", "dotted", "sunset", "large", "left", 35),
-    ("text_to_image_with_image_prompt", "Image prompt"): ("star", "orange", "dotted", "sky", "large", "left", 9),
-    ("two_adapters", "First image prompt"): ("circle", "red", "dotted", "sky", "large", "center", 10),
-    ("two_adapters", "Second image prompt"): ("cross", "green", "striped", "sunset", "large", "center", 11),
-    ("weight_schedule", "Image prompt"): ("circle", "cyan", "checkered", "sunset", "large", "center", 36),
-}
-TEXTS = {  # all others are empty
-    ("layer_weights", "Positive"): "a large heart on a black background",
-    ("masked_prompt", "Positive"): "a black background",
-    ("multimodal", "Text prompt"): "a small heart on a sunset background",
-    ("weight_schedule", "Positive"): "a large star on a black background",
-}
-SAMPLING = [42, "fixed", 20, 4, "ddim", "normal"]  # then the denoise of the graph
-DENOISE: dict[str, float] = {}  # where it is not that of the main graph
-SIDE, ENLARGED = 32, 8  # pixels of a picture; times larger when saved, the most that the node does
-ABOUT = {
-    "animation": (
-        "**From one picture to another, frame by frame.** The two pictures are encoded *one per frame*; *Image Prompt "
-        "Transition* spreads them over sixteen frames and back. Change the pictures, the hold, or the key frames."
-    ),
-    "attention_map": (
-        "**Where each picture acted.** *Image Prompt Attention* draws a heat map for each reference over the result: "
-        "*share* says how they divide the attention, *influence* how much they add to what the text says."
-    ),
-    "controlnet_and_image_prompt": (
-        "**Shape from one picture, looks from another.** The ControlNet keeps the outlines of *Control picture*, the "
-        "image prompt decides what fills them and what is behind. Choose another shape in one or another colour, "
-        "texture or background in the other, or lower the strength of one of them."
-    ),
-    "image_prompt_in_one_node": (
-        "**The short way.** *IP-Adapter* finds the adapter and the encoder that fit the model by itself. Choose "
-        "another picture in *Image prompt*, or a weight near 0.5 and a text such as *a small star on a sky background*."
-    ),
-    "img2img": (
-        "**A picture, changed towards another.** Sampling starts from *Picture to change* and follows *Image prompt*. "
-        "Lower `denoise` keeps more of the first, higher gives more to the second."
-    ),
-    "interpolation": (
-        "**Between two pictures.** *Combine Image Prompts* is half-way from one to the other. Move the weights, or "
-        "subtract one from the other."
-    ),
-    "layer_weights": (
-        "**Only some layers follow.** With *style transfer* the text says what is drawn and where, and the picture how "
-        "it looks. Run it with other weight types; the node shows which layers they use."
-    ),
-    "masked_prompt": (
-        "**The prompt acts only in the mask**, which is the object in *Picture with a mask*: there the picture says "
-        "what is drawn, elsewhere the text does. Move the mask with its `place`."
-    ),
-    "noise_as_negative": (
-        "**Away from noise.** The negative image is noise, and guidance moves away from it: colours become richer. Try "
-        "the other kinds, less strength, or no negative image at all."
-    ),
-    "reference_detail": (
-        "**More of the reference.** The encoder reads the picture at twice its resolution, whole and in tiles that "
-        "each act in their part of the result. *Encode Image Prompt* shows all that it sees."
-    ),
-    "regions": (
-        "**Two subjects, each in its place.** One region for the left half, one for the right, each with a picture. "
-        "Change the pictures, exchange the masks, or give the regions texts."
-    ),
-    "save_prompt": (
-        "**An image prompt as a file.** *Save Image Prompt* writes it into `models/image_prompts`; *Load Image Prompt* "
-        "brings it back in any graph with the same adapter, without picture and encoder."
-    ),
-    "several_images": (
-        "**Several pictures in one prompt.** `weights` says how much each counts, `combine` what they become. Try "
-        "*average*, *separate* and other weights."
-    ),
-    "style_and_composition": (
-        "**The style of one picture, the composition of another.** Layers known for style follow one, those known for "
-        "composition the other. Exchange the pictures, or balance the weights."
-    ),
-    "weight_schedule": (
-        "**A weight that changes while the picture forms.** At first the picture leads, then it gives way to the text. "
-        "Turn start and end value around and see what is decided when."
-    ),
-    "inpainting": (
-        "**A picture into a hole of another.** The object in *Picture with a mask* is the hole, and *Image prompt* "
-        "shows what goes there; the rest stays as it is. Choose another shape for the hole, or another picture."
-    ),
-    "multimodal": (
-        "**Text and picture together, of different opinions.** At weight 0.5 both have a say. Move the weight: towards "
-        "1 the picture wins, towards 0 the text does. The text knows the words that *Small World Picture* offers."
-    ),
-    "text_to_image_with_image_prompt": (
-        "**A picture as prompt.** The text is empty, so what is drawn comes from the image prompt alone. Choose "
-        "another shape, colour or background in *Image prompt*; `small_world_plus` follows it more closely."
-    ),
-    "two_adapters": (
-        "**Two adapters, two pictures.** Each picture is read by its own adapter, and the two Apply nodes in a row add "
-        "up what they say; their order does not matter. Change both pictures, and balance them by the two weights."
-    ),
-}
-NEEDS = "Nothing to download: the models come with this package. They are small, and so are their pictures: 32x32."
-
 PASSED = {"Canny": 2, "ImageScaleToTotalPixels": 0}  # nodes left out: which output of their source stands for theirs
-CHOICES = ("shape", "colour", "texture", "background", "size", "place", "seed")
 OUTPUTS = (("image", "IMAGE"), ("mask", "MASK"), ("outlines", "IMAGE"), ("caption", "STRING"))
 TITLE_BAR, GAP = 30, 40  # above a node's position; between nodes
 

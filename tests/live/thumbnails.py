@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from comfyui_ip_adapter.models.small_world import drawing, world
-from live.small_world_graphs import CHOICES, TEXTS
+from live.small_world_tables import CHOICES, TEXTS
 
 GROUND, INK = "#f4f4f2", "#444444"
 MARGIN, GAP, LINE = 20, 40, 36  # around; between pictures, where the sign is; for words
