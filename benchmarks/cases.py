@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,10 +34,12 @@ class Load(NamedTuple):
 LOADS = {ONE: Load(1, 4), FOUR: Load(4, 4), MANY: Load(1, 16)}
 
 
-def standard(model: ModelPatcher, others: dict[str, Apply]) -> dict[str, ModelPatcher]:
+def standard(
+    model: ModelPatcher, others: Mapping[str, Apply], loads: Mapping[str, Load] = LOADS
+) -> dict[str, ModelPatcher]:
     """The plain model, the same once more, and every load: our way, and under `beside(load, way)` in every other."""
     found = {PLAIN: model, NULL: model.clone()}
-    for name, load in LOADS.items():
+    for name, load in loads.items():
         adapters = [adapter(model, load.tokens, seed) for seed in range(load.adapters)]
         found[name] = ours(model, [one.prompt for one in adapters])
         found |= {beside(name, way): apply(model, adapters) for way, apply in others.items()}

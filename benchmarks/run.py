@@ -35,6 +35,7 @@ class Measurement(NamedTuple):
 
 MEASUREMENTS = {
     "added": Measurement(),
+    "sdxl": Measurement(),
     "kernels": Measurement(),
     "held": Measurement(),
     "loading": Measurement(),
