@@ -174,6 +174,25 @@ def test_kernels_and_reads_of_the_peers_method_are_thirteen_a_layer_and_one(
     assert launches(hollow.clone(), where, SIZE) == plain
 
 
+@pytest.mark.parametrize(("adapters", "each"), [(1, 2), (4, 3)])
+def test_gpus_start_two_kernels_a_layer_for_one_adapter_and_three_for_several(
+    hollow: Any, monkeypatch: pytest.MonkeyPatch, adapters: int, each: int
+) -> None:
+    from comfy.ldm.modules import attention
+
+    from comfyui_ip_adapter.benchmarks.adapters import prompt
+    from comfyui_ip_adapter.benchmarks.cases import ours
+    from comfyui_ip_adapter.benchmarks.launches import launches
+    from comfyui_ip_adapter.benchmarks.sites import sites
+    from comfyui_ip_adapter.nodes.host import run
+
+    monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
+    monkeypatch.setattr(run, "CHEAP_STARTS", ())
+    where = sites("SD1.5", SIZE)
+    used = ours(hollow, [prompt(hollow, 4) for _ in range(adapters)])
+    assert launches(used, where, SIZE) - launches(hollow, where, SIZE) == (each * LAYERS, 0)
+
+
 def test_operators_that_only_look_at_tensors_are_no_kernels() -> None:
     from torch.profiler import ProfilerActivity, profile
 
