@@ -64,6 +64,15 @@ def error(a: Tensor, b: Tensor) -> float:
     return (a - b).abs().max().item()
 
 
+def test_layers_are_as_wide_and_have_as_many_heads_as_in_the_model(twins: Twins) -> None:
+    from comfyui_ip_adapter.nodes.host import models
+
+    network = twins.patcher.model.diffusion_model
+    for layer in models.layers(twins.patcher):
+        attention = network.get_submodule(layer.module).attn2
+        assert (layer.heads, layer.width) == (attention.heads, attention.to_q.out_features)
+
+
 def test_bare_models_agree(twins: Twins) -> None:
     given = call(twins.context)
     bare = Twins.__new__(Twins)

@@ -159,9 +159,18 @@ def test_long_batches_are_encoded_in_parts_that_change_nothing(models: Path, mon
     from comfyui_ip_adapter.nodes.host import vision
 
     adapter = loaded("plus")
-    whole = prompt(adapter, ours())
+    whole, encoder = prompt(adapter, ours()), ours()
+    encoded, parts = encoder.encode_image, []
+
+    def counting(images: Tensor) -> Any:
+        parts.append(len(images))
+        return encoded(images)
+
+    monkeypatch.setattr(encoder, "encode_image", counting)
     monkeypatch.setattr(vision, "_ON_PROCESSOR", 1)
-    assert far(prompt(adapter, ours()).tokens, whole.tokens) < 1e-5
+    assert far(prompt(adapter, encoder).tokens, whole.tokens) < 1e-5
+    assert set(parts) == {1}
+    assert len(parts) > 1
 
 
 def test_an_encoder_that_does_not_fit_is_refused_by_name(models: Path) -> None:

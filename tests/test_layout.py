@@ -30,6 +30,13 @@ def test_transformer_indices_follow_the_widths_of_the_published_table() -> None:
     assert widths == [320, 320, 640, 640, 1280, 1280, 1280, 1280, 1280, 640, 640, 640, 320, 320, 320, 1280]
 
 
+@pytest.mark.parametrize(("name", "heads"), [("SD1.5", {8}), ("SD2", {5, 10, 20}), ("SDXL", {10, 20})])
+def test_heads_are_as_many_or_as_wide_in_each_layer(name: str, heads: set[int]) -> None:
+    found = layers(CONFIGS[name])
+    assert {layer.heads for layer in found} == heads
+    assert len({layer.heads if len(heads) == 1 else layer.width // layer.heads for layer in found}) == 1
+
+
 def test_a_smaller_relative_of_sdxl_has_its_own_geometry() -> None:
     vega = CONFIGS["SDXL"] | {
         "transformer_depth": [0, 0, 1, 1, 2, 2],
