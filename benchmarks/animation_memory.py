@@ -14,7 +14,6 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
 import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
 
 import conftest  # noqa: E402, F401  (loads the package)
 from host.inprocess import enter  # noqa: E402
@@ -41,9 +40,11 @@ def windows(frames: int) -> Iterator[list[int]]:
         yield list(range(start, min(start + LENGTH, frames)))
 
 
-def size(tensors: list[Tensor]) -> int:
-    """Bytes of the memory behind tensors, each counted once however many show it."""
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+def size(*holders: Any) -> int:
+    """Bytes of the memory behind all tensors that can be reached, each storage counted once."""
+    from comfyui_ip_adapter.benchmarks.storages import storages
+
+    return sum(storages(*holders).values())
 
 
 def prompt(references: int, tokens: int) -> Any:
@@ -79,17 +80,8 @@ def measured(part: Any, frames: int) -> tuple[int, int]:
             x = torch.zeros(2 * len(window), 4, 64, 64)
             told = {"cond_or_uncond": [1, 0], "ad_params": {"sub_idxs": window, "full_length": frames}}
             run.prepared(run.batch(told, x, torch.float16), torch.tensor([1 - step / STEPS]), keep=False)
-            most = max(most, size(list(held(run))))
-    kept = [tensor for pair in part.keys_values for tensor in pair]
-    return size([part.tokens, *kept]), most
-
-
-def held(run: Any) -> Iterator[Tensor]:
-    """Every tensor that a run keeps."""
-    for _, prepared in run._prepared.values():
-        for images in prepared.values():
-            for image in images:
-                yield from image.image
+            most = max(most, size(run._prepared))
+    return size(part.tokens, part.keys_values), most
 
 
 def main() -> None:

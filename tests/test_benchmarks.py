@@ -225,6 +225,16 @@ def test_a_sampling_holds_keys_and_values_of_its_own(hollow: Any) -> None:
     assert 2 * 2 * 4 * 4 * widths <= held < 1.1 * 2 * 2 * 4 * 4 * widths  # K' and V', sides, tokens, bytes
 
 
+def test_longer_animations_need_no_more_memory_on_the_device(comfy: None) -> None:
+    from comfyui_ip_adapter.benchmarks.animation_memory import measured, prompt, spread
+
+    main, device = measured(prompt(32, 4), 32)
+    more, same = measured(prompt(64, 4), 64)
+    assert device == same > 0
+    assert more > 1.9 * main
+    assert measured(spread(prompt(2, 4), 64), 64) == (measured(prompt(2, 4), 2)[0], device)
+
+
 def test_medians_and_quartiles_of_repeats() -> None:
     assert timing.spread([5, 1, 2, 4, 3]) == (3, 2, 4)
     assert timing.spread([7]) == (7, 7, 7)
