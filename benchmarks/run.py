@@ -27,15 +27,17 @@ launcher: Any = import_module("train_command")  # it knows how to find ComfyUI a
 
 
 class Measurement(NamedTuple):
-    """A file of measurements/: whether it wants a CUDA device, and whether it enters ComfyUI in its own process."""
+    """A file of measurements/: whether it wants a CUDA device, enters ComfyUI in its own process, and is too long for a
+    quick run."""
 
     cuda: bool = False
     inside: bool = True
+    long: bool = False
 
 
 MEASUREMENTS = {
     "added": Measurement(),
-    "sdxl": Measurement(),
+    "sdxl": Measurement(long=True),
     "kernels": Measurement(),
     "held": Measurement(),
     "loading": Measurement(),
@@ -110,6 +112,9 @@ def report(names: list[str]) -> None:
     busy = load()
     findings, begun = bench("figures").Findings(), time.monotonic()
     for name in names:
+        if MEASUREMENTS[name].long and bench("settings").is_quick():
+            findings.lack([name], "in a thorough run only")
+            continue
         findings.extend(apart(name))
         print(f"{name}: done after {time.monotonic() - begun:.0f} s", flush=True)
     known = {**machine(), "busy with other things before": busy, "measured in": f"{time.monotonic() - begun:.0f} s"}

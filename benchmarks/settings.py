@@ -23,7 +23,7 @@ class Settings(NamedTuple):
 
 
 THOROUGH = Settings(size=512, repeats=15, brief=15, encoded=5, started=7, sweep=9, sweep_size=512)
-QUICK = Settings(size=256, repeats=5, brief=7, encoded=2, started=3, sweep=3, sweep_size=256, thorough=False)
+QUICK = Settings(size=256, repeats=7, brief=7, encoded=2, started=3, sweep=3, sweep_size=256, thorough=False)
 
 
 def is_quick() -> bool:

@@ -187,4 +187,4 @@ def _for_grid(masks: dict[Grid, Tensor], grid: Grid) -> Tensor:
 
 def _repeated(mask: Tensor, batch: int) -> Tensor:
     """Masks (rows, pixels, groups) for each of a batch, whose neighbours share a row: (batch, pixels, groups)."""
-    return mask.repeat_interleave(batch // len(mask), dim=0) if batch > len(mask) else mask
+    return mask[:, None].expand(-1, batch // len(mask), -1, -1).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""What image prompts add to a UNet call of SDXL, which has 70 layers: beside the goals, in a thorough run."""
+"""What image prompts add to a UNet call of SDXL, which has 70 layers: beside the goals. It needs 16 GB of memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ _LOADS = {name: LOADS[name] for name in (ONE, MANY)}  # the peers' method holds 
 def measure(settings: Settings) -> Findings:
     """Shares of a call, and ratios to the peers' method."""
     found = Findings()
-    if not settings.thorough:
-        found.lack(["SDXL"], "in a thorough run only; it needs 16 GB of memory")
-        return found
     model = unet("SDXL")
     measured = cost(model, standard(model, WAYS, _LOADS), settings._replace(repeats=settings.sweep))
     how = conditions(settings, "SDXL")
