@@ -15,7 +15,8 @@ sys.path.insert(0, str(TESTS))
 
 import torch  # noqa: E402
 
-import conftest  # noqa: E402, F401  (loads the package)
+if "comfyui_ip_adapter" not in sys.modules:
+    import conftest  # noqa: F401  (loads the package)
 from host.inprocess import enter  # noqa: E402
 
 FRAMES = (16, 64, 512)
