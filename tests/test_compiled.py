@@ -82,3 +82,20 @@ def test_a_compiled_bare_model_notices_a_prompt(
 ) -> None:
     for use in (bare, lambda model: apply(model, small_prompts[0], 0.7), bare):
         assert difference(sample(compiled(use(small.patcher))), sample(use(small.patcher))) < 1e-5
+
+
+def test_as_many_tokens_in_other_groups_are_another_structure(comfy: None) -> None:
+    """What groups there are is written into a traced graph, and no tensor tells it."""
+    from comfyui_ip_adapter.ip_adapter_core.adapter import KeysValues
+    from comfyui_ip_adapter.ip_adapter_core.stacks import Image, Stack, stacked
+    from comfyui_ip_adapter.nodes.host.compiled import _shape
+
+    def stack(images: int, tokens: int) -> Stack:
+        image = Image(KeysValues(torch.zeros(2, tokens, 8), torch.zeros(2, tokens, 8)))
+        (found,) = stacked([image] * images, 2)
+        assert isinstance(found, Stack)
+        return found
+
+    assert stack(2, 16).keys.shape == stack(8, 4).keys.shape
+    assert _shape(stack(2, 16)) != _shape(stack(8, 4))
+    assert _shape(stack(2, 16)) == _shape(stack(2, 16))

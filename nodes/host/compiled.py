@@ -65,7 +65,7 @@ def _shape(image: Image | Stack) -> tuple[Any, ...]:
     given = (*image.image, image.emphasis) if isinstance(image, Image) else (image.keys, image.values, image.emphasis)
     tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in given]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
-    return image.form if isinstance(image, Stack) else None, tensors, masks
+    return (image.form, image.groups) if isinstance(image, Stack) else None, tensors, masks
 
 
 @lru_cache(maxsize=1)
