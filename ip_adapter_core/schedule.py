@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 UNITS = ("percent", "steps")
 
 
-class SigmaRange(NamedTuple):
-    """Noise levels at which a prompt acts: `lowest < sigma <= highest`, `lowest` itself counting when inclusive."""
+class Reach(Protocol):
+    """When a prompt acts in one run."""
+
+    def holds(self, step: int, sigma: float) -> bool:
+        """Whether it acts in this step, from 0, at this noise level."""
+
+
+class Levels(NamedTuple):
+    """Noise levels at which a prompt acts, both ends included."""
 
     highest: float
     lowest: float
-    inclusive: bool
 
-    def __contains__(self, sigma: object) -> bool:
-        if not isinstance(sigma, float):
-            return False
-        return sigma <= self.highest and (sigma >= self.lowest if self.inclusive else sigma > self.lowest)
+    def holds(self, step: int, sigma: float) -> bool:
+        """By the noise level alone."""
+        return self.lowest <= sigma <= self.highest
+
+
+class Steps(NamedTuple):
+    """Steps in which a prompt acts; the end is left out, and a part of a step is none."""
+
+    start: float
+    end: float
+
+    def holds(self, step: int, sigma: float) -> bool:
+        """By the step alone, whichever way noise levels go."""
+        return math.ceil(self.start) <= step < math.ceil(self.end)
 
 
 class Span(NamedTuple):
@@ -48,20 +64,11 @@ class Span(NamedTuple):
         """Whether the prompt acts in every step."""
         return self.unit == "percent" and self.start <= 0 and self.end >= 1
 
-    def sigmas(self, percent_to_sigma: Callable[[float], float], schedule: Sequence[float]) -> SigmaRange:
-        """The noise levels this span means for one sampling run.
-
-        percent_to_sigma: the model's own; schedule: the run's sigmas, one per step and the final one.
-        """
+    def reach(self, percent_to_sigma: Callable[[float], float]) -> Reach:
+        """When it is in a run of a model, whose own percent_to_sigma says what percentages mean."""
         if self.unit == "percent":
-            return SigmaRange(percent_to_sigma(self.start), percent_to_sigma(self.end), inclusive=True)
-        return SigmaRange(_sigma(schedule, self.start), _sigma(schedule, self.end), inclusive=False)
+            return Levels(percent_to_sigma(self.start), percent_to_sigma(self.end))
+        return Steps(self.start, self.end)
 
 
 WHOLE = Span()
-
-
-def _sigma(schedule: Sequence[float], step: float) -> float:
-    """Noise level at which a step begins; past the last step, one below every level."""
-    index = math.ceil(step)
-    return schedule[index] if index < len(schedule) - 1 else -1.0

@@ -24,13 +24,18 @@ MOST_WIDE, MOST_HEADS = 256, 10  # tokens times heads of a wide stack; and its h
 MOST_JOINT = 256  # tokens of all rows of an image in a joint stack, where the queries of each row meet all of them
 
 
+MasksByGrid = dict[Grid, Tensor]
+"""Where something acts, (rows, pixels, groups) by the grid of a layer; the finest one first."""
+
+
 class Image(NamedTuple):
     """What a layer attends to beside the text: λ·(K', V') (rows, tokens, inner), the logarithm of how often a token
-    counts (tokens,), and where it acts, (rows, pixels, 1) by the layer's grid."""
+    counts (tokens,), and where it acts, in one group. owners: the number of whom it is from."""
 
     image: KeysValues
     emphasis: Tensor | None = None
-    masks: dict[Grid, Tensor] | None = None
+    masks: MasksByGrid | None = None
+    owners: tuple[int, ...] = ()
 
 
 class Form(NamedTuple):
@@ -45,15 +50,16 @@ class Stack(NamedTuple):
 
     keys, the scale of scores already in them, and values: (rows, tokens, inner), each row for its part of the batch;
     where wide, each head has tokens of its own, zero for the others: (rows, heads · tokens, inner). emphasis: of the
-    tokens in a product. masks: (rows, pixels, groups) by grid.
+    tokens in a product. owners: a number for each group, of whom it is from.
     """
 
     keys: Tensor
     values: Tensor
     groups: int
     emphasis: Tensor | None = None
-    masks: dict[Grid, Tensor] | None = None
+    masks: MasksByGrid | None = None
     form: Form = Form()
+    owners: tuple[int, ...] = ()
 
 
 def mask_for(image: Image, grid: Grid) -> Tensor | None:
@@ -146,7 +152,8 @@ def _stack(images: Sequence[Image], heads: int, form: Form) -> Stack:
         emphasis = emphasis.repeat(heads if form.wide else len(keys) if form.joint else 1)
     if form.wide:
         keys, values = (_widened(x, heads) for x in (keys, values))
-    return Stack(keys, values, len(images), emphasis, _masks(images), form)
+    owners = tuple(owner for image in images for owner in image.owners)
+    return Stack(keys, values, len(images), emphasis, joined([image.masks for image in images]), form, owners)
 
 
 def _widened(x: Tensor, heads: int) -> Tensor:
@@ -163,20 +170,20 @@ def _emphasis(images: Sequence[Image]) -> Tensor | None:
     return torch.cat([none if image.emphasis is None else image.emphasis.to(none) for image in images])
 
 
-def _masks(images: Sequence[Image]) -> dict[Grid, Tensor] | None:
-    """Where each group acts, (rows, pixels, groups) by grid; None where all act everywhere."""
-    grids = next((image.masks for image in images if image.masks), None)
-    if grids is None:
-        return None
+def joined(masks: Sequence[MasksByGrid | None]) -> MasksByGrid | None:
+    """Where each of several groups acts, side by side; None where all act everywhere."""
+    some = next((each for each in masks if each), None)
+    if some is None or len(masks) == 1:
+        return some
     found = {}
-    for grid, like in grids.items():
-        parts = [image.masks[grid] if image.masks else torch.ones_like(like[:1]) for image in images]
+    for grid, like in some.items():
+        parts = [each[grid] if each else torch.ones_like(like[:1]) for each in masks]
         rows = max(map(len, parts))
         found[grid] = torch.cat([_repeated(part, rows) for part in parts], dim=-1)
     return found
 
 
-def _for_grid(masks: dict[Grid, Tensor], grid: Grid) -> Tensor:
+def _for_grid(masks: MasksByGrid, grid: Grid) -> Tensor:
     """Masks (rows, pixels, groups) for a layer of this grid."""
     if grid in masks:
         return masks[grid]

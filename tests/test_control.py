@@ -250,10 +250,11 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
     model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comfyui_ip_adapter.nodes.host.run import Run
+    from comfyui_ip_adapter.nodes.host.sampling import applications
 
     monkeypatch.setattr(Run, "stacked", lambda run, images, heads, batch: tuple(images))
     used = apply(model, encode(1), layer_weights=of_type("style transfer precise"))
-    (application,) = used.wrappers["apply_model"]["ip_adapter"][0].__self__.applications
+    (application,) = applications(used)
     run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
     batch = run.batch({"cond_or_uncond": [1, 0]}, torch.cat([noise()] * 2), torch.float32)
     prepared = run.prepared(batch, torch.tensor([9.0]), keep=False)
@@ -265,7 +266,7 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
 
 
 def test_a_part_of_a_picture_is_found_by_more_than_its_first_cell() -> None:
-    from comfyui_ip_adapter.nodes.host.batches import _corner
+    from comfyui_ip_adapter.nodes.host.places import _corner
 
     whole = noise(1, 8, 8)[0]
     whole[:, 0, 0] = whole[:, 3, 4]  # the same noise twice
@@ -429,17 +430,18 @@ def test_animatediffs_context_windows_keep_every_frame_its_reference(model: Any,
 def test_a_run_keeps_few_windows_at_a_time(model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host import run
 
-    kept = []
-    original = run._remember
+    runs: list[Any] = []
+    learn = run.Run.learn
 
-    def recording(known: Any, *rest: Any) -> None:
-        original(known, *rest)
-        kept.append(len(known))
+    def recording(one: Any, *given: Any) -> None:
+        learn(one, *given)
+        runs.append(one)
 
-    monkeypatch.setattr(run, "_remember", recording)
+    monkeypatch.setattr(run.Run, "learn", recording)
     prompted = apply(model, encode(*range(12), how="one per frame"), schedule=RISING)
     sample(windowed(prompted, 1), given=noise(12), steps=2)
-    assert max(kept) <= 2
+    kept = [found for one in runs for table in (one._rows, one._layers) for found in table._found.values()]
+    assert max(map(len, kept)) == 2
 
 
 def test_sides_stay_apart_where_frames_differ(model: Any, encode: Encoder) -> None:

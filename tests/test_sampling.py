@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], int]]:
 
     def recording(run: Run, batch: Any, *rest: Any, **more: Any) -> Any:
         found = prepared(run, batch, *rest, **more)
-        seen.append((batch.sides, len(found)))
+        seen.append((batch.order.groups, len(found)))
         return found
 
     monkeypatch.setattr(Run, "prepared", recording)
@@ -66,7 +66,7 @@ def test_applying_leaves_the_given_model_as_it_was(model: Any, prompts: list[Ima
     apply(model, prompts[0])
     assert torch.equal(sample(once), first)
     assert torch.equal(sample(model), before)
-    assert not model.wrappers.get("apply_model")
+    assert not model.model_options["transformer_options"].get("wrappers")
 
 
 def test_two_adapters_add_up_in_any_order(model: Any, prompts: list[ImagePrompt]) -> None:
@@ -228,14 +228,14 @@ def test_samplers_of_second_order_act_in_whole_steps(model: Any, prompts: list[I
 
 def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prompts: list[ImagePrompt]) -> None:
     from comfyui_ip_adapter.nodes.host.run import Run
+    from comfyui_ip_adapter.nodes.host.sampling import applications
 
     class Sampling:
         @staticmethod
         def percent_to_sigma(percent: float) -> float:
             return 10.0 * (1 - percent)
 
-    used = apply(model, prompts[0], 1.0, Span(0.0, 0.5)).wrappers["apply_model"]["ip_adapter"][0].__self__
-    run = Run(used.applications, Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]), noise().shape)
+    run = Run(applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))), Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]), noise().shape)
     x = noise()
     batch = run.batch({}, x, torch.float32)
     acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]

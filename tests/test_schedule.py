@@ -17,8 +17,8 @@ def linear(percent: float) -> float:
 
 
 def active(span: Span) -> list[int]:
-    found = span.sigmas(linear, SIGMAS)
-    return [step for step, sigma in enumerate(SIGMAS[:-1]) if sigma in found]
+    reach = span.reach(linear)
+    return [step for step, sigma in enumerate(SIGMAS[:-1]) if reach.holds(step, sigma)]
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,14 @@ def test_spans_that_meet_cover_every_step_once() -> None:
     assert sorted(active(first) + active(second)) == [0, 1, 2, 3, 4]
 
 
-def test_evaluations_between_two_steps_belong_to_the_step_they_began_in() -> None:
-    second = Span(1, 2, "steps").sigmas(linear, SIGMAS)
-    assert 6.0 in second
-    assert 4.0 not in second
+def test_a_part_of_a_step_is_none() -> None:
+    assert active(Span(1.5, 3.5, "steps")) == [2, 3]
+    assert active(Span(1.2, 1.8, "steps")) == []
+
+
+def test_steps_do_not_ask_for_the_noise_level_and_percentages_not_for_the_step() -> None:
+    assert Span(1, 2, "steps").reach(linear).holds(1, math.nan)
+    assert Span(0.5, 1).reach(linear).holds(99, linear(0.5))
 
 
 def test_only_the_full_percent_range_is_whole() -> None:

@@ -140,7 +140,7 @@ def test_a_saved_adapter_predicts_in_sampling_what_it_did_in_training(name: str,
 
 def call(model: Any, noisy: Tensor, sigmas: Tensor, context: Tensor) -> Tensor:
     """What sampling asks of a MODEL."""
-    options = {**model.model_options["transformer_options"], "wrappers": model.wrappers, "cond_or_uncond": [0]}
+    options = {**model.model_options["transformer_options"], "cond_or_uncond": [0]}
     with torch.no_grad():
         return model.model.apply_model(noisy, sigmas, c_crossattn=context, transformer_options=options)
 

@@ -118,7 +118,10 @@ class Twins:
 
     def call_comfy(self, call: "Call", model: Any, **options: Any) -> Tensor:
         """The noise that ComfyUI predicts with a MODEL, through its whole apply_model."""
-        transformer = {**model.model_options["transformer_options"], "wrappers": model.wrappers, **options}
+        from comfy.patcher_extension import merge_nested_dicts
+
+        given = model.model_options["transformer_options"]
+        transformer = {**merge_nested_dicts(given, {"wrappers": model.wrappers}), **options}
         more = {"y": self._vector(call)} if "adm_in_channels" in self.construction.comfy else {}
         seen: list[Tensor] = []
         hook = model.model.diffusion_model.register_forward_hook(lambda module, given, found: seen.append(found))

@@ -1,16 +1,16 @@
-"""The batch of a model call: whose rows it holds, which frames they are, and which part of the picture."""
+"""The batch of a model call: in which order its rows stand, and where in the picture they lie."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.masks import Grid
+from . import places
+from .places import Places
+from .sides import Sides
 
 if TYPE_CHECKING:
     from .run import Run
@@ -18,20 +18,47 @@ if TYPE_CHECKING:
 _FRAMES = 0  # the dimension of a latent batch along which its frames lie
 
 
-class Batch(NamedTuple):
-    """What prepared tensors must suit.
+class Order(NamedTuple):
+    """How the rows of a batch stand: part by part of the picture, in a part chunk by chunk, in a chunk frame by frame.
 
-    rows: how many; sides: of each group of rows; frames: the picture of the latent batch that each row of a group is,
-    empty where that makes no difference; grid: height and width of the latent pictures in it; places: the corner of
-    each group in the whole picture; found: whether these parts were found there, else they stand for all of it.
+    parts: how many lie side by side in one batch, as tiles do; sides: of each chunk, which is of one cond; frames: the
+    picture of the latent batch that each row of a chunk is.
     """
 
-    rows: int
-    sides: tuple[int, ...]
+    parts: int
+    sides: Sides
     frames: tuple[int, ...]
-    grid: Grid
-    places: tuple[Grid, ...]
-    found: bool
+
+    @property
+    def groups(self) -> Sides:
+        """The side of each group of rows that are the same part and chunk."""
+        return self.sides * self.parts
+
+    @property
+    def firsts(self) -> range:
+        """The first row of each group."""
+        return range(0, self.rows, len(self.frames))
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.parts * len(self.sides) * len(self.frames)
+
+
+class Contents(NamedTuple):
+    """All that keys and values of a batch depend on; frames are left out where they make no difference."""
+
+    groups: Sides
+    frames: tuple[int, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Batch(NamedTuple):
+    """The batch of a model call, as far as image prompts depend on it."""
+
+    order: Order
+    places: Places
     device: torch.device
     dtype: torch.dtype
 
@@ -40,19 +67,17 @@ class Batch(NamedTuple):
         """The batch of a model call on x (rows, channels, height, width) within a run."""
         sides = run.sides(options)
         frames = _frames(options, run.pictures, len(x) // len(sides))
-        # Tiles stand behind each other in one batch: all chunks of the first, then all of the second, and so on.
-        tiles = len(x) // (len(sides) * len(frames))
-        groups = sides * tiles
-        grid = (x.shape[-2], x.shape[-1])
-        places = _places(run, x, frames, len(groups)) if run.masked else ((0, 0),) * len(groups)
-        if places is None:
-            _tell_once()
-        corners = places or ((0, 0),) * len(groups)
-        return Batch(len(x), groups, frames if run.framed else (), grid, corners, places is not None, x.device, dtype)
+        order = Order(len(x) // (len(sides) * len(frames)), sides, frames)
+        whole = run.shown(frames[0]) if run.masked else None
+        return Batch(order, places.of_parts(x, order.firsts, whole), x.device, dtype)
+
+    def contents(self, framed: bool) -> Contents:
+        """What its keys and values depend on; framed: whether frames make a difference."""
+        return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype)
 
 
 def _frames(options: Mapping[str, Any], pictures: int, rows: int) -> tuple[int, ...]:
-    """Which pictures of the latent batch the rows of a chunk are; rows: as many, or a multiple of that for tiles."""
+    """Which pictures of the latent batch the rows of a chunk are; rows: as many, or a multiple of that for parts."""
     window = _window(options)
     frames = tuple(range(pictures)) if window is None else window
     return frames if frames and rows % len(frames) == 0 else tuple(range(rows))
@@ -68,39 +93,3 @@ def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
     anchor = getattr(window, "causal_anchor_index", None)  # a frame before the window, from 0.30 on
     return (*(() if anchor is None or anchor < 0 else (anchor,)), *window.index_list)
-
-
-def _places(run: Run, x: Tensor, frames: Sequence[int], groups: int) -> tuple[Grid, ...] | None:
-    """Where in the whole picture each group of rows lies; None where one is not to be found there.
-
-    Areas of conds, context windows over the picture and samplers in tiles all hand on parts of the same noisy picture,
-    and none says where they are from; but numbers of noise do not repeat.
-    """
-    if (x.shape[-2], x.shape[-1]) == run.grid:
-        return ((0, 0),) * groups
-    if run.whole is None:
-        return None
-    rows = len(x) // groups
-    whole = run.whole[min(frames[0], len(run.whole) - 1)]
-    found = [_corner(whole, x[group * rows]) for group in range(groups)]
-    known = tuple(place for place in found if place is not None)
-    return known if len(known) == groups else None
-
-
-def _corner(whole: Tensor, part: Tensor) -> Grid | None:
-    """Where a part (channels, height, width) begins in the whole picture, or None."""
-    same = (whole == part[:, :1, :1].to(whole)).all(0).nonzero().tolist()
-    height, width = whole.shape[-2:]
-    bottom, right = part.shape[-2] - 1, part.shape[-1] - 1
-    for y, x in same:
-        if torch.equal(whole[:, (y + bottom) % height, (x + right) % width], part[:, -1, -1].to(whole)):
-            return y, x
-    return None
-
-
-@lru_cache(maxsize=1)
-def _tell_once() -> None:
-    logging.warning(
-        "This sampler gives the model parts of a picture that are not to be found in it; "
-        "masks of image prompts act in each part as if it were the whole picture."
-    )

@@ -54,7 +54,7 @@ def structure(options: Options, prepared: Prepared) -> str:
     """A keyword name that changes with the structure of the patches, and with nothing else."""
     patches = options["patches_replace"]["attn2"]
     parts = [
-        (address, id(patches[address].args[0]), [_shape(image) for image in images])
+        (address, id(patches[address].args[0]) if address in patches else None, [_shape(image) for image in images])
         for address, images in prepared.items()
     ]
     return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.curves import Moment, percent_at
-from ...ip_adapter_core.prompt import COND, UNCOND
-from ...ip_adapter_core.schedule import SigmaRange
-from ...ip_adapter_core.stacks import Image, Stack, stacked
-from . import fusing
-from .batches import Batch
-from .rows import Address, Rows
-from .steps import StepOf
+from ...ip_adapter_core.stacks import Image, MasksByGrid, Stack, joined, stacked
+from . import places, sides
+from .batches import Batch, Contents
+from .kept import Kept
+from .outside import Attentions, attentions
+from .rows import Address, Rows, masks_of
+from .sides import Named, Sides
+from .steps import Clock, Instant, Offsets
 
-# Batches of a run whose tensors stay on the device. Where frames differ, they are large, and windows come and go: then
-# only those of one window, cond and uncond.
-_KEPT, _KEPT_OF_FRAMES = 4, 2
+# How many values of a run stay on each device. Where frames differ, keys and values are large, and windows come and go:
+# then only those of one window, cond and uncond. Masks are small, and there is one for each area or tile.
+_KEPT, _KEPT_OF_FRAMES, _KEPT_MASKS = 4, 2, 64
 
 Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
@@ -30,11 +31,19 @@ Strengths = tuple[float, ...]
 CHEAP_STARTS: tuple[str, ...] = ("cpu",)
 
 
+class _Layers(NamedTuple):
+    """What all layers attend to at some strengths, wherever it acts; whole: those too that do not act then."""
+
+    strengths: Strengths
+    whole: bool
+    prepared: Prepared
+
+
 class Run:
     """What the applications of a model resolve for one sampling run.
 
     sampling: the model's noise schedule (`percent_to_sigma`); sigmas: the run's noise levels, the final one included;
-    latent: shape of what is sampled, (pictures, channels, height, width); step_of: how steps are told by counting.
+    latent: shape of what is sampled, (pictures, channels, height, width); offsets: of the sampler, as `Clock` reads it.
     """
 
     def __init__(
@@ -43,126 +52,119 @@ class Run:
         sampling: Any,
         sigmas: Tensor,
         latent: Sequence[int],
-        step_of: StepOf | None = None,
+        offsets: Offsets = (),
     ) -> None:
         self.applications = applications
         self.pictures, self.grid = latent[0], (latent[-2], latent[-1])
+        self.clock = Clock(sigmas.tolist(), offsets)
+        self.named: Named = {}
         self._to_sigma = sampling.percent_to_sigma
-        self._levels: list[float] = sigmas.tolist()
-        self._ranges = [self._range(application) for application in applications]
-        self._heads = {layer.address: layer.heads for application in applications for layer in application.layers}
-        self._step_of, self._calls = step_of, 0
-        self._sides: dict[Any, int] = {}
+        self._reaches = [application.span.reach(self._to_sigma) for application in applications]
+        self._prompted = {layer for application in applications for layer in application.layers}
+        self._heads = {layer.address: layer.heads for layer in self._prompted}
         self._whole: Tensor | None = None
-        self._prepared: OrderedDict[Batch, tuple[Strengths, Prepared]] = OrderedDict()
-        self._rows: OrderedDict[Batch, list[Rows]] = OrderedDict()
+        self._attentions: dict[Any, Attentions] = {}
+        kept = _KEPT_OF_FRAMES if self.framed else _KEPT
+        self._rows: Kept[Contents, list[Rows]] = Kept(kept)
+        self._layers: Kept[Contents, _Layers] = Kept(kept)
+        self._masks: Kept[Batch, list[MasksByGrid | None]] = Kept(_KEPT_MASKS)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        """Itself: packs copy the options that it travels in."""
+        return self
 
     @property
     def framed(self) -> bool:
-        """Whether any prompt says different things to different frames."""
-        return any(
-            application.framed or any(len(mask) > 1 for mask in application.masks) for application in self.applications
-        )
+        """Whether the prompts say different things to different frames."""
+        return any(application.framed for application in self.applications)
+
+    @property
+    def timed(self) -> bool:
+        """Whether any prompt acts differently at different steps."""
+        return any(application.timed for application in self.applications)
 
     @property
     def masked(self) -> bool:
         """Whether any prompt acts only somewhere."""
         return any(application.masks for application in self.applications)
 
-    def learn(self, conds: Mapping[str, Sequence[Mapping[str, Any]] | None], x: Tensor) -> None:
-        """Remember which conds of a guider are negative ones, of which it may have three or more, and the whole picture
-        of this step, so that parts of it can be found in it."""
-        named = [(name, cond["uuid"]) for name, rows in conds.items() for cond in rows or () if "uuid" in cond]
-        self._sides = {uuid: UNCOND if "negative" in name else COND for name, uuid in named}
-        self._whole = x
-        self._calls += 1
+    def learn(self, named: Named, x: Tensor) -> None:
+        """A guider is called: its conds by their names, and the whole noisy picture of this step."""
+        self.named, self._whole = named, x
+        self.clock.called()
+        if self.masked:
+            places.check_whole(x, self.grid)
+
+    def shown(self, frame: int) -> Tensor | None:
+        """The whole noisy picture (channels, height, width) of a frame at this step, where a guider showed it."""
+        return None if self._whole is None else self._whole[min(frame, len(self._whole) - 1)]
 
     def batch(self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype) -> Batch:
         """The batch of a model call, as far as prompts depend on it."""
         return Batch.of(self, options, x, dtype)
 
-    def sides(self, options: Mapping[str, Any]) -> tuple[int, ...]:
-        """The side of each chunk; conds that no guider named go by their position, the second being negative."""
-        positions = options.get("cond_or_uncond", [COND])
-        uuids = options.get("uuids", [None] * len(positions))
-        by_position = [UNCOND if position == 1 else COND for position in positions]
-        return tuple(self._sides.get(uuid, side) for uuid, side in zip(uuids, by_position, strict=True))
-
-    @property
-    def whole(self) -> Tensor | None:
-        """The whole noisy picture of this step, where a guider showed it."""
-        return self._whole
+    def sides(self, options: Mapping[str, Any]) -> Sides:
+        """The side of each chunk of a batch."""
+        return sides.of_chunks(options, self.named)
 
     def prepared(self, batch: Batch, sigma: Tensor, keep: bool) -> Prepared:
         """What every layer that is patched at this noise level attends to.
 
         keep: hold the structure the same at every noise level, with zero values where a prompt does not act.
         """
-        strengths = self.strengths(sigma)
-        known, found = self._prepared.get(batch, (None, {}))
-        if known != strengths:
-            found = self._prepare(batch, strengths, keep)
-            _remember(self._prepared, batch, (strengths, found))
-        return found
+        prepared = self._of(batch.contents(self.framed), self.strengths(sigma), keep)
+        if not self.masked:
+            return prepared
+        masks = self._masks.get(batch, lambda: [masks_of(each, batch, self.pictures) for each in self.applications])
+        of_owners = cache(lambda owners: joined([masks[owner] for owner in owners]))
+        return {
+            address: tuple(image._replace(masks=of_owners(image.owners)) for image in images)
+            for address, images in prepared.items()
+        }
+
+    def attentions(self, base: Any) -> Attentions:
+        """The cross-attentions of a BaseModel, on each device its own, as they are in this run."""
+        if base not in self._attentions:
+            self._attentions[base] = attentions(base, self._prompted)
+        return self._attentions[base]
 
     def strengths(self, sigma: Tensor) -> Strengths:
         """What λ of each application is multiplied with at this noise level."""
-        if not any(application.timed for application in self.applications):
+        if not self.timed:
             return (1.0,) * len(self.applications)  # nothing to compare
-        level = self._level(sigma)
-        moment = self._moment(level)
+        now = self.clock.now(sigma)
+        moment = self._moment(now)
         return tuple(
-            application.schedule.strength(moment) if span is None or level in span else 0.0
-            for application, span in zip(self.applications, self._ranges, strict=True)
+            application.schedule.strength(moment) if application.span.whole or reach.holds(*now) else 0.0
+            for application, reach in zip(self.applications, self._reaches, strict=True)
         )
 
-    def _level(self, sigma: Tensor) -> float:
-        """The noise level that strengths go by: of the step where steps are counted, which asks the device nothing."""
-        if self._step_of is None or not self._calls:
-            return float(sigma.flatten()[0])
-        return self._levels[min(self._step_of(self._calls - 1), len(self._levels) - 2)]
+    def _moment(self, now: Instant) -> Moment:
+        return Moment(percent_at(now.level, self._to_sigma), now.step, self.clock.steps)
 
-    def _moment(self, level: float) -> Moment:
-        """The step that began at this noise level, or last above it."""
-        steps = len(self._levels) - 1
-        step = sum(level <= begins for begins in self._levels[:steps]) - 1
-        return Moment(percent_at(level, self._to_sigma), max(step, 0), steps)
+    def _of(self, contents: Contents, strengths: Strengths, keep: bool) -> Prepared:
+        found = self._layers.get(
+            contents,
+            lambda: _Layers(strengths, keep, self._prepare(contents, strengths, keep)),
+            lambda known: known[:2] == (strengths, keep),
+        )
+        return found.prepared
 
-    def _range(self, application: Application) -> SigmaRange | None:
-        """The noise levels an application acts at; None is all of them."""
-        span = application.span
-        return None if span.whole else span.sigmas(self._to_sigma, self._levels)
+    def _prepare(self, contents: Contents, strengths: Strengths, keep: bool) -> Prepared:
+        images: dict[Address, list[Image]] = {}
+        for number, (rows, strength) in enumerate(zip(self._rows_of(contents), strengths, strict=True)):
+            for address, found in (rows.at(strength) if strength or keep else {}).items():
+                images.setdefault(address, []).extend(image._replace(owners=(number,)) for image in found)
+        return {address: self.stacked(found, self._heads[address], contents) for address, found in images.items()}
 
-    def _prepare(self, batch: Batch, strengths: Strengths, keep: bool) -> Prepared:
-        used = [(rows, strength) for rows, strength in zip(self._of(batch), strengths, strict=True) if strength or keep]
-        merged = _merged([rows.at(strength) for rows, strength in used])
-        return {address: self.stacked(images, self._heads[address], batch) for address, images in merged.items()}
+    def _rows_of(self, contents: Contents) -> list[Rows]:
+        """Tensors that hold at every noise level; kept only where levels differ."""
 
-    def stacked(self, images: Sequence[Image], heads: int, batch: Batch) -> tuple[Image | Stack, ...]:
+        def made() -> list[Rows]:
+            return [Rows(application, contents, self.pictures) for application in self.applications]
+
+        return self._rows.get(contents, made) if self.timed else made()
+
+    def stacked(self, images: Sequence[Image], heads: int, contents: Contents) -> tuple[Image | Stack, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
-        if fusing.wanted(batch.device):
-            return tuple(images)
-        return stacked(images, heads, batch.device.type not in CHEAP_STARTS)
-
-    def _of(self, batch: Batch) -> list[Rows]:
-        """Tensors of a batch that hold at every noise level; kept only where levels differ."""
-        if batch in self._rows:
-            return self._rows[batch]
-        made = [Rows(application, batch, self.pictures, self.grid) for application in self.applications]
-        if any(application.timed for application in self.applications):
-            _remember(self._rows, batch, made)
-        return made
-
-
-def _merged(parts: Sequence[dict[Address, list[Image]]]) -> dict[Address, tuple[Image, ...]]:
-    """What every application adds to a layer, side by side."""
-    addresses = dict.fromkeys(address for part in parts for address in part)
-    return {address: tuple(image for part in parts for image in part.get(address, ())) for address in addresses}
-
-
-def _remember(kept: OrderedDict[Batch, Any], batch: Batch, value: Any) -> None:
-    """Keep a value of a batch, and of the latest few others."""
-    kept[batch] = value
-    kept.move_to_end(batch)
-    while len(kept) > (_KEPT_OF_FRAMES if batch.frames else _KEPT):
-        kept.popitem(last=False)
+        return stacked(images, heads, contents.device.type not in CHEAP_STARTS)

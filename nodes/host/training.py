@@ -13,6 +13,7 @@ from comfy.ldm.modules.attention import BasicTransformerBlock, attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import CONST, EPS, V_PREDICTION
+from comfy.patcher_extension import merge_nested_dicts
 from comfy.samplers import encode_model_conds
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -23,6 +24,7 @@ from ...ip_adapter_core.layout import Layer
 from ...ip_adapter_core.prompt import COND
 from ...ip_adapter_core.stacks import Image
 from . import compiled
+from .outside import attention
 from .run import Prepared
 from .sampling import applications, patched
 
@@ -93,9 +95,14 @@ class HostBase:
 
     def _options(self, sigmas: Tensor) -> Options:
         """What the host's samplers would hand to this MODEL's patches, with an attention that has gradients."""
-        options = self._patcher.model_options.get("transformer_options", {})
-        seen = {"wrappers": self._patcher.wrappers, "cond_or_uncond": [COND], "sigmas": sigmas}
-        return {**options, **seen, "optimized_attention_override": _differentiable}
+        given = self._patcher.model_options.get("transformer_options", {})
+        options = merge_nested_dicts(given, {"wrappers": self._patcher.wrappers})
+        return {
+            **options,
+            "cond_or_uncond": [COND],
+            "sigmas": sigmas,
+            "optimized_attention_override": _differentiable,
+        }
 
     def _conds(self, noisy: Tensor, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the host makes of the text, a row per picture."""
@@ -129,16 +136,9 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
     """
     layers = layout.layers(model.model.model_config.unet_config)
     network = _loaded(model).model.diffusion_model
-    attentions = [_attention(network, layer) for layer in layers]
+    attentions = [attention(network, layer) for layer in layers]
     with torch.inference_mode(False):
         return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]
-
-
-def _attention(network: Any, layer: Layer) -> Any:
-    """The module of a cross-attention."""
-    stages = {"input": network.input_blocks, "output": network.output_blocks, "middle": [network.middle_block]}
-    parts = stages[layer.stage][layer.block]
-    return next(part for part in parts if hasattr(part, "transformer_blocks")).transformer_blocks[layer.depth].attn2
 
 
 def _copy(weight: Tensor) -> Tensor:

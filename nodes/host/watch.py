@@ -17,7 +17,7 @@ from ...ip_adapter_core.prompt import COND
 from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.weights import LINEAR, LayerWeights
 from . import models
-from .batches import Batch
+from .batches import Batch, Contents
 from .rows import Address
 from .run import Prepared, Run
 from .sampling import Options, added, applications
@@ -61,7 +61,7 @@ class Watch(Run):
         self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
         self._call = _Call({}, (), ())
 
-    def stacked(self, images: Sequence[Image], heads: int, batch: Batch) -> tuple[Image, ...]:
+    def stacked(self, images: Sequence[Image], heads: int, contents: Contents) -> tuple[Image, ...]:
         """Each by itself, to be seen by itself."""
         return tuple(images)
 
@@ -129,9 +129,10 @@ class Watch(Run):
 
     def _places(self, batch: Batch) -> Iterator[tuple[int, Place]]:
         """Rows of a batch that are the watched picture on the cond side."""
-        if self._frame not in batch.frames:
+        order, places = batch.order, batch.places
+        if self._frame not in order.frames:
             return
-        for group, (side, corner) in enumerate(zip(batch.sides, batch.places, strict=True)):
+        within = order.frames.index(self._frame)
+        for first, side, corner in zip(order.firsts, order.groups, places.corners, strict=True):
             if side == COND:
-                place = Place(corner, batch.grid) if batch.found else Place((0, 0), self.grid)
-                yield group * len(batch.frames) + batch.frames.index(self._frame), place
+                yield first + within, Place(corner, places.grid) if places.whole == self.grid else Place((0, 0), self.grid)
