@@ -294,12 +294,11 @@ def test_a_result_that_somebody_else_keeps_is_left_as_it_is(model: Any, encode: 
     assert all(torch.equal(found, before) for found, before in given)
 
 
-@pytest.mark.parametrize("most_heads", [stacks.MOST_HEADS, 0])
 @pytest.mark.parametrize("count", [1, 3])
-def test_forms_for_gpus_give_what_that_for_processors_gives(
-    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int, most_heads: int
+def test_the_form_for_gpus_gives_what_that_for_processors_gives(
+    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """One image by itself, several in wide stacks and in joint ones."""
+    """One image by itself, several in one attention."""
     from comfyui_ip_adapter.nodes.host import run
 
     used = apply(model, encode(1), 0.7, mask=half("left"), schedule=RISING)
@@ -309,14 +308,13 @@ def test_forms_for_gpus_give_what_that_for_processors_gives(
 
     def seen(*given: Any) -> Any:
         found = original(*given)
-        kinds.update((type(one).__name__, one.form.joint if isinstance(one, stacks.Stack) else None) for one in found)
+        kinds.update(one.form if isinstance(one, stacks.Stack) else "alone" for one in found)
         return found
 
     monkeypatch.setattr(run, "stacked", seen)
-    monkeypatch.setattr(run, "CHEAP_STARTS", ())
-    monkeypatch.setattr(stacks, "MOST_HEADS", most_heads)
+    monkeypatch.setitem(stacks.FORM_OF, "cpu", stacks.FORM_OF["cuda"])
     assert difference(sample(used), expected) < 1e-5
-    assert kinds == ({("Image", None)} if count == 1 else {("Image", None), ("Stack", not most_heads)})
+    assert kinds == ({"alone"} if count == 1 else {"alone", "attention"})
     assert difference(sample(model), expected) > 1e-3
 
 

@@ -14,7 +14,6 @@ from ...ip_adapter_core.curves import Moment, percent_at
 from ...ip_adapter_core.prompt import COND, UNCOND
 from ...ip_adapter_core.schedule import SigmaRange
 from ...ip_adapter_core.stacks import Image, Stack, stacked
-from . import fusing
 from .batches import Batch
 from .rows import Address, Rows
 from .steps import StepOf
@@ -25,9 +24,6 @@ _KEPT, _KEPT_OF_FRAMES = 4, 2
 
 Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
-
-# Kinds of device on which starting a small product costs less than computing it.
-CHEAP_STARTS: tuple[str, ...] = ("cpu",)
 
 
 class Run:
@@ -140,9 +136,7 @@ class Run:
 
     def stacked(self, images: Sequence[Image], heads: int, batch: Batch) -> tuple[Image | Stack, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
-        if fusing.wanted(batch.device):
-            return tuple(images)
-        return stacked(images, heads, batch.device.type not in CHEAP_STARTS)
+        return stacked(images, heads)
 
     def _of(self, batch: Batch) -> list[Rows]:
         """Tensors of a batch that hold at every noise level; kept only where levels differ."""

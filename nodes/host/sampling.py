@@ -15,7 +15,7 @@ from ...ip_adapter_core.application import Application
 from ...ip_adapter_core.attention import image_attention, masked
 from ...ip_adapter_core.masks import Grid
 from ...ip_adapter_core.stacks import Image, Stack, add_stack_, mask_for
-from . import compiled, fusing, lora
+from . import compiled, lora
 from .run import Prepared, Run
 from .steps import step_of
 
@@ -97,7 +97,7 @@ class ImagePrompts:
         prepared = run.prepared(run.batch(options, x, base.get_dtype_inference()), t, keep=is_compiled)
         if not prepared:
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        options = patched(options, prepared, fusible=not is_compiled)
+        options = patched(options, prepared)
         if is_compiled:
             executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
@@ -109,15 +109,11 @@ class ImagePrompts:
         return Run(self.applications, base.model_sampling, sigmas, (pictures, *x.shape[1:]))
 
 
-def patched(options: Options, prepared: Prepared, fusible: bool = False) -> Options:
-    """Options whose patches add the prepared image attention to whatever each layer has already.
-
-    fusible: whether one kernel may do it all, where it is asked for.
-    """
+def patched(options: Options, prepared: Prepared) -> Options:
+    """Options whose patches add the prepared image attention to whatever each layer has already."""
     replace = options.get("patches_replace", {})
     there = replace.get("attn2", {})
-    usual = _fused if fusible and _is_fused(options, prepared) else _attend
-    act = partial(_watched, options[WATCH]) if WATCH in options else usual
+    act = partial(_watched, options[WATCH]) if WATCH in options else _attend
     ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in prepared}
     return {
         **options,
@@ -150,24 +146,10 @@ def _grid(options: Options) -> Grid:
     return options["activations_shape"][-2], options["activations_shape"][-1]
 
 
-def _is_fused(options: Options, prepared: Prepared) -> bool:
-    """Whether one kernel for text and images is asked for, and nothing else wants to see the attention."""
-    image = next(iter(prepared.values()))[0]
-    return isinstance(image, Image) and fusing.wanted(image.image.keys.device) and _is_cores(options)
-
-
 def _is_cores(options: Options) -> bool:
     """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
     usual = attention.optimized_attention.__module__ == attention.__name__
     return usual and "optimized_attention_override" not in options
-
-
-def _fused(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """What `_attend` gives, in one kernel where no other patch is on the layer and its shapes are known."""
-    images = options[_PREPARED][(*options["block"], options["block_index"])]
-    whole = text is _text_attention
-    found = fusing.attention(q, k, v, images, options["n_heads"], _grid(options)) if whole else None
-    return _attend(text, q, k, v, options) if found is None else found
 
 
 def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
