@@ -58,7 +58,7 @@ def _factors(application: Application, batch: Batch, pictures: int) -> dict[tupl
 
 
 def _column(rows: Sequence[float], batch: Batch) -> Tensor:
-    return torch.tensor(rows, device=batch.device, dtype=batch.dtype)[:, None, None]
+    return torch.tensor(rows, device=batch.device)[:, None, None]  # fp32: a weight is not rounded by itself
 
 
 def _image(application: Application, term: Term, batch: Batch) -> KeysValues:
