@@ -23,7 +23,7 @@ help: ## this list
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
 	@$(BRING) run -- python tests/host/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
-test: ## all tests, on a real ComfyUI
+test: ## all tests, on a real ComfyUI; with ARGS=tests/test_masks.py these alone
 	@$(BRING) run -- python -m pytest $(ARGS)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench

@@ -28,10 +28,11 @@ def image_attention(q: Tensor, image: KeysValues, heads: int, emphasis: Tensor |
     """Attn(Q, K', V') where neighbouring rows of the batch share one image prompt.
 
     q (batch, pixels, inner), K' and V' (rows, tokens, inner) -> (batch, pixels, inner); batch is a multiple of rows.
-    Rows that share keys are read as one longer sequence, so nothing is repeated. emphasis as in the plain formula.
+    Rows that share keys are read as one longer sequence, so nothing is repeated. emphasis as in the plain formula, or
+    (rows, tokens).
     """
     queries, keys, values = (by_head(x.to(q.dtype), len(image.keys), heads) for x in (q, *image))
-    bias = None if emphasis is None else emphasis.to(q.dtype).expand(1, 1, 1, -1)
+    bias = None if emphasis is None else emphasis.to(q.dtype).view(-1, 1, 1, emphasis.shape[-1])
     attended = scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
     return attended.transpose(1, 2).reshape(q.shape)
 

@@ -20,9 +20,13 @@ _PENALTY_FREE = 1280  # the width at which a penalty for narrow layers ends
 
 
 def scaled(image: KeysValues, weight: Weight, scaling: str) -> KeysValues:
-    """K' and V' (rows, tokens, inner) of which plain attention gives the weighted result; weight 0 always gives 0."""
-    keys, values = SCALINGS[scaling](image, weight)
-    return KeysValues(keys, _silenced(values, weight))
+    """K' and V' (rows, tokens, inner) of which plain attention gives the weighted result; weight 0 always gives 0.
+
+    Computed in fp32 at least, so that halves are rounded once whatever the formula.
+    """
+    wide = torch.promote_types(image.keys.dtype, torch.float32)
+    keys, values = SCALINGS[scaling](KeysValues(*(part.to(wide) for part in image)), weight)
+    return KeysValues(keys.to(image.keys.dtype), _silenced(values, weight).to(image.values.dtype))
 
 
 def _silenced(values: Tensor, weight: Weight) -> Tensor:

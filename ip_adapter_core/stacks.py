@@ -1,14 +1,16 @@
-"""Fast image attention for few tokens: the image prompts of a layer as one product.
+"""Several image prompts of a layer as one, so that queries are read once for all of them.
 
-Scores of all prompts at once, a softmax within each prompt's own tokens, and a product that adds to the text's result
-in place: for few tokens cheaper than an attention for each prompt, whose kernels are made for long sequences. On a
-processor it is the arithmetic that costs; on other devices, starting kernels.
+On a processor in full precision: scores of all prompts at once, a softmax within each prompt's own tokens, and a
+product that adds to the text's result in place; for few tokens cheaper than torch's attention, which is made for long
+sequences. On a GPU: torch's own attention, once, each prompt in rows of its own, as starting kernels is what costs
+there. Scores that leave a product in half precision are too coarse for a softmax, so halves have torch's attention
+everywhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,12 +18,11 @@ from einops import rearrange
 from torch import Tensor
 
 from .adapter import KeysValues
-from .attention import by_head
+from .attention import by_head, image_attention
 from .masks import Grid, for_layer
 
-MOST_TOKENS = 32  # of a prompt: with more, an attention for each is as fast
-MOST_WIDE, MOST_HEADS = 256, 10  # tokens times heads of a wide stack; and its heads, as it is so many times as large
-MOST_JOINT = 256  # tokens of all rows of an image in a joint stack, where the queries of each row meet all of them
+MOST_TOKENS = 32  # of a prompt in a product: with more, an attention for each is as fast
+MOST_TOGETHER = 4  # prompts in an attention: queries and results, so many times, stay below a layer's feed-forward part
 
 
 MasksByGrid = dict[Grid, Tensor]
@@ -38,28 +39,36 @@ class Image(NamedTuple):
     owners: tuple[int, ...] = ()
 
 
-class Form(NamedTuple):
-    """What is in one product beside all images: the rows of the batch (joint), or these and all heads (wide)."""
-
-    joint: bool = False
-    wide: bool = False
-
-
 class Stack(NamedTuple):
-    """Several images of a layer as one, the tokens of each of so many groups side by side.
+    """Several images of a layer as one, each a group of as many rows and tokens.
 
-    keys, the scale of scores already in them, and values: (rows, tokens, inner), each row for its part of the batch;
-    where wide, each head has tokens of its own, zero for the others: (rows, heads · tokens, inner). emphasis: of the
-    tokens in a product. owners: a number for each group, of whom it is from.
+    form: of FORMS. image: in a product (rows, groups · tokens, inner), the scale of scores in the keys; in an attention
+    (groups · rows, tokens, inner). ones (1, groups): what sums groups up. emphasis: added to the scores of a product
+    (groups · tokens, 1), of an attention (groups · rows, tokens). owners: a number for each group, of whom it is from.
     """
 
-    keys: Tensor
-    values: Tensor
-    groups: int
+    form: str
+    image: KeysValues
+    ones: Tensor
     emphasis: Tensor | None = None
     masks: MasksByGrid | None = None
-    form: Form = Form()
     owners: tuple[int, ...] = ()
+
+    @property
+    def groups(self) -> int:
+        """How many images it is made of."""
+        return self.ones.shape[1]
+
+
+class Form(NamedTuple):
+    """A way to add several images: how many there may be at once, which ones, how they are made one, how they are
+    added to a text attention's result (batch, pixels, inner) in place, masks (batch, pixels, groups)."""
+
+    fewest: int
+    most: int
+    takes: Callable[[KeysValues], bool]
+    joined: Callable[[Sequence[Image], int], tuple[KeysValues, Tensor | None]]
+    add_: Callable[[Tensor, Tensor, Stack, int, Tensor | None], None]
 
 
 def mask_for(image: Image, grid: Grid) -> Tensor | None:
@@ -67,20 +76,12 @@ def mask_for(image: Image, grid: Grid) -> Tensor | None:
     return None if image.masks is None else _for_grid(image.masks, grid)
 
 
-def stacked(images: Sequence[Image], heads: int, costly_starts: bool = False) -> tuple[Image | Stack, ...]:
-    """The images of a layer, those with as many rows and as few tokens in a stack.
-
-    costly_starts: whether starting a kernel costs more than computing it, so that one image stands by itself (an
-    attention and a sum), and several are in one product for all rows.
-    """
+def stacked(images: Sequence[Image], heads: int) -> tuple[Image | Stack, ...]:
+    """The images of a layer, those with as many rows and tokens in a stack where their device has a form for it."""
     alike: dict[torch.Size, list[Image]] = {}
     for image in images:
         alike.setdefault(image.image.keys.shape, []).append(image)
-    found: list[Image | Stack] = []
-    for shape, group in alike.items():
-        form = _form(shape, len(group), heads, costly_starts)
-        found += group if form is None else [_stack(group, heads, form)]
-    return tuple(found)
+    return tuple(one for group in alike.values() for one in _grouped(group, heads))
 
 
 def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid | None = None) -> Tensor:
@@ -89,85 +90,98 @@ def add_stack_(attended: Tensor, q: Tensor, stack: Stack, heads: int, grid: Grid
     q (batch, pixels, inner); grid: height and width of the layer, where the stack has masks.
     """
     mask = None if stack.masks is None or grid is None else _repeated(_for_grid(stack.masks, grid), len(q))
-    if stack.form.wide:
-        _add_wide_(attended, q, stack, heads, mask)
-        return attended
-    sums, values = (by_head(x, len(stack.keys), heads) for x in (attended, stack.values))
-    for row, shares in enumerate(_shares(q, stack, heads, mask)):
-        sums[row].baddbmm_(shares.mT, values[row])
+    FORMS[stack.form].add_(attended, q, stack, heads, mask)
     return attended
 
 
-def _shares(q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> Iterator[Tensor]:
-    """How much each pixel takes of each token, for one row after another, (heads, tokens, pixels of the row).
-
-    Tokens by pixels: a softmax over few neighbouring numbers is many times slower on a processor than over rows.
-    """
-    products = 1 if stack.form.joint else len(stack.keys)
-    each = len(stack.keys) // products
-    queries, keys = (by_head(x, products, heads) for x in (q, stack.keys))
-    masks = None if mask is None else mask.reshape(products, -1, stack.groups).mT[:, :, None]
-    for number in range(products):
-        scores = _scores(keys[number], queries[number], None if stack.emphasis is None else stack.emphasis[:, None])
-        tokens = scores.shape[1] // (each * stack.groups)
-        shares = scores.view(heads, each, stack.groups, tokens, -1).softmax(3)
-        if masks is not None:
-            shares = shares * masks[number]
-        # In a joint product all keys met all queries; what a row's queries take of its own keys is of use.
-        met = shares.view(heads, each, stack.groups * tokens, each, -1)
-        yield from (met[:, row, :, row] for row in range(each))
+def _grouped(images: Sequence[Image], heads: int) -> Iterable[Image | Stack]:
+    """Images of as many rows and tokens, in stacks of their device's form."""
+    name = FORM_OF.get(images[0].image.keys.device.type, "")
+    form = FORMS.get(name)
+    if form is None or not form.takes(images[0].image):
+        return images
+    parts = [images[start : start + form.most] for start in range(0, len(images), form.most)]
+    return [one for part in parts for one in ([_stack(part, heads, name)] if len(part) >= form.fewest else part)]
 
 
-def _add_wide_(attended: Tensor, q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> None:
-    """All heads and rows in one product."""
-    rows, columns, inner = stack.keys.shape
-    queries, sums = (x.reshape(rows, -1, inner) for x in (q, attended))
-    scores = _scores(queries, stack.keys, stack.emphasis)
-    shares = scores.view(rows, -1, heads, stack.groups, columns // (heads * stack.groups)).softmax(4)
-    if mask is not None:
-        shares = shares * mask.reshape(rows, -1, 1, stack.groups, 1)
-    sums.baddbmm_(shares.view(scores.shape), stack.values)
+def _stack(images: Sequence[Image], heads: int, form: str) -> Stack:
+    image, emphasis = FORMS[form].joined(images, heads)
+    owners = tuple(owner for each in images for owner in each.owners)
+    masks = joined([each.masks for each in images])
+    return Stack(form, image, image.keys.new_ones(1, len(images)), emphasis, masks, owners)
 
 
-def _scores(these: Tensor, those: Tensor, emphasis: Tensor | None) -> Tensor:
-    return torch.bmm(these, those.mT) if emphasis is None else torch.baddbmm(emphasis, these, those.mT)
+# A product: tokens of all images side by side
 
 
-def _form(shape: torch.Size, images: int, heads: int, costly_starts: bool) -> Form | None:
-    """How so many images of a shape (rows, tokens, inner) are stacked; None where each is faster by itself."""
-    rows, tokens, _ = shape
-    if tokens > MOST_TOKENS or (costly_starts and images == 1):
-        return None
-    if not costly_starts:
-        return Form()
-    if heads <= MOST_HEADS and heads * images * tokens <= MOST_WIDE:
-        return Form(wide=True)
-    return Form(joint=True) if rows * tokens <= MOST_JOINT else None
+def _is_short_and_full(image: KeysValues) -> bool:
+    return image.keys.shape[1] <= MOST_TOKENS and image.keys.dtype not in (torch.float16, torch.bfloat16)
 
 
-def _stack(images: Sequence[Image], heads: int, form: Form) -> Stack:
+def _side_by_side(images: Sequence[Image], heads: int) -> tuple[KeysValues, Tensor | None]:
     keys, values = (torch.cat([image.image[part] for image in images], dim=1) for part in (0, 1))
-    keys, emphasis = keys * math.sqrt(heads / keys.shape[-1]), _emphasis(images)
-    if emphasis is not None:
-        emphasis = emphasis.repeat(heads if form.wide else len(keys) if form.joint else 1)
-    if form.wide:
-        keys, values = (_widened(x, heads) for x in (keys, values))
-    owners = tuple(owner for image in images for owner in image.owners)
-    return Stack(keys, values, len(images), emphasis, joined([image.masks for image in images]), form, owners)
+    emphasis = _emphasis(images)
+    scaled = keys * math.sqrt(heads / keys.shape[-1])
+    return KeysValues(scaled, values), None if emphasis is None else emphasis.reshape(-1, 1)
 
 
-def _widened(x: Tensor, heads: int) -> Tensor:
-    """Tokens (rows, tokens, inner) once for each head, zero for the others, (rows, heads · tokens, inner)."""
-    own = torch.eye(heads, dtype=x.dtype, device=x.device)[:, None, :, None]
-    return rearrange(own * rearrange(x, "r t (k d) -> r 1 t k d", k=heads), "r h t k d -> r (h t) (k d)")
+def _add_product_(attended: Tensor, q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> None:
+    """One row after another. Scores stand tokens by pixels: a softmax over few neighbouring numbers is many times
+    slower on a processor than over rows."""
+    rows, groups = len(stack.image.keys), stack.groups
+    queries, keys, values, sums = (by_head(x, rows, heads) for x in (q, *stack.image, attended))
+    masks = None if mask is None else mask.reshape(rows, -1, groups).mT[:, :, None]
+    for row in range(rows):
+        scores = _scores(keys[row], queries[row], stack.emphasis)
+        shares = scores.view(heads, groups, -1, scores.shape[-1]).softmax(2)
+        if masks is not None:
+            shares = shares * masks[row]
+        sums[row].baddbmm_(shares.view(scores.shape).mT, values[row])
+
+
+def _scores(keys: Tensor, queries: Tensor, emphasis: Tensor | None) -> Tensor:
+    return torch.bmm(keys, queries.mT) if emphasis is None else torch.baddbmm(emphasis, keys, queries.mT)
+
+
+# An attention: rows of all images behind each other
+
+
+def _any(image: KeysValues) -> bool:
+    return True
+
+
+def _behind(images: Sequence[Image], heads: int) -> tuple[KeysValues, Tensor | None]:
+    joined = KeysValues(*(torch.cat([image.image[part] for image in images]) for part in (0, 1)))
+    emphasis, rows = _emphasis(images), len(images[0].image.keys)
+    return joined, None if emphasis is None else emphasis.repeat_interleave(rows, dim=0)
+
+
+def _add_attention_(attended: Tensor, q: Tensor, stack: Stack, heads: int, mask: Tensor | None) -> None:
+    found = image_attention(q.repeat(stack.groups, 1, 1), stack.image, heads, stack.emphasis)
+    found = found.view(stack.groups, *q.shape)
+    if mask is not None:
+        found = found * mask.movedim(-1, 0)[..., None]
+    # A sum over groups that adds to the text's result in one kernel, rounding once.
+    attended.view(1, -1).addmm_(stack.ones, found.view(stack.groups, -1))
+
+
+FORMS = {
+    "product": Form(1, 1 << 30, _is_short_and_full, _side_by_side, _add_product_),
+    "attention": Form(2, MOST_TOGETHER, _any, _behind, _add_attention_),
+}
+FORM_OF = {"cpu": "product", "cuda": "attention"}
+"""The form of a kind of device."""
+
+
+# Emphasis and masks of several images
 
 
 def _emphasis(images: Sequence[Image]) -> Tensor | None:
-    """What is added to the scores of each token; None where it is nothing."""
+    """What is added to the scores of each image's tokens, (groups, tokens); None where it is nothing."""
     if all(image.emphasis is None for image in images):
         return None
     none = images[0].image.keys.new_zeros(images[0].image.keys.shape[1])
-    return torch.cat([none if image.emphasis is None else image.emphasis.to(none) for image in images])
+    return torch.stack([none if image.emphasis is None else image.emphasis.to(none) for image in images])
 
 
 def joined(masks: Sequence[MasksByGrid | None]) -> MasksByGrid | None:

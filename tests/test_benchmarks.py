@@ -184,10 +184,10 @@ def test_gpus_start_two_kernels_a_layer_for_one_adapter_and_three_for_several(
     from comfyui_ip_adapter.benchmarks.cases import ours
     from comfyui_ip_adapter.benchmarks.launches import launches
     from comfyui_ip_adapter.benchmarks.sites import sites
-    from comfyui_ip_adapter.nodes.host import run
+    from comfyui_ip_adapter.ip_adapter_core.stacks import FORM_OF
 
     monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
-    monkeypatch.setattr(run, "CHEAP_STARTS", ())
+    monkeypatch.setitem(FORM_OF, "cpu", FORM_OF["cuda"])
     where = sites("SD1.5", SIZE)
     used = ours(hollow, [prompt(hollow, 4) for _ in range(adapters)])
     assert launches(used, where, SIZE) - launches(hollow, where, SIZE) == (each * LAYERS, 0)

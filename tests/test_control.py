@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -295,12 +296,11 @@ def test_a_result_that_somebody_else_keeps_is_left_as_it_is(model: Any, encode: 
     assert all(torch.equal(found, before) for found, before in given)
 
 
-@pytest.mark.parametrize("most_heads", [stacks.MOST_HEADS, 0])
 @pytest.mark.parametrize("count", [1, 3])
-def test_forms_for_gpus_give_what_that_for_processors_gives(
-    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int, most_heads: int
+def test_the_form_for_gpus_gives_what_that_for_processors_gives(
+    model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """One image by itself, several in wide stacks and in joint ones."""
+    """One image by itself, several in one attention."""
     from comfyui_ip_adapter.nodes.host import run
 
     used = apply(model, encode(1), 0.7, mask=half("left"), schedule=RISING)
@@ -310,14 +310,13 @@ def test_forms_for_gpus_give_what_that_for_processors_gives(
 
     def seen(*given: Any) -> Any:
         found = original(*given)
-        kinds.update((type(one).__name__, one.form.joint if isinstance(one, stacks.Stack) else None) for one in found)
+        kinds.update(one.form if isinstance(one, stacks.Stack) else "alone" for one in found)
         return found
 
     monkeypatch.setattr(run, "stacked", seen)
-    monkeypatch.setattr(run, "CHEAP_STARTS", ())
-    monkeypatch.setattr(stacks, "MOST_HEADS", most_heads)
+    monkeypatch.setitem(stacks.FORM_OF, "cpu", stacks.FORM_OF["cuda"])
     assert difference(sample(used), expected) < 1e-5
-    assert kinds == ({("Image", None)} if count == 1 else {("Image", None), ("Stack", not most_heads)})
+    assert kinds == ({"alone"} if count == 1 else {"alone", "attention"})
     assert difference(sample(model), expected) > 1e-3
 
 
@@ -461,3 +460,10 @@ def test_another_adapter_beside_frames_is_read_by_all_of_them(
     both = sample(apply(apply(model, encode(1, 2, how="one per frame")), other, 0.5), given=noise(2))
     alone = sample(apply(apply(model, encode(2)), other, 0.5), given=frame(1, 2))
     assert difference(both[1:], alone) < 1e-4
+
+
+def test_weights_of_frames_are_not_rounded_to_halves_by_themselves() -> None:
+    from comfyui_ip_adapter.nodes.host.rows import _column
+
+    batch: Any = SimpleNamespace(device=torch.device("cpu"), dtype=torch.bfloat16)
+    assert torch.equal(_column((0.7, 0.3), batch).flatten(), torch.tensor([0.7, 0.3]))

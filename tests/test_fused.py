@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core import fused, fused_kernel
+from comfyui_ip_adapter.benchmarks import fused, fused_kernel
+from comfyui_ip_adapter.benchmarks.fused import ImageGroup, available, qualifies
 from comfyui_ip_adapter.ip_adapter_core.attention import masked, plain_image_attention
-from comfyui_ip_adapter.ip_adapter_core.fused import ImageGroup, available, qualifies
 
 HEADS = 2
 CPU = torch.device("cpu")

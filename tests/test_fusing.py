@@ -1,4 +1,4 @@
-"""The fused kernel in whole samplings, where it is asked for: in Triton's interpreter, which needs no GPU."""
+"""The fused kernel in whole samplings: in Triton's interpreter, which needs no GPU."""
 
 import os
 import subprocess
@@ -16,8 +16,7 @@ from host.inprocess import enter
 enter(Path(tempfile.mkdtemp()))
 import torch
 from comfy.ldm.modules import attention as core
-from comfyui_ip_adapter.ip_adapter_core import fused
-from comfyui_ip_adapter.nodes.host import fusing
+from comfyui_ip_adapter.benchmarks import fused, fusing
 from sampled import apply, difference, halved, make_prompt, sample
 from twins import Twins
 
@@ -30,17 +29,17 @@ uses = [
     lambda model: apply(apply(model, one, 0.5), other, 0.7, mask=half),
     lambda model: halved(apply(model, one, 0.7), "middle", 0),
 ]
-calls, attention, wanted, usual = [], fused.attention, fusing.wanted, core.optimized_attention
+calls, attention, usual = [], fused.attention, core.optimized_attention
 fused.attention = lambda *given: calls.append(1) or attention(*given)
 for number, use in enumerate([*uses, uses[0]]):
     calls.clear()
     if number == len(uses):
         core.optimized_attention = lambda *given, **more: usual(*given, **more)
-    found = sample(use(twins.patcher), steps=1, cfg=2.0)
+    with fusing.unstacked():
+        found = sample(fusing.with_kernel(use(twins.patcher)), steps=1, cfg=2.0)
     count = len(calls)
-    fusing.wanted = lambda device: False
     expected = sample(use(twins.patcher), steps=1, cfg=2.0)
-    fusing.wanted = wanted
+    assert len(calls) == count
     print(count, difference(found, expected))
 """
 
@@ -63,7 +62,7 @@ def sampled_with(**environment: str) -> list[tuple[int, float]]:
 @pytest.mark.usefixtures("comfy")
 def test_the_fused_kernel_gives_what_the_usual_forms_give() -> None:
     pytest.importorskip("triton")
-    found = sampled_with(IP_ADAPTER_FUSED="1", TRITON_INTERPRET="1")
+    found = sampled_with(TRITON_INTERPRET="1")
     # Another pack's layer is left to the other pack, and so is everything where it exchanged attention itself.
     assert [count for count, _ in found] == [6, 6, 5, 0]
     assert max(far for _, far in found) < 1e-4

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from comfy.model_patcher import ModelPatcher
 
-from ...nodes.host import run
+from ...ip_adapter_core.stacks import FORM_OF
 from ..cases import FOUR, LOADS, MASKED, NULL, ONE, PLAIN, standard
 from ..figures import Findings
 from ..launches import Launches, launches
@@ -43,12 +43,12 @@ def measure(settings: Settings) -> Findings:
 @contextmanager
 def _as_on_a_gpu() -> Iterator[None]:
     """Image prompts take the form that they have where starting a kernel costs."""
-    usual = run.CHEAP_STARTS
-    run.CHEAP_STARTS = ()
+    usual = dict(FORM_OF)
+    FORM_OF["cpu"] = FORM_OF["cuda"]
     try:
         yield
     finally:
-        run.CHEAP_STARTS = usual
+        FORM_OF.update(usual)
 
 
 def _counted(cases: Mapping[str, ModelPatcher]) -> dict[str, Launches]:

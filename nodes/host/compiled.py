@@ -62,8 +62,7 @@ def structure(options: Options, prepared: Prepared) -> str:
 
 def _shape(image: Image | Stack) -> tuple[Any, ...]:
     """Of everything that a traced graph takes for granted."""
-    given = (*image.image, image.emphasis) if isinstance(image, Image) else (image.keys, image.values, image.emphasis)
-    tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in given]
+    tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in (*image.image, image.emphasis)]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
     return (image.form, image.groups) if isinstance(image, Stack) else None, tensors, masks
 

@@ -79,7 +79,7 @@ def _frames(application: Application, contents: Contents) -> tuple[int, ...]:
 
 
 def _column(rows: Sequence[float], contents: Contents) -> Tensor:
-    return torch.tensor(rows, device=contents.device, dtype=contents.dtype)[:, None, None]
+    return torch.tensor(rows, device=contents.device)[:, None, None]  # fp32: a weight is not rounded by itself
 
 
 def _image(application: Application, term: Term, contents: Contents) -> KeysValues:

@@ -27,9 +27,6 @@ _KEPT, _KEPT_OF_FRAMES, _KEPT_MASKS = 4, 2, 64
 Prepared = dict[Address, tuple[Image | Stack, ...]]
 Strengths = tuple[float, ...]
 
-# Kinds of device on which starting a small product costs less than computing it.
-CHEAP_STARTS: tuple[str, ...] = ("cpu",)
-
 
 class _Layers(NamedTuple):
     """What all layers attend to at some strengths, wherever it acts; whole: those too that do not act then."""
@@ -167,4 +164,4 @@ class Run:
 
     def stacked(self, images: Sequence[Image], heads: int, contents: Contents) -> tuple[Image | Stack, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
-        return stacked(images, heads, contents.device.type not in CHEAP_STARTS)
+        return stacked(images, heads)

@@ -1,9 +1,8 @@
 """Text and image attention of one layer in one launch on CUDA: Z = Attn(Q, K, V) + Σ m·Attn(Q, K', V').
 
 Q is read once, the text and every image group have a softmax of their own, and the sum is written once. Written in
-Triton, which is imported at the first use; without it everything else works. It is off by default until it has been
-measured to be faster on a real GPU: nothing calls it unasked. So far it has run in Triton's interpreter only, and has
-been compiled for GPUs without running there. It is for eager mode, and has no gradients.
+Triton, which is imported at the first use. It is measured here and not used by the nodes: so far it has run in Triton's
+interpreter only, and has been compiled for GPUs without running there. It is for eager mode, and has no gradients.
 """
 
 from __future__ import annotations
