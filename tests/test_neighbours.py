@@ -146,9 +146,7 @@ AREAS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", AREAS)
 @pytest.mark.parametrize("masked", [False, True])
-def test_an_area_of_the_whole_picture_changes_nothing(
-    model: Any, prompt: ImagePrompt, how: str, masked: bool
-) -> None:
+def test_an_area_of_the_whole_picture_changes_nothing(model: Any, prompt: ImagePrompt, how: str, masked: bool) -> None:
     mask = torch.zeros(1, 8, 8)
     mask[..., :4] = 1
     prompted = apply(model, prompt, mask=mask) if masked else apply(model, prompt)

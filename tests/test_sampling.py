@@ -235,7 +235,12 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
         def percent_to_sigma(percent: float) -> float:
             return 10.0 * (1 - percent)
 
-    run = Run(applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))), Sampling, torch.tensor([9.0, 6.0, 4.0, 0.0]), noise().shape)
+    run = Run(
+        applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))),
+        Sampling,
+        torch.tensor([9.0, 6.0, 4.0, 0.0]),
+        noise().shape,
+    )
     x = noise()
     batch = run.batch({}, x, torch.float32)
     acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]

@@ -135,4 +135,7 @@ class Watch(Run):
         within = order.frames.index(self._frame)
         for first, side, corner in zip(order.firsts, order.groups, places.corners, strict=True):
             if side == COND:
-                yield first + within, Place(corner, places.grid) if places.whole == self.grid else Place((0, 0), self.grid)
+                yield (
+                    first + within,
+                    Place(corner, places.grid) if places.whole == self.grid else Place((0, 0), self.grid),
+                )
