@@ -121,6 +121,6 @@ def _tell_of_rows() -> None:
 @lru_cache(maxsize=1)
 def _tell_of_modules() -> None:
     logging.warning(
-        "IP-Adapter: another pack has put a module of its own in place of cross-attentions and keeps no original; image "
-        "prompts leave those layers as they are."
+        "IP-Adapter: another pack has put modules of its own in place of cross-attentions and keeps no original; "
+        "image prompts leave those layers as they are."
     )

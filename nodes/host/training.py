@@ -20,7 +20,6 @@ from torch.utils.checkpoint import checkpoint
 
 from ...ip_adapter_core import layout
 from ...ip_adapter_core.adapter import KeysValues
-from ...ip_adapter_core.layout import Layer
 from ...ip_adapter_core.prompt import COND
 from ...ip_adapter_core.stacks import Image
 from . import compiled
