@@ -1,7 +1,8 @@
-"""A mask belongs to the whole picture, whatever size it has at a step and whichever parts of it a model is called on."""
+"""A mask belongs to the whole picture, whatever size it has at a step and whichever parts a model is called on."""
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def custom(model: Any, function: Any, start: Tensor, steps: int = 4, **options: 
 def in_three_sizes(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any = None, **more: Any) -> Tensor:
     """As samplers of the SMEA kind do: the picture, every other cell of it, and it enlarged."""
     ones = x.new_ones([x.shape[0]])
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         denoised = model(x, now * ones, **extra_args)
         model(x[:, :, ::2, ::2], now * ones, **extra_args)
         model(interpolate(x, scale_factor=1.25, mode="nearest-exact"), now * ones, **extra_args)

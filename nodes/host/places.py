@@ -1,4 +1,4 @@
-"""Which grid a mask belongs to: the whole picture of a step, and where in it lie the parts that a model is called on."""
+"""Which grid a mask belongs to: the whole picture of a step, and where in it lie the parts a model is called on."""
 
 from __future__ import annotations
 
