@@ -24,7 +24,7 @@ demo: ## a picture grid: reference pictures x weights, with and without a text; 
 	@$(BRING) run -- python tests/host/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
 test: ## all tests, on a real ComfyUI
-	@$(BRING) run -- python -m pytest tests $(ARGS)
+	@$(BRING) run -- python -m pytest $(ARGS)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py

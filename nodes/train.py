@@ -47,10 +47,7 @@ class Train(io.ComfyNode):
         ip_adapter: LoadedAdapter | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        meant = Settings(
-            rate=settings.pop("learning_rate"), checkpointing=settings.pop("gradient_checkpointing"), **settings
-        )
-        wish = Wish(name, kind, dataset, resolution, meant, precision)
+        wish = Wish(name, kind, dataset, resolution, Settings(**settings), precision)
         return io.NodeOutput(*runs.run(wish, runs.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
 
 

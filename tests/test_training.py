@@ -25,7 +25,7 @@ from fabricate import adapters
 from published_shapes import FILES, entries
 from training_parts import FEATURES, ToyBase, examples, network
 
-QUICK = Settings(steps=6, batch=4, rate=0.01, save_every=2)
+QUICK = Settings(steps=6, batch=4, learning_rate=0.01, save_every=2)
 
 
 def tensors(count: int = 3) -> list[Tensor]:
@@ -179,7 +179,9 @@ def run(settings: Settings = QUICK, **more: Any) -> Outcome:
 @pytest.mark.parametrize("around", [nullcontext(), torch.autocast("cpu", torch.bfloat16)], ids=["plain", "autocast"])
 def test_the_loss_falls_under_a_callers_autocast_too(around: AbstractContextManager[Any]) -> None:
     with around:
-        losses = run(replace(QUICK, steps=200, rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)).losses
+        losses = run(
+            replace(QUICK, steps=200, learning_rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)
+        ).losses
     assert len(losses) == 200
     assert sum(losses[-20:]) < 0.4 * sum(losses[:20])
 
@@ -280,7 +282,7 @@ class Recording(Alone):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rate": 0.5}, "rate 0.01; this one has rate 0.5"),
+        ({"learning_rate": 0.5}, "learning_rate 0.01; this one has learning_rate 0.5"),
         ({"seed": 3}, "seed 0; this one has seed 3"),
         ({"ema": 0.9}, "ema 0.0; this one has ema 0.9"),
     ],
@@ -335,13 +337,13 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_state(broken: f
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
-    settings = replace(QUICK, steps=10, warmup=4, decay=True, rate=1.0)
+    settings = replace(QUICK, steps=10, warmup=4, decay=True, learning_rate=1.0)
     rates = [settings.rate_at(step) for step in range(10)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[-1] < 0.1
     seen: list[float] = []
-    run(replace(settings, rate=0.01), on_step=lambda step: seen.append(step.rate))
+    run(replace(settings, learning_rate=0.01), on_step=lambda step: seen.append(step.rate))
     assert seen == pytest.approx([rate * 0.01 for rate in rates])
 
 
@@ -349,7 +351,7 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     ("change", "words"),
     [
         ({"steps": 0}, "steps is 0; it must be a whole number from 1"),
-        ({"rate": float("nan")}, "rate is nan"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"drop_text": -0.1}, "drop_text is -0.1; it must be a share"),
         ({"drop_text": 0.5, "drop_image": 0.4, "drop_both": 0.2}, "add up to more than 1"),
         ({"ema": 1.0}, "never learns"),
@@ -413,7 +415,7 @@ def test_mixed_precision_keeps_the_weights_in_fp32() -> None:
 
 def test_half_precision_goes_on_with_its_scale(tmp_path: Path) -> None:
     engines = [Alone(dtype=torch.float16) for _ in range(3)]
-    scalers = [scaler for engine in engines if (scaler := engine.scaler())]
+    scalers = [scaler for engine in engines if (scaler := engine.scaler(torch.float32))]
     for scaler in scalers[:2]:
         scaler.load_state_dict(scaler.state_dict() | {"scale": 1024.0})
     whole = run(engine=engines[0])

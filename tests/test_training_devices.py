@@ -3,15 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.training.engines import Accelerated
+from comfyui_ip_adapter.ip_adapter_core.training.engines import Accelerated, Alone, Engine
 from comfyui_ip_adapter.ip_adapter_core.training.loop import Step, train
 from comfyui_ip_adapter.ip_adapter_core.training.state import FILE
 from training_parts import SHARED, ToyBase, examples, network
@@ -39,13 +41,18 @@ def share(folder: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in folder.glob("*.txt")}
 
 
+def on_cpu() -> Accelerated:
+    from accelerate import Accelerator
+
+    return Accelerated(Accelerator(cpu=True))
+
+
 @pytest.fixture
 def alone() -> Iterator[Any]:
     """accelerate's engine in this process."""
-    from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    yield Accelerated(Accelerator(cpu=True))
+    yield on_cpu()
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
@@ -67,6 +74,34 @@ def test_accelerate_alone_is_this_process_alone(alone: Accelerated) -> None:
     assert found.losses == expected.losses
     for ours, theirs in zip(found.network.parameters(), expected.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+class HalfBase(ToyBase):
+    """As the host's models on a GPU."""
+
+    dtype = torch.float16
+
+    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Any, image: Any) -> Tensor:
+        """The same estimate; its gradients pass half precision, in which small ones are 0."""
+        change = image - image.detach()
+        return super().denoised(noisy, sigmas, text, image.detach() + (change * 1e6).half().float() * 1e-6)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("make", [Alone, on_cpu], ids=["alone", "accelerate"])
+def test_every_engine_scales_the_loss_for_a_base_in_half_precision(make: Callable[[], Engine], tmp_path: Path) -> None:
+    clipped = replace(SHARED, accumulate=1, clip=1e-3)  # gradients that were not scaled back would all be clipped alike
+    exact = train(network(), ToyBase(), examples(), clipped)
+    whole = train(network(), HalfBase(), examples(), clipped, engine=make())
+    assert whole.losses == pytest.approx(exact.losses, rel=1e-3)
+    with pytest.raises(Stopped):
+        train(network(), HalfBase(), examples(), clipped, engine=make(), folder=tmp_path, on_step=stop_at_two)
+    engine = make()
+    resumed = train(network(), HalfBase(), examples(), clipped, engine=engine, folder=tmp_path)
+    assert resumed.losses == whole.losses
+    scaler = engine.scaler(torch.float16)
+    assert scaler is not None
+    assert scaler.state_dict()["_growth_tracker"] == clipped.steps  # counted on from the state that was kept
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(alone: Accelerated) -> None:

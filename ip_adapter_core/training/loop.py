@@ -29,6 +29,11 @@ class Base(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        ...
+
     def sigmas(self, shares: Tensor) -> Tensor:
         """Noise levels of shares of the training time in [0, 1), (rows) each."""
         ...
@@ -84,7 +89,7 @@ def train(
     given.check(examples)
     engine = engine or Alone(base.device)
     lasting = settings.lasting() | {"examples": len(examples)}
-    trainee = state.begin(network.to(base.device, torch.float32).train(), settings, engine.scaler())
+    trainee = state.begin(network.to(base.device, torch.float32).train(), settings, engine.scaler(base.dtype))
     if folder:
         state.resume(folder, trainee, lasting)
     course = _course(trainee, base, examples, settings, engine)
@@ -114,7 +119,7 @@ class Course:
         loss = self.engine.mean(torch.stack(parts).mean())
         if not math.isfinite(loss):
             raise ValueError(
-                f"The loss of step {number + 1} is {loss}; train at a lower rate than {self.settings.rate}."
+                f"The loss of step {number + 1} is {loss}; train at a lower learning_rate than {self.settings.learning_rate}."
             )
         rate = self.settings.rate_at(number)
         for group in trainee.optimizer.param_groups:

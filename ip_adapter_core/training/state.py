@@ -21,6 +21,7 @@ from .settings import Settings
 FILE = "state.safetensors"
 
 _NETWORK, _AVERAGE, _OPTIMIZER, _LOSSES = "network", "average", "optimizer", "losses"
+_FORMERLY = {"rate": "learning_rate"}  # settings, by their names in states of earlier versions
 _OTHER = "Go on with what that run had, or train in another folder."
 
 Tensors = dict[str, Tensor]
@@ -70,7 +71,7 @@ def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> 
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters or any(parameter.is_inference() for parameter in parameters):
         raise ValueError("This network is for inference only; train a fresh one or a trainable copy.")
-    optimizer = AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
+    optimizer = AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     return Trainee(network, optimizer, average, scaler)
 
@@ -92,11 +93,12 @@ def resume(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None
     if not path.exists():
         return
     tensors, metadata = _read(path)
-    _check_settings(folder, json.loads(metadata["settings"]), lasting)
+    found = {_FORMERLY.get(name, name): value for name, value in json.loads(metadata["settings"]).items()}
+    _check_settings(folder, found, lasting)
     _check_shapes(folder, _under(tensors, _NETWORK), trainee.network.state_dict())
     trainee.restore(tensors)
-    if trainee.scaler:
-        trainee.scaler.load_state_dict(json.loads(metadata["scaler"]))
+    if trainee.scaler and (scale := json.loads(metadata["scaler"])):  # empty: a run that was not scaled before
+        trainee.scaler.load_state_dict(scale)
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> None:
     logging.basicConfig(level=level, format="%(message)s", force=True)
     writer = _writer(arguments.log_dir if accelerator.is_main_process else None)
     encoder = _models(arguments)
-    base = training.HostBase(encoder.model, wish.settings.checkpointing)
+    base = training.HostBase(encoder.model, wish.settings.gradient_checkpointing)
     start = adapters.read(arguments.start.name, arguments.start) if arguments.start else None
     network = runs.beginning(wish, encoder, start)
     with accelerator.main_process_first():

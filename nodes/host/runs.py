@@ -93,7 +93,7 @@ def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[
     """
     wish.settings.check()
     folder = wish.folder()
-    base = training.HostBase(encoder.model, wish.settings.checkpointing)
+    base = training.HostBase(encoder.model, wish.settings.gradient_checkpointing)
     network = beginning(wish, encoder, start)
     progress = Progress(wish.name)
     found = dataset.examples(dataset.located(wish.source), encoder, wish.resolution, progress.encoded)

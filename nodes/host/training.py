@@ -49,6 +49,7 @@ class HostBase:
         _check(model)
         self.prediction = prediction(model)
         self.device: torch.device = model.load_device
+        self.dtype: torch.dtype = model.model.get_dtype_inference()
         self._layers = layout.layers(model.model.model_config.unet_config)
         self._given, self._checkpointing = model, checkpointing
         self._open = ExitStack()

@@ -213,7 +213,9 @@ def test_an_adapter_of_another_encoder_is_refused(trainer: Server) -> None:
 
 def test_a_run_with_other_settings_needs_another_name(trainer: Server) -> None:
     trainer.run(training(name="settled"))
-    assert "with rate 0.001; this one has rate 0.01" in refused(trainer, training(name="settled", learning_rate=0.01))
+    assert "with learning_rate 0.001; this one has learning_rate 0.01" in refused(
+        trainer, training(name="settled", learning_rate=0.01)
+    )
 
 
 @pytest.mark.parametrize("prefix", ["../out", "/tmp/out", "", "folder/"])
