@@ -33,6 +33,10 @@ class Train(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> object:
+        return runs.fingerprint(dataset)
+
+    @classmethod
     def execute(
         cls,
         model: Any,

@@ -1,26 +1,33 @@
 """Training without a host: objective, dropped conditions, fresh adapters, and runs that stop and go on."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.checkpoint import Parts
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, Geometry
+from comfyui_ip_adapter.ip_adapter_core.projections import Resampler
 from comfyui_ip_adapter.ip_adapter_core.training import examples as given
 from comfyui_ip_adapter.ip_adapter_core.training import fresh as fresh_module
+from comfyui_ip_adapter.ip_adapter_core.training import stopping as stopping_module
 from comfyui_ip_adapter.ip_adapter_core.training.draws import Order, Place, draw, drops, generator
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
-from comfyui_ip_adapter.ip_adapter_core.training.fresh import fresh, trainable
-from comfyui_ip_adapter.ip_adapter_core.training.loop import Outcome, Step, train
+from comfyui_ip_adapter.ip_adapter_core.training.fresh import KINDS, fresh, trainable
+from comfyui_ip_adapter.ip_adapter_core.training.loop import EndedElsewhere, Outcome, Step, train
 from comfyui_ip_adapter.ip_adapter_core.training.objective import loss
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 from comfyui_ip_adapter.ip_adapter_core.training.state import FILE
+from comfyui_ip_adapter.ip_adapter_core.training.stopping import StopRequest
 from fabricate import adapters
 from published_shapes import FILES, entries
 from training_parts import FEATURES, ToyBase, examples, network
@@ -329,7 +336,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_state(broken: f
         def denoised(self, *given: Any) -> Tensor:
             return super().denoised(*given) * (broken if len(self.seen) == 5 else 1)
 
-    with pytest.raises(ValueError, match="The loss of step 5 is"):
+    with pytest.raises(ValueError, match="the loss of step 5 is"):
         train(network(), Breaking(), examples(), QUICK, folder=tmp_path)
     kept = run(replace(QUICK, steps=4), folder=tmp_path)
     assert kept.steps == 4
@@ -443,3 +450,115 @@ def test_a_run_that_the_host_interrupts_in_the_middle_of_a_step_keeps_the_steps_
     resumed = run(rarely, folder=tmp_path, on_step=lambda step: resumed_at.append(step.number))
     assert resumed_at == [4, 5, 6]
     assert resumed.losses == run(rarely).losses
+
+
+def test_every_example_comes_once_per_epoch_when_batches_are_accumulated() -> None:
+    class Listening(given.TensorExamples):
+        """Remembers which examples were asked for, but for the first, which is looked at beforehand."""
+
+        asked: ClassVar[list[int]] = []
+
+        def rows(self, indices: Sequence[int]) -> given.Rows:
+            self.asked += indices
+            return super().rows(indices)
+
+    plain = examples()
+    listening = Listening(plain.rows(range(12)), plain.nulls)
+    train(network(), ToyBase(), listening, replace(QUICK, steps=4, batch=2, accumulate=3))
+    asked = listening.asked[1:]
+    assert asked == Order(12, QUICK.seed).indices(0, 24)
+    assert sorted(asked[:12]) == sorted(asked[12:]) == list(range(12))
+
+
+def of_pictures(identity: str) -> given.TensorExamples:
+    made = examples()
+    made.identity = identity
+    return made
+
+
+def test_a_run_does_not_go_on_with_other_pictures(tmp_path: Path) -> None:
+    train(network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"other pictures or captions than there are now\. Go on with what that run had"
+    ):
+        train(network(), ToyBase(), of_pictures("others"), QUICK, folder=tmp_path)
+    assert train(network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path).steps == QUICK.steps
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It did not know its pictures, and called the learning rate otherwise; nothing scaled its loss."""
+    run(replace(QUICK, steps=3), folder=tmp_path)
+    with safe_open(tmp_path / FILE, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    metadata["settings"] = metadata["settings"].replace("learning_rate", "rate")
+    save_file(tensors, tmp_path / FILE, metadata)
+    resumed = train(
+        network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path, engine=Alone(dtype=torch.float16)
+    )
+    assert resumed.losses[:3] == run().losses[:3]
+    assert resumed.steps == QUICK.steps
+    assert "does not say which pictures" in caplog.text
+
+
+def test_what_is_raised_anywhere_ends_the_training_everywhere_with_the_state_kept(tmp_path: Path) -> None:
+    class Told(Alone):
+        """A process that hears of another's end after the third step."""
+
+        waited = 0
+
+        def any(self, mine: bool) -> bool:
+            asked.append(mine)
+            return mine or len(asked) == 3
+
+        def wait(self) -> None:
+            self.waited += 1
+            assert (tmp_path / FILE).exists()
+
+    asked: list[bool] = []
+    engine = Told()
+    with pytest.raises(EndedElsewhere):
+        run(replace(QUICK, save_every=100), folder=tmp_path, engine=engine)
+    assert (asked, engine.waited) == ([False] * 3, 1)
+    assert run(replace(QUICK, save_every=100), folder=tmp_path).losses == run().losses
+
+
+def test_a_signal_asks_to_stop_its_echo_does_not_hurry_and_a_later_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        stop.check()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            stop.check()
+        monkeypatch.setattr(stopping_module, "_ECHO", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_plus_for_sd2_has_the_heads_that_the_published_code_fixes() -> None:
+    """12 of 64 in every resampler but SDXL's."""
+    made = with_shapes(KINDS["plus"].shapes(1024, 1280, 16))
+    assert tuple(made["latents"].shape) == (1, 16, 1024)
+    assert tuple(made["layers.0.0.to_q.weight"].shape) == (12 * 64, 1024)
+    assert tuple(made["layers.0.0.to_kv.weight"].shape) == (2 * 12 * 64, 1024)
+    assert tuple(made["layers.0.0.to_out.weight"].shape) == (1024, 12 * 64)
+    assert tuple(made["proj_out.weight"].shape) == (1024, 1024)
+
+
+def with_shapes(shapes: Any) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return Resampler(shapes, nn).state_dict()
+
+
+def test_a_plus_for_sd2_that_was_trained_with_more_heads_is_trained_on(tmp_path: Path) -> None:
+    geometry = Geometry(1024, (32,))
+    shapes = KINDS["plus"].shapes(1024, 20, 2)
+    wider = {name: (1024, *shape[1:]) if name.endswith("to_q.weight") else shape for name, shape in shapes.items()}
+    earlier = core.Adapter(Parts(wider, {1: {"to_k_ip.weight": (32, geometry.context)}}, {}), nn)
+    save_file(
+        {name: torch.zeros_like(tensor) for name, tensor in earlier.state_dict().items()}, tmp_path / "a.safetensors"
+    )
+    copy = trainable(core.load(tmp_path / "a.safetensors"))
+    assert copy.state_dict()["image_proj.layers.0.0.to_q.weight"].shape == (1024, 1024)
+    assert copy.identity().variant.name == "plus"

@@ -48,6 +48,10 @@ class Engine(Protocol):
         """The mean of a number over all processes."""
         ...
 
+    def any(self, mine: bool) -> bool:
+        """Whether something is so in any process; every process asks at the same place."""
+        ...
+
     def wait(self) -> None:
         """Until every process is here."""
         ...
@@ -102,6 +106,10 @@ class Alone:
     def mean(self, loss: Tensor) -> float:
         """The number."""
         return loss.item()
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so here."""
+        return mine
 
     def wait(self) -> None:
         """Nobody to wait for."""
@@ -164,6 +172,12 @@ class Accelerated:
     def mean(self, loss: Tensor) -> float:
         """The mean over all processes."""
         return self._accelerator.reduce(loss.detach(), reduction="mean").item()
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.processes == 1:
+            return mine
+        return self._accelerator.reduce(torch.tensor(float(mine), device=self.device), reduction="sum").item() > 0
 
     def wait(self) -> None:
         """Until every process is here."""

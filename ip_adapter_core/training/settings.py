@@ -26,8 +26,9 @@ class Settings:
 
     batch: pictures of one forward pass over all processes; an optimizer step sees `accumulate` such batches.
     drop_*: how often a condition is left out, so that the model can be guided. ema: decay of the averaged weights, 0
-    for none. warmup: steps until the learning rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm of the
-    gradients, 0 for none. gradient_checkpointing: compute the frozen model twice to save memory; it is for the `Base` to do.
+    for none. warmup: steps until the learning rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm
+    of the gradients, 0 for none. gradient_checkpointing: compute the frozen model twice to save memory; it is for the
+    `Base` to do.
     """
 
     steps: int = 1000
