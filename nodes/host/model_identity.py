@@ -51,6 +51,7 @@ def _said(value: Any) -> Iterator[bytes]:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    plain = tensor.dequantize() if is_traceable_wrapper_subclass(tensor) else tensor.detach().as_subclass(Tensor)
+    wrapped: Any = is_traceable_wrapper_subclass(tensor)  # the host's quantized weights; mypy takes it for a type guard
+    plain = tensor.dequantize() if wrapped else tensor.detach().as_subclass(Tensor)
     half = plain.to("cpu", torch.float16) if plain.is_floating_point() else plain.cpu()
     return half.contiguous().flatten().view(torch.uint8).numpy().tobytes()

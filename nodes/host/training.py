@@ -163,7 +163,11 @@ def _loaded(model: ModelPatcher) -> ModelPatcher:
 def _cond(text: Mapping[str, Tensor], row: int) -> Options:
     """One picture's text as the host's conds hold it."""
     tensors = {theirs: text[ours][row : row + 1] for ours, theirs in _TENSORS.items() if ours in text}
-    return {**tensors, **{name: text[name][row].item() for name in NUMBERS if name in text}, "model_conds": {}}
+    return {**tensors, **{name: _number(text[name][row]) for name in NUMBERS if name in text}, "model_conds": {}}
+
+
+def _number(value: Tensor) -> float:
+    return value.item()
 
 
 def _differentiable(attention: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
