@@ -26,7 +26,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def onto_cuda(module: nn.Module, dtype: torch.dtype | None = None) -> None:
-    """Exchange what a module holds for tensors of the device, inside `fake_cuda`; dtype: another type for parameters."""
+    """Exchange what a module holds for tensors of the device, inside `fake_cuda`; dtype: of parameters, if another."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:
