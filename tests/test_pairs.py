@@ -279,3 +279,24 @@ def test_the_encoder_sees_the_whole_picture_and_the_model_its_square(width: int,
     named = dict(zip(pictures.NUMBERS, found.numbers.tolist(), strict=True))
     published = {"height": height, "width": width, "crop_h": top, "crop_w": left}
     assert named == published | {"target_height": 48, "target_width": 48}
+
+
+def test_a_search_can_be_ended_after_any_picture(folder: Path) -> None:
+    found: list[None] = []
+
+    def interrupt() -> None:
+        found.append(None)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find(folder, interrupt)
+    assert len(found) == 1
+
+
+def test_a_very_long_picture_is_its_middle(tmp_path: Path) -> None:
+    long = np.zeros((10, 9000, 3), dtype=np.uint8)
+    long[:, 4490:4510] = 255
+    Image.fromarray(long).save(tmp_path / "long.png")
+    found = pictures.read(Pair("long", "", tmp_path / "long.png"), 8, sees=6)
+    assert found.square.min() == found.seen.min() == 1
+    assert found.numbers.tolist() == [10, 9000, 0, (7200 - 8) // 2, 8, 8]

@@ -88,7 +88,7 @@ def _home(folder: Path, encoder: Encoder, size: int) -> Path:
 
 
 def _made(probe: Path) -> dict[str, str]:
-    """What a probe tells of its models; nothing when it is damaged."""
+    """What a probe tells of its models; one that is damaged is nobody's."""
     try:
         with safe_open(probe, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -133,9 +133,10 @@ def _encode(
 ) -> list[Unreadable]:
     """Write the missing examples and return what could not be read."""
     unread: list[Unreadable] = []
+    entries = list(missing.items())
     with Shards(home) as shards, ThreadPoolExecutor(BATCH) as pool:
-        for start in range(0, len(missing), BATCH):
-            part = list(missing.items())[start : start + BATCH]
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
             pictures = list(pool.map(lambda entry: _picture(entry[1], size, encoder.sees), part))
             unread += [picture for picture in pictures if isinstance(picture, Unreadable)]
             good = {
