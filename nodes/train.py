@@ -33,6 +33,10 @@ class Train(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> object:
+        return runs.fingerprint(dataset)
+
+    @classmethod
     def execute(
         cls,
         model: Any,
@@ -47,10 +51,7 @@ class Train(io.ComfyNode):
         ip_adapter: LoadedAdapter | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        meant = Settings(
-            rate=settings.pop("learning_rate"), checkpointing=settings.pop("gradient_checkpointing"), **settings
-        )
-        wish = Wish(name, kind, dataset, resolution, meant, precision)
+        wish = Wish(name, kind, dataset, resolution, Settings(**settings), precision)
         return io.NodeOutput(*runs.run(wish, runs.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
 
 

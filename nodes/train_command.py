@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _HELP = {
     "steps": "steps in all",
     "batch": "pictures of a batch, over all processes",
-    "rate": "learning rate",
+    "learning_rate": "of AdamW, how far a step goes",
     "weight_decay": "of AdamW",
     "drop_text": "how often the caption is left out",
     "drop_image": "how often the image is left out",
@@ -34,10 +34,12 @@ _HELP = {
     "ema": "decay of a moving average of the weights, which is what comes out; 0 for none",
     "warmup": "steps until the learning rate is whole",
     "decay": "let the learning rate fall to 0 along a cosine",
-    "checkpointing": "compute the model twice per step to need less memory",
+    "gradient_checkpointing": "compute the model twice per step to need less memory",
     "save_every": "steps between two writings of the state",
     "clip": "largest norm of the gradients; 0 for any",
 }
+# What settings were called in commands that users have written down.
+_FORMERLY = {"learning_rate": ("rate",), "gradient_checkpointing": ("checkpointing",)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -106,11 +108,12 @@ def enter(tree: Path) -> None:
 
 def _add_settings(made: argparse.ArgumentParser) -> None:
     for setting in fields(_core("training.settings").Settings):
-        flag, help = f"--{setting.name.replace('_', '-')}", f"{_HELP[setting.name]} (default {setting.default})"
+        flags = [f"--{name.replace('_', '-')}" for name in (setting.name, *_FORMERLY.get(setting.name, ()))]
+        help = f"{_HELP[setting.name]} (default {setting.default})"
         if isinstance(setting.default, bool):
-            made.add_argument(flag, action="store_true", help=help)
+            made.add_argument(*flags, action="store_true", help=help)
         else:
-            made.add_argument(flag, type=type(setting.default), default=setting.default, help=help)
+            made.add_argument(*flags, type=type(setting.default), default=setting.default, help=help)
 
 
 def _core(module: str) -> Any:

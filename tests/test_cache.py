@@ -1,18 +1,22 @@
 """Tests of ip_adapter_core/training/cache.py: nothing is computed twice, nothing stale is used, nothing is lost."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.training import cache
-from comfyui_ip_adapter.ip_adapter_core.training.cache import CachedExamples, cached
+from comfyui_ip_adapter.ip_adapter_core.training import cache, shards
+from comfyui_ip_adapter.ip_adapter_core.training.cache import cached
 from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair
+from comfyui_ip_adapter.ip_adapter_core.training.pictures import Picture
+from comfyui_ip_adapter.ip_adapter_core.training.shards import CachedExamples
 
 SIZE = 8
 
@@ -20,15 +24,24 @@ SIZE = 8
 class Counted:
     """Models that say what they were given, and how often they were asked for one of the pictures."""
 
-    def __init__(self, scale: float = 1.0, width: int = 3) -> None:
-        self.scale, self.width = scale, width
+    sees = 5
+
+    def __init__(self, scale: float = 1.0, width: int = 3, weights: str = "") -> None:
+        self.scale, self.width, self.weights = scale, width, weights
         self.captions: list[str] = []
 
-    def encode(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+    def identity(self) -> str:
+        return self.weights
+
+    def encode(self, pictures: Picture, captions: Sequence[str]) -> dict[str, Tensor]:
+        assert pictures.seen.shape[1:] == (self.sees, self.sees, 3)
         self.captions += [caption for caption in captions if caption.startswith("caption")]
+        images = pictures.square
         colour = images.mean(dim=(1, 2)) * self.scale
         words = torch.tensor([[[float(len(caption))]] for caption in captions])
-        return {"latents": images.movedim(-1, 1), "features": colour[:, : self.width], "context": words}
+        return {"latents": images.movedim(-1, 1), "features": colour[:, : self.width], "context": words} | {
+            "width": pictures.numbers[:, 1]
+        }
 
     def nulls(self) -> dict[str, Tensor]:
         return {"features": torch.zeros(1, self.width), "context": torch.ones(1, 1, 1)}
@@ -56,7 +69,10 @@ def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(pairs: l
     rows = examples.rows([7, 3, 7])
     assert rows["latents"].shape == (3, 3, SIZE, SIZE)
     assert torch.allclose(rows["features"][:, 0], torch.tensor([70.0, 30.0, 70.0]) / 255, atol=1e-3)
-    assert {values.dtype for values in rows.values()} == {torch.float32}
+    assert {name: values.dtype for name, values in rows.items()} == {
+        **dict.fromkeys(("latents", "features", "context"), torch.float32),
+        "width": torch.int32,
+    }
     assert examples.nulls["context"].tolist() == [[[1.0]]]
 
 
@@ -78,7 +94,7 @@ def test_only_new_and_changed_pairs_are_encoded(pairs: list[Pair], tmp_path: Pat
     assert len(examples) == 21
 
 
-@pytest.mark.parametrize("other", [dict(scale=1.1), dict(width=2)])
+@pytest.mark.parametrize("other", [dict(scale=1.1), dict(width=2), dict(scale=1.005, weights="other")])
 def test_other_models_are_not_answered_with_what_these_said(
     pairs: list[Pair], tmp_path: Path, other: dict[str, Any]
 ) -> None:
@@ -101,7 +117,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BATCH", 4)
-    monkeypatch.setattr(cache, "SHARD", 8)
+    monkeypatch.setattr(shards, "SHARD", 8)
     encoder = Counted()
 
     def stop(done: int, of: int) -> None:
@@ -120,7 +136,7 @@ def test_a_damaged_file_costs_only_its_own_pictures(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BATCH", 4)
-    monkeypatch.setattr(cache, "SHARD", 4)
+    monkeypatch.setattr(shards, "SHARD", 4)
     make(pairs, tmp_path)
     shard = sorted(tmp_path.rglob("shard-*"))[1]
     shard.write_bytes(shard.read_bytes()[:40])
@@ -159,8 +175,8 @@ def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:
 
 def test_values_that_are_no_numbers_are_refused(pairs: list[Pair], tmp_path: Path) -> None:
     class Broken(Counted):
-        def encode(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
-            said = super().encode(images, captions)
+        def encode(self, pictures: Picture, captions: Sequence[str]) -> dict[str, Tensor]:
+            said = super().encode(pictures, captions)
             return said | {"latents": said["latents"] * float("nan")}
 
     with pytest.raises(ValueError, match=r"latents that are no numbers.*--fp32-vae"):
@@ -177,3 +193,79 @@ def test_what_is_read_in_inference_mode_can_be_trained_on(pairs: list[Pair], tmp
         examples = make(pairs, tmp_path)
         rows = examples.rows([0])
     assert not any(values.is_inference() for values in (*rows.values(), *examples.nulls.values()))
+
+
+class Opened:
+    """Counts the files that are opened, and how many are open at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = self.open = self.most = 0
+        self._real = shards.safe_open
+        monkeypatch.setattr(shards, "safe_open", self)
+
+    @contextmanager
+    def __call__(self, *given: Any, **more: Any) -> Iterator[Any]:
+        self.times, self.open = self.times + 1, self.open + 1
+        self.most = max(self.most, self.open)
+        with self._real(*given, **more) as file:
+            yield file
+        self.open -= 1
+
+
+def test_every_file_is_opened_once_however_many_pictures_it_has(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BATCH", 4)
+    monkeypatch.setattr(shards, "SHARD", 4)
+    make(pairs, tmp_path)
+    opened = Opened(monkeypatch)
+    examples = make(pairs, tmp_path)
+    assert opened.times == len(list(tmp_path.rglob("shard-*"))) == 5
+    opened.times = 0
+    examples.rows([*range(20), *range(20)])
+    assert (opened.times, opened.most) == (5, 1)
+
+
+def test_what_an_earlier_version_encoded_is_not_mixed_in(
+    pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(pairs, tmp_path)
+    (probe,) = tmp_path.rglob("probe.safetensors")
+    shards.write(probe, load_file(probe))  # without saying what the encoder saw
+    encoder = Counted()
+    with caplog.at_level(logging.INFO):
+        make(pairs, tmp_path, encoder)
+    assert len(encoder.captions) == 20
+    assert "an earlier version" in caplog.text
+    assert len(list(tmp_path.rglob("probe.safetensors"))) == 2
+
+
+def test_a_damaged_probe_is_not_read(pairs: list[Pair], tmp_path: Path) -> None:
+    make(pairs, tmp_path)
+    (probe,) = tmp_path.rglob("probe.safetensors")
+    probe.write_bytes(probe.read_bytes()[:20])
+    assert len(make(pairs, tmp_path)) == 20
+
+
+def test_changed_pictures_are_encoded_anew_and_are_other_examples(pairs: list[Pair], tmp_path: Path) -> None:
+    before = make(pairs, tmp_path)
+    Image.new("RGB", (SIZE * 2, SIZE), (1, 2, 3)).save(pairs[4].path)
+    encoder = Counted()
+    after = make(pairs, tmp_path, encoder)
+    assert encoder.captions == ["caption 4"]
+    assert after.rows([4])["width"].item() == SIZE * 2
+    assert after.identity != before.identity
+
+
+def test_examples_are_the_same_in_another_place(pairs: list[Pair], tmp_path: Path) -> None:
+    before = make(pairs, tmp_path)
+    moved = (tmp_path / "pictures").rename(tmp_path / "moved")
+    encoder = Counted()
+    after = make([Pair(pair.name, pair.caption, moved / pair.name) for pair in pairs], tmp_path, encoder)
+    assert len(encoder.captions) == 20
+    assert after.identity == before.identity
+
+
+def test_whole_numbers_are_kept_exactly(pairs: list[Pair], tmp_path: Path) -> None:
+    Image.new("RGB", (2049, 2)).save(pairs[0].path)  # the first whole number that half precision lacks
+    assert make(pairs, tmp_path).rows([0])["width"].tolist() == [2049]

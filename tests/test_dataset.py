@@ -59,25 +59,34 @@ def reading(encoder: Any, reads: str) -> Any:
     return replace(encoder, reads=reads)
 
 
+def shown(square: Tensor, seen: Tensor | None = None) -> Any:
+    """Pictures whose squares are these."""
+    from comfyui_ip_adapter.ip_adapter_core.training.pictures import Picture
+
+    numbers = torch.arange(6, dtype=torch.int32) + 10 * torch.arange(len(square), dtype=torch.int32)[:, None]
+    return Picture(square, square if seen is None else seen, numbers)
+
+
 def test_each_picture_has_its_latents_as_the_model_sees_them_its_features_and_its_text(encoder: Any) -> None:
     images = torch.stack([torch.zeros(16, 16, 3), torch.ones(16, 16, 3)])
-    rows = encoder.encode(images, ["a", "two"])
+    rows = encoder.encode(shown(images, 1 - images), ["a", "two"])
     assert rows["latents"].flatten().tolist() == [0, 2]
-    assert torch.equal(rows["features"], torch.tensor([[0.0] * 3, [1.0] * 3]))
+    assert torch.equal(rows["features"], torch.tensor([[1.0] * 3, [0.0] * 3]))
     assert rows["context"].shape == (2, 77, 4)
+    assert [rows[name].tolist() for name in ("height", "width", "crop_h")] == [[0, 10], [1, 11], [2, 12]]
     assert rows["pooled"].shape == (2, 6)
     assert rows["context"][1, 0, 0] == 3 * rows["context"][0, 0, 0]
 
 
 def test_only_the_first_part_of_a_long_caption_is_read(encoder: Any) -> None:
-    rows = encoder.encode(torch.zeros(1, 16, 16, 3), ["abc"])
+    rows = encoder.encode(shown(torch.zeros(1, 16, 16, 3)), ["abc"])
     assert rows["context"][0, 0, 0] == 2 * len("abc")  # both encoders, no rest
 
 
 def test_brackets_in_captions_are_read_as_they_are(encoder: Any) -> None:
     from comfy.sd1_clip import escape_important, token_weights, unescape_important
 
-    encoder.encode(torch.zeros(1, 16, 16, 3), ["a (red:1.5) apple"])
+    encoder.encode(shown(torch.zeros(1, 16, 16, 3)), ["a (red:1.5) apple"])
     parsed = token_weights(escape_important(encoder.clip.texts[0]), 1.0)
     assert [(unescape_important(text), weight) for text, weight in parsed] == [("a (red:1.5) apple", 1.0)]
 
@@ -96,7 +105,7 @@ def test_an_encoder_without_hidden_states_is_refused_for_kinds_that_read_them(en
     encoder.clip_vision.hidden = False
     for ask in (
         reading(encoder, "hidden").nulls,
-        lambda: reading(encoder, "hidden").encode(torch.zeros(1, 8, 8, 3), [""]),
+        lambda: reading(encoder, "hidden").encode(shown(torch.zeros(1, 8, 8, 3)), [""]),
     ):
         with pytest.raises(ValueError, match=r"gives no hidden of an image; load a CLIP ViT"):
             ask()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import tarfile
 from pathlib import Path
 
@@ -10,14 +11,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import transforms
 
-from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair, Unreadable, find, read
+from comfyui_ip_adapter.ip_adapter_core import preprocess
+from comfyui_ip_adapter.ip_adapter_core.training import pictures
+from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair, find, fingerprint
+from comfyui_ip_adapter.ip_adapter_core.training.pictures import Unreadable
 
 
 def draw(path: Path, width: int = 8, height: int = 8, colour: tuple[int, ...] = (255, 0, 0), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, (width, height), colour).save(path)
     return path
+
+
+def read(pair: Pair, size: int) -> torch.Tensor:
+    """The square that the frozen model learns from."""
+    return pictures.read(pair, size, sees=4).square
 
 
 def captions(source: Path) -> dict[str, str]:
@@ -119,6 +129,15 @@ BAD = {
     "notes.md": "notes.md cannot be read as a list of pictures",
     "s-{0..x}.tar": r"s-\{0..x\}.tar is no range of shards; write it as shards-\{0000..0009\}.tar",
     "s-{0..1}.tar": "s-0.tar does not exist",
+    "s-{0..²}.tar": r"s-\{0..²\}.tar is no range of shards",
+    "s-{0000..1000000}.tar": r"Name 1 to 1000000 shards.*; s-\{0000..1000000\}.tar names 1000001",
+    "s-{5..4}.tar": "Name 1 to 1000000 shards.* names 0",
+    f"s-{{0..{'9' * 5000}}}.tar": "is no range of shards",
+    "a" * 12_000: "a+… does not exist; needed is",
+    "nul\0": r"nul\\0 does not exist",
+    "\ud83d": r"\\ud83d does not exist",
+    "\ud83d.csv": r"\\ud83d.csv does not exist",
+    "~nobody at all": "nobody at all does not exist",
     "packed.tar": r"packed.tar is no plain .tar archive",
     "broken.jsonl": "broken.jsonl, entry 2: it is no JSON",
     "columns.csv": r"columns.csv, entry 1: there is no column file_name .*\(found picture, words\)",
@@ -127,7 +146,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("source", "says"), BAD.items(), ids=BAD)
+@pytest.mark.parametrize(("source", "says"), BAD.items(), ids=[ascii(source[:24]) for source in BAD])
 def test_a_source_that_cannot_be_understood_is_refused_with_what_is_needed(
     folder: Path, source: str, says: str
 ) -> None:
@@ -137,8 +156,10 @@ def test_a_source_that_cannot_be_understood_is_refused_with_what_is_needed(
     (folder / "columns.csv").write_text("picture,words\na.png,red\n")
     (folder / "plain.txt").write_text("a red apple\n")
     (folder / "numbers.jsonl").write_text("1\n")
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=says) as refused:
         find(folder / source)
+    assert str(refused.value).encode()
+    assert fingerprint(folder / source) == fingerprint(folder / source)
 
 
 def test_the_shortest_side_is_resized_and_the_centre_cut_out(tmp_path: Path) -> None:
@@ -191,3 +212,91 @@ def test_the_stamp_changes_with_the_picture_and_with_the_caption(tmp_path: Path)
     assert Pair("a", "two", tmp_path / "a.png").stamp() != before
     draw(tmp_path / "a.png", 16, 16)
     assert pair.stamp() != before
+
+
+LATIN_1 = os.fsdecode(b"caf\xe9.png")
+
+
+def test_names_and_captions_that_are_no_text_are_said_in_text(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / LATIN_1).write_text("no picture")
+    (folder / "list.jsonl").write_text('{"file_name": "\\ud83d.png", "text": "half \\ud83d"}')
+    (found,) = [pair for pair in find(folder) if pair.name == LATIN_1]
+    (listed,) = find(folder / "list.jsonl")
+    assert listed.caption == "half ?"
+    for pair, says in ((found, r"caf\\udce9.png: the file is no picture"), (listed, r"\\ud83d.png: ")):
+        with pytest.raises(Unreadable, match=says) as unreadable:
+            read(pair, 8)
+        assert str(unreadable.value).encode()
+    with caplog.at_level(logging.WARNING):
+        find(folder)
+    assert caplog.text.encode()
+
+
+def test_endings_in_capitals_are_read_as_others_are(folder: Path, shards: Path) -> None:
+    (folder / "LIST.CSV").write_text(LISTS["list.csv"])
+    (shards / "s-00.tar").rename(shards / "S.TAR")
+    assert captions(folder / "LIST.CSV") == {"a.png": "one", "inner/b.JPG": "two"}
+    assert captions(shards / "S.TAR") == {"S.TAR/x/1.png": "red"}
+
+
+def test_a_fingerprint_changes_with_every_file_of_a_data_set_and_only_then(folder: Path, shards: Path) -> None:
+    (folder / "list.jsonl").write_text(LISTS["list.jsonl"])
+    sources = (folder, folder / "list.jsonl", shards / "s-{00..01}.tar")
+
+    def fingerprints() -> list[str]:
+        return [fingerprint(source) for source in sources]
+
+    def touched(path: Path) -> list[bool]:
+        before = fingerprints()
+        os.utime(path, ns=(1, os.stat(path).st_mtime_ns + 1000))
+        return [one != other for one, other in zip(before, fingerprints(), strict=True)]
+
+    assert fingerprints() == fingerprints()
+    assert touched(folder / "inner" / "b.JPG") == [True, True, False]
+    assert touched(folder / "a.txt") == [True, False, False]
+    assert touched(folder / "list.jsonl") == [True, True, False]
+    assert touched(shards / "s-01.tar") == [True, False, True]
+    before = fingerprint(folder)
+    draw(folder / "new.png")
+    assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize(("width", "height"), [(97, 64), (64, 97), (64, 64), (333, 200), (31, 50), (2000, 20)])
+def test_the_encoder_sees_the_whole_picture_and_the_model_its_square(width: int, height: int, tmp_path: Path) -> None:
+    """As the published training: the encoder's own preprocessing of the original beside a bilinear square of it."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    found = pictures.read(Pair("noise", "", tmp_path / "noise.png"), 48, sees=28)
+    side = 48 * max(width, height) // min(width, height)
+    corner = (side - 48) // 2
+    top, left = (corner, 0) if height > width else (0, corner)
+    if max(width, height) <= 16 * min(width, height):
+        original = torch.from_numpy(noise)[None].float() / 255
+        assert torch.equal(found.seen, preprocess.fit(original, 28)[0])
+        whole = transforms.Resize(48, transforms.InterpolationMode.BILINEAR)(Image.fromarray(noise))
+        cut = transforms.functional.crop(whole, top, left, 48, 48)
+        assert torch.equal(found.square, transforms.functional.to_tensor(cut).movedim(0, -1))
+    named = dict(zip(pictures.NUMBERS, found.numbers.tolist(), strict=True))
+    published = {"height": height, "width": width, "crop_h": top, "crop_w": left}
+    assert named == published | {"target_height": 48, "target_width": 48}
+
+
+def test_a_search_can_be_ended_after_any_picture(folder: Path) -> None:
+    found: list[None] = []
+
+    def interrupt() -> None:
+        found.append(None)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find(folder, interrupt)
+    assert len(found) == 1
+
+
+def test_a_very_long_picture_is_its_middle(tmp_path: Path) -> None:
+    long = np.zeros((10, 9000, 3), dtype=np.uint8)
+    long[:, 4490:4510] = 255
+    Image.fromarray(long).save(tmp_path / "long.png")
+    found = pictures.read(Pair("long", "", tmp_path / "long.png"), 8, sees=6)
+    assert found.square.min() == found.seen.min() == 1
+    assert found.numbers.tolist() == [10, 9000, 0, (7200 - 8) // 2, 8, 8]

@@ -1,31 +1,38 @@
 """Training without a host: objective, dropped conditions, fresh adapters, and runs that stop and go on."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.checkpoint import Parts
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, Geometry
+from comfyui_ip_adapter.ip_adapter_core.projections import Resampler
 from comfyui_ip_adapter.ip_adapter_core.training import examples as given
 from comfyui_ip_adapter.ip_adapter_core.training import fresh as fresh_module
+from comfyui_ip_adapter.ip_adapter_core.training import stopping as stopping_module
 from comfyui_ip_adapter.ip_adapter_core.training.draws import Order, Place, draw, drops, generator
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
-from comfyui_ip_adapter.ip_adapter_core.training.fresh import fresh, trainable
-from comfyui_ip_adapter.ip_adapter_core.training.loop import Outcome, Step, train
+from comfyui_ip_adapter.ip_adapter_core.training.fresh import KINDS, fresh, trainable
+from comfyui_ip_adapter.ip_adapter_core.training.loop import EndedElsewhere, Outcome, Step, train
 from comfyui_ip_adapter.ip_adapter_core.training.objective import loss
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 from comfyui_ip_adapter.ip_adapter_core.training.state import FILE
+from comfyui_ip_adapter.ip_adapter_core.training.stopping import StopRequest
 from fabricate import adapters
 from published_shapes import FILES, entries
 from training_parts import FEATURES, ToyBase, examples, network
 
-QUICK = Settings(steps=6, batch=4, rate=0.01, save_every=2)
+QUICK = Settings(steps=6, batch=4, learning_rate=0.01, save_every=2)
 
 
 def tensors(count: int = 3) -> list[Tensor]:
@@ -179,7 +186,9 @@ def run(settings: Settings = QUICK, **more: Any) -> Outcome:
 @pytest.mark.parametrize("around", [nullcontext(), torch.autocast("cpu", torch.bfloat16)], ids=["plain", "autocast"])
 def test_the_loss_falls_under_a_callers_autocast_too(around: AbstractContextManager[Any]) -> None:
     with around:
-        losses = run(replace(QUICK, steps=200, rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)).losses
+        losses = run(
+            replace(QUICK, steps=200, learning_rate=0.02, batch=12, drop_text=0, drop_image=0, drop_both=0)
+        ).losses
     assert len(losses) == 200
     assert sum(losses[-20:]) < 0.4 * sum(losses[:20])
 
@@ -280,7 +289,7 @@ class Recording(Alone):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rate": 0.5}, "rate 0.01; this one has rate 0.5"),
+        ({"learning_rate": 0.5}, "learning_rate 0.01; this one has learning_rate 0.5"),
         ({"seed": 3}, "seed 0; this one has seed 3"),
         ({"ema": 0.9}, "ema 0.0; this one has ema 0.9"),
     ],
@@ -327,7 +336,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_state(broken: f
         def denoised(self, *given: Any) -> Tensor:
             return super().denoised(*given) * (broken if len(self.seen) == 5 else 1)
 
-    with pytest.raises(ValueError, match="The loss of step 5 is"):
+    with pytest.raises(ValueError, match="the loss of step 5 is"):
         train(network(), Breaking(), examples(), QUICK, folder=tmp_path)
     kept = run(replace(QUICK, steps=4), folder=tmp_path)
     assert kept.steps == 4
@@ -335,13 +344,13 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_state(broken: f
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
-    settings = replace(QUICK, steps=10, warmup=4, decay=True, rate=1.0)
+    settings = replace(QUICK, steps=10, warmup=4, decay=True, learning_rate=1.0)
     rates = [settings.rate_at(step) for step in range(10)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[-1] < 0.1
     seen: list[float] = []
-    run(replace(settings, rate=0.01), on_step=lambda step: seen.append(step.rate))
+    run(replace(settings, learning_rate=0.01), on_step=lambda step: seen.append(step.rate))
     assert seen == pytest.approx([rate * 0.01 for rate in rates])
 
 
@@ -349,7 +358,7 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     ("change", "words"),
     [
         ({"steps": 0}, "steps is 0; it must be a whole number from 1"),
-        ({"rate": float("nan")}, "rate is nan"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"drop_text": -0.1}, "drop_text is -0.1; it must be a share"),
         ({"drop_text": 0.5, "drop_image": 0.4, "drop_both": 0.2}, "add up to more than 1"),
         ({"ema": 1.0}, "never learns"),
@@ -413,7 +422,7 @@ def test_mixed_precision_keeps_the_weights_in_fp32() -> None:
 
 def test_half_precision_goes_on_with_its_scale(tmp_path: Path) -> None:
     engines = [Alone(dtype=torch.float16) for _ in range(3)]
-    scalers = [scaler for engine in engines if (scaler := engine.scaler())]
+    scalers = [scaler for engine in engines if (scaler := engine.scaler(torch.float32))]
     for scaler in scalers[:2]:
         scaler.load_state_dict(scaler.state_dict() | {"scale": 1024.0})
     whole = run(engine=engines[0])
@@ -441,3 +450,115 @@ def test_a_run_that_the_host_interrupts_in_the_middle_of_a_step_keeps_the_steps_
     resumed = run(rarely, folder=tmp_path, on_step=lambda step: resumed_at.append(step.number))
     assert resumed_at == [4, 5, 6]
     assert resumed.losses == run(rarely).losses
+
+
+def test_every_example_comes_once_per_epoch_when_batches_are_accumulated() -> None:
+    class Listening(given.TensorExamples):
+        """Remembers which examples were asked for, but for the first, which is looked at beforehand."""
+
+        asked: ClassVar[list[int]] = []
+
+        def rows(self, indices: Sequence[int]) -> given.Rows:
+            self.asked += indices
+            return super().rows(indices)
+
+    plain = examples()
+    listening = Listening(plain.rows(range(12)), plain.nulls)
+    train(network(), ToyBase(), listening, replace(QUICK, steps=4, batch=2, accumulate=3))
+    asked = listening.asked[1:]
+    assert asked == Order(12, QUICK.seed).indices(0, 24)
+    assert sorted(asked[:12]) == sorted(asked[12:]) == list(range(12))
+
+
+def of_pictures(identity: str) -> given.TensorExamples:
+    made = examples()
+    made.identity = identity
+    return made
+
+
+def test_a_run_does_not_go_on_with_other_pictures(tmp_path: Path) -> None:
+    train(network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"other pictures or captions than there are now\. Go on with what that run had"
+    ):
+        train(network(), ToyBase(), of_pictures("others"), QUICK, folder=tmp_path)
+    assert train(network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path).steps == QUICK.steps
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It did not know its pictures, and called the learning rate otherwise; nothing scaled its loss."""
+    run(replace(QUICK, steps=3), folder=tmp_path)
+    with safe_open(tmp_path / FILE, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    metadata["settings"] = metadata["settings"].replace("learning_rate", "rate")
+    save_file(tensors, tmp_path / FILE, metadata)
+    resumed = train(
+        network(), ToyBase(), of_pictures("these"), QUICK, folder=tmp_path, engine=Alone(dtype=torch.float16)
+    )
+    assert resumed.losses[:3] == run().losses[:3]
+    assert resumed.steps == QUICK.steps
+    assert "does not say which pictures" in caplog.text
+
+
+def test_what_is_raised_anywhere_ends_the_training_everywhere_with_the_state_kept(tmp_path: Path) -> None:
+    class Told(Alone):
+        """A process that hears of another's end after the third step."""
+
+        waited = 0
+
+        def any(self, mine: bool) -> bool:
+            asked.append(mine)
+            return mine or len(asked) == 3
+
+        def wait(self) -> None:
+            self.waited += 1
+            assert (tmp_path / FILE).exists()
+
+    asked: list[bool] = []
+    engine = Told()
+    with pytest.raises(EndedElsewhere):
+        run(replace(QUICK, save_every=100), folder=tmp_path, engine=engine)
+    assert (asked, engine.waited) == ([False] * 3, 1)
+    assert run(replace(QUICK, save_every=100), folder=tmp_path).losses == run().losses
+
+
+def test_a_signal_asks_to_stop_its_echo_does_not_hurry_and_a_later_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        stop.check()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            stop.check()
+        monkeypatch.setattr(stopping_module, "_ECHO", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_plus_for_sd2_has_the_heads_that_the_published_code_fixes() -> None:
+    """12 of 64 in every resampler but SDXL's."""
+    made = with_shapes(KINDS["plus"].shapes(1024, 1280, 16))
+    assert tuple(made["latents"].shape) == (1, 16, 1024)
+    assert tuple(made["layers.0.0.to_q.weight"].shape) == (12 * 64, 1024)
+    assert tuple(made["layers.0.0.to_kv.weight"].shape) == (2 * 12 * 64, 1024)
+    assert tuple(made["layers.0.0.to_out.weight"].shape) == (1024, 12 * 64)
+    assert tuple(made["proj_out.weight"].shape) == (1024, 1024)
+
+
+def with_shapes(shapes: Any) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return Resampler(shapes, nn).state_dict()
+
+
+def test_a_plus_for_sd2_that_was_trained_with_more_heads_is_trained_on(tmp_path: Path) -> None:
+    geometry = Geometry(1024, (32,))
+    shapes = KINDS["plus"].shapes(1024, 20, 2)
+    wider = {name: (1024, *shape[1:]) if name.endswith("to_q.weight") else shape for name, shape in shapes.items()}
+    earlier = core.Adapter(Parts(wider, {1: {"to_k_ip.weight": (32, geometry.context)}}, {}), nn)
+    save_file(
+        {name: torch.zeros_like(tensor) for name, tensor in earlier.state_dict().items()}, tmp_path / "a.safetensors"
+    )
+    copy = trainable(core.load(tmp_path / "a.safetensors"))
+    assert copy.state_dict()["image_proj.layers.0.0.to_q.weight"].shape == (1024, 1024)
+    assert copy.identity().variant.name == "plus"

@@ -14,6 +14,7 @@ from comfyui_ip_adapter.ip_adapter_core import adapter as core
 from comfyui_ip_adapter.ip_adapter_core import layout
 from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.prompt import image_prompt
+from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
 from comfyui_ip_adapter.ip_adapter_core.training.fresh import fresh
 from comfyui_ip_adapter.ip_adapter_core.training.loop import train
@@ -22,7 +23,7 @@ from sampled import EMBED, apply
 from twins import CONSTRUCTIONS, Twins, _unet_config
 
 pytestmark = pytest.mark.usefixtures("comfy")
-QUICK = Settings(steps=3, batch=2, rate=1e-3, drop_text=0.2, drop_image=0.2)
+QUICK = Settings(steps=3, batch=2, learning_rate=1e-3, drop_text=0.2, drop_image=0.2)
 POOLED = 8
 
 
@@ -372,3 +373,65 @@ def test_the_vaes_latents_are_scaled_as_the_model_sees_them(twins: Twins) -> Non
     from comfyui_ip_adapter.nodes.host import training
 
     assert torch.equal(training.latents(twins.patcher, torch.ones(1, 4, 2, 2)), torch.full((1, 4, 2, 2), 0.18215))
+
+
+class Recording(Alone):
+    """Remembers the gradients that the optimizer steps with; scaled: whether it may scale the loss."""
+
+    def __init__(self, scaled: bool = True) -> None:
+        super().__init__()
+        self._scaled = scaled
+        self.gradients: list[Tensor] = []
+
+    def scaler(self, base: torch.dtype) -> Any:
+        return super().scaler(base) if self._scaled else None
+
+    def backward(self, loss: Tensor) -> None:
+        super().backward(loss * 16**2 / (4 * 64**2))  # one picture of 128 pixels, as if it were four of 512
+
+    def step(self, network: torch.nn.Module, optimizer: Any, clip: float) -> None:
+        super().step(network, Noting(optimizer, self.gradients), clip)
+
+
+class Noting:
+    """An optimizer that keeps the gradients of its step instead of making it."""
+
+    def __init__(self, optimizer: Any, gradients: list[Tensor]) -> None:
+        self._optimizer, self._gradients = optimizer, gradients
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
+
+    def step(self, *given: Any, **more: Any) -> None:
+        for group in self._optimizer.param_groups:
+            self._gradients += [parameter.grad.clone() for parameter in group["params"]]
+
+
+def in_half(patcher: Any, dtype: torch.dtype = torch.float16) -> Any:
+    """The MODEL as the host loads it on a GPU: weights and computation in half precision."""
+    patcher.model.diffusion_model.to(dtype).dtype = dtype
+    return patcher
+
+
+def stepped(model: Any, engine: Recording) -> list[Tensor]:
+    """The gradients of one step, as small as those of a batch of 512 pixels."""
+    from comfyui_ip_adapter.nodes.host import training
+
+    settings = replace(QUICK, steps=1, batch=1, drop_text=0, drop_image=0, drop_both=0)
+    with training.HostBase(model) as base:
+        train(beginning(model), base, tower(48, size=16), settings, engine=engine)
+    return engine.gradients
+
+
+def off(found: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest relative distance of any parameter's gradient."""
+    pairs = zip(found, expected, strict=True)
+    return max(((one - other).norm() / other.norm()).item() for one, other in pairs)
+
+
+def test_gradients_pass_a_base_in_half_precision_scaled(comfy: None) -> None:
+    exact = stepped(Twins("one level").patcher, Recording())
+    scaled = off(stepped(in_half(Twins("one level").patcher), Recording()), exact)
+    plain = off(stepped(in_half(Twins("one level").patcher), Recording(scaled=False)), exact)
+    assert 10 * scaled < plain, (scaled, plain)
+    assert scaled < 0.02

@@ -12,7 +12,9 @@ from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 
 FEATURES, CONTEXT = 6, 5
-SHARED = Settings(steps=6, batch=4, rate=0.01, accumulate=2, clip=0.5, ema=0.9, decay=True)  # by several processes
+SHARED = Settings(
+    steps=6, batch=4, learning_rate=0.01, accumulate=2, clip=0.5, ema=0.9, decay=True
+)  # by several processes
 
 
 class ToyBase:
@@ -20,6 +22,7 @@ class ToyBase:
 
     prediction = "eps"
     device = torch.device("cpu")
+    dtype = torch.float32
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Tensor]] = []

@@ -1,4 +1,8 @@
-"""What runs the optimizer: this process alone, or several through accelerate; mixed precision either way."""
+"""What runs the optimizer: this process alone, or several through accelerate; mixed precision either way.
+
+Half precision (fp16) makes small gradients 0, wherever they pass it: in the network that is trained, or in the frozen
+model between it and the loss. Then the loss is scaled, and the gradients are scaled back before the step.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +48,19 @@ class Engine(Protocol):
         """The mean of a number over all processes."""
         ...
 
+    def any(self, mine: bool) -> bool:
+        """Whether something is so in any process; every process asks at the same place."""
+        ...
+
     def wait(self) -> None:
         """Until every process is here."""
         ...
 
-    def scaler(self) -> GradScaler | None:
-        """What scales the loss in half precision, a part of the run's state."""
+    def scaler(self, base: torch.dtype) -> GradScaler | None:
+        """What scales the loss where half precision is computed in, a part of the run's state; ask before `prepare`.
+
+        base: what the frozen model computes in.
+        """
         ...
 
 
@@ -61,7 +72,7 @@ class Alone:
     def __init__(self, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
         self._kind = torch.device(device).type
         self._dtype = dtype
-        self._scaler = GradScaler(self._kind) if dtype is torch.float16 else None
+        self._scaler: GradScaler | None = None
 
     def prepare(self, network: nn.Module, optimizer: Optimizer) -> tuple[Callable[[Tensor], Any], Any]:
         """Both as they are."""
@@ -76,11 +87,11 @@ class Alone:
         return torch.autocast(self._kind, self._dtype) if self._dtype else nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the loss's gradients, scaled in fp16."""
+        """Add the loss's gradients, scaled where they pass half precision."""
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
     def step(self, network: nn.Module, optimizer: Optimizer, clip: float) -> None:
-        """Step; in fp16, steps with gradients that overflowed are left out."""
+        """Step; one whose scaled gradients overflowed is left out."""
         if self._scaler:
             self._scaler.unscale_(optimizer)
         if clip:
@@ -96,11 +107,17 @@ class Alone:
         """The number."""
         return loss.item()
 
+    def any(self, mine: bool) -> bool:
+        """Whether it is so here."""
+        return mine
+
     def wait(self) -> None:
         """Nobody to wait for."""
 
-    def scaler(self) -> GradScaler | None:
-        """The scaler of fp16."""
+    def scaler(self, base: torch.dtype) -> GradScaler | None:
+        """torch's own."""
+        if self._scaler is None and torch.float16 in (base, self._dtype):
+            self._scaler = GradScaler(self._kind)
         return self._scaler
 
 
@@ -118,6 +135,7 @@ class Accelerated:
             raise ImportError(_NEEDS_ACCELERATE) from error
         self._accelerator = Accelerator() if accelerator is None else accelerator
         self._accelerator.gradient_accumulation_steps = 1  # the training loop accumulates
+        self._scaler: GradScaler | None = None  # ours; in fp16 accelerate has its own
         self.rank: int = self._accelerator.process_index
         self.processes: int = self._accelerator.num_processes
 
@@ -145,6 +163,8 @@ class Accelerated:
     def step(self, network: nn.Module, optimizer: Any, clip: float) -> None:
         """Step in every process alike."""
         if clip:
+            if self._scaler:  # accelerate scales back before it clips in its own fp16 only
+                self._scaler.unscale_(optimizer.optimizer)
             self._accelerator.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -153,10 +173,18 @@ class Accelerated:
         """The mean over all processes."""
         return self._accelerator.reduce(loss.detach(), reduction="mean").item()
 
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.processes == 1:
+            return mine
+        return self._accelerator.reduce(torch.tensor(float(mine), device=self.device), reduction="sum").item() > 0
+
     def wait(self) -> None:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
 
-    def scaler(self) -> GradScaler | None:
-        """accelerate's scaler of fp16."""
+    def scaler(self, base: torch.dtype) -> GradScaler | None:
+        """accelerate's, which it has in fp16; else one that it is given, for a base in half precision."""
+        if self._accelerator.scaler is None and base is torch.float16:
+            self._scaler = self._accelerator.scaler = GradScaler(self.device.type)
         return self._accelerator.scaler

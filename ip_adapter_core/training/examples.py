@@ -16,10 +16,14 @@ LATENTS, FEATURES, CONTEXT = "latents", "features", "context"
 
 
 class Examples(Protocol):
-    """Pictures with their texts, encoded; tensors on the CPU in any float dtype.
+    """Pictures with their texts, encoded; tensors on the CPU in any float dtype, or whole numbers for the base to read.
 
     nulls: what a dropped condition is, `features` (1, …), `context` (1, tokens, width) and any other of the text.
+    identity: of the pictures and captions, so that a run goes on with the same ones; empty where nobody knows.
     """
+
+    @property
+    def identity(self) -> str: ...
 
     @property
     def nulls(self) -> Mapping[str, Tensor]: ...
@@ -33,6 +37,8 @@ class Examples(Protocol):
 
 class TensorExamples:
     """Examples that fit in memory: one tensor per name, a row per example."""
+
+    identity = ""
 
     def __init__(self, rows: Mapping[str, Tensor], nulls: Mapping[str, Tensor]) -> None:
         if len({len(tensor) for tensor in rows.values()}) != 1:

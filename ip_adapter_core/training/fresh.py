@@ -17,7 +17,9 @@ from ..projections import HEAD_WIDTH
 Shapes = dict[str, tuple[int, ...]]
 
 _DEPTH = 4  # of the published resamplers
-_WIDEST = 1280  # of the published resamplers: 768 for SD1.5, 1280 for SDXL
+_RESAMPLERS = {768: (768, 12), 1024: (1024, 12), 2048: (1280, 20)}
+"""Context -> width and heads that the published code builds a resampler with, for SD1.5, SD2 and SDXL: other packs load
+no other. Source: tencent-ailab/IP-Adapter, tutorial_train_plus.py, which fixes 12 heads, and ip_adapter.py."""
 
 
 class Kind(NamedTuple):
@@ -33,12 +35,19 @@ def _base(context: int, embed: int, tokens: int) -> Shapes:
 
 
 def _plus(context: int, hidden: int, tokens: int) -> Shapes:
-    width = max(1, min(context, _WIDEST) // HEAD_WIDTH) * HEAD_WIDTH
+    width, heads = _RESAMPLERS.get(context) or _resampler(context)
+    inner = heads * HEAD_WIDTH
     shapes: Shapes = {"latents": (1, tokens, width)}
     shapes |= {"proj_in.weight": (width, hidden), "proj_out.weight": (context, width)}
     for layer in range(_DEPTH):
-        shapes |= {f"layers.{layer}.0.to_q.weight": (width, width), f"layers.{layer}.1.1.weight": (4 * width, width)}
+        shapes |= {f"layers.{layer}.0.to_q.weight": (inner, width), f"layers.{layer}.1.1.weight": (4 * width, width)}
     return shapes
+
+
+def _resampler(context: int) -> tuple[int, int]:
+    """Width and heads for a model of another family: as wide as the context, in whole heads."""
+    heads = max(1, min(context, 1280) // HEAD_WIDTH)
+    return heads * HEAD_WIDTH, heads
 
 
 KINDS: dict[str, Kind] = {"base": Kind(4, _base), "plus": Kind(16, _plus)}

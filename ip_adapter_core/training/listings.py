@@ -9,6 +9,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from ..wording import shown
+
 _PICTURE = ("file_name", "file", "image", "image_path", "path", "filename")
 _CAPTION = ("text", "caption", "prompt", "description")
 
@@ -23,13 +25,14 @@ def rows_of(listing: Path) -> Iterator[Row]:
     try:
         text = listing.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{listing.name} cannot be read as text ({error}); save it as UTF-8.") from error
+        name = shown(listing.name)
+        raise ValueError(f"{name} cannot be read as text ({shown(error)}); save it as UTF-8.") from error
     number = 0
     try:
-        for number, row in enumerate(READERS[listing.suffix](text), start=1):  # noqa: B007, the number is for the error
+        for number, row in enumerate(READERS[listing.suffix.lower()](text), start=1):  # noqa: B007, the number is for the error
             yield row
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"{listing.name}, entry {number + 1}: {_explained(error)}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        raise ValueError(f"{shown(listing.name)}, entry {number + 1}: {_explained(error)}") from error
 
 
 def caption_of(text: str) -> str:
@@ -38,7 +41,7 @@ def caption_of(text: str) -> str:
         found = json.loads(text)
     except ValueError:
         return ""
-    return _first(found, _CAPTION) or "" if isinstance(found, Mapping) else ""
+    return _caption(found) if isinstance(found, Mapping) else ""
 
 
 def _json_lines(text: str) -> Iterator[Row]:
@@ -75,8 +78,13 @@ def _row(entry: Any) -> Row:
         raise ValueError(f"an object with file_name and text is needed, this is {type(entry).__name__}")
     picture = _first(entry, _PICTURE)
     if picture is None:
-        raise ValueError(f"there is no column {' or '.join(_PICTURE)} (found {', '.join(map(str, entry))})")
-    return picture, _first(entry, _CAPTION) or ""
+        raise ValueError(f"there is no column {' or '.join(_PICTURE)} (found {shown(', '.join(map(str, entry)))})")
+    return picture, _caption(entry)
+
+
+def _caption(entry: Mapping[str, Any]) -> str:
+    """JSON can hold halves of letters, which no tokenizer reads."""
+    return (_first(entry, _CAPTION) or "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _first(entry: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
@@ -85,7 +93,7 @@ def _first(entry: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
 
 
 def _explained(error: Exception) -> str:
-    return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else f"{error.args[0]}."
+    return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else f"{shown(error.args[0])}."
 
 
 # The ending of a list file -> how its text is read.

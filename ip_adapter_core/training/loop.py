@@ -29,6 +29,11 @@ class Base(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        ...
+
     def sigmas(self, shares: Tensor) -> Tensor:
         """Noise levels of shares of the training time in [0, 1), (rows) each."""
         ...
@@ -54,6 +59,10 @@ class Step(NamedTuple):
     rate: float
 
 
+class EndedElsewhere(KeyboardInterrupt):
+    """Another process of the same training has ended it."""
+
+
 class Outcome(NamedTuple):
     """What a training run gave: the loss of every step, the network to use, and how many steps it has made."""
 
@@ -77,21 +86,22 @@ def train(
     """Train a network in place, in fp32; network(features) is what the base takes for an image.
 
     folder: where the state is kept; a run whose state is there goes on, bit for bit as if it had never stopped.
-    on_step: called in every process; what it raises ends the training once the state is saved. Raises ValueError when
-    settings, examples or a kept state cannot be meant, and when the loss is no number any more.
+    on_step: called in every process; what it raises in any of them ends the training in all of them, after the same
+    step and once the state is saved, with EndedElsewhere in the others. Raises ValueError when settings, examples or a
+    kept state cannot be meant, and when the loss is no number any more.
     """
     settings.check()
     given.check(examples)
     engine = engine or Alone(base.device)
-    lasting = settings.lasting() | {"examples": len(examples)}
-    trainee = state.begin(network.to(base.device, torch.float32).train(), settings, engine.scaler())
+    lasting = settings.lasting() | {"examples": len(examples)} | _pictures(examples)
+    trainee = state.begin(network.to(base.device, torch.float32).train(), settings, engine.scaler(base.dtype))
     if folder:
         state.resume(folder, trainee, lasting)
     course = _course(trainee, base, examples, settings, engine)
     for number in range(len(trainee.losses), settings.steps):
         with _kept_when_interrupted(lambda: _keep(folder, engine, trainee, lasting)):
             step = course.step(number, trainee)
-        _tell(step, on_step, lambda: _keep(folder, engine, trainee, lasting), settings)
+        _tell(step, on_step, lambda: _keep(folder, engine, trainee, lasting), settings, engine)
     engine.wait()
     return Outcome(trainee.losses, trainee.result, len(trainee.losses))
 
@@ -114,7 +124,8 @@ class Course:
         loss = self.engine.mean(torch.stack(parts).mean())
         if not math.isfinite(loss):
             raise ValueError(
-                f"The loss of step {number + 1} is {loss}; train at a lower rate than {self.settings.rate}."
+                f"Train at a lower learning_rate than {self.settings.learning_rate}; "
+                f"the loss of step {number + 1} is {loss}."
             )
         rate = self.settings.rate_at(number)
         for group in trainee.optimizer.param_groups:
@@ -154,7 +165,12 @@ class Course:
         return slice(self.engine.rank * count, (self.engine.rank + 1) * count)
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        """In fp32 on the base's device; a copy, since autograd takes no tensor made in inference mode."""
+        """In fp32 on the base's device; a copy, since autograd takes no tensor made in inference mode.
+
+        Whole numbers stay: the base reads them on the CPU, and asking a device for them would wait for it.
+        """
+        if not tensor.is_floating_point():
+            return tensor
         return tensor.to(self.base.device, torch.float32, copy=True)
 
 
@@ -180,20 +196,32 @@ def _kept_when_interrupted(keep: Callable[[], None]) -> Iterator[None]:
         raise
 
 
-def _tell(step: Step, on_step: Callable[[Step], None] | None, keep: Callable[[], None], settings: Settings) -> None:
-    """Report a step, and keep the state when it is time or when the report is answered with an exception."""
-    due = step.number % settings.save_every == 0 or step.number == step.of
+def _tell(
+    step: Step, on_step: Callable[[Step], None] | None, keep: Callable[[], None], settings: Settings, engine: Engine
+) -> None:
+    """Report a step, and keep the state when it is time or when the report is answered with an exception anywhere."""
+    raised = _answer(step, on_step)
+    ended = engine.any(raised is not None)
+    if ended or step.number % settings.save_every == 0 or step.number == step.of:
+        keep()
+    if ended:
+        engine.wait()  # a launcher ends all processes as soon as one leaves, also one that is writing the state
+        raise raised or EndedElsewhere
+
+
+def _answer(step: Step, on_step: Callable[[Step], None] | None) -> BaseException | None:
     try:
         if on_step:
             on_step(step)
-    except BaseException:
-        due = True
-        raise
-    finally:
-        if due:
-            keep()
+    except BaseException as error:  # also what ends a program: the other processes must hear of it first
+        return error
+    return None
 
 
-def _keep(folder: Path | None, engine: Engine, trainee: state.Trainee, lasting: Mapping[str, float]) -> None:
+def _pictures(examples: Examples) -> dict[str, str]:
+    return {state.PICTURES: examples.identity} if examples.identity else {}
+
+
+def _keep(folder: Path | None, engine: Engine, trainee: state.Trainee, lasting: state.Lasting) -> None:
     if folder and engine.rank == 0:
         state.save(folder, trainee, lasting)

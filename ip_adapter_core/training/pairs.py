@@ -1,19 +1,18 @@
-"""Captioned pictures on disk: found in folders, list files and WebDataset shards, and read for training."""
+"""Captioned pictures on disk: found in folders, list files and WebDataset shards."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
+import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from ..wording import shown
 from .listings import READERS, caption_of, rows_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -22,16 +21,14 @@ SHARD = ".tar"
 
 _LISTINGS = ("metadata.jsonl", "metadata.csv", "captions.json")
 _JSON = ".json"
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MOST_SHARDS = 1_000_000  # that a range may name; the largest public data sets have fewer
 _NEEDED = (
     "needed is a folder of pictures (with a .txt beside each, or a metadata.jsonl), "
     "a list file (.jsonl, .csv, .txt), or .tar shards"
 )
 
 _log = logging.getLogger(__name__)
-
-
-class Unreadable(ValueError):
-    """A picture that cannot be read: its name and the reason."""
 
 
 @dataclass(frozen=True)
@@ -46,50 +43,103 @@ class Pair:
 
     def stamp(self) -> str:
         """Changes when the picture or the caption does: place, size, time and words."""
-        try:
-            status = os.stat(self.path)
-            written = (status.st_size, status.st_mtime_ns)
-        except OSError:  # reading it says why
-            written = (0, 0)
-        return repr((str(self.path.resolve()), self.start, self.length, written, self.caption))
+        status = _status(self.path)  # None: reading it says why
+        written = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+        return repr((os.path.realpath(self.path), self.start, self.length, written, self.caption))
+
+    def content_stamp(self) -> str:
+        """The same wherever the picture lies and whenever it was written: name, size and words."""
+        status = _status(self.path) if self.length is None else None
+        return repr((self.name, status.st_size if status else self.length, self.caption))
+
+    def content(self) -> bytes:
+        """The picture's file. Raises OSError when it is gone."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(-1 if self.length is None else self.length)
 
 
-def find(source: str | Path) -> tuple[Pair, ...]:
+def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tuple[Pair, ...]:
     """The captioned pictures of a folder, a list file, or shards such as `shards-{0000..0009}.tar`, in a fixed order.
 
-    Pictures without caption have the empty one, which is logged once with their number. Nothing is decoded yet.
-    Raises ValueError when there is no such place, no picture in it, or a list that cannot be understood.
+    on_found is called after each, and may raise to end the search. Pictures without caption have the empty one, which
+    is logged once with their number. Nothing is decoded yet. Raises ValueError when there is no such place, no picture
+    in it, or a list that cannot be understood.
     """
-    pairs = tuple(_found(Path(source).expanduser()))
+    pairs = []
+    for pair in _found(_expanded_user(source)):
+        pairs.append(pair)
+        if on_found:
+            on_found()
     if not pairs:
-        raise ValueError(f"No pictures were found in {source}; {_NEEDED}.")
+        raise ValueError(f"No pictures were found in {shown(source)}; {_NEEDED}.")
     bare = sum(not pair.caption for pair in pairs)
     if bare:
-        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), source)
-    return pairs
+        named = shown(source)
+        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), named)
+    return tuple(pairs)
 
 
-def read(pair: Pair, size: int) -> Tensor:
-    """The picture as training sees it: shortest side resized to `size` (bilinear), centre cropped.
+def fingerprint(source: str | Path) -> str:
+    """Changes when a picture, a caption or a list of a data set does, judged by names, sizes and times of files.
 
-    Returns (size, size, 3), float32, 0..1. Raises Unreadable when the file is gone, damaged, or no picture.
-    Source: arXiv 2308.06721, section 4.1.
+    What cannot be found has a fingerprint too; `find` says what is wrong with it.
     """
+    digest = hashlib.sha256()
     try:
-        return _square(_content(pair), size)
-    except Exception as error:  # Pillow's readers raise many kinds on a damaged file
-        raise Unreadable(f"{pair.name}: {_reason(error)}") from error
+        for path in _files(_expanded_user(source)):
+            status = _status(path)
+            digest.update(repr((str(path), status and (status.st_size, status.st_mtime_ns))).encode())
+            if status is None:
+                break
+    except (OSError, ValueError) as error:
+        digest.update(repr(str(error)).encode())
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """Every file that a data set is made of."""
+    if _ending(source.name) == SHARD:
+        yield from _expanded(source)
+    elif _is_folder(source):
+        yield from (path for path in sorted(source.rglob("*")) if _is_file(path))
+    else:
+        yield source
+        if _ending(source.name) in READERS:
+            yield from (source.parent / name for name, _ in rows_of(source))
+
+
+def _expanded_user(source: str | Path) -> Path:
+    return Path(os.path.expanduser(source))  # Path's own raises for users that are unknown
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None for what is not there, and for what no file can be called."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_folder(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _is_file(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def _found(source: Path) -> Iterator[Pair]:
-    if source.suffix == SHARD:
+    if _ending(source.name) == SHARD:
         yield from _in_shards(_expanded(source))
-    elif source.is_dir():
+    elif _is_folder(source):
         yield from _in_folder(source)
-    elif not source.is_file():
-        raise ValueError(f"{source} does not exist; {_NEEDED}.")
-    elif source.suffix not in READERS:
-        raise ValueError(f"{source.name} cannot be read as a list of pictures; {_NEEDED}.")
+    elif not _is_file(source):
+        raise ValueError(f"{shown(source)} does not exist; {_NEEDED}.")
+    elif _ending(source.name) not in READERS:
+        raise ValueError(f"{shown(source.name)} cannot be read as a list of pictures; {_NEEDED}.")
     else:
         yield from _in_list(source)
 
@@ -97,23 +147,23 @@ def _found(source: Path) -> Iterator[Pair]:
 def _in_folder(folder: Path) -> Iterator[Pair]:
     """Pictures of a folder and the folders in it, then the pictures in its shards."""
     listed = _listed_captions(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if _is_file(path))
     for path in files:
         if path.suffix.lower() in PICTURES:
             name = path.relative_to(folder).as_posix()
             yield Pair(name, listed.get(name) or _caption_beside(path), path)
-    yield from _in_shards([path for path in files if path.suffix == SHARD])
+    yield from _in_shards([path for path in files if _ending(path.name) == SHARD])
 
 
 def _listed_captions(folder: Path) -> dict[str, str]:
     listings = (folder / name for name in _LISTINGS)
-    return dict(row for listing in listings if listing.is_file() for row in rows_of(listing))
+    return dict(row for listing in listings if _is_file(listing) for row in rows_of(listing))
 
 
 def _caption_beside(picture: Path) -> str:
     for suffix in CAPTIONS:
         beside = picture.with_suffix(suffix)
-        if beside.is_file():
+        if _is_file(beside):
             return beside.read_text(encoding="utf-8-sig", errors="replace").strip()
     return ""
 
@@ -124,23 +174,27 @@ def _in_list(listing: Path) -> Iterator[Pair]:
         yield Pair(name, caption, listing.parent / name)
 
 
-def _expanded(pattern: Path) -> list[Path]:
-    """The shards that `name-{0000..0009}.tar` stands for."""
+def _expanded(pattern: Path) -> Iterable[Path]:
+    """The shards that `name-{0000..0009}.tar` stands for, counted before they are named."""
     before, opened, rest = str(pattern).partition("{")
     inside, closed, after = rest.partition("}")
     first, dots, last = inside.partition("..")
     if not opened:
         return [pattern]
-    if not (closed and dots and first.isdigit() and last.isdigit()):
-        raise ValueError(f"{pattern.name} is no range of shards; write it as shards-{{0000..0009}}.tar.")
+    if not (closed and dots and _NUMBER.fullmatch(first) and _NUMBER.fullmatch(last)):
+        raise ValueError(f"{shown(pattern.name)} is no range of shards; write it as shards-{{0000..0009}}.tar.")
     numbers = range(int(first), int(last) + 1)
-    return [Path(f"{before}{number:0{len(first)}d}{after}") for number in numbers]
+    if not 0 < len(numbers) <= _MOST_SHARDS:
+        raise ValueError(
+            f"Name 1 to {_MOST_SHARDS} shards, from the first to the last; {shown(pattern.name)} names {len(numbers)}."
+        )
+    return (Path(f"{before}{number:0{len(first)}d}{after}") for number in numbers)
 
 
 def _in_shards(shards: Iterable[Path]) -> Iterator[Pair]:
     for shard in shards:
-        if not shard.is_file():
-            raise ValueError(f"{shard} does not exist; {_NEEDED}.")
+        if not _is_file(shard):
+            raise ValueError(f"{shown(shard)} does not exist; {_NEEDED}.")
         yield from _in_shard(shard)
 
 
@@ -151,7 +205,8 @@ def _in_shard(shard: Path) -> Iterator[Pair]:
             members = [member for member in archive if member.isfile()]
             captions = dict(_captions_in(archive, members))
     except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{shard.name} is no plain .tar archive ({error}); unpack it or make it again.") from error
+        name, reason = shown(shard.name), shown(error)
+        raise ValueError(f"{name} is no plain .tar archive ({reason}); unpack it or make it again.") from error
     for member in members:
         if _ending(member.name) in PICTURES:
             name = f"{shard.name}/{member.name}"
@@ -174,24 +229,3 @@ def _key(member: str) -> str:
 
 def _ending(member: str) -> str:
     return Path(member).suffix.lower()
-
-
-def _content(pair: Pair) -> bytes:
-    with pair.path.open("rb") as file:
-        file.seek(pair.start)
-        return file.read(-1 if pair.length is None else pair.length)
-
-
-def _square(content: bytes, size: int) -> Tensor:
-    from PIL import Image, ImageOps
-
-    with Image.open(BytesIO(content)) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
-    # Only the part that is kept is resized: a very long picture is never scaled as a whole.
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.asarray(square).copy()).float() / 255
-
-
-def _reason(error: Exception) -> str:
-    known = {"FileNotFoundError": "the file does not exist", "UnidentifiedImageError": "the file is no picture"}
-    return known.get(type(error).__name__) or str(error).replace("\n", " ") or type(error).__name__

@@ -13,11 +13,11 @@ _NUMBER: Limits = (0, _ANY, "a number from 0")
 _SHARE: Limits = (0, 1, "a share from 0 to 1")
 _LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("steps", "batch", "accumulate", "save_every"), _COUNT),
-    **dict.fromkeys(("rate", "weight_decay", "warmup", "clip"), _NUMBER),
+    **dict.fromkeys(("learning_rate", "weight_decay", "warmup", "clip"), _NUMBER),
     **dict.fromkeys(("drop_text", "drop_image", "drop_both", "ema"), _SHARE),
 }
 # What may differ between a run and the one that continues it: nothing of it changes what a step computes.
-_FREE = ("steps", "save_every", "checkpointing")
+_FREE = ("steps", "save_every", "gradient_checkpointing")
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Settings:
 
     batch: pictures of one forward pass over all processes; an optimizer step sees `accumulate` such batches.
     drop_*: how often a condition is left out, so that the model can be guided. ema: decay of the averaged weights, 0
-    for none. warmup: steps until the rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm of the
-    gradients, 0 for none. checkpointing: compute the frozen model twice to save memory; it is for the `Base` to do.
+    for none. warmup: steps until the learning rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm
+    of the gradients, 0 for none. gradient_checkpointing: compute the frozen model twice to save memory; it is for the
+    `Base` to do.
     """
 
     steps: int = 1000
     batch: int = 8
-    rate: float = 1e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
     drop_text: float = 0.05
     drop_image: float = 0.05
@@ -42,7 +43,7 @@ class Settings:
     ema: float = 0.0
     warmup: int = 0
     decay: bool = False
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     save_every: int = 500
     clip: float = 0.0
 
@@ -61,9 +62,9 @@ class Settings:
         """The learning rate of a step, counted from 0."""
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if not self.decay or step < self.warmup:
-            return self.rate * warm
+            return self.learning_rate * warm
         share = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.rate * (1 + math.cos(math.pi * share)) / 2
+        return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
     def lasting(self) -> dict[str, float]:
         """The settings that a continued run must share with the run it continues."""

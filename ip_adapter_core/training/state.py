@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,22 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..whole_file import save_whole
+from ..wording import shown
 from .settings import Settings
 
 FILE = "state.safetensors"
+PICTURES = "pictures"
+"""What must last beside the settings: which pictures and captions a run learns from."""
+
+Lasting = Mapping[str, float | str]
 
 _NETWORK, _AVERAGE, _OPTIMIZER, _LOSSES = "network", "average", "optimizer", "losses"
-_OTHER = "Go on with what that run had, or train in another folder."
+_FORMERLY = {"rate": "learning_rate"}  # settings, by their names in states of earlier versions
+_OTHER = "Go on with what that run had, or train under another name."
 
 Tensors = dict[str, Tensor]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,12 +79,12 @@ def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> 
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters or any(parameter.is_inference() for parameter in parameters):
         raise ValueError("This network is for inference only; train a fresh one or a trainable copy.")
-    optimizer = AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
+    optimizer = AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     return Trainee(network, optimizer, average, scaler)
 
 
-def save(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
+def save(folder: Path, trainee: Trainee, lasting: Lasting) -> None:
     """Write the state into a folder; until it is complete, the state before it stays."""
     scaler = trainee.scaler.state_dict() if trainee.scaler else {}
     metadata = {"settings": json.dumps(dict(lasting)), "scaler": json.dumps(scaler)}
@@ -83,7 +92,7 @@ def save(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
     save_whole(tensors, folder / FILE, metadata)
 
 
-def resume(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None:
+def resume(folder: Path, trainee: Trainee, lasting: Lasting) -> None:
     """Take over the state that a folder holds, if it holds one.
 
     lasting: what the run that left it must have had too. Raises ValueError naming what differs.
@@ -92,11 +101,12 @@ def resume(folder: Path, trainee: Trainee, lasting: Mapping[str, float]) -> None
     if not path.exists():
         return
     tensors, metadata = _read(path)
-    _check_settings(folder, json.loads(metadata["settings"]), lasting)
+    found = {_FORMERLY.get(name, name): value for name, value in json.loads(metadata["settings"]).items()}
+    _check_settings(folder, found, lasting)
     _check_shapes(folder, _under(tensors, _NETWORK), trainee.network.state_dict())
     trainee.restore(tensors)
-    if trainee.scaler:
-        trainee.scaler.load_state_dict(json.loads(metadata["scaler"]))
+    if trainee.scaler and (scale := json.loads(metadata["scaler"])):  # empty: a run that was not scaled before
+        trainee.scaler.load_state_dict(scale)
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -104,7 +114,7 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to train from the beginning.") from error
+        raise ValueError(f"{shown(path)} is damaged ({error}); delete it to train from the beginning.") from error
 
 
 def _under(tensors: Tensors, part: str) -> Tensors:
@@ -112,15 +122,27 @@ def _under(tensors: Tensors, part: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _check_settings(folder: Path, found: Mapping[str, float], lasting: Mapping[str, float]) -> None:
+def _check_settings(folder: Path, found: Lasting, lasting: Lasting) -> None:
     for name in {**found, **lasting}:
-        if found.get(name) != lasting.get(name):
+        if name == PICTURES and found.get(name) != lasting.get(name):
+            _check_pictures(folder, found, lasting)
+        elif found.get(name) != lasting.get(name):
             left, given = found.get(name, "not set"), lasting.get(name, "not set")
-            raise ValueError(f"{folder} holds a training with {name} {left}; this one has {name} {given}. {_OTHER}")
+            raise ValueError(
+                f"{shown(folder)} holds a training with {name} {left}; this one has {name} {given}. {_OTHER}"
+            )
+
+
+def _check_pictures(folder: Path, found: Lasting, lasting: Lasting) -> None:
+    if PICTURES in found and PICTURES in lasting:
+        raise ValueError(f"{shown(folder)} holds a training on other pictures or captions than there are now. {_OTHER}")
+    _log.warning("%s does not say which pictures it was trained on; it goes on with these.", shown(folder))
 
 
 def _check_shapes(folder: Path, found: Tensors, needed: Mapping[str, Tensor]) -> None:
     for name in {**found, **needed}:
         left, given = (list(tensors[name].shape) if name in tensors else "none" for tensors in (found, needed))
         if left != given:
-            raise ValueError(f"{folder} holds a training of another network: {name} is {left}, not {given}. {_OTHER}")
+            raise ValueError(
+                f"{shown(folder)} holds a training of another network: {name} is {left}, not {given}. {_OTHER}"
+            )

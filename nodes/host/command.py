@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +20,7 @@ from ...ip_adapter_core.training import curve
 from ...ip_adapter_core.training.engines import Accelerated
 from ...ip_adapter_core.training.loop import Outcome, Step, train
 from ...ip_adapter_core.training.settings import Settings
+from ...ip_adapter_core.training.stopping import StopRequest
 from . import adapters, dataset, files, runs, small_world, training, vision
 from .dataset import HostEncoder
 from .runs import Wish
@@ -46,15 +44,15 @@ def run(arguments: Namespace) -> None:
     logging.basicConfig(level=level, format="%(message)s", force=True)
     writer = _writer(arguments.log_dir if accelerator.is_main_process else None)
     encoder = _models(arguments)
-    base = training.HostBase(encoder.model, wish.settings.checkpointing)
+    base = training.HostBase(encoder.model, wish.settings.gradient_checkpointing)
     start = adapters.read(arguments.start.name, arguments.start) if arguments.start else None
     network = runs.beginning(wish, encoder, start)
     with accelerator.main_process_first():
         examples = dataset.examples(Path(wish.source), encoder, wish.resolution, _told, folder / "features")
     sampler = Sampler(encoder, examples, network, folder / "samples", arguments.sample_steps)
-    report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process)
     engine = Accelerated(accelerator)
-    with base, _stoppable(report):
+    with base, StopRequest() as stop:
+        report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process, stop)
         outcome = train(network, base, examples, wish.settings, engine=engine, folder=folder, on_step=report.step)
     if accelerator.is_main_process:
         _write(outcome, folder, arguments)
@@ -76,15 +74,14 @@ class Report:
     sample_every: int
     writer: Any
     first: bool
-    stopping: bool = False
+    stop: StopRequest
     _told: float = field(default_factory=time.monotonic)
 
     def step(self, step: Step) -> None:
         """A step was made. Raises KeyboardInterrupt when the training is to stop."""
         if self.first:
             self._tell(step)
-        if self.stopping:
-            raise KeyboardInterrupt
+        self.stop.check()
         if self.first and self.sample_every and step.number % self.sample_every == 0:
             self._show(step.number, self.sampler.draw(step.number))
 
@@ -101,21 +98,6 @@ class Report:
     def _show(self, number: int, grid: Tensor) -> None:
         if self.writer:
             self.writer.add_image("samples", grid, number, dataformats="HWC")
-
-
-@contextmanager
-def _stoppable(report: Report) -> Iterator[None]:
-    """Ctrl-C ends the training after the step it is in, with its state kept; a second one ends it at once."""
-
-    def stop(*received: Any) -> None:
-        report.stopping = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _wish(arguments: Namespace) -> Wish:

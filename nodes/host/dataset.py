@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management as memory
 import folder_paths
 import torch
 from torch import Tensor
 
 from ...ip_adapter_core.prompt import Features
 from ...ip_adapter_core.training import pairs
-from ...ip_adapter_core.training.cache import CachedExamples, Rows, cached
+from ...ip_adapter_core.training.cache import cached
+from ...ip_adapter_core.training.pictures import NUMBERS, Picture
+from ...ip_adapter_core.training.shards import CachedExamples, Rows
 from ...ip_adapter_core.variants import VARIANTS
-from . import vision
+from . import model_identity, vision
 
 # What an adapter reads of an image -> what stands for a dropped image (adapter of embeddings: zeros; of hidden
 # states: the blank image), as in the published training.
@@ -38,12 +42,23 @@ class HostEncoder:
     clip_vision: Any
     reads: str
 
+    @property
+    def sees(self) -> int:
+        """Pixels along each side that the vision encoder reads."""
+        size: int = self.clip_vision.image_size
+        return size
+
+    def identity(self) -> str:
+        """Of the encoders' weights; the MODEL only scales latents."""
+        return model_identity.identity(self.clip, self.vae, self.clip_vision)
+
     @torch.no_grad()
-    def encode(self, images: Tensor, captions: Sequence[str]) -> Rows:
-        """latents as the model sees them, features, context and, where the text encoder has it, pooled."""
-        latents = self.model.model.process_latent_in(self.vae.encode(images))
-        features = self._read(vision.features(self.clip_vision, images))
-        return {"latents": latents.float(), "features": features.float(), **self._texts(captions)}
+    def encode(self, pictures: Picture, captions: Sequence[str]) -> Rows:
+        """latents as the model sees them, features, context, pooled where the text encoder has it, and NUMBERS."""
+        latents = self.model.model.process_latent_in(self.vae.encode(pictures.square))
+        features = self._read(vision.features(self.clip_vision, pictures.seen))
+        numbers = dict(zip(NUMBERS, pictures.numbers.unbind(dim=1), strict=True))
+        return {"latents": latents.float(), "features": features.float(), **numbers, **self._texts(captions)}
 
     @torch.no_grad()
     def nulls(self) -> Rows:
@@ -81,9 +96,9 @@ def reads(kind: str) -> str:
 
 def located(source: str) -> Path:
     """Where a data set lies: an absolute path, or one in ComfyUI's input folder. Raises ValueError for an empty one."""
-    if not source.strip():
+    if not source or not source.strip():
         raise ValueError("No data set is named; write the path of a folder of pictures, a list file or .tar shards.")
-    return Path(folder_paths.get_input_directory()) / Path(source.strip()).expanduser()
+    return Path(folder_paths.get_input_directory()) / os.path.expanduser(source.strip())
 
 
 def examples(
@@ -98,7 +113,8 @@ def examples(
     kept: where what is encoded is kept, by default where every run with the same models finds it. Raises ValueError
     like pairs.find and cache.cached.
     """
-    return cached(kept or kept_at() / "_features", pairs.find(source), encoder, resolution, on_picture)
+    found = pairs.find(source, memory.throw_exception_if_processing_interrupted)
+    return cached(kept or kept_at() / "_features", found, encoder, resolution, on_picture)
 
 
 def kept_at() -> Path:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from ...ip_adapter_core import saving
 from ...ip_adapter_core.adapter import Adapter
 from ...ip_adapter_core.checkpoint import split
-from ...ip_adapter_core.training import curve
+from ...ip_adapter_core.training import curve, pairs
 from ...ip_adapter_core.training.engines import Alone
 from ...ip_adapter_core.training.fresh import fresh, trainable
 from ...ip_adapter_core.training.loop import Step, train
 from ...ip_adapter_core.training.settings import Settings
+from ...ip_adapter_core.wording import quoted
 from . import adapters, dataset, models, training
 from .adapters import LoadedAdapter
 from .dataset import HostEncoder
@@ -32,6 +33,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat1
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[^\W_][\w .-]*")
+_LONGEST = 200  # bytes of a name, to which the files of a run add a few; file systems take 255
 _SHOWN_EVERY = 1.0  # seconds between two pictures of the curve
 
 
@@ -48,8 +50,8 @@ class Wish:
 
     def folder(self) -> Path:
         """Where the run keeps its state. Raises ValueError for a name that is no name of a folder."""
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} cannot name a run; use letters and digits, such as my-adapter.")
+        if not _NAME.fullmatch(self.name) or len(self.name.encode()) > _LONGEST:
+            raise ValueError(f"{quoted(self.name)} cannot name a run; use letters and digits, such as my-adapter.")
         return dataset.kept_at() / self.name
 
 
@@ -93,7 +95,7 @@ def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[
     """
     wish.settings.check()
     folder = wish.folder()
-    base = training.HostBase(encoder.model, wish.settings.checkpointing)
+    base = training.HostBase(encoder.model, wish.settings.gradient_checkpointing)
     network = beginning(wish, encoder, start)
     progress = Progress(wish.name)
     found = dataset.examples(dataset.located(wish.source), encoder, wish.resolution, progress.encoded)
@@ -104,6 +106,11 @@ def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[
     drawn = curve.draw(outcome.losses)
     drawn.save(folder / "loss.png")
     return written(cast(Adapter, outcome.network), folder / f"{wish.name}-{outcome.steps}.safetensors"), pictured(drawn)
+
+
+def fingerprint(source: str | None) -> str | None:
+    """Changes when the pictures of a data set do; None where the graph tells the source only as it runs."""
+    return pairs.fingerprint(dataset.located(source)) if source and source.strip() else None
 
 
 def beginning(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> Adapter:

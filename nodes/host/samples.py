@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...ip_adapter_core.adapter import Adapter
 from ...ip_adapter_core.prompt import image_prompt
-from ...ip_adapter_core.training.cache import CachedExamples, Rows
+from ...ip_adapter_core.training.shards import CachedExamples, Rows
 from . import models
 from .dataset import HostEncoder
 

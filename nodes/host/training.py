@@ -22,6 +22,7 @@ from ...ip_adapter_core import layout
 from ...ip_adapter_core.adapter import KeysValues
 from ...ip_adapter_core.prompt import COND
 from ...ip_adapter_core.stacks import Image
+from ...ip_adapter_core.training.pictures import NUMBERS
 from . import compiled
 from .outside import attention
 from .run import Prepared
@@ -30,9 +31,8 @@ from .sampling import applications, patched
 # How the host's ways of predicting are called in `objective.OBJECTIVES`.
 PREDICTIONS: dict[type, str] = {EPS: "eps", V_PREDICTION: "v", CONST: "flow"}
 
-# Text-side rows, by their names in the host's conds; each row of a number is its picture's own (SDXL).
+# Text-side rows, by their names in the host's conds.
 _TENSORS = {"context": "cross_attn", "pooled": "pooled_output"}
-_NUMBERS = ("width", "height", "crop_w", "crop_h", "target_width", "target_height")
 
 Options = dict[str, Any]
 
@@ -50,6 +50,7 @@ class HostBase:
         _check(model)
         self.prediction = prediction(model)
         self.device: torch.device = model.load_device
+        self.dtype: torch.dtype = model.model.get_dtype_inference()
         self._layers = layout.layers(model.model.model_config.unet_config)
         self._given, self._checkpointing = model, checkpointing
         self._open = ExitStack()
@@ -86,7 +87,7 @@ class HostBase:
         """The model's estimate of the clean latents; K' and V' of every layer have a row per picture.
 
         text: context (rows, tokens, width); for SDXL also pooled (rows, width) and, where the pictures' sizes are not
-        their latents', width, height, crop_w, crop_h, target_width, target_height (rows).
+        their latents', the NUMBERS (rows) of the pictures, on the CPU.
         """
         prepared: Prepared = {layer.address: (Image(pair),) for layer, pair in zip(self._layers, image, strict=True)}
         options = patched(self._options(sigmas), prepared)
@@ -161,7 +162,11 @@ def _loaded(model: ModelPatcher) -> ModelPatcher:
 def _cond(text: Mapping[str, Tensor], row: int) -> Options:
     """One picture's text as the host's conds hold it."""
     tensors = {theirs: text[ours][row : row + 1] for ours, theirs in _TENSORS.items() if ours in text}
-    return {**tensors, **{name: text[name][row].item() for name in _NUMBERS if name in text}, "model_conds": {}}
+    return {**tensors, **{name: _number(text[name][row]) for name in NUMBERS if name in text}, "model_conds": {}}
+
+
+def _number(value: Tensor) -> float:
+    return value.item()
 
 
 def _differentiable(attention: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:

@@ -174,6 +174,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no pictures": ({"dataset": "empty"}, "No pictures were found in .*empty; needed is a folder"),
     "unreadable": ({"dataset": "broken"}, "None of the 2 pictures can be read; .* 0.png: the file is no picture"),
     "name": ({"name": "../out"}, "'../out' cannot name a run; use letters"),
+    "a long name": ({"name": "x" * 300}, "'x+…' cannot name a run"),
+    "half a letter": ({"dataset": "\ud83d"}, r"\\ud83d does not exist; needed is a folder of pictures"),
+    "too many shards": ({"dataset": "x-{0000..99999999}.tar"}, r"Name 1 to 1000000 shards.* names 100000000\."),
+    "no number": ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a number from 0"),
     "drops": ({"drop_text": 0.9, "drop_image": 0.9}, "add up to more than 1"),
 }
 
@@ -211,9 +215,21 @@ def test_an_adapter_of_another_encoder_is_refused(trainer: Server) -> None:
     assert re.search(r"\(width 32\); this training is .* of width 48", refused(trainer, graph))
 
 
+def test_changed_pictures_are_noticed_by_the_same_graph(trainer: Server) -> None:
+    folder = draw_pictures(trainer.base / "input" / "changing", 2)
+    graph = training(name="changing", dataset="changing")
+    trainer.run(graph)
+    assert "train" in trainer.run(graph).cached
+    (folder / "0.txt").write_text("another caption")
+    assert "holds a training on other pictures or captions than there are now" in refused(trainer, graph)
+    trainer.run(training(name="changed", dataset="changing"))
+
+
 def test_a_run_with_other_settings_needs_another_name(trainer: Server) -> None:
     trainer.run(training(name="settled"))
-    assert "with rate 0.001; this one has rate 0.01" in refused(trainer, training(name="settled", learning_rate=0.01))
+    assert "with learning_rate 0.001; this one has learning_rate 0.01" in refused(
+        trainer, training(name="settled", learning_rate=0.01)
+    )
 
 
 @pytest.mark.parametrize("prefix", ["../out", "/tmp/out", "", "folder/"])

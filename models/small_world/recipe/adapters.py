@@ -92,4 +92,6 @@ def _log(kind: str, step: Step) -> None:
 
 def main(kind: str, steps: int) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    train_one(kind, Settings(steps=steps, batch=48, rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000))
+    train_one(
+        kind, Settings(steps=steps, batch=48, learning_rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000)
+    )

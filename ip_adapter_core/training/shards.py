@@ -1,0 +1,132 @@
+"""Encoded examples on disk: files of many rows, written one after another, read row by row."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..whole_file import save_whole
+from ..wording import shown
+
+SHARD = 256  # examples in a file: as many are lost at most when the power fails
+
+_KEYS = "keys"
+
+Rows = dict[str, Tensor]
+
+_log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Where an example is kept."""
+
+    shard: Path
+    row: int
+
+
+@dataclass(eq=False)
+class CachedExamples:
+    """Examples read from disk when they are asked for; only their places are in memory.
+
+    identity: of the pictures and captions, wherever they lie.
+    """
+
+    places: tuple[Place, ...]
+    nulls: Mapping[str, Tensor]
+    identity: str = ""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def rows(self, indices: Sequence[int]) -> Rows:
+        """The named tensors of these examples, one row each, in the order asked for; float32, or whole numbers."""
+        # Tensors made in inference mode, in which ComfyUI runs nodes, could not be trained on.
+        with torch.inference_mode(False):
+            wanted = [self.places[int(index)] for index in indices]
+            found = {place: row for shard, rows in _by_shard(wanted).items() for place, row in _read(shard, rows)}
+            return {name: torch.stack([found[place][name] for place in wanted]) for name in found[wanted[0]]}
+
+
+class Shards:
+    """Writes examples in files of SHARD; what is left over is written at the end, however that comes."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.keys: list[str] = []
+        self.rows: list[Rows] = []
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.write()
+
+    def add(self, keys: Sequence[str], rows: Rows) -> None:
+        """Examples by their keys, a row each."""
+        self.keys += keys
+        self.rows.append({name: values.cpu() for name, values in rows.items()})
+        if len(self.keys) >= SHARD:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added since the last time."""
+        if self.keys:
+            stacked = {name: _halved(torch.cat([part[name] for part in self.rows])) for name in self.rows[0]}
+            free = (path for n in count() if not (path := self.home / f"shard-{n:05d}.safetensors").exists())
+            write(next(free), stacked, {_KEYS: json.dumps(self.keys)})
+        self.keys, self.rows = [], []
+
+
+def places(home: Path) -> dict[str, Place]:
+    """Every example that a folder keeps, by key; reads the header of each file once."""
+    return {key: Place(shard, row) for shard in sorted(home.glob("shard-*")) for row, key in enumerate(_keys(shard))}
+
+
+def write(path: Path, tensors: Rows, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a file, from wherever they are."""
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_whole(owned, path, metadata)
+
+
+def _halved(values: Tensor) -> Tensor:
+    """Half precision, as the models mostly compute in, where the values have room in it; whole numbers as they are."""
+    if not values.is_floating_point():
+        return values
+    half = values.half()
+    return half if half.isfinite().all() else values.float()
+
+
+def _keys(shard: Path) -> list[str]:
+    try:
+        with safe_open(shard, framework="pt") as file:
+            return list(json.loads(file.metadata()[_KEYS]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is damaged (%s); its pictures are encoded anew.", shown(shard), error)
+        return []
+
+
+def _by_shard(wanted: Sequence[Place]) -> dict[Path, list[Place]]:
+    grouped: dict[Path, list[Place]] = {}
+    for place in wanted:
+        grouped.setdefault(place.shard, []).append(place)
+    return grouped
+
+
+def _read(shard: Path, wanted: Sequence[Place]) -> list[tuple[Place, Rows]]:
+    """Examples of one file, mapped from disk: its other rows are not read."""
+    with safe_open(shard, framework="pt") as file:
+        names = list(file.keys())
+        return [(place, {name: _wide(file.get_slice(name)[place.row]) for name in names}) for place in wanted]
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.is_floating_point() else values

@@ -1,0 +1,57 @@
+"""What tells one frozen model from another: its weights, and what patches such as LoRAs add to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+
+def identity(*models: Any) -> str:
+    """A digest of models with a patcher (CLIP, VAE, CLIP_VISION): the same wherever they are loaded.
+
+    Weights count in half precision, in which most models are kept and many are loaded.
+    """
+    digest = hashlib.sha256()
+    for part in (part for model in models for part in _parts(getattr(model, "patcher", None))):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(patcher: Any) -> Iterator[bytes]:
+    if patcher is None:
+        return
+    # The host adds patches to weights where they lie, and keeps what they were.
+    unpatched = {name: kept.weight for name, kept in patcher.backup.items()}
+    for name, tensor in sorted(patcher.model.state_dict().items()):
+        yield from _said(name)
+        yield from _said(unpatched.get(name, tensor))
+    for name, patches in sorted(patcher.patches.items(), key=lambda entry: str(entry[0])):
+        yield from _said(name)
+        yield from _said(patches)
+
+
+def _said(value: Any) -> Iterator[bytes]:
+    """Anything that a patch is made of."""
+    if isinstance(value, Tensor):
+        yield f"{list(value.shape)}".encode()
+        yield _bytes(value)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _said(part)
+    elif hasattr(value, "weights"):  # the host's weight adapters
+        yield type(value).__name__.encode()
+        yield from _said(value.weights)
+    else:
+        yield getattr(value, "__qualname__", repr(value)).encode("utf-8", "backslashreplace")
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    wrapped: Any = is_traceable_wrapper_subclass(tensor)  # the host's quantized weights; mypy takes it for a type guard
+    plain = tensor.dequantize() if wrapped else tensor.detach().as_subclass(Tensor)
+    half = plain.to("cpu", torch.float16) if plain.is_floating_point() else plain.cpu()
+    return half.contiguous().flatten().view(torch.uint8).numpy().tobytes()
