@@ -26,8 +26,8 @@ class Use:
     """How a prompt is to be used: what the user sets on the node that applies it.
 
     weight: λ; scaling: a row of SCALINGS; mask (masks, height, width): where in the picture, one for all frames or one
-    for each; lora_strength: of what the adapter brings; skip_middle: leave out the middle block, as a pack does that
-    never reached it.
+    for each; lora_strength: of what the adapter brings, None where the user says nothing of it; skip_middle: leave out
+    the middle block, as a pack does that never reached it.
     """
 
     weight: float = 1.0
@@ -36,13 +36,13 @@ class Use:
     schedule: Schedule = CONSTANT
     scaling: str = "V only"
     mask: Tensor | None = None
-    lora_strength: float = 1.0
+    lora_strength: float | None = None
     skip_middle: bool = False
 
     def check(self) -> Use:
         """This use, or ValueError when a number, the scaling or the span cannot be meant."""
         for name, number in (("weight", self.weight), ("lora_strength", self.lora_strength)):
-            if not math.isfinite(number):
+            if number is not None and not math.isfinite(number):
                 raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
         if self.scaling not in SCALINGS:
             raise ValueError(f"There is no scaling called {self.scaling!r}; use one of {', '.join(SCALINGS)}.")
@@ -70,7 +70,7 @@ class Application:
     """A part of a prompt on a model: what each patched layer adds, when and where.
 
     masks: where it acts, all of them together. lora: what the adapter adds to the model's own weights, in all of the
-    sampling.
+    sampling, whatever the weight.
     """
 
     part: Part
@@ -113,7 +113,7 @@ def applications(
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
     made = [_application(part, layers, use) for part in prompt.parts]
     found = [application for application in made if application]
-    if not (found and prompt.lora and use.lora_strength):
+    if not (found and prompt.lora):
         return tuple(found)
     first, *others = found
     return (replace(first, lora=prompt.lora.on(layers, use.lora_strength)), *others)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .masks import Grid
+from .written import Wanted, numbers
 
 MOST = 16  # tokens that are shown; the full kinds have 257
 
@@ -146,24 +147,24 @@ def read_steps(text: str) -> tuple[float, ...]:
 
     0 is all noise, 1 none. Raises ValueError that quotes what cannot be read, and for an empty text.
     """
-    pieces = (piece.strip() for piece in text.replace(";", ",").replace("\n", ",").split(","))
-    found = sorted({_fraction(piece) for piece in pieces if piece})
+    found = sorted(set(numbers(text, _STEPS)))
     if not found:
-        raise ValueError("There are no steps to look at; write fractions of the noise schedule, such as 0.2, 0.5, 0.8.")
+        raise _STEPS.refused()
     return tuple(found)
 
 
-def _fraction(piece: str) -> float:
-    try:
-        number = float(piece)
-    except ValueError:
-        number = -1.0
+def _fraction(text: str) -> float:
+    number = float(text)
     if not 0 <= number <= 1:
-        raise ValueError(
-            f"{piece!r} is no step to look at; write fractions of the noise schedule, from 0 (all noise) to 1 (none), "
-            "such as 0.2, 0.5, 0.8."
-        )
+        raise ValueError
     return number
+
+
+_STEPS = Wanted(
+    "the steps to look at",
+    "fractions of the noise schedule, from 0 (all noise) to 1 (none), such as 0.2, 0.5, 0.8",
+    _fraction,
+)
 
 
 def picked(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:

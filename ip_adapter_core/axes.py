@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 _TICKS = 5
 
-Place = Callable[[float], float]
+ToPixels = Callable[[float], float]
+"""From a number to its place along an edge."""
 
 
 class Axis(NamedTuple):
@@ -18,7 +19,7 @@ class Axis(NamedTuple):
     most: float
     ticks: tuple[float, ...]
 
-    def onto(self, start: int, end: int) -> Place:
+    def onto(self, start: int, end: int) -> ToPixels:
         """From numbers to pixels between start and end."""
         return lambda number: start + (number - self.least) / (self.most - self.least) * (end - start)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from .axes import Axis, Place, axis
+from .axes import Axis, ToPixels, axis
+from .drawing import FAINT, INK, PAPER, font
 from .layout import Layer, layers
 from .weights import Bar, LayerWeights
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 SIZE = (700, 360)  # of each panel; on a node it is shown at about half of that, hence the large letters
 COLOURS = {"input": "#2a6db5", "middle": "#8a4fb0", "output": "#d9772b"}
@@ -23,7 +22,7 @@ _MARKS = {
     "style": ("#fbdbe6", "#9a2d58", ("style", "S")),
     "composition": ("#d5ecdd", "#1f6b45", ("composition", "comp.", "C")),
 }
-_PAPER, _TRACK, _GRID, _INK, _FAINT = "#ffffff", "#f2f3f5", "#dcdcdc", "#303030", "#707070"
+_TRACK, _GRID = "#f2f3f5", "#dcdcdc"
 _LEFT, _TOP, _RIGHT, _BOTTOM = 66, 76, 688, 264
 _TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338
 _BETWEEN_LAYERS, _BETWEEN_BLOCKS, _BETWEEN_STAGES = 1, 8, 22
@@ -72,7 +71,7 @@ def draw(weights: LayerWeights, models: dict[str, tuple[Layer, ...]]) -> Image:
     """The weights on models by name, a panel for each, one above the other, as an RGB picture."""
     from PIL import Image
 
-    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(models)), _PAPER)
+    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(models)), PAPER)
     for row, (name, model) in enumerate(models.items()):
         picture.paste(panel(weights, name, model), (0, SIZE[1] * row))
     return picture
@@ -82,10 +81,10 @@ def panel(weights: LayerWeights, name: str, model: tuple[Layer, ...]) -> Image:
     """The weights on one model, or the reason why they do not fit it."""
     from PIL import Image, ImageDraw
 
-    picture = Image.new("RGB", SIZE, _PAPER)
+    picture = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(picture)
-    pen.text((_RIGHT, _TITLE), name, _FAINT, _font(20), "rm")
-    _write(pen, weights.name, (14, _TITLE, _RIGHT - 20 - pen.textlength(name, _font(20))), 26)
+    pen.text((_RIGHT, _TITLE), name, FAINT, font(20), "rm")
+    _write(pen, weights.name, (14, _TITLE, _RIGHT - 20 - pen.textlength(name, font(20))), 26)
     try:
         bars = weights.described(model)
     except ValueError as reason:
@@ -124,7 +123,7 @@ def _plot(pen: ImageDraw, bars: Sequence[Bar]) -> None:
     _write_axis(pen, up, y)
     for column in found:
         _draw_bar(pen, column, y)
-    pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=_INK, width=2)
+    pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=INK, width=2)
     _mark_roles(pen, found)
     _name_blocks(pen, found)
     if any(bar.share.swapped for bar in bars):
@@ -142,13 +141,13 @@ def _axis(bars: Iterable[Bar]) -> Axis:
     return axis(step * math.floor(least / step + 1e-6), step * math.ceil(most / step - 1e-6))
 
 
-def _write_axis(pen: ImageDraw, up: Axis, y: Place) -> None:
+def _write_axis(pen: ImageDraw, up: Axis, y: ToPixels) -> None:
     for weight in up.ticks:
         pen.line([(_LEFT, y(weight)), (_RIGHT, y(weight))], fill=_GRID)
-        pen.text((_LEFT - 10, y(weight)), f"{weight:.3g}", _INK, _font(20), "rm")
+        pen.text((_LEFT - 10, y(weight)), f"{weight:.3g}", INK, font(20), "rm")
 
 
-def _draw_bar(pen: ImageDraw, column: Column, y: Place) -> None:
+def _draw_bar(pen: ImageDraw, column: Column, y: ToPixels) -> None:
     """Where a layer has both kinds of weight, they share its width."""
     share, colour = column.bar.share, COLOURS[column.bar.layer.stage]
     middle = (column.left + column.right) // 2
@@ -158,7 +157,7 @@ def _draw_bar(pen: ImageDraw, column: Column, y: Place) -> None:
         _hatch(pen, _box(middle if share.straight else column.left, column.right, y, -share.swapped), colour)
 
 
-def _box(left: int, right: int, y: Place, weight: float) -> Box:
+def _box(left: int, right: int, y: ToPixels, weight: float) -> Box:
     top, bottom = sorted((round(y(0)), round(y(weight))))
     return left, top, right - 1, bottom
 
@@ -182,16 +181,16 @@ def _mark_roles(pen: ImageDraw, found: Sequence[Column]) -> None:
             left, right = _ends(run)
             paper, ink, words = _MARKS[role]
             pen.rounded_rectangle((left - 3, _MARKS_AT - 12, right + 2, _MARKS_AT + 12), 5, fill=paper)
-            fitting = [word for word in words if pen.textlength(word, _font(18)) <= right - left]
-            pen.text(((left + right) / 2, _MARKS_AT), (fitting or words[-1:])[0], ink, _font(18), "mm")
+            fitting = [word for word in words if pen.textlength(word, font(18)) <= right - left]
+            pen.text(((left + right) / 2, _MARKS_AT), (fitting or words[-1:])[0], ink, font(18), "mm")
 
 
 def _name_blocks(pen: ImageDraw, found: Sequence[Column]) -> None:
     for stage, blocks in groupby(found, lambda column: column.bar.layer.stage):
         inside = list(blocks)
         for block, run in groupby(inside, lambda column: column.bar.layer.block):
-            pen.text((sum(_ends(run)) / 2, _NUMBERS), str(block), _FAINT, _font(18), "mm")
-        pen.text((sum(_ends(inside)) / 2, _STAGES), stage, COLOURS[stage], _font(20), "mm")
+            pen.text((sum(_ends(run)) / 2, _NUMBERS), str(block), FAINT, font(18), "mm")
+        pen.text((sum(_ends(inside)) / 2, _STAGES), stage, COLOURS[stage], font(20), "mm")
 
 
 def _ends(run: Iterable[Column]) -> tuple[int, int]:
@@ -200,20 +199,20 @@ def _ends(run: Iterable[Column]) -> tuple[int, int]:
 
 
 def _explain_hatch(pen: ImageDraw) -> None:
-    _hatch(pen, (_LEFT, _LEGEND - 7, _LEFT + 22, _LEGEND + 7), _FAINT)
-    pen.text((_LEFT + 32, _LEGEND), "swapped: pushes away", _FAINT, _font(18), "lm")
+    _hatch(pen, (_LEFT, _LEGEND - 7, _LEFT + 22, _LEGEND + 7), FAINT)
+    pen.text((_LEFT + 32, _LEGEND), "swapped: pushes away", FAINT, font(18), "lm")
 
 
 def _explain(pen: ImageDraw, reason: str) -> None:
     for row, line in enumerate(_lines(pen, reason, _RIGHT - 14)):
-        pen.text((14, _TOP + 8 + 28 * row), line, _INK, _font(20), "lm")
+        pen.text((14, _TOP + 8 + 28 * row), line, INK, font(20), "lm")
 
 
 def _lines(pen: ImageDraw, text: str, width: float) -> Iterator[str]:
     """The words of a text in lines of at most this width, unless one word is wider."""
     line = ""
     for word in text.split():
-        if line and pen.textlength(f"{line} {word}", _font(20)) > width:
+        if line and pen.textlength(f"{line} {word}", font(20)) > width:
             yield line
             line = ""
         line = f"{line} {word}".strip()
@@ -223,15 +222,8 @@ def _lines(pen: ImageDraw, text: str, width: float) -> Iterator[str]:
 def _write(pen: ImageDraw, text: str, place: tuple[float, float, float], size: int) -> None:
     """Text from the left at a height, in smaller letters and then cut where it would reach further than the right."""
     left, height, right = place
-    fitting = (size for size in range(size, 15, -1) if left + pen.textlength(text, _font(size)) <= right)
-    chosen = _font(next(fitting, 16))
+    fitting = (size for size in range(size, 15, -1) if left + pen.textlength(text, font(size)) <= right)
+    chosen = font(next(fitting, 16))
     while left + pen.textlength(text, chosen) > right and len(text) > 2:
         text = f"{text[:-2]}…"
-    pen.text((left, height), text, _INK, chosen, "lm")
-
-
-@lru_cache
-def _font(size: int) -> FreeTypeFont | ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
+    pen.text((left, height), text, INK, chosen, "lm")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .written import Wanted, numbers
+
 Merge = Callable[[Tensor, Tensor], Tensor]
 """Features (images, …, width) and weights (images,) -> features of one image (1, …, width)."""
 
@@ -135,17 +137,12 @@ class Gathering:
 CONCAT = Gathering()
 
 
+_WEIGHTS = Wanted("the weights of the images", "numbers such as 1, 0.5", float)
+
+
 def read_weights(text: str) -> tuple[float, ...]:
     """The numbers of a text such as `1, 0.5`; none for an empty one. Raises ValueError naming what is no number."""
-    pieces = [piece.strip() for piece in text.replace(";", ",").replace("\n", ",").split(",") if piece.strip()]
-    return tuple(map(_number, pieces))
-
-
-def _number(piece: str) -> float:
-    try:
-        return float(piece)
-    except ValueError:
-        raise ValueError(f"{piece!r} is no number; write the weights of the images as in 1, 0.5.") from None
+    return numbers(text, _WEIGHTS)
 
 
 def _listed(weights: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .axes import Axis, axis
 from .curves import UNITS, Course, Schedule
+from .drawing import PAPER, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +23,7 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 124, 100, 1232, 556
 _LINE_WIDTH, _PART_WIDTH, _LETTERS, _TICK, _GAP = 6, 5, 42, 10, 24
 _DISC = 26  # radius
 _RADII = (4.0, 13.0)  # of dots: what is still seen of many, and enough for few
-_PAPER, _GRID, _EDGE, _INK = "#ffffff", "#e4e4e4", "#909090", "#404040"
+_GRID, _EDGE, _INK = "#e4e4e4", "#909090", "#404040"
 _SHADE, _LINE, _DOT, _PARTS = "#eef4fb", "#8fb4dd", "#1f5fa8", ("#e0a458", "#7fb685", "#c58bb8")
 
 
@@ -62,11 +63,9 @@ class Plane:
 
     def label(self, place: tuple[float, float], text: str, colour: str) -> None:
         """A disc of a colour with a short text in it."""
-        from PIL import ImageFont
-
         x, y = place
         self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
-        self._pen.text((x, y), text, fill=_PAPER, anchor="mm", font=ImageFont.load_default(_LETTERS - 8))
+        self._pen.text((x, y), text, fill=PAPER, anchor="mm", font=font(_LETTERS - 8))
 
     def dots(self, places: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
         """A dot at each of these pixels, the smaller the more there are."""
@@ -77,19 +76,17 @@ class Plane:
 
     def grid(self, heading: str) -> None:
         """The heading, the numbers at both edges, and a line for each round value."""
-        from PIL import ImageFont
-
-        font = ImageFont.load_default(_LETTERS)
+        letters = font(_LETTERS)
         for value in self._up.ticks:
             y = self._y(value)
             self._pen.line([(_LEFT, y), (_RIGHT, y)], fill=_GRID if value else _EDGE, width=_FINER)
-            self._pen.text((_LEFT - _GAP, y), f"{value:.4g}", fill=_INK, anchor="rm", font=font)
+            self._pen.text((_LEFT - _GAP, y), f"{value:.4g}", fill=_INK, anchor="rm", font=letters)
         for at in self._across.ticks:
             x = self._x(at)
             self._pen.line([(x, _BOTTOM), (x, _BOTTOM + _TICK)], fill=_EDGE, width=_FINER)
-            self._pen.text((x, _BOTTOM + _GAP), f"{at:g}", fill=_INK, anchor="mt", font=font)
+            self._pen.text((x, _BOTTOM + _GAP), f"{at:g}", fill=_INK, anchor="mt", font=letters)
         self._pen.line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=_EDGE, width=_FINER)
-        self._pen.text((_RIGHT, _TOP / 2), heading, fill=_INK, anchor="rm", font=font)
+        self._pen.text((_RIGHT, _TOP / 2), heading, fill=_INK, anchor="rm", font=letters)
 
 
 def draw(schedule: Schedule, many: int) -> Image:
@@ -100,7 +97,7 @@ def draw(schedule: Schedule, many: int) -> Image:
     from PIL import Image
 
     units = [unit for unit in UNITS if schedule.over(unit)] or ["steps"]
-    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(units)), _PAPER)
+    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(units)), PAPER)
     for row, unit in enumerate(units):
         picture.paste(_panel(schedule.over(unit), unit, many), (0, SIZE[1] * row))
     return picture
@@ -129,7 +126,7 @@ def panel(positions: Axis, values: Axis, draw_on: Callable[[Plane], None]) -> Im
     """A picture of SIZE of what is drawn on a plane with these axes."""
     from PIL import Image, ImageDraw
 
-    picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), _PAPER)
+    picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), PAPER)
     draw_on(Plane(ImageDraw.Draw(picture), positions, values))
     return picture.reduce(_FINER)
 

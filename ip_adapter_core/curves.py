@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+from .written import Pair, Wanted, pairs
 
 _NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
 
@@ -23,8 +24,8 @@ class Moment(NamedTuple):
     steps: int
 
 
-class Place(NamedTuple):
-    """Where on its unit a course is: the position, the last position there is, and how many whole units lie before."""
+class Position(NamedTuple):
+    """Where on its unit a course is: at which number, the last one there is, and how many whole units lie before."""
 
     at: float
     last: float
@@ -37,19 +38,19 @@ class Place(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What a course counts: the place of a position where there are so many, and the greatest position possible."""
+    """What a course counts: the position that a number is where there are so many, and the greatest number possible."""
 
-    place: Callable[[float, int], Place]
+    position: Callable[[float, int], Position]
     most: float
 
 
-def _of_noise(at: float, _: int) -> Place:
+def _of_noise(at: float, _: int) -> Position:
     """Whole units are hundredths here, so that the first n of them mean something."""
-    return Place(at, 1.0, min(int(round(at * 100, 6)), 99))
+    return Position(at, 1.0, min(int(round(at * 100, 6)), 99))
 
 
-def _of_many(at: float, many: int) -> Place:
-    return Place(at, many - 1, int(at))
+def _of_many(at: float, many: int) -> Position:
+    return Position(at, many - 1, int(at))
 
 
 UNITS: dict[str, Unit] = {
@@ -91,7 +92,7 @@ class Course:
 
     def value(self, at: float, many: int) -> float:
         """What λ is multiplied with at a position (0..1, or a number from 0) where there are so many."""
-        return SHAPES[self.shape].value(self, UNITS[self.unit].place(at, many))
+        return SHAPES[self.shape].value(self, UNITS[self.unit].position(at, many))
 
     def turns(self) -> tuple[float, ...]:
         """Values among which all its values lie."""
@@ -154,34 +155,29 @@ def points(text: str, unit: str) -> tuple[Point, ...]:
     Positions are fractions 0..1 where the unit is percent, else numbers from 0. Raises ValueError, quoting the piece
     that is wrong.
     """
-    pieces = [piece.strip() for piece in re.split("[,;\n]", text)]
-    found = [_point(piece, UNITS[unit].most) for piece in pieces if piece]
-    if not found:
-        raise ValueError("There are no points; write pairs of position and value, such as 0:1, 10:0.5, 19:0.")
+    found = [_point(pair, UNITS[unit].most) for pair in pairs(text, _POINTS)]
     return tuple(sorted(found, key=lambda point: point.at))
 
 
-def _point(piece: str, most: float) -> Point:
-    try:
-        at, value = (float(number) for number in re.split("[:=]", piece))
-    except ValueError:
-        raise ValueError(f"The point {piece!r} is not a position and a value; write it like 10:0.5.") from None
-    if not (math.isfinite(at) and math.isfinite(value)):
-        raise ValueError(f"The point {piece!r} must be made of finite numbers, such as 10:0.5.")
+_POINTS = Wanted("the points", "pairs of position and value such as 0:1, 10:0.5, 19:0", float)
+
+
+def _point(pair: Pair, most: float) -> Point:
+    at, value = (_POINTS.number(number, pair.piece) for number in (pair.name, pair.number))
     if at < 0:
-        raise ValueError(f"The point {piece!r} lies before the beginning; positions are counted from 0.")
+        raise ValueError(f"Count positions from 0: the point {pair.piece!r} lies before the beginning.")
     if at > most:
         raise ValueError(
-            f"The point {piece!r} lies past the end, which is {most:g} in percent. Write 0.5 for the middle, "
-            "or choose steps or frames as the unit."
+            f"Write 0.5 for the middle, or choose steps or frames as the unit: the point {pair.piece!r} lies past the "
+            f"end, which is {most:g} in percent."
         )
     return Point(at, value)
 
 
 class Shape(NamedTuple):
-    """How a course goes: its value at a place, and values among which all its values lie."""
+    """How a course goes: its value at a position, and values among which all its values lie."""
 
-    value: Callable[[Course, Place], float]
+    value: Callable[[Course, Position], float]
     turns: Callable[[Course], tuple[float, ...]]
 
 
@@ -192,29 +188,29 @@ def _ends(course: Course) -> tuple[float, ...]:
 def _ramp(ease: Callable[[float], float]) -> Shape:
     """From start to end; ease says how far it has come, 0..1, when a share 0..1 of the way is done."""
 
-    def value(course: Course, place: Place) -> float:
-        come, way = ease(place.share), course.end - course.start
+    def value(course: Course, position: Position) -> float:
+        come, way = ease(position.share), course.end - course.start
         # Counted from the nearer end, so that both ends are exact.
         return course.start + way * come if come < 0.5 else course.end - way * (1 - come)
 
     return Shape(value, _ends)
 
 
-def _first_n(course: Course, place: Place) -> float:
-    return course.start if place.before < course.n else course.end
+def _first_n(course: Course, position: Position) -> float:
+    return course.start if position.before < course.n else course.end
 
 
-def _random(course: Course, place: Place) -> float:
+def _random(course: Course, position: Position) -> float:
     """Drawn from the seed and the unit's number alone: the same whichever others were asked for."""
-    return random.Random(f"{course.seed} {place.before}").uniform(course.start, course.end)
+    return random.Random(f"{course.seed} {position.before}").uniform(course.start, course.end)
 
 
-def _through_points(course: Course, place: Place) -> float:
+def _through_points(course: Course, position: Position) -> float:
     """On straight lines between points, held outside them; at a jump, the value after it."""
     known = points(course.points, course.unit)
-    behind = bisect_right(known, place.at, key=lambda point: point.at)
+    behind = bisect_right(known, position.at, key=lambda point: point.at)
     left, right = known[max(behind - 1, 0)], known[min(behind, len(known) - 1)]
-    share = (place.at - left.at) / (right.at - left.at) if left.at < right.at else 0.0
+    share = (position.at - left.at) / (right.at - left.at) if left.at < right.at else 0.0
     return left.value + (right.value - left.value) * share
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,11 +12,11 @@ from torch.nn.functional import interpolate
 
 from .attention_map import Maps
 from .axes import axis
+from .drawing import FAINT, INK, PAPER, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 TILE = 512  # pixels of the long side of each map; with several, a node shows them at a fraction of that
 ROW = 4  # maps side by side
@@ -25,7 +24,6 @@ ROW = 4  # maps side by side
 # Lightness rises evenly in OKLab, from 0.20 to 0.97, while the hue goes from violet over red to yellow.
 _COLOURS = ("#17004a", "#420067", "#730b6f", "#a22769", "#cc455a", "#ee6c44", "#ff9b3c", "#ffcd6c", "#fffaa8")
 _WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in the grey of ITU-R BT.601
-_PAPER, _INK, _FAINT = "#ffffff", "#303030", "#707070"
 _LETTERS, _SMALL = 28, 22
 _MARGIN, _GAP, _TITLE = 24, 24, 44
 _WORDS, _BAR, _TICK, _NUMBERS = 40, 24, 8, 34  # heights in the legend
@@ -64,7 +62,7 @@ def draw(image: Tensor, maps: Maps, opacity: float) -> Image:
     from PIL import Image, ImageDraw
 
     layout = _layout(len(maps.names), *image.shape[:2])
-    picture = Image.new("RGB", layout.size, _PAPER)
+    picture = Image.new("RGB", layout.size, PAPER)
     pen = ImageDraw.Draw(picture)
     grey = _resized(_grey(image), layout.tile)
     for number, mask in enumerate(maps.masks()):
@@ -114,8 +112,8 @@ def _layout(count: int, height: int, width: int) -> _Layout:
 
 def _name(pen: ImageDraw, place: tuple[int, int, int], name: str, mean: float) -> None:
     left, top, right = place
-    pen.text((left, top + _TITLE / 2), name, _INK, _font(_LETTERS), "lm")
-    pen.text((right, top + _TITLE / 2), f"mean {mean:.2g}", _FAINT, _font(_SMALL), "rm")
+    pen.text((left, top + _TITLE / 2), name, INK, font(_LETTERS), "lm")
+    pen.text((right, top + _TITLE / 2), f"mean {mean:.2g}", FAINT, font(_SMALL), "rm")
 
 
 def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]) -> None:
@@ -124,14 +122,14 @@ def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]
 
     pen = ImageDraw.Draw(picture)
     (left, top), width = corner, min(picture.width - 2 * _MARGIN, TILE)
-    pen.text((left, top + _WORDS / 2), maps.show.words, _INK, _font(_SMALL), "lm")
+    pen.text((left, top + _WORDS / 2), maps.show.words, INK, font(_SMALL), "lm")
     bar = blended(np.linspace(0, 1, width)[None].repeat(_BAR, axis=0), 0.0, opacity)
     picture.paste(Image.fromarray(bar), (left, top + _WORDS))
     edge = top + _WORDS + _BAR
     x = axis(*maps.ends).onto(left, left + width - 1)
     for number, anchor in _numbers(*maps.ends):
-        pen.line([(x(number), edge), (x(number), edge + _TICK)], fill=_FAINT, width=2)
-        pen.text((x(number), edge + _TICK + _NUMBERS / 2), f"{number:.3g}", _INK, _font(_SMALL), anchor)
+        pen.line([(x(number), edge), (x(number), edge + _TICK)], fill=FAINT, width=2)
+        pen.text((x(number), edge + _TICK + _NUMBERS / 2), f"{number:.3g}", INK, font(_SMALL), anchor)
 
 
 def _numbers(least: float, most: float) -> list[tuple[float, str]]:
@@ -139,10 +137,3 @@ def _numbers(least: float, most: float) -> list[tuple[float, str]]:
     near = _NEAR * (most - least)
     between = [number for number in axis(least, most).ticks if least + near < number < most - near]
     return [(least, "lm"), *((number, "mm") for number in between), (most, "rm")]
-
-
-@lru_cache
-def _font(size: int) -> FreeTypeFont | ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from .adapter import Identity
 from .prompt import Features, Reading
-from .weightfile import UnsupportedCheckpoint
+from .weightfile import UnsupportedCheckpoint, unpickled
 
 ENDING = ".ipadpt"
 
@@ -23,7 +22,7 @@ def embeds(path: Path) -> Features:
     Nothing in the file is executed. Raises UnsupportedCheckpoint, naming the file, when it is a pickle that wants to
     run code, damaged, or something else.
     """
-    found = _unpickled(path)
+    found = unpickled(path, instead="Do not use it if you do not know who made it.")
     if not isinstance(found, Tensor) or found.layout != torch.strided or not found.is_floating_point():
         raise UnsupportedCheckpoint(
             f"{path.name} holds {_kind(found)}; needed is the one tensor that IPAdapter Plus saves as embeds."
@@ -35,7 +34,7 @@ def embeds(path: Path) -> Features:
         )
     if not found.isfinite().all():
         raise UnsupportedCheckpoint(f"{path.name} contains values that are no numbers; make it again.")
-    return Features(**{_FIELDS[found.ndim]: found.detach().float()})
+    return Features(**{_FIELDS[found.ndim]: found.detach().to(torch.float32, copy=True)})
 
 
 def reading(path: Path, identity: Identity) -> Reading:
@@ -62,20 +61,6 @@ def describe(found: Features) -> str:
     """What a file holds, in words: `hidden of width 1280 (1 image)`."""
     ((field, tensor),) = ((field, tensor) for field, tensor in found._asdict().items() if tensor is not None)
     return f"{field} of width {tensor.shape[-1]} ({len(tensor)} image{'s' * (len(tensor) != 1)})"
-
-
-def _unpickled(path: Path) -> object:
-    if not path.is_file():
-        raise UnsupportedCheckpoint(f"{path.name} does not exist (looked at {path}).")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsupportedCheckpoint(
-            f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. "
-            "Do not use it if you do not know who made it."
-        ) from error
-    except Exception as error:  # torch's readers raise many kinds on a damaged archive
-        raise UnsupportedCheckpoint(f"{path.name} is damaged or incomplete ({error}); save it again.") from error
 
 
 def _kind(found: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .checkpoint import Parts
@@ -23,14 +24,38 @@ class LowRank(NamedTuple):
     up: Tensor
     down: Tensor
 
+    def is_in(self, others: tuple[object, ...]) -> bool:
+        """Whether the first two of others are a copy of it, be it on another device or in another precision."""
+        return len(others) >= len(self) and all(_alike(*pair) for pair in zip(self, others, strict=False))
+
+
+def _alike(one: Tensor, other: object) -> bool:
+    if one is other:
+        return True
+    if not (isinstance(other, Tensor) and other.is_floating_point() and other.shape == one.shape):
+        return False
+    ours, theirs = one.float(), other.to(one.device, torch.float32)
+    rounding = max(torch.finfo(kind.dtype).eps for kind in (one, other))
+    return bool((ours - theirs).abs().max() <= rounding * ours.abs().max())
+
 
 @dataclass(frozen=True, eq=False)
 class LoraUse:
-    """A LoRA on one model: what is added to each weight, by the weight's name there, and how strongly."""
+    """A LoRA on one model: what is added to each weight, by the weight's name there, and how strongly; None: as other
+    uses on the model say, and as it was trained if none does."""
 
     file: str
     patches: dict[str, LowRank]
-    strength: float
+    strength: float | None = None
+
+    def judged(self) -> tuple[str, LowRank]:
+        """The weight that a copy of this LoRA is known by, and what is added to it."""
+        return next(iter(self.patches.items()))
+
+    def same(self, other: LoraUse) -> bool:
+        """Whether another use is of the same LoRA."""
+        name, pair = self.judged()
+        return name in other.patches and pair.is_in(other.patches[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +68,7 @@ class AdapterLora:
     file: str
     weights: dict[int, dict[str, Tensor]]
 
-    def on(self, layers: tuple[Layer, ...], strength: float) -> LoraUse:
+    def on(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
         """Its use on a model with these layers."""
         patches = {
             f"diffusion_model.{layer.module}.attn{cross + 1}.{weight}.weight": self._pair(2 * place + cross, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,8 +10,9 @@ import torch
 
 from .curves import Course
 from .prompt import ImagePrompt, Part
+from .written import Wanted, numbers
 
-WAYS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
+RAMPS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
 """Shapes of curves that go from one end to the other, the usual ones first."""
 
 
@@ -21,13 +21,13 @@ class Transition:
     """From image to image over so many frames.
 
     keys: the frames at which the images stand alone, rising; none: evenly from the first frame to the last, or over
-    all of the loop. shape: of the way from one to the next, a row of WAYS. hold: the share of that way, 0..1, on which
+    all of the loop. shape: of the way from one to the next, a row of RAMPS. hold: the share of that way, 0..1, on which
     nothing changes, half of it at each end. loop: whether the last image goes back to the first.
     """
 
     frames: int
     keys: tuple[int, ...] = ()
-    shape: str = WAYS[0]
+    shape: str = RAMPS[0]
     hold: float = 0.0
     loop: bool = False
 
@@ -37,8 +37,8 @@ class Transition:
             raise ValueError("A transition needs two images or more; encode a batch of them, combined one per frame.")
         if self.frames < images:
             raise ValueError(f"There are {images} images for {self.frames} frames; give at least as many frames.")
-        if self.shape not in WAYS:
-            raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(WAYS)}.")
+        if self.shape not in RAMPS:
+            raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(RAMPS)}.")
         if not 0 <= self.hold <= 1:
             raise ValueError(f"The hold is {self.hold:g}; it must lie in 0..1.")
         keys = self.keys or self._even(images)
@@ -107,13 +107,9 @@ def _reading(part: Part, images: Sequence[int], weights: Sequence[float]) -> Par
     )
 
 
+_KEYS = Wanted("the key frames", "whole numbers such as 0, 8, 16", int)
+
+
 def read_keys(text: str) -> tuple[int, ...]:
     """The frame numbers of a text such as `0, 8, 16`; none for an empty one. Raises ValueError naming the wrong one."""
-    return tuple(_key(piece) for piece in re.split(r"[,;\s]+", text) if piece)
-
-
-def _key(piece: str) -> int:
-    try:
-        return int(piece)
-    except ValueError:
-        raise ValueError(f"{piece!r} is no frame number; write the key frames as in 0, 8, 16.") from None
+    return numbers(text, _KEYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from .layout import Layer
 from .roles import COMPOSITION, REST, STAGES, STYLE, Place, places, running
 from .weights import LayerWeights, Share, check_finite
+from .written import Pair, Wanted, pairs
 
 CUSTOM = "custom list"
 """What these weights are called where weight types are chosen."""
@@ -47,7 +47,9 @@ def _role(name: str) -> Select:
 def _range(first: str, last: str | None) -> Select:
     least, most = int(first), int(last or first)
     if least > most:
-        raise ValueError(f"'{first}-{last}' in the list of layer weights runs backwards; write {last}-{first}.")
+        raise ValueError(
+            f"Write {last}-{first} in the list of layer weights; found '{first}-{last}', which runs backwards."
+        )
 
     def select(model: Sequence[Place]) -> list[Layer]:
         has_all = any(place.t == most for place in model)
@@ -83,46 +85,26 @@ def custom(text: str, weight: float = 1.0) -> LayerWeights:
 
 def parse(text: str) -> tuple[Entry, ...]:
     """The entries of a list in their order, of which the later win. Raises ValueError that quotes the wrong piece."""
-    found = tuple(_entry(piece) for piece in _pieces(text))
-    if not found:
-        raise ValueError("The list of layer weights is empty; write for example: style = 1, composition = 0.3")
-    return found
+    return tuple(_entry(pair) for pair in pairs(text, _LIST))
 
 
-def _pieces(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        pieces = re.split("[,;]", line.partition("#")[0])
-        yield from (piece.strip() for piece in pieces if piece.strip())
+def _entry(pair: Pair) -> Entry:
+    return Entry(pair.name, _select(pair.name), _LIST.number(pair.number, pair.piece))
 
 
-def _entry(piece: str) -> Entry:
-    name, *number = (part.strip() for part in re.split("[:=]", piece, maxsplit=1))
-    if not number:
-        raise ValueError(
-            f"{piece!r} in the list of layer weights has no weight; write a name, = and a number, such as style = 0.5 "
-            "(decimals have a point)."
-        )
-    return Entry(name, _select(name), _number(number[0], piece))
+_LIST = Wanted(
+    "the list of layer weights",
+    "names and numbers such as style = 1, composition = 0.3, with commas or new lines between them and points in "
+    "decimals",
+    float,
+)
 
 
 def _select(name: str) -> Select:
     for form in _FORMS:
         if match := re.fullmatch(form.pattern, name, re.IGNORECASE):
             return form.select(*(group and group.lower() for group in match.groups()))
-    raise ValueError(f"{name!r} in the list of layer weights is no name of layers; write {_NAMES}.")
-
-
-def _number(text: str, piece: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(
-            f"{text!r} in {piece!r} of the list of layer weights is no number; write one such as 0.5, "
-            "and a comma or a new line before the next name."
-        )
-    return number
+    raise ValueError(f"Name layers in the list of layer weights by {_NAMES}; found {name!r}.")
 
 
 def _spread(entries: Sequence[Entry], weight: float, layers: tuple[Layer, ...]) -> list[Share]:

@@ -64,10 +64,30 @@ def container(path: str | Path) -> str:
     return "nested pickle" if nested else "flat pickle"
 
 
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
+def unpickled(path: Path, instead: str = "Use the .safetensors version of this file.") -> object:
+    """What a pickle of any name holds, its tensors mapped from disk; none of its code is run.
+
+    instead: what to do where it wants to run code. Raises UnsupportedCheckpoint when it does, or is missing or damaged.
+    """
+    _check_there(path)
+    try:
+        return _load_pickle(path)
+    except pickle.UnpicklingError as error:
+        raise UnsupportedCheckpoint(
+            f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. {instead}"
+        ) from error
+    except Exception as error:  # torch's readers raise many kinds on a damaged archive
+        raise UnsupportedCheckpoint(_broken(path, error)) from error
+
+
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise UnsupportedCheckpoint(f"{path.name} does not exist (looked at {path}).")
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    _check_there(path)
     if path.suffix not in EXTENSIONS:
         raise UnsupportedCheckpoint(f"{path.name} is no weight file: expected one of {', '.join(EXTENSIONS)}.")
     return path
@@ -120,15 +140,7 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _mapping(path: Path) -> Mapping:
-    try:
-        loaded = _load_pickle(path)
-    except pickle.UnpicklingError as error:
-        raise UnsupportedCheckpoint(
-            f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. "
-            "Use the .safetensors version of this file."
-        ) from error
-    except Exception as error:  # torch's readers raise many kinds on a damaged archive
-        raise UnsupportedCheckpoint(_broken(path, error)) from error
+    loaded = unpickled(path)
     if not isinstance(loaded, Mapping):
         raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
     return loaded

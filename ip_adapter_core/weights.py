@@ -145,7 +145,7 @@ def _typed(name: str, first: float, second: float, layers: tuple[Layer, ...]) ->
 LINEAR = of_type("linear")
 
 
-class Way(NamedTuple):
+class Joining(NamedTuple):
     """How two spreads make one: its sign in names, and what two shares of a layer become."""
 
     sign: str
@@ -158,20 +158,20 @@ def _product(a: Share, b: Share) -> Share:
     return Share(a.straight * b.straight, swapped)
 
 
-WAYS: dict[str, Way] = {
-    "multiply": Way("x", _product),
-    "add": Way("+", lambda a, b: Share(a.straight + b.straight, a.swapped + b.swapped)),
-    "maximum": Way("max", lambda a, b: Share(max(a.straight, b.straight), max(a.swapped, b.swapped))),
+JOININGS: dict[str, Joining] = {
+    "multiply": Joining("x", _product),
+    "add": Joining("+", lambda a, b: Share(a.straight + b.straight, a.swapped + b.swapped)),
+    "maximum": Joining("max", lambda a, b: Share(max(a.straight, b.straight), max(a.swapped, b.swapped))),
 }
 
 
 def combined(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
-    """Two spreads as one, layer by layer; way: a row of WAYS. Raises ValueError when there is none of that name."""
-    if way not in WAYS:
-        raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(WAYS)}.")
+    """Two spreads as one, layer by layer; way: a row of JOININGS. Raises ValueError when there is none of that name."""
+    if way not in JOININGS:
+        raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(JOININGS)}.")
     source = a.source if a.source == b.source else TUNED
-    return LayerWeights(f"{a.name} {WAYS[way].sign} {b.name}", partial(_joined, way, a, b), source)
+    return LayerWeights(f"{a.name} {JOININGS[way].sign} {b.name}", partial(_joined, way, a, b), source)
 
 
 def _joined(way: str, a: LayerWeights, b: LayerWeights, layers: tuple[Layer, ...]) -> list[Share]:
-    return [WAYS[way].join(*pair) for pair in zip(a.spread(layers), b.spread(layers), strict=True)]
+    return [JOININGS[way].join(*pair) for pair in zip(a.spread(layers), b.spread(layers), strict=True)]

@@ -37,8 +37,10 @@ class Apply(io.ComfyNode):
                     max=5.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="How strongly the LoRA inside a FaceID file acts on the model, in all of the sampling. "
-                    "1 as it was trained. Other adapters have none. Do not load the separate LoRA file as well.",
+                    tooltip="How strongly the LoRA inside a FaceID file acts on the model. 1 as it was trained. It "
+                    "does not follow weight, start, end, schedule or mask; only at weight 0 it is gone with the "
+                    "prompt. Of several nodes with one adapter, the last says it. Other adapters have none. Do not "
+                    "load the separate LoRA file as well.",
                 ),
                 io.Boolean.Input(
                     "skip_middle_block",

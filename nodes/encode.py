@@ -100,6 +100,12 @@ class EncodeFace(io.ComfyNode):
                     tooltip="Faces to move away from. Left empty, the neutral input of the adapter's training.",
                 ),
                 *gathering_inputs("face"),
+                io.Image.Input(
+                    "negative_image",
+                    optional=True,
+                    tooltip="For FaceID-Plus, in place of negative_faces: a picture to move away from, whoever is in "
+                    "it. Beside it stands the embedding of no face.",
+                ),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -124,9 +130,13 @@ class EncodeFace(io.ComfyNode):
         combine: str = "concat",
         weights: str = "",
         masks: Tensor | None = None,
+        negative_image: Tensor | None = None,
     ) -> io.NodeOutput:
+        if negative_faces is not None and negative_image is not None:
+            raise ValueError("Disconnect negative_faces or negative_image: only one can be moved away from.")
         gathering = Gathering(combine, read_weights(weights), masks)
-        prompt, seen = encoding.face_prompt(ip_adapter, clip_vision, faces, negative_faces, gathering, shortcut)
+        negative = negative_image if negative_faces is None else negative_faces
+        prompt, seen = encoding.face_prompt(ip_adapter, clip_vision, faces, negative, gathering, shortcut)
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 

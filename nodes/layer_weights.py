@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ip_adapter_core import bars, weights
 from ..ip_adapter_core.weight_list import CUSTOM, custom
-from ..ip_adapter_core.weights import TYPES, WAYS, combined, of_type
+from ..ip_adapter_core.weights import JOININGS, TYPES, combined, of_type
 from .host import models
 from .host.pictures import pictured
 from .sockets import LayerWeights as Socket
@@ -63,7 +63,7 @@ class LayerWeights(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "combine",
-                    options=list(WAYS),
+                    options=list(JOININGS),
                     default="multiply",
                     optional=True,
                     advanced=True,

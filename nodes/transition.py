@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..ip_adapter_core import prompt, transition_picture
-from ..ip_adapter_core.transitions import WAYS, over_frames, read_keys
+from ..ip_adapter_core.transitions import RAMPS, over_frames, read_keys
 from ..ip_adapter_core.transitions import Transition as Course
 from .host.pictures import pictured
 from .sockets import ImagePrompt, schema
@@ -35,8 +35,8 @@ class Transition(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "shape",
-                    options=list(WAYS),
-                    default=WAYS[0],
+                    options=list(RAMPS),
+                    default=RAMPS[0],
                     tooltip="How one image gives way to the next: evenly, or slowly at the beginning, the end or both.",
                 ),
                 io.Float.Input(

@@ -197,9 +197,17 @@ def test_a_prompt_that_does_nothing_brings_no_lora(faceid: Adapter, use: Use) ->
     assert not applied(encode(faceid), use)
 
 
-def test_at_strength_zero_there_is_no_lora(faceid: Adapter, adapter: Adapter) -> None:
-    assert only(encode(faceid), Use(lora_strength=0.0)).lora is None
-    assert only(encode(adapter)).lora is None
+@pytest.mark.parametrize("strength", [None, 0.0, -0.5, 1.0])
+def test_the_lora_is_used_as_the_user_says_or_says_nothing(faceid: Adapter, strength: float | None) -> None:
+    """Strength 0 too: it may have to undo what an earlier use says."""
+    for weight in (1.0, 0.001, -2.0):
+        found = only(encode(faceid), Use(weight, lora_strength=strength)).lora
+        assert found is not None
+        assert found.strength == strength
+
+
+def test_an_adapter_without_a_lora_brings_none(adapter: Adapter) -> None:
+    assert only(encode(adapter), Use(lora_strength=1.0)).lora is None
 
 
 # Time and frames

@@ -163,15 +163,17 @@ def test_steps_rise_and_come_once() -> None:
     assert read_steps("0.6, 0.2;1\n0, 0.6,") == (0.0, 0.2, 0.6, 1.0)
 
 
-@pytest.mark.parametrize("wrong", ["half", "1.2", "-0.1", "nan", "inf", "0.2 0.4", "20%"])
+@pytest.mark.parametrize("wrong", ["half", "1.2", "-0.1", "nan", "inf", "0.2-0.4", "20%"])
 def test_what_is_no_step_is_quoted(wrong: str) -> None:
-    with pytest.raises(ValueError, match=f"'{wrong}' is no step"):
+    with pytest.raises(
+        ValueError, match=f"Write the steps to look at as fractions of the noise schedule, .*; found '{wrong}'"
+    ):
         read_steps(f"0.5, {wrong}")
 
 
 @pytest.mark.parametrize("nothing", ["", " , ;\n"])
 def test_no_steps_at_all_are_refused(nothing: str) -> None:
-    with pytest.raises(ValueError, match="no steps"):
+    with pytest.raises(ValueError, match=r"^Write the steps to look at .*; found nothing"):
         read_steps(nothing)
 
 

@@ -299,15 +299,19 @@ def test_a_gathering_is_not_changed_by_its_check() -> None:
         ("1, 0.5", (1.0, 0.5)),
         ("1;0.5\n-2,", (1.0, 0.5, -2.0)),
         (" .25 ,1e-1", (0.25, 0.1)),
+        ("1 0.5", (1.0, 0.5)),
+        ("1, # of the first\r\n0.5 # of the second", (1.0, 0.5)),
     ],
 )
 def test_weights_are_read_as_written(text: str, weights: tuple[float, ...]) -> None:
     assert read_weights(text) == weights
 
 
-@pytest.mark.parametrize(("text", "piece"), [("1, half", "half"), ("1 0.5", "1 0.5"), ("0:1", "0:1")])
+@pytest.mark.parametrize(
+    ("text", "piece"), [("1, half", "half"), ("0:1", "0:1"), ("1, nan", "nan"), ("-inf", "-inf"), ("1e999", "1e999")]
+)
 def test_what_is_no_weight_is_quoted(text: str, piece: str) -> None:
-    with pytest.raises(ValueError, match=f"'{piece}' is no number; write the weights"):
+    with pytest.raises(ValueError, match=f"Write the weights of the images as numbers such as 1, 0.5; found '{piece}'"):
         read_weights(text)
 
 

@@ -138,6 +138,7 @@ def test_random_values_leave_the_random_numbers_of_others_alone() -> None:
         ("0:0, 2:1, 2:50, 2:1, 4:0", [0, 0.5, 1, 0.5, 0]),
         ("0:0, 0.5:1, 1.5:3", [0, 2, 3, 3, 3]),
         ("0:0, 8:8e0", [0, 1, 2, 3, 4]),
+        ("0:0 # begins\n8:8 # ends, 4:0", [0, 1, 2, 3, 4]),
     ],
 )
 @pytest.mark.parametrize("unit", ["steps", "frames"])
@@ -152,17 +153,18 @@ def test_over_percent_points_lie_at_fractions() -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ("", "There are no points"),
-        (" ,;\n", "There are no points"),
-        ("0:1, 5", "'5' is not a position and a value"),
-        ("0:1, 5:", "'5:' is not"),
-        ("0:1, a:2", "'a:2' is not"),
-        ("0:1 5:2", "'0:1 5:2' is not"),
-        ("0,5:1", "'0' is not"),
-        ("0:(1.0)", r"'0:\(1\.0\)' is not"),
-        ("0:nan", "'0:nan' must be made of finite numbers"),
-        ("inf:1", "'inf:1' must be made of finite"),
-        ("0:1, -1:2", "'-1:2' lies before the beginning"),
+        ("", "Write the points as pairs of position and value such as 0:1, .*; found nothing"),
+        (" ,;\n# 0:1", "found nothing"),
+        ("0:1, 5", "Write the points as pairs .*; found '5'"),
+        ("0:1, 5:", "found '5:'"),
+        ("0:1, a:2", "found 'a:2'"),
+        ("0:1 5:2", "found '0:1 5:2'"),
+        ("0,5:1", "found '0'"),
+        ("0:1:2", "found '0:1:2'"),
+        ("0:(1.0)", r"found '0:\(1\.0\)'"),
+        ("0:nan", "found '0:nan'"),
+        ("inf:1", "found 'inf:1'"),
+        ("0:1, -1:2", "Count positions from 0: the point '-1:2' lies before the beginning"),
     ],
 )
 @pytest.mark.parametrize("unit", UNITS)
@@ -332,8 +334,8 @@ def test_the_number_shown_changes_the_picture_but_not_the_schedule() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"points": "0:1, x"}, "'x' is not a position"),
-        ({"points": ""}, "There are no points"),
+        ({"points": "0:1, x"}, "found 'x'"),
+        ({"points": ""}, "found nothing"),
         ({"points": "0:1, 9:0", "unit": "percent"}, "'9:0' lies past the end"),
         ({"shape": "bump"}, "The shape is 'bump'"),
         ({"unit": "seconds"}, "The unit is 'seconds'"),
@@ -354,7 +356,7 @@ def test_the_node_has_no_complaint_about_what_is_good_or_not_yet_known(given: di
 @pytest.mark.usefixtures("comfy")
 @pytest.mark.parametrize(
     ("shape", "given", "message"),
-    [("points", {"points": "x"}, "'x' is not a position"), ("linear", {"n": -1}, "n is -1; it must be 0 or more")],
+    [("points", {"points": "x"}, "found 'x'"), ("linear", {"n": -1}, "n is -1; it must be 0 or more")],
 )
 def test_what_came_by_wire_is_refused_when_the_node_runs(shape: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from comfyui_ip_adapter.ip_adapter_core.faces.alignment import TEMPLATE, align
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait, cat
@@ -17,12 +18,6 @@ def levels(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def test_normed_embeddings_have_length_one_and_the_same_direction() -> None:
-    faces = Faces(embeddings())
-    assert torch.allclose(faces.normed.norm(dim=-1), torch.ones(2))
-    assert torch.allclose(torch.cosine_similarity(faces.normed, faces.embeddings), torch.ones(2))
-
-
 def test_raw_embeddings_are_as_they_came() -> None:
     found = embeddings()
     assert torch.equal(Faces(found).raw, found)
@@ -31,11 +26,11 @@ def test_raw_embeddings_are_as_they_came() -> None:
 @pytest.mark.parametrize("length", [1.0, 1.0005, 0.9995])
 def test_normalised_embeddings_are_not_given_as_raw(length: float) -> None:
     with pytest.raises(ValueError, match=r"already normalised \(of length 1\).*needs them raw.*Connect Face Embedding"):
-        _ = Faces(Faces(embeddings()).normed * length).raw
+        _ = Faces(normalize(embeddings(), dim=-1) * length).raw
 
 
 def test_one_raw_embedding_shows_that_they_are_raw() -> None:
-    mixed = torch.cat([Faces(embeddings(1)).normed, embeddings(1)])
+    mixed = torch.cat([normalize(embeddings(1), dim=-1), embeddings(1)])
     assert torch.equal(Faces(mixed).raw, mixed)
 
 

@@ -122,6 +122,80 @@ def test_two_uses_of_one_adapter_have_its_lora_once(twins: Twins, tmp_path: Path
     assert error(found(twins, model), expected(merged(twins, faceid(twins), weight=2.0))) < TOLERANCE
 
 
+@pytest.mark.parametrize(
+    ("said", "acts"),
+    [
+        ((0.5, 1.0), 1.0),
+        ((1.0, 0.5), 0.5),
+        ((-0.5, 0.5, 1.5), 1.5),
+        ((1.0, 0.0), 0.0),
+        ((0.0, 1.0), 1.0),
+        ((0.0, None), 0.0),
+        ((0.5, None, None), 0.5),
+        ((None, 0.5), 0.5),
+        ((None, None), 1.0),
+    ],
+)
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_of_several_uses_the_last_strength_counts(
+    small: Twins, tmp_path: Path, said: tuple[float | None, ...], acts: float, read_twice: bool
+) -> None:
+    given, again = face_prompt(small, tmp_path), face_prompt(small, tmp_path)
+    model = small.patcher
+    for number, strength in enumerate(said):
+        model = apply(model, again if read_twice and number % 2 else given, lora_strength=strength)
+    wanted = expected(merged(small, faceid(small), strength=acts, weight=len(said)))
+    assert error(found(small, model), wanted) < TOLERANCE
+    assert len(model.patches) == (8 * small.construction.layers if acts else 0)
+
+
+def test_a_later_strength_leaves_the_earlier_model_and_other_loras_as_they_are(small: Twins, tmp_path: Path) -> None:
+    own, other = faceid(small), faceid(small, 1)
+    given = face_prompt(small, tmp_path)
+    first = apply(by_loader(small.patcher, loras(small, other)), given, lora_strength=0.5)
+    before, weights = found(small, first), first.patches_uuid
+    for strength in (1.0, 0.0):
+        later = apply(first, given, 1.0, lora_strength=strength)
+        assert later.patches_uuid != weights  # by which the host knows that it has to load them
+        wanted = merged(small, other, weight=0.0)
+        wanted = expected(merged(wanted, own, strength=strength, weight=2.0)) if strength else None
+        if wanted is not None:
+            assert error(found(small, later), wanted) < TOLERANCE
+        assert {len(patches) for patches in later.patches.values()} == {2 if strength else 1}
+    assert torch.equal(found(small, first), before)
+
+
+def test_strengths_that_differ_are_told_once(small: Twins, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = face_prompt(small, tmp_path)
+    with caplog.at_level("INFO"):
+        apply(apply(small.patcher, given, lora_strength=0.5), given, lora_strength=0.5)
+        apply(apply(small.patcher, given, lora_strength=0.5), given)
+        assert not [record for record in caplog.records if "lora_strength" in record.message]
+        apply(apply(small.patcher, given, lora_strength=0.5), given, lora_strength=1.0)
+    (told,) = [record.message for record in caplog.records if "lora_strength" in record.message]
+    assert told == (
+        "The LoRA of faceid.safetensors acts once on a model, at the lora_strength that is said last: 1. "
+        "Said before: 0.5."
+    )
+
+
+@pytest.mark.parametrize("strength", [1e-3, -1e-3])
+def test_the_strength_of_the_lora_is_a_number_of_its_own(small: Twins, tmp_path: Path, strength: float) -> None:
+    """Next to weight 0 all of it is there, and at lora_strength 0 nothing of it."""
+    given, bare = face_prompt(small, tmp_path), found(small, small.patcher)
+    whole = expected(merged(small, faceid(small), weight=strength))
+    assert error(found(small, apply(small.patcher, given, strength)), whole) < TOLERANCE
+    assert error(whole, bare) > 0.05
+    assert error(found(small, apply(small.patcher, given, strength, lora_strength=0.0)), bare) < 0.01
+
+
+def test_weight_zero_says_nothing_about_the_lora_of_others(small: Twins, tmp_path: Path) -> None:
+    given = face_prompt(small, tmp_path)
+    once = apply(small.patcher, given, 0.7, lora_strength=0.5)
+    twice = apply(once, given, 0.0, lora_strength=1.0)
+    assert torch.equal(found(small, twice), found(small, once))
+
+
 def test_two_adapters_have_both_loras(twins: Twins, tmp_path: Path) -> None:
     """The second acts by its LoRA, and for the rest as good as not."""
     first, second = (face_prompt(twins, tmp_path / str(seed), seed) for seed in (0, 1))
@@ -132,9 +206,10 @@ def test_two_adapters_have_both_loras(twins: Twins, tmp_path: Path) -> None:
 
 def test_weight_zero_leaves_the_model_as_it_is_lora_included(twins: Twins, tmp_path: Path) -> None:
     bare = found(twins, twins.patcher)
-    model = apply(twins.patcher, face_prompt(twins, tmp_path), 0.0)
-    assert not model.patches
-    assert torch.equal(found(twins, model), bare)
+    for strength in (1.0, 0.5, None):
+        model = apply(twins.patcher, face_prompt(twins, tmp_path), 0.0, lora_strength=strength)
+        assert not model.patches
+        assert torch.equal(found(twins, model), bare)
     apply(twins.patcher, face_prompt(twins, tmp_path))
     assert not twins.patcher.patches
     assert torch.equal(found(twins, twins.patcher), bare)
@@ -179,6 +254,24 @@ def by_loader(model: Any, lora: dict[str, Tensor]) -> Any:
     return load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
 
 
+KINDS_OF_NUMBERS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", KINDS_OF_NUMBERS)
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.0, None])
+def test_a_copy_of_any_precision_is_not_added_again(
+    small: Twins, tmp_path: Path, dtype: torch.dtype, strength: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    lora = {name: value.to(dtype) for name, value in loras(small, faceid(small)).items()}
+    loaded, given = by_loader(small.patcher, lora), face_prompt(small, tmp_path)
+    with caplog.at_level("INFO"):
+        twice = apply(apply(loaded, given, lora_strength=strength), given, lora_strength=strength)
+    assert {name: len(patches) for name, patches in twice.patches.items()} == dict.fromkeys(loaded.patches, 1)
+    told = [record.message for record in caplog.records if "is not applied again" in record.message]
+    assert len(told) == (2 if strength in (0.5, 0.0) else 0)
+    assert all("at 1: it is not applied again, and lora_strength" in message for message in told)
+
+
 @pytest.mark.parametrize("naming", FILES)
 def test_a_lora_that_a_loader_has_loaded_is_not_added_again(twins: Twins, tmp_path: Path, naming: str) -> None:
     nested = faceid(twins)
@@ -198,7 +291,8 @@ def test_another_lora_acts_beside_the_adapters(twins: Twins, tmp_path: Path) -> 
 def test_a_copy_that_is_loaded_later_is_told_when_sampling(
     small: Twins, tmp_path: Path, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
-    applied = apply(small.patcher, face_prompt(small, tmp_path))
+    given = face_prompt(small, tmp_path)
+    applied = apply(apply(small.patcher, given), given)
     sample(by_loader(applied, loras(small, faceid(small, seed))))
     told = [record.message for record in caplog.records if "it acts twice" in record.message]
     assert len(told) == (seed == 0)
@@ -214,7 +308,7 @@ def test_a_model_without_such_a_weight_is_refused_by_name(small: Twins, tmp_path
     name, pair = next(iter(use.patches.items()))
     use.patches["diffusion_model.nowhere.weight"] = pair
     with pytest.raises(ValueError, match=r"no diffusion_model\.nowhere\.weight, which the LoRA of faceid"):
-        lora.add(small.patcher.clone(), use)
+        lora.settle(small.patcher.clone(), [use])
     assert name in use.patches
 
 

@@ -487,7 +487,7 @@ def test_the_node_says_at_once_which_steps_cannot_be_read() -> None:
 
     assert AttentionMap.validate_inputs(percents="0.5") is True
     assert AttentionMap.validate_inputs(percents=None) is True
-    assert "'half' is no step" in AttentionMap.validate_inputs(percents="half")
+    assert "Write the steps to look at as fractions" in AttentionMap.validate_inputs(percents="half")
 
 
 def test_the_node_offers_everything_there_is() -> None:

@@ -112,8 +112,8 @@ def test_names_of_a_model_that_is_not_connected_may_be_written() -> None:
 @pytest.mark.parametrize(
     ("weight_type", "custom", "message"),
     [
-        (LIST, "output.1", "'output.1' in the list of layer weights has no weight"),
-        (LIST, "", "The list of layer weights is empty"),
+        (LIST, "output.1", "Write the list of layer weights as names and numbers"),
+        (LIST, "", "found nothing"),
         ("original", "", "no weight type called 'original'"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES, layers
-from comfyui_ip_adapter.ip_adapter_core.lora import AdapterLora, LoraUse, expected
+from comfyui_ip_adapter.ip_adapter_core.lora import AdapterLora, LoraUse, LowRank, expected
 from fabricate.adapters import LORA, lora_shapes
 from published_shapes import CONFIGS, entries
 from twins import CONSTRUCTIONS
@@ -112,3 +112,50 @@ def test_a_file_without_a_lora_needs_none() -> None:
 def test_published_names_are_given_back() -> None:
     published = AdapterLora("faceid.bin", weights("SD1.5")).published()
     assert published.keys() == {name for name in entries(FILES["SD1.5"]) if "_lora." in name}
+
+
+def pair(seed: int = 0, dtype: torch.dtype = torch.float32) -> LowRank:
+    random = torch.Generator().manual_seed(seed)
+    return LowRank(torch.randn(32, 4, generator=random).to(dtype), torch.randn(4, 16, generator=random).to(dtype))
+
+
+KINDS = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn)
+
+
+@pytest.mark.parametrize("ours", KINDS)
+@pytest.mark.parametrize("theirs", KINDS)
+def test_a_copy_in_another_precision_is_known(ours: torch.dtype, theirs: torch.dtype) -> None:
+    assert pair(0, ours).is_in((*pair(0, theirs), None))
+    assert not pair(0, ours).is_in((*pair(1, theirs), None))
+
+
+def test_both_halves_of_a_copy_count() -> None:
+    one, other = pair(0), pair(1)
+    assert not one.is_in((one.up, other.down))
+    assert not one.is_in((other.up, one.down))
+    assert one.is_in((one.up.clone(), one.down.clone()))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [(), (torch.ones(32, 4),), (None, None), (torch.ones(4, 32), torch.ones(16, 4)), (torch.ones(32, 4).long(),) * 2],
+)
+def test_what_is_no_such_pair_is_no_copy(others: tuple[object, ...]) -> None:
+    assert not pair().is_in(others)
+
+
+def test_a_copy_on_another_device_is_compared_on_ours() -> None:
+    """A fake device has shapes and no values: the comparison gets as far as asking for one, and mixes no devices."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        theirs = tuple(torch.empty(half.shape, dtype=torch.float16, device="cuda") for half in pair())
+        with pytest.raises(DataDependentOutputException):
+            pair().is_in(theirs)
+
+
+def test_uses_are_of_one_lora_where_the_tensors_are_or_the_values() -> None:
+    use = LoraUse("a.bin", {"there": pair()})
+    assert use.same(LoraUse("renamed.bin", {"there": pair(dtype=torch.float16)}, 0.5))
+    assert not use.same(LoraUse("a.bin", {"there": pair(1)}))
+    assert not use.same(LoraUse("a.bin", {"elsewhere": pair()}))

@@ -34,6 +34,12 @@ def active(span: Span) -> list[int]:
         (Span(1, 1, "steps"), []),
         (Span(3, 100, "steps"), [3, 4]),
         (Span(7, 9, "steps"), []),
+        (Span(1.5, 3, "steps"), [2]),
+        (Span(0.2, 1.2, "steps"), [1]),
+        (Span(0.0, 0.01, "steps"), [0]),
+        (Span(3.01, 4.99, "steps"), [4]),
+        (Span(4, 5, "steps"), [4]),
+        (Span(4.5, 5, "steps"), []),
     ],
 )
 def test_a_span_acts_in_its_steps(span: Span, steps: list[int]) -> None:
@@ -55,9 +61,34 @@ def test_steps_do_not_ask_for_the_noise_level_and_percentages_not_for_the_step()
     assert Span(0.5, 1).reach(linear).holds(99, linear(0.5))
 
 
+def test_in_percent_a_level_at_an_end_is_inside_and_one_beyond_it_is_not() -> None:
+    middle = Span(0.25, 0.5).sigmas(linear, SIGMAS)
+    for end, beyond in ((linear(0.5), 7.2999), (linear(0.25), 10.9501)):
+        assert end in middle
+        assert beyond not in middle
+
+
+def test_in_steps_the_level_of_the_first_step_is_inside_and_that_of_the_end_is_not() -> None:
+    found = Span(1, 3, "steps").sigmas(linear, SIGMAS)
+    assert [sigma in found for sigma in (8.0001, 8.0, 4.0, 2.0001, 2.0, 1.9999)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_levels_are_numbers() -> None:
+    assert "8.0" not in Span(0, 5, "steps").sigmas(linear, SIGMAS)
+
+
 def test_only_the_full_percent_range_is_whole() -> None:
     assert Span().whole
+    assert Span(-0.0, 1.0).whole
     assert not Span(0, 0.99).whole
+    assert not Span(0.01, 1).whole
     assert not Span(0, 1, "steps").whole
 
 

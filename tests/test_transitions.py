@@ -14,7 +14,7 @@ from comfyui_ip_adapter.ip_adapter_core.arithmetic import joined
 from comfyui_ip_adapter.ip_adapter_core.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.curves import Course
 from comfyui_ip_adapter.ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.transitions import WAYS, Transition, over_frames, read_keys
+from comfyui_ip_adapter.ip_adapter_core.transitions import RAMPS, Transition, over_frames, read_keys
 from fabricate import adapters
 
 CASES = [
@@ -32,7 +32,7 @@ CASES = [
 ]
 
 each_case = pytest.mark.parametrize(("images", "transition"), CASES)
-each_way = pytest.mark.parametrize("shape", WAYS)
+each_way = pytest.mark.parametrize("shape", RAMPS)
 
 Weights = list[float]
 
@@ -194,15 +194,26 @@ def test_a_transition_is_not_changed_by_its_check() -> None:
 
 @pytest.mark.parametrize(
     ("text", "keys"),
-    [("", ()), (" \n", ()), ("0", (0,)), ("0, 8, 16", (0, 8, 16)), ("0 8;16\n24,", (0, 8, 16, 24)), ("-1", (-1,))],
+    [
+        ("", ()),
+        (" \n", ()),
+        ("0", (0,)),
+        ("0, 8, 16", (0, 8, 16)),
+        ("0 8;16\n24,", (0, 8, 16, 24)),
+        ("0 8 # begins\n16", (0, 8, 16)),
+        ("9" * 400, (int("9" * 400),)),
+        ("-1", (-1,)),
+    ],
 )
 def test_key_frames_are_read_as_written(text: str, keys: tuple[int, ...]) -> None:
     assert read_keys(text) == keys
 
 
-@pytest.mark.parametrize(("text", "piece"), [("0, 8.5", "8.5"), ("0 last", "last"), ("0:1", "0:1")])
+@pytest.mark.parametrize(
+    ("text", "piece"), [("0, 8.5", "8.5"), ("0 last", "last"), ("1e3", "1e3"), ("nan", "nan"), ("0:1", "0:1")]
+)
 def test_what_is_no_frame_number_is_quoted(text: str, piece: str) -> None:
-    with pytest.raises(ValueError, match=f"'{piece}' is no frame number; write the key frames"):
+    with pytest.raises(ValueError, match=f"Write the key frames as whole numbers such as 0, 8, 16; found '{piece}'"):
         read_keys(text)
 
 

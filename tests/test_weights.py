@@ -8,7 +8,7 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.roles import INSTANT_STYLE, TUNED, places
-from comfyui_ip_adapter.ip_adapter_core.weights import LINEAR, TYPES, WAYS, LayerWeights, Share, combined, of_type
+from comfyui_ip_adapter.ip_adapter_core.weights import JOININGS, LINEAR, TYPES, LayerWeights, Share, combined, of_type
 from published_shapes import CONFIGS
 from published_weights import BLOCKS, INSTANT_SETS, ROWS, expected
 from twins import CONSTRUCTIONS
@@ -179,7 +179,7 @@ def test_a_model_without_input_transformers_has_no_composition() -> None:
 MIXED = [of_type("style transfer precise", 0.5, 2), of_type("composition precise", -1, 0.3), of_type("ease in", 1.5)]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", JOININGS)
 @pytest.mark.parametrize("model", [SD, SDXL, KOALA])
 def test_combining_does_not_ask_for_an_order(way: str, model: tuple[Layer, ...]) -> None:
     a, b, c = MIXED

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..preprocess import fit
 from .alignment import align
@@ -44,11 +43,6 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.embeddings)
-
-    @property
-    def normed(self) -> Tensor:
-        """Embeddings of length 1."""
-        return normalize(self.embeddings, dim=-1)
 
     @property
     def raw(self) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...ip_adapter_core import tiles
 from ...ip_adapter_core.arithmetic import joined, placed, weighed
 from ...ip_adapter_core.combine import CONCAT, Gathering
-from ...ip_adapter_core.faces.features import Faces
+from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.preprocess import FITS
 from ...ip_adapter_core.prompt import Features, ImagePrompt, Reading
 from .adapters import LoadedAdapter
@@ -97,13 +97,14 @@ def face_prompt(
     adapter: LoadedAdapter,
     encoder: Any | None,
     faces: Faces,
-    negative: Faces | None = None,
+    negative: Faces | Tensor | None = None,
     gathering: Gathering = CONCAT,
     shortcut: float = 1.0,
 ) -> tuple[ImagePrompt, Tensor]:
     """The prompt that a FaceID or portrait adapter makes of faces, and their pictures, black where they have none.
 
-    shortcut: of FaceID-Plus v2, how strongly the picture speaks beside the embedding. Else as `image_prompt`.
+    negative: faces to move away from, or images that are read as faces of nobody. shortcut: of FaceID-Plus v2, how
+    strongly the picture speaks beside the embedding. Else as `image_prompt`.
     """
     identity = adapter.identity
     if not identity.reads_faces:
@@ -115,7 +116,7 @@ def face_prompt(
             f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
         )
     cond, seen = _faces(adapter, encoder, faces)
-    uncond = _blank(adapter, encoder, cond) if negative is None else _faces(adapter, encoder, negative)[0]
+    uncond = _blank(adapter, encoder, cond) if negative is None else _away(adapter, encoder, negative)
     return adapter.prompt(cond, uncond, gathering, **dict.fromkeys(identity.variant.scales, shortcut)), seen
 
 
@@ -131,6 +132,19 @@ def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[R
         raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
     seen = fitted(encoder, crops, FITS[0])
     return _reading(adapter, encoder, encoded(encoder, seen)._replace(face=embeddings)), seen
+
+
+def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> Reading:
+    """What an adapter reads of faces to move away from, or of images beside the embedding that stands for no face."""
+    if isinstance(negative, Faces):
+        return _faces(adapter, encoder, negative)[0]
+    if adapter.identity.encoder is None:
+        raise ValueError(
+            f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
+            f"{adapter.identity.variant.name} adapter, which reads no pictures."
+        )
+    read = encoded(encoder, fitted(encoder, negative, FITS[0]))
+    return _reading(adapter, encoder, read._replace(face=torch.zeros(len(negative), WIDTH)))
 
 
 def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> tuple[Reading, Tensor]:

@@ -16,6 +16,7 @@ from ...ip_adapter_core.layout import Geometry, Layer
 from ...ip_adapter_core.prompt import ImagePrompt
 from ...ip_adapter_core.variants import KOLORS
 from . import lora
+from .sampling import applications as installed
 from .sampling import install
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
@@ -43,9 +44,9 @@ def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> M
     context = model.model.model_config.unet_config["context_dim"]
     made = applications(widened, layers(model), context, use)
     clone = install(model, made)
-    for application in made:
-        if application.lora:
-            lora.add(clone, application.lora)
+    if any(application.lora for application in made):
+        on_model = [application.lora for application in (*installed(model), *made)]
+        lora.settle(clone, [use for use in on_model if use])
     return clone
 
 

@@ -216,7 +216,7 @@ def test_two_pictures_in_one_node_are_two_of_the_simple_node_in_a_row(stocked: S
 @pytest.mark.parametrize(
     ("edit", "node", "words"),
     [
-        ({"encode": {"weights": "1, much"}}, "encode", "'much' is no number"),
+        ({"encode": {"weights": "1, much"}}, "encode", "found 'much'"),
         ({"control": {"shape": "points", "points": "0:1, here"}}, "control", "here"),
         ({"control": {"weight_type": "custom list", "custom": "output.1 = a lot"}}, "control", "a lot"),
     ],
