@@ -144,7 +144,7 @@ def identify(named: Mapping[str, Entry], known: Evidence = NOTHING) -> Identity:
     it is no adapter that can be used.
     """
     shapes = _split_shapes(named)
-    return _empty(shapes, known).identity()._replace(lora=bool(shapes.lora))
+    return _checked(shapes, known).identity()._replace(lora=bool(shapes.lora))
 
 
 def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
@@ -156,24 +156,31 @@ def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
 
 
 def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapter:
-    """The adapter of a file, its weights mapped from disk in their stored dtype.
+    """The adapter of a file, its weights in memory, in their stored dtype.
 
     nn_: where Linear and LayerNorm come from; choice as in `identify_file`. Raises UnsupportedCheckpoint like
     `identify`, before anything is loaded.
     """
-    adapter = _empty(_split_shapes(entries(path)), evidence(path, choice), nn_)
-    parts = split(tensors(path))
+    named, known = entries(path), evidence(path, choice)
+    shapes = _split_shapes(named)
+    _checked(shapes, known)
+    adapter, found = _empty(shapes, nn_, known), tensors(path)
+    parts = split({name: name for name in named}).map(found.__getitem__)  # what the adapter does not need stays unread
+    if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
+        raise UnsupportedCheckpoint(f"{Path(path).name} was changed while it was read; run this again.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
         adapter.lora = AdapterLora(Path(path).name, parts.lora)
     return adapter.eval().requires_grad_(False)
 
 
-def _empty(shapes: Parts[Shape], known: Evidence, nn_: LayerClasses = nn) -> Adapter:
-    """The network without memory for its parameters, once every name and shape is found to be right."""
+def _checked(shapes: Parts[Shape], known: Evidence) -> Adapter:
+    """The network in torch's layers, without memory, once every name and shape is found to be right.
+
+    Not in a host's layers: those may have no parameters to compare with before they are loaded (ComfyUI's DynamicVRAM).
+    """
     try:
-        with torch.device("meta"):
-            adapter = Adapter(_needed(shapes), nn_, known)
+        adapter = _empty(_needed(shapes), nn, known)
         geometry = adapter.identity().geometry
         needed = _shapes(adapter) | lora.expected(geometry, shapes.lora)
     except UnsupportedCheckpoint:
@@ -184,6 +191,12 @@ def _empty(shapes: Parts[Shape], known: Evidence, nn_: LayerClasses = nn) -> Ada
     _check_numbers(list(shapes.layers), geometry)
     _check_contexts(adapter)
     return adapter
+
+
+def _empty(shapes: Parts[Shape], nn_: LayerClasses, known: Evidence) -> Adapter:
+    """The network without memory for its parameters."""
+    with torch.device("meta"):
+        return Adapter(shapes, nn_, known)
 
 
 class _Needed(dict[str, Shape]):

@@ -13,7 +13,7 @@ from . import adapter, checkpoint, vision
 from .adapter import Identity
 from .resolution import PUBLISHED, TENSORS, bare, digest, evidence
 from .tower_layouts import is_encoder
-from .weightfile import EXTENSIONS, Entry, UnsupportedCheckpoint, container, entries
+from .weightfile import Entry, UnsupportedCheckpoint, container, entries, is_weight_file
 
 # Words in file names that tell adapters of one kind apart, where tensors cannot: word -> kinds.
 _LABELS = {
@@ -66,7 +66,7 @@ def main(paths: Sequence[str]) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.rglob("*") if path.suffix in EXTENSIONS and path.is_file())
+    yield from sorted(path for path in folder.rglob("*") if is_weight_file(path) and path.is_file())
 
 
 def _lines(path: Path, found: Found) -> list[str]:

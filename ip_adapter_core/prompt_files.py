@@ -108,7 +108,7 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
             f"{path.name} was made with {_named(origin)}; the connected adapter is {_named(maker.origin)}, to which "
             "its tokens mean something else. Connect the adapter it was made with, or encode the images again."
         )
-    found = tensors(path)
+    found = dict(tensors(path))
     try:
         parts = prompt_tensors.restored(found, maker.width)
     except ValueError as error:

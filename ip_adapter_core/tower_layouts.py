@@ -92,9 +92,25 @@ def shapes(entries: Mapping[str, Entry], layout: Layout) -> dict[str, Shape]:
     return {name: _shape(entries, part) for name, part in layout.parts.items()}
 
 
-def values(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """The tower's tensors by OpenCLIP's names; only stacked ones are copied, the others stay mapped from disk."""
-    return {name: _value(tensors, part) for name, part in layout.parts.items()}
+def values(tensors: Mapping[str, Tensor], layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The tower's tensors by OpenCLIP's names, numbers with a fraction in one dtype; those of no tower are not read."""
+    found = ((name, _value(tensors, part)) for name, part in layout.parts.items())
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in found}
+
+
+def published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A tower's tensors as files name them: in transformers' naming where that has names for them, else OpenCLIP's."""
+    layers = sum(name.endswith(".ln_1.weight") for name in weights)
+    parts = dict(_hf_parts("vision_model.", "visual_projection.weight", layers))
+    if parts.keys() != weights.keys():
+        return {f"visual.{name}": value for name, value in weights.items()}
+    return {key: value for name, part in parts.items() for key, value in _divided(weights[name], part)}
+
+
+def _divided(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
+    """A tensor of the tower as the tensors of a file: what `_value` made it of."""
+    value = value.T if part.transposed else value
+    yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)
 
 
 def _before(segment: str, names: Collection[str]) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +14,25 @@ from torch import Tensor, nn
 
 from .positions import interpolated
 from .preprocess import normalise
-from .tower_layouts import find_layout, values
+from .tower_layouts import Layout, find_layout, values
 from .towers import AS_TRAINED, Tower, build, identify
-from .weightfile import EXTENSIONS, UnsupportedCheckpoint, entries, tensors
+from .weightfile import Entry, UnsupportedCheckpoint, entries, is_weight_file, tensors
 
-__all__ = ["Tower", "VisionEncoder", "VisionOutput", "blank", "encode", "find_config", "identify", "load"]
+__all__ = [
+    "Tower",
+    "VisionEncoder",
+    "VisionOutput",
+    "blank",
+    "config_files",
+    "encode",
+    "find_config",
+    "identify",
+    "load",
+]
 
 _SHARED_CONFIG = "open_clip_config.json"
 _PUBLISHED_STEMS = {"open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model"}
-_COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16)
+_COMPUTED_IN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class VisionOutput(NamedTuple):
@@ -52,12 +63,20 @@ class VisionEncoder(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> VisionOutput:
         """Encode normalised pixels, (images, 3, size, size); they are brought to the weights' dtype and device."""
-        pixels = pixel_values.to(self.weight)
-        if not self.tower.tokens:
-            return VisionOutput(self.visual(pixels), None, None)
-        found = self.visual.forward_intermediates(pixels, indices=2, output_fmt="NLC", output_extra_tokens=True)
-        penultimate, last = _sequences(found)
-        return VisionOutput(found["image_features"], penultimate, last)
+        embeds, (penultimate, last) = self.states(pixel_values, (-2, -1))
+        return VisionOutput(embeds, penultimate, last)
+
+    def states(self, pixel_values: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
+        """Embeds as `forward` gives them, and what leaves each of these layers, (images, tokens, width); negative
+        numbers count from the last one. None for layers that are not there, and for towers without tokens."""
+        pixels, depth = pixel_values.to(self.weight), self.tower.layers
+        there = sorted({layer % depth for layer in layers if -depth <= layer < depth}) if self.tower.tokens else []
+        if not there:
+            return self.visual(pixels), [None] * len(layers)
+        found = self.visual.forward_intermediates(pixels, indices=there, output_fmt="NLC", output_extra_tokens=True)
+        states = dict(zip(there, _sequences(found), strict=True))
+        inside = (layer % depth if -depth <= layer < depth else None for layer in layers)
+        return found["image_features"], [None if layer is None else states[layer] for layer in inside]
 
 
 def find_config(path: str | Path) -> dict[str, Any] | None:
@@ -66,12 +85,15 @@ def find_config(path: str | Path) -> dict[str, Any] | None:
     The folder's config counts only where no other model's weights are in the folder. The name in it is the stem.
     Raises UnsupportedCheckpoint when the config cannot be read.
     """
+    found = next((config for config in map(_read_config, config_files(path)) if config), None)
+    return {"name": Path(path).stem, **found} if found else None
+
+
+def config_files(path: str | Path) -> list[Path]:
+    """The files beside a weight file that may hold its config, the one that counts more first."""
     path = Path(path)
     own, shared = path.with_suffix(".json"), path.with_name(_SHARED_CONFIG)
-    candidates = [own, shared] if _alone(path) else [own]
-    configs = (_read_config(candidate) for candidate in candidates if candidate.is_file())
-    found = next((config for config in configs if config), None)
-    return {"name": path.stem, **found} if found else None
+    return [own] * own.is_file() + [shared] * (shared.is_file() and _alone(path))
 
 
 def identify_file(path: str | Path) -> Tower:
@@ -91,7 +113,8 @@ def load(
     path = Path(path)
     found = entries(path)
     tower = identify(found, find_config(path), activation, path.name).at(resolution)
-    weights = _in_one_dtype(values(tensors(path), find_layout(found, path.name)), dtype)
+    layout = find_layout(found, path.name)
+    weights = values(tensors(path), layout, dtype or _stored_dtype(found, layout))
     visual = build(tower)
     visual.load_state_dict(_placed(weights, tower), strict=True, assign=True)
     _fill_buffers(visual)
@@ -127,7 +150,7 @@ def _sequences(found: Mapping[str, Any]) -> list[Tensor]:
 
 
 def _alone(path: Path) -> bool:
-    stems = {other.stem for other in path.parent.glob("*") if other.suffix in EXTENSIONS}
+    stems = {other.stem for other in path.parent.glob("*") if is_weight_file(other)}
     return stems <= _PUBLISHED_STEMS | {path.stem}
 
 
@@ -140,17 +163,12 @@ def _read_config(path: Path) -> dict[str, Any] | None:
     return config if known else None  # any other JSON beside a model is another program's
 
 
-def _in_one_dtype(weights: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
-    target = dtype or _stored_dtype(weights)
-    return {name: weight.to(target) if weight.is_floating_point() else weight for name, weight in weights.items()}
-
-
-def _stored_dtype(weights: Mapping[str, Tensor]) -> torch.dtype:
-    values_of = Counter[torch.dtype]()
-    for weight in weights.values():
-        values_of[weight.dtype] += weight.numel()
-    stored = values_of.most_common(1)[0][0]
-    return stored if stored in _COMPUTED_IN else torch.float32
+def _stored_dtype(found: Mapping[str, Entry], layout: Layout) -> torch.dtype:
+    """The dtype of most of a tower's values, if it can be computed in."""
+    values_of = Counter[str]()
+    for entry in (found[key] for part in layout.parts.values() for key in part.keys):
+        values_of[entry.dtype] += prod(entry.shape)
+    return _COMPUTED_IN.get(values_of.most_common(1)[0][0], torch.float32)
 
 
 def _placed(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Weight files on disk: their tensors' names, shapes and values, mapped and never executed."""
+"""Weight files on disk: their tensors' names, shapes and values, read and never executed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,36 @@ import json
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
+from io import FileIO
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-EXTENSIONS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+EXTENSIONS = (".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
+"""What ComfyUI lists as weight files, in small letters. What is in a file is told from its first bytes."""
+
+# Names of dtypes in the header of a safetensors file.
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "C64": torch.complex64,
+}
+
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
 _MALFORMED = (struct.error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
@@ -28,56 +51,99 @@ class Entry(NamedTuple):
     dtype: str
 
 
+class _Place(NamedTuple):
+    """Where the values of a tensor are in a safetensors file, in bytes."""
+
+    entry: Entry
+    start: int
+    size: int
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether a file is called as weight files are, in letters of any case."""
+    return path.suffix.lower() in EXTENSIONS
+
+
 def entries(path: str | Path) -> dict[str, Entry]:
-    """Names, shapes and dtypes of a file's tensors; a safetensors file has only its header read.
+    """Names, shapes and dtypes of a file's tensors; their values are not read.
 
     Nested dictionaries of a pickle are joined with dots, so every layout reads the same.
     Raises UnsupportedCheckpoint when the file is missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    if path.suffix == ".safetensors":
-        return _header(path)
-    return {key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _unpickled(path).items()}
+    if not _is_pickle(path):
+        return {key: place.entry for key, place in _header(path).items()}
+    return {
+        key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _flattened(_mapping(path, mapped=True))
+    }
 
 
-def tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """The file's tensors by dotted name, mapped from disk rather than copied.
+def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
+    """The file's tensors by dotted name, each in memory of its own, read when it is asked for.
 
-    Raises UnsupportedCheckpoint when the file is missing, truncated, or no plain weight file.
+    What befalls the file later does not reach them: a tensor that is mapped instead ends the whole process when the
+    file is cut short, as by a download that starts over. Raises UnsupportedCheckpoint, now or when a tensor is read,
+    when the file is missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    if path.suffix != ".safetensors":
-        return _unpickled(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise UnsupportedCheckpoint(_broken(path, error)) from error
+    return dict(_flattened(_mapping(path))) if _is_pickle(path) else _Values(path, _header(path))
+
+
+class _Values(Mapping[str, torch.Tensor]):
+    """Tensors of a safetensors file, read anew at each look."""
+
+    def __init__(self, path: Path, places: Mapping[str, _Place]) -> None:
+        self._path, self._places = path, places
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        place = self._places[name]
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                return _values(file, place)
+        except _MALFORMED as error:
+            raise UnsupportedCheckpoint(_broken(self._path, error)) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def container(path: str | Path) -> str:
     """What kind of file it is, in words. Raises UnsupportedCheckpoint like `entries`."""
     path = _existing(path)
-    if path.suffix == ".safetensors":
+    if not _is_pickle(path):
         return "flat safetensors"
-    nested = any(isinstance(value, Mapping) for value in _mapping(path).values())
+    nested = any(isinstance(value, Mapping) for value in _mapping(path, mapped=True).values())
     return "nested pickle" if nested else "flat pickle"
 
 
-def unpickled(path: Path, instead: str = "Use the .safetensors version of this file.") -> object:
-    """What a pickle of any name holds, its tensors mapped from disk; none of its code is run.
+def unpickled(
+    path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False
+) -> object:
+    """What a pickle of any name holds; none of its code is run.
 
-    instead: what to do where it wants to run code. Raises UnsupportedCheckpoint when it does, or is missing or damaged.
+    instead: what to do where it wants to run code; mapped: for names and shapes alone, as the values, if anybody looked
+    at them, would be those of the file. Raises UnsupportedCheckpoint when it does, or is missing or damaged.
     """
     _check_there(path)
     try:
-        return _load_pickle(path)
+        return _load_pickle(path, mapped)
     except pickle.UnpicklingError as error:
         raise UnsupportedCheckpoint(
             f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. {instead}"
         ) from error
     except Exception as error:  # torch's readers raise many kinds on a damaged archive
         raise UnsupportedCheckpoint(_broken(path, error)) from error
+
+
+# First bytes of what people have instead of weights -> what to tell them.
+_OTHER_STARTS = (
+    (b"<", "is a web page, not the file itself; download the file."),
+    (b"version ", "is only a Git LFS pointer to the file; download the file itself."),
+)
+_PICKLE_STARTS = (b"PK", b"\x80")
 
 
 def _check_there(path: Path) -> None:
@@ -88,67 +154,88 @@ def _check_there(path: Path) -> None:
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     _check_there(path)
-    if path.suffix not in EXTENSIONS:
+    if not is_weight_file(path):
         raise UnsupportedCheckpoint(f"{path.name} is no weight file: expected one of {', '.join(EXTENSIONS)}.")
     return path
 
 
-def _header(path: Path) -> dict[str, Entry]:
+def _is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle, by its first bytes. Raises UnsupportedCheckpoint when they are of something else."""
     try:
         with open(path, "rb") as file:
             start = file.read(9)
-            _check_start(path, start)
-            (length,) = struct.unpack("<Q", start[:8])
-            file.seek(8)
+    except OSError as error:
+        raise UnsupportedCheckpoint(_broken(path, error)) from error
+    if not start:
+        raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
+    if start[8:] == b"{":  # the length before it may look like anything
+        return False
+    for sign, advice in _OTHER_STARTS:
+        if start.startswith(sign):
+            raise UnsupportedCheckpoint(f"{path.name} {advice}")
+    return start.startswith(_PICKLE_STARTS)
+
+
+def _header(path: Path) -> dict[str, _Place]:
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_LARGEST_HEADER, path.stat().st_size):
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         _check_extent(header, path.stat().st_size - 8 - length)
-        return {key: Entry(tuple(map(int, row["shape"])), str(row["dtype"])) for key, row in header.items()}
-    except UnsupportedCheckpoint:
-        raise
+        return {key: _place(row, 8 + length) for key, row in header.items()}
     except _MALFORMED as error:
         raise UnsupportedCheckpoint(_broken(path, error)) from error
 
 
-# First bytes of what people have under the name .safetensors -> what to tell them.
-_OTHER_STARTS = (
-    (b"PK", "is a pickle file under the name .safetensors; rename it to .bin."),
-    (b"\x80", "is a pickle file under the name .safetensors; rename it to .bin."),
-    (b"<", "is a web page, not the file itself; download the file."),
-    (b"version ", "is only a Git LFS pointer to the file; download the file itself."),
-)
-
-
-def _check_start(path: Path, start: bytes) -> None:
-    if not start:
-        raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
-    for sign, advice in _OTHER_STARTS:
-        if start.startswith(sign) and start[8:] != b"{":  # the length of a real header may look like anything
-            raise UnsupportedCheckpoint(f"{path.name} {advice}")
-
-
 def _check_extent(header: dict[str, dict], available: int) -> None:
-    needed = max((row["data_offsets"][1] for row in header.values()), default=0)
-    if needed != available:
-        raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
+    """Tensors fill a file without holes, and none lies in another."""
+    ends = [row["data_offsets"][1] for row in header.values()]
+    for needed in (max(ends, default=0), sum(ends) - sum(row["data_offsets"][0] for row in header.values())):
+        if needed != available:
+            raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
 
 
-def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    return dict(_flattened(_mapping(path)))
+def _place(row: dict[str, Any], first: int) -> _Place:
+    start, end = map(int, row["data_offsets"])
+    return _Place(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
 
 
-def _mapping(path: Path) -> Mapping:
-    loaded = unpickled(path)
+def _values(file: FileIO, place: _Place) -> torch.Tensor:
+    """A tensor's values. Raises ValueError when the file does not hold what its header says."""
+    shape, name = place.entry
+    dtype = _DTYPES.get(name)
+    if dtype is None:
+        raise ValueError(f"no dtype {name} is known")
+    if place.size != prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
+        raise ValueError(f"{place.size} bytes are no tensor of shape {list(shape)} in {name}")
+    memory = torch.empty(place.size, dtype=torch.uint8)
+    file.seek(place.start)
+    _fill(file, memory.numpy().data)
+    return memory.view(dtype).view(shape)
+
+
+def _fill(file: FileIO, memory: memoryview) -> None:
+    done = 0
+    while done < len(memory):
+        count = file.readinto(memory[done:])
+        if not count:
+            raise ValueError("it ends before its last tensor")
+        done += count
+
+
+def _mapping(path: Path, mapped: bool = False) -> Mapping:
+    loaded = unpickled(path, mapped=mapped)
     if not isinstance(loaded, Mapping):
         raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
     return loaded
 
 
-def _load_pickle(path: Path) -> object:
+def _load_pickle(path: Path, mapped: bool) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except RuntimeError as error:
         if "mmap" not in str(error):
             raise

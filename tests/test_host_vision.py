@@ -5,18 +5,21 @@ import json
 import sys
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fabricate.adapters import tiny_adapter
-from fabricate.towers import TINY, Size, openclip_weights, tiny_tower, truth
+from fabricate.towers import TINY
 from published_shapes import CONFIGS
+from same_tower import cores, save_tower
 
 pytestmark = pytest.mark.usefixtures("comfy")
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped where")
@@ -50,17 +53,6 @@ def models(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def save_tower(path: Path) -> None:
-    """A tower in OpenCLIP's layout whose weights fp16 holds exactly: core keeps its encoders in fp16."""
-    tiny_tower(path, "openclip")
-    save_file(openclip_weights(exact()), path)
-
-
-def exact() -> dict[str, Tensor]:
-    """The weights of the tower in transformers' naming."""
-    return {name: weight.half().float() for name, weight in truth().items()}
-
-
 def ours() -> Any:
     from comfyui_ip_adapter.nodes.host import vision
 
@@ -71,34 +63,6 @@ def loaded(kind: str) -> Any:
     from comfyui_ip_adapter.nodes.host import adapters
 
     return adapters.load(f"{kind}.safetensors")
-
-
-def cores(folder: Path) -> Any:
-    """ComfyUI's own encoder with the weights of the fabricated tower."""
-    from comfy.clip_vision import ClipVisionModel
-
-    config = folder / "config.json"
-    config.write_text(json.dumps(core_config(TINY)))
-    encoder = ClipVisionModel(str(config))
-    missing, unexpected = encoder.load_sd(exact())
-    assert not missing
-    assert not unexpected
-    return encoder
-
-
-def core_config(size: Size) -> dict[str, Any]:
-    return {
-        "model_type": "clip_vision_model",
-        "hidden_act": "gelu",
-        "hidden_size": size.width,
-        "intermediate_size": size.inner,
-        "image_size": size.image,
-        "num_attention_heads": size.width // size.head_width,
-        "num_channels": 3,
-        "num_hidden_layers": size.layers,
-        "patch_size": size.patch,
-        "projection_dim": size.embed_dim,
-    }
 
 
 def pictures(seed: int = 0, height: int = 70, width: int = 90, images: int = 2) -> Tensor:
@@ -254,34 +218,97 @@ def test_a_file_that_was_replaced_is_read_again(models: Path) -> None:
     replacement.rename(models / "ipadapter" / "base.safetensors")
     assert loaded("base") is not adapter
     assert far(prompt(loaded("base"), ours()).tokens, first.tokens) > 0.1
-    assert torch.equal(prompt(adapter, ours()).tokens, first.tokens)  # what was mapped stays whole
+    assert torch.equal(prompt(adapter, ours()).tokens, first.tokens)  # what was read stays whole
 
 
 @only_linux
-@pytest.mark.parametrize("file", ["base.safetensors", "base.bin"])
-def test_the_weights_of_an_adapter_stay_mapped_from_its_file(models: Path, file: str) -> None:
+@pytest.mark.parametrize("file", ["ipadapter/base.safetensors", "ipadapter/base.bin", "clip_vision/tower.safetensors"])
+def test_no_weight_is_mapped_from_its_file(models: Path, file: str) -> None:
     from comfyui_ip_adapter.nodes.host import adapters
 
-    adapter = adapters.load(file)
-    assert_mapped(adapter.patcher.model, models / "ipadapter" / file)
-    prompt(adapter, ours())
-    assert_mapped(adapter.patcher.model, models / "ipadapter" / file)
+    held = ours() if "tower" in file else adapters.load(Path(file).name)
+    assert held is not None
+    assert str(models / file) not in Path("/proc/self/maps").read_text()
 
 
-@only_linux
-def test_the_weights_of_an_encoder_stay_mapped_from_its_file(models: Path) -> None:
-    encoder = ours()
-    encoder.encode_image(pictures())
-    assert_mapped(encoder.model, models / "clip_vision" / "tower.safetensors")
+ENDINGS = ("safetensors", "sft", "SAFETENSORS", "Safetensors", "bin", "pt", "PTH", "ckpt", "pkl", "pt2")
 
 
-def assert_mapped(network: nn.Module, file: Path) -> None:
-    """Every parameter lies in the memory that the file is mapped to, as Linux tells it."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    spans = [line.split()[0].split("-") for line in lines if line.endswith(str(file))]
-    ranges = [range(int(start, 16), int(end, 16)) for start, end in spans]
-    for name, parameter in network.named_parameters():
-        assert any(parameter.data_ptr() in span for span in ranges), name
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_file_that_comfyui_lists_is_read(models: Path, ending: str) -> None:
+    import folder_paths
+
+    from comfyui_ip_adapter.ip_adapter_core.weightfile import EXTENSIONS
+    from comfyui_ip_adapter.nodes.host import files
+
+    assert set(EXTENSIONS) == set(folder_paths.supported_pt_extensions)
+    for category, file in ((files.ADAPTERS, "base.safetensors"), (files.ENCODERS, "tower.safetensors")):
+        name = f"x.{ending}"
+        (models / category / name).write_bytes((models / category / file).read_bytes())
+        shared = models / category / "tower.json"
+        if shared.exists():
+            (models / category / "x.json").write_text(shared.read_text())
+        assert name in files.names(category)
+        assert files.complaint(category, name) is None
+    assert loaded_as(f"x.{ending}").patcher.model.digest() == loaded("base").patcher.model.digest()
+
+
+def loaded_as(name: str) -> Any:
+    from comfyui_ip_adapter.nodes.host import adapters
+
+    return adapters.load(name)
+
+
+@pytest.mark.parametrize("name", ["tower.json", "open_clip_config.json"])
+def test_a_config_that_changes_beside_an_encoder_counts_at_once(models: Path, name: str) -> None:
+    from comfyui_ip_adapter.nodes.host import files
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    config = json.loads((models / "clip_vision" / "tower.json").read_text())
+    (models / "clip_vision" / "tower.json").rename(models / "clip_vision" / name)
+
+    def seen() -> tuple[Any, ...]:
+        encoder = ours()
+        file = "tower.safetensors"
+        return (
+            files.fingerprint(files.ENCODERS, file),
+            LoadVision.fingerprint_inputs(file, "auto"),
+            files.identify(files.ENCODERS, file).mean,
+            tuple(encoder.image_mean),
+            id(encoder),
+        ), encoder
+
+    before, encoder = seen()
+    again, _ = seen()
+    assert again == before
+    config["preprocess_cfg"] = {"mean": [0.5, 0.25, 0.125]}
+    (models / "clip_vision" / name).write_text(json.dumps(config))
+    after, _ = seen()
+    assert not any(old == new for old, new in zip(before, after, strict=True))
+    assert after[2:4] == ((0.5, 0.25, 0.125), (0.5, 0.25, 0.125))
+    (models / "clip_vision" / "tower.json").write_text(json.dumps(config | {"preprocess_cfg": {"mean": [0.25] * 3}}))
+    assert seen()[0][2] == (0.25, 0.25, 0.25)
+    assert encoder.image_mean != [0.25] * 3
+
+
+def test_threads_that_ask_at_once_get_the_same_object(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.nodes.host import adapters
+
+    read, begun = adapters.read, Barrier(8)
+
+    def slowly(*given: Any) -> Any:
+        sleep(0.05)
+        return read(*given)
+
+    def ask(number: int) -> tuple[Any, Any]:
+        begun.wait()
+        return loaded("base" if number % 2 else "plus"), ours()
+
+    monkeypatch.setattr(adapters, "read", slowly)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(ask, range(8)))
+    assert len({id(adapter) for adapter, _ in found}) == 2
+    assert len({id(encoder) for _, encoder in found}) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import comfy.model_management as memory
 import comfy.model_patcher
@@ -22,8 +21,6 @@ from ...ip_adapter_core.resolution import AUTO
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches
-
-_loaded: WeakValueDictionary[files.Fingerprint, LoadedAdapter] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +50,9 @@ class LoadedAdapter:
         """K' and V' of every layer, as `prompt` computes them."""
         memory.load_models_gpu([self.patcher])
         return _Resident(self).keys_values(tokens)
+
+
+_loaded = files.Shared[LoadedAdapter]()
 
 
 class _Resident:
@@ -95,9 +95,7 @@ def load(name: str, choice: str = AUTO) -> LoadedAdapter:
     """
     files.identify(files.ADAPTERS, name, choice)
     key = (*files.fingerprint(files.ADAPTERS, name), choice)
-    if (known := _loaded.get(key)) is None:
-        known = _loaded[key] = read(name, files.path(files.ADAPTERS, name), choice)
-    return known
+    return _loaded.get(key, lambda: read(name, files.path(files.ADAPTERS, name), choice))
 
 
 def read(name: str, file: str | Path, choice: str = AUTO) -> LoadedAdapter:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import folder_paths
 
@@ -21,6 +23,7 @@ ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
 
 Fingerprint = tuple[Any, ...]
+T = TypeVar("T")
 
 _LISTED = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
@@ -29,6 +32,22 @@ _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
     ADAPTERS: adapter.identify_file,
     ENCODERS: lambda file, _: vision.identify_file(file),
 }
+_BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: vision.config_files}
+
+
+class Shared(Generic[T]):
+    """What was made of files, by fingerprint: the same object while anybody holds it, whichever thread asks."""
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[Fingerprint, T] = WeakValueDictionary()
+        self._making = RLock()
+
+    def get(self, key: Fingerprint, make: Callable[[], T]) -> T:
+        """The object of this key; made, one at a time, if nobody holds it."""
+        with self._making:
+            if (known := self._held.get(key)) is None:
+                known = self._held[key] = make()
+            return known
 
 
 def register_folders() -> None:
@@ -69,7 +88,7 @@ def identify(category: str, name: str, choice: str = AUTO) -> Any:
     """
     path(category, name)
     try:
-        return _identified(category, choice, *fingerprint(category, name))
+        return _identified(category, choice, fingerprint(category, name))
     except (UnsupportedCheckpoint, OSError) as error:
         raise UnsupportedCheckpoint(_naming(name, error)) from error
 
@@ -85,13 +104,11 @@ def complaint(category: str, name: str | None, choice: str = AUTO) -> str | None
 
 
 def fingerprint(category: str, name: str | None) -> Fingerprint:
-    """Path, size and time of a file: changes when it is exchanged, so that it is read again; name as in `complaint`."""
+    """Path, size and time of a file, and of the config beside an encoder: changes when one of them is exchanged, so
+    that they are read again. name as in `complaint`."""
     file = None if name is None else folder_paths.get_full_path(category, name)
-    try:
-        status = os.stat(file) if file else None
-    except OSError:  # a link to nowhere, which ComfyUI lists all the same
-        status = None
-    return file, status and status.st_size, status and status.st_mtime_ns
+    beside = _BESIDE[category](file) if file and category in _BESIDE else []
+    return (*_state(file), *(_state(config) for config in beside))
 
 
 def adapters() -> dict[str, Identity]:
@@ -114,6 +131,14 @@ def listing(category: str) -> list[str]:
     found = names(category)
     lines = [described(category, name) for name in found[:_LISTED]]
     return lines + ([f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else [])
+
+
+def _state(file: str | Path | None) -> Fingerprint:
+    try:
+        status = os.stat(file) if file else None
+    except OSError:  # a link to nowhere, which ComfyUI lists all the same
+        status = None
+    return file and str(file), status and status.st_size, status and status.st_mtime_ns
 
 
 def _listed_elsewhere(category: str, name: str) -> bool:
@@ -140,6 +165,6 @@ def _naming(name: str, error: Exception) -> str:
 
 
 @lru_cache(maxsize=512)
-def _identified(category: str, choice: str, file: str, size: int | None, modified: int | None) -> Any:
-    """Remembered until the file changes: listing a folder costs a stat per file."""
-    return _IDENTIFY[category](file, choice)
+def _identified(category: str, choice: str, state: Fingerprint) -> Any:
+    """Remembered until the file changes: listing a folder costs a few stats per file."""
+    return _IDENTIFY[category](state[0], choice)

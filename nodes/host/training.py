@@ -135,8 +135,8 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
     Raises ValueError for models without cross-attention blocks.
     """
     layers = layout.layers(model.model.model_config.unet_config)
-    network = _loaded(model).model.diffusion_model
-    attentions = [attention(network, layer) for layer in layers]
+    resident = _loaded(model)  # held while its weights are read
+    attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):
         return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]
 
@@ -153,8 +153,17 @@ def _check(model: ModelPatcher) -> None:
 
 
 def _loaded(model: ModelPatcher) -> ModelPatcher:
-    """The model wholly on its device; gradients need weights that stay where they are until the backward pass."""
-    resident = model.clone(disable_dynamic=True) if model.is_dynamic() else model
+    """The model wholly on its device; gradients need weights that stay where they are until the backward pass.
+
+    Raises ValueError for a model that moves its weights while it computes and cannot be had in another way.
+    """
+    dynamic = getattr(model, "is_dynamic", bool)()
+    if dynamic and model.cached_patcher_init is None:
+        raise ValueError(
+            "Load the model with one of ComfyUI's own loaders, or start ComfyUI with --disable-dynamic-vram: the node "
+            "that made this model cannot make it without dynamic VRAM, and training needs weights that stay in place."
+        )
+    resident = model.clone(disable_dynamic=True) if dynamic else model
     memory.load_models_gpu([resident], force_full_load=True)
     return resident
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakValueDictionary
 
 import comfy.clip_vision
 import comfy.model_management as memory
@@ -15,40 +15,55 @@ from torch import Tensor
 from ...ip_adapter_core import vision as core
 from ...ip_adapter_core.preprocess import CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.prompt import Features
+from ...ip_adapter_core.tower_layouts import find_layout, published, values
 from ...ip_adapter_core.towers import AS_TRAINED
 from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
 from . import files
+from .vision_model import CoreModel
 
 # Images of so many pixels encoded at once, fewer if they are larger: bounds memory. A processor computes few as fast as
 # many, and then finds their activations in its cache.
 _CHUNK, _ON_PROCESSOR, _USUAL = 16, 4, 224
 
-_loaded: WeakValueDictionary[files.Fingerprint, OpenClipVision] = WeakValueDictionary()
 
-
-class OpenClipVision:
+class OpenClipVision(comfy.clip_vision.ClipVisionModel):
     """An OpenCLIP tower on the CLIP_VISION socket, with the attributes and methods of ComfyUI's own encoders."""
 
     def __init__(self, encoder: VisionEncoder, load_device: torch.device) -> None:
-        self.model = encoder
+        # Not the inherited one, which would build a model of core's own.
+        self.encoder, self.model = encoder, CoreModel(encoder)
         self.tower = encoder.tower
         self.image_size = encoder.tower.image_size
-        self.image_mean, self.image_std = encoder.tower.mean, encoder.tower.std
-        self.load_device = load_device
+        self.image_mean, self.image_std = list(encoder.tower.mean), list(encoder.tower.std)
+        self.config, self.model_type = self.model.config, self.model.config["model_type"]
+        self.return_all_hidden_states = False
+        self.load_device, self.dtype = load_device, encoder.weight.dtype
         self.patcher = comfy.model_patcher.ModelPatcher(
-            encoder, load_device=load_device, offload_device=memory.text_encoder_offload_device()
+            self.model, load_device=load_device, offload_device=memory.text_encoder_offload_device()
         )
+
+    def load_sd(self, sd: Mapping[str, Tensor]) -> Any:
+        """Take the weights of a state dict in transformers' or OpenCLIP's naming; the names that lack and are too many.
+
+        Raises UnsupportedCheckpoint when there is no vision tower in it.
+        """
+        weights = values(sd, find_layout(sd), self.dtype)
+        return self.encoder.visual.load_state_dict(weights, strict=False)
+
+    def get_sd(self) -> dict[str, Tensor]:
+        """The weights, in transformers' naming where the tower has names there."""
+        return published(self.encoder.visual.state_dict())
 
     def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
         """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""
         pictures = fit(image, self.image_size, "center crop" if crop else "squash", self.image_mean)
         memory.load_models_gpu([self.patcher])
-        return self._output(core.encode(self.model, pictures))
+        return self._output(core.encode(self.encoder, pictures))
 
     def encode_blank(self) -> comfy.clip_vision.Output:
         """One image of zeros after normalisation."""
         memory.load_models_gpu([self.patcher])
-        return self._output(core.blank(self.model))
+        return self._output(core.blank(self.encoder))
 
     def _output(self, found: VisionOutput) -> comfy.clip_vision.Output:
         output = comfy.clip_vision.Output()
@@ -60,6 +75,9 @@ class OpenClipVision:
         return output
 
 
+_loaded = files.Shared[OpenClipVision]()
+
+
 def load(name: str, activation: str = "auto", resolution: str = AS_TRAINED) -> OpenClipVision:
     """The encoder of a file in the `clip_vision` folders; the same object while any graph holds it.
 
@@ -68,11 +86,13 @@ def load(name: str, activation: str = "auto", resolution: str = AS_TRAINED) -> O
     """
     file = files.path(files.ENCODERS, name)
     key = (*files.fingerprint(files.ENCODERS, name), activation, resolution)
-    if (known := _loaded.get(key)) is None:
-        device = memory.text_encoder_device()
-        dtype = torch.float32 if memory.is_device_cpu(device) else memory.text_encoder_dtype(device)
-        known = _loaded[key] = OpenClipVision(core.load(file, activation, dtype, resolution), device)
-    return known
+    return _loaded.get(key, lambda: _read(file, activation, resolution))
+
+
+def _read(file: str, activation: str, resolution: str) -> OpenClipVision:
+    device = memory.text_encoder_device()
+    dtype = torch.float32 if memory.is_device_cpu(device) else memory.text_encoder_dtype(device)
+    return OpenClipVision(core.load(file, activation, dtype, resolution), device)
 
 
 def features(encoder: Any, images: Tensor, how: str = FITS[0]) -> Features:
