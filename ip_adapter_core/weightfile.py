@@ -137,6 +137,9 @@ def _mapping(path: Path) -> Mapping:
 def _load_pickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnicodeError:  # torch maps only files whose names are text
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except RuntimeError as error:
         if "mmap" not in str(error):
             raise
