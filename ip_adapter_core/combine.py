@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .wording import listed, quoted
 from .written import Wanted, numbers
 
 Merge = Callable[[Tensor, Tensor], Tensor]
@@ -101,26 +102,31 @@ class Gathering:
     weights: tuple[float, ...] = ()
     masks: Tensor | None = None
 
-    def check(self, images: int) -> Gathering:
-        """This gathering with a weight for each of so many images.
+    def check(self, images: int, what: str = "image") -> Gathering:
+        """This gathering with a weight for each of so many images, or whatever they are.
 
         Raises ValueError where weights or masks are not as many, or cannot be meant.
         """
         weights = self.weights or (1.0,) * images
         if self.how not in WAYS:
-            raise ValueError(f"There is no way to combine called {self.how!r}; use one of {', '.join(WAYS)}.")
+            raise ValueError(f"Set combine to one of {', '.join(WAYS)}; found {quoted(self.how)}.")
         for name, found in (("weights", len(weights)), ("masks", images if self.masks is None else len(self.masks))):
             if found != images:
-                raise ValueError(f"Images: {images}, {name}: {found}. Give one for each image, or none at all.")
+                raise ValueError(f"Give {name} for each {what}, or none at all; {what}s: {images}, {name}: {found}.")
         if not all(map(math.isfinite, weights)):
-            raise ValueError(f"The weights of the images are {_listed(weights)}; all must be finite numbers.")
+            raise ValueError(f"Set all weights of the {what}s to finite numbers; found {listed(weights)}.")
         if not any(weights) and not WAYS[self.how].framed:
-            raise ValueError("All images have weight 0, so nothing would be left; give one of them another weight.")
+            raise ValueError(f"Give one of the {what}s a weight that is not 0; found only 0, which leaves nothing.")
         if self.way.together and min(weights) < 0:
             raise ValueError(
-                f"The weights of the images are {_listed(weights)}. Under one softmax none can be below 0; "
-                "combine them by separate instead."
+                f"Combine the {what}s by separate, as under one softmax no weight can be below 0; found "
+                f"{listed(weights)}."
             )
+        return Gathering(self.how, weights, self.masks)
+
+    def without(self, gaps: Collection[int]) -> Gathering:
+        """This checked gathering with weight 0 for some images: they are left out, and frames keep their places."""
+        weights = tuple(0.0 if number in gaps else weight for number, weight in enumerate(self.weights))
         return Gathering(self.how, weights, self.masks)
 
     @property
@@ -143,10 +149,6 @@ _WEIGHTS = Wanted("the weights of the images", "numbers such as 1, 0.5", float)
 def read_weights(text: str) -> tuple[float, ...]:
     """The numbers of a text such as `1, 0.5`; none for an empty one. Raises ValueError naming what is no number."""
     return numbers(text, _WEIGHTS)
-
-
-def _listed(weights: Sequence[float]) -> str:
-    return ", ".join(f"{weight:g}" for weight in weights)
 
 
 def emphasis(weights: Sequence[float], tokens: int) -> Tensor | None:

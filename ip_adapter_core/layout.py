@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-_REQUIRED = ("model_channels", "channel_mult", "num_res_blocks", "transformer_depth", "context_dim")
+_REQUIRED = (
+    *("model_channels", "channel_mult", "num_res_blocks", "transformer_depth", "transformer_depth_output"),
+    "context_dim",
+)
 
 
 class Layer(NamedTuple):
@@ -65,13 +68,14 @@ def layers(config: Mapping[str, Any]) -> tuple[Layer, ...]:
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
         kind = config.get("image_model", "of another construction")
-        raise ValueError(f"This model is {kind}; an image prompt needs a UNet such as SD1.5, SD2 or SDXL.")
+        raise ValueError(f"Connect a UNet such as SD1.5, SD2 or SDXL, as image prompts need one; this model is {kind}.")
     return (*_input(config), *_output(config), *_middle(config))
 
 
 def geometry(config: Mapping[str, Any]) -> Geometry:
     """What an adapter must match to fit the UNet of this configuration. Raises ValueError like `layers`."""
-    return Geometry(config["context_dim"], tuple(layer.width for layer in layers(config)))
+    widths = tuple(layer.width for layer in layers(config))  # first: says what is wrong with a model that is no UNet
+    return Geometry(config["context_dim"], widths)
 
 
 def _input(config: Mapping[str, Any]) -> Iterator[Layer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .adapter import Identity, KeysValues
-from .combine import CONCAT, Gathering, emphasis
+from .combine import CONCAT, Gathering, Merge, emphasis
 from .lora import AdapterLora
 from .variants import ENCODED
 
@@ -134,10 +134,10 @@ def image_prompt(
 ) -> ImagePrompt:
     """One prompt of all given images.
 
-    cond (images, …) and uncond (1 to images, …), which is repeated to as many: what the adapter reads of the images and
-    of negative ones. gathering: how several become one, by default with their tokens side by side under one softmax.
-    scales: of the variant. Raises ValueError when there are more negative images than images, or when weights or masks
-    do not suit the images.
+    cond (images, …) and uncond (1 to images, …): what the adapter reads of the images and of negative ones. Fewer
+    negative ones are dealt in turn; where the images are merged, so are the negative ones. gathering: how several
+    become one, by default with their tokens side by side under one softmax. scales: of the variant. Raises ValueError
+    when there are more negative images than images, or when weights or masks do not suit the images.
     """
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
@@ -180,21 +180,31 @@ def _drafts(gathering: Gathering, cond: Reading, uncond: Reading) -> Iterator[_D
         return
     kept = [index for index, weight in enumerate(weights) if weight]
     dealt = [index % len(uncond[0]) for index in kept]
-    cond, uncond = _rows(cond, kept), _rows(uncond, dealt)
+    negatives, cond, uncond = uncond, rows(cond, kept), rows(uncond, dealt)
     weights = tuple(weights[index] for index in kept)
     if way.merge:
-        merged = tuple(way.merge(part, torch.tensor(weights)) for part in cond)
-        yield _Draft(merged, _rows(uncond, [0]))
+        yield _Draft(_merged(way.merge, cond, weights), _merged_negatives(way.merge, negatives))
     elif way.apart:
         for row, (index, weight) in enumerate(zip(kept, weights, strict=True)):
             own = tuple(mask[index : index + 1] for mask in masks)
-            yield _Draft(_rows(cond, [row]), _rows(uncond, [row]), strengths=(weight,), masks=own)
+            yield _Draft(rows(cond, [row]), rows(uncond, [row]), strengths=(weight,), masks=own)
     else:
         yield _Draft(cond, uncond, weights)
 
 
-def _rows(reading: Reading, rows: list[int]) -> Reading:
-    return tuple(part[rows] for part in reading)
+def _merged(merge: Merge, reading: Reading, weights: Sequence[float]) -> Reading:
+    return tuple(merge(part, torch.tensor(weights)) for part in reading)
+
+
+def _merged_negatives(merge: Merge, reading: Reading) -> Reading:
+    """Several negative images as the images are merged, all of weight 1; a single one stays as it is."""
+    count = len(reading[0])
+    return reading if count == 1 else _merged(merge, reading, (1.0,) * count)
+
+
+def rows(reading: Reading, numbers: Sequence[int]) -> Reading:
+    """What is read of the images with these numbers, in this order."""
+    return tuple(part[list(numbers)] for part in reading)
 
 
 def _part(network: Network, draft: _Draft, **scales: float) -> Part:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from . import prompt_tensors
 from .adapter import Identity, KeysValues
 from .lora import AdapterLora
-from .prompt import ImagePrompt, Origin
+from .prompt import ImagePrompt, Origin, Part
 from .weightfile import Entry, UnsupportedCheckpoint, entries, tensors
 from .whole_file import save_whole
 
@@ -38,7 +39,7 @@ class Maker:
 
 class Label(NamedTuple):
     """What a file says of its prompt: adapter, kind, base model, tokens per image (None where every hidden state
-    becomes one), the user's note, and the tensors of each part by name."""
+    becomes one), the user's note, the tensors of each part by name, and its images (None in old files)."""
 
     origin: Origin
     variant: str
@@ -46,14 +47,28 @@ class Label(NamedTuple):
     each: int | None
     note: str
     parts: list[dict[str, Entry]]
+    images: int | None = None
+
+    @property
+    def frames(self) -> int:
+        """For how many frames it says something."""
+        return max(part["order"].shape[1] for part in self.parts)
 
     def describe(self) -> str:
         """One line for people, and the note."""
-        tokens = sum(part["order"].shape[1] * part["tokens"].shape[1] for part in self.parts)
-        count, thing = (tokens // self.each, "image") if self.each else (tokens, "token")
-        said = f"{self.variant} for {self.family}, {count} {thing}{'s' * (count != 1)}, made with {self.origin.name}"
+        said = f"{self.variant} for {self.family}, {self._size()}, made with {self.origin.name}"
         note = textwrap.shorten(self.note, _SHOWN, placeholder=" …")
         return said + f"\n{note}" * bool(note)
+
+    def _size(self) -> str:
+        tokens = sum(part["tokens"].shape[1] for part in self.parts)
+        length = _count(tokens // self.each, "image") if self.each else _count(tokens, "token")
+        frames = _count(self.frames, "frame")
+        if self.frames == 1:
+            return length
+        if self.images is None:
+            return frames
+        return _count(self.images, "image") + f" over {frames}" * (self.frames != self.images)
 
 
 def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
@@ -70,7 +85,7 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
         held = prompt_tensors.named(prompt.parts)
     except ValueError as error:
         raise ValueError(f"This image prompt cannot be saved ({error}); make it again.") from error
-    save_whole(held, path, _said(prompt.identity, prompt.origin, note))
+    save_whole(held, path, _said(prompt.identity, prompt.origin, _images(prompt.parts), note))
 
 
 def label(path: Path) -> Label:
@@ -92,7 +107,8 @@ def label(path: Path) -> Label:
     try:
         origin, each = Origin(said["adapter"], said["digest"]), int(said.get("tokens", 0)) or None
         parts = prompt_tensors.checked(found)
-        return Label(origin, said["variant"], said["family"], each, said.get("note", ""), parts)
+        images = int(said.get("images", 0)) or None
+        return Label(origin, said["variant"], said["family"], each, said.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
         raise _damaged(path, error) from error
 
@@ -117,7 +133,7 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     return prompt if maker.identity.variant.widened else prompt.widened(lambda tokens: tokens)
 
 
-def _said(identity: Identity, origin: Origin, note: str) -> dict[str, str]:
+def _said(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
     """What a file says of its prompt beside the tensors; what there is none of is left out."""
     told = {
         "format": _FORMAT,
@@ -127,10 +143,24 @@ def _said(identity: Identity, origin: Origin, note: str) -> dict[str, str]:
         "variant": identity.variant.name,
         "family": identity.family,
         "tokens": identity.tokens,
+        "images": images,
         "encoder": identity.encoder,
         "note": note,
     }
     return {key: str(value) for key, value in told.items() if value}
+
+
+def _images(parts: Sequence[Part]) -> int:
+    """How many images a prompt is of; those that several parts read, as in transitions, count once."""
+    found: list[Part] = []
+    for part in parts:
+        if not any(torch.equal(part.tokens, other.tokens) for other in found):
+            found.append(part)
+    return sum(part.images * len(part.order[0].unique()) for part in found)
+
+
+def _count(number: int | None, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -8,6 +8,9 @@ import torch
 
 from .adapter import Adapter
 from .whole_file import save_whole
+from .wording import quoted
+
+_LONGEST_NAME = 200  # bytes; file systems take 255, of which the number, the ending and an unfinished file need some
 
 DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "fp32": torch.float32}
 
@@ -26,12 +29,23 @@ def free_path(folder: Path, prefix: str) -> Path:
 
     Raises ValueError when the prefix leads out of the folder.
     """
-    start = (folder / prefix).resolve()
-    if not prefix or prefix[-1] in "/\\" or not start.is_relative_to(folder.resolve()):
-        raise ValueError(f"{prefix!r} is no name for a file in {folder}; use letters, or folder/name.")
+    start = _inside(folder.resolve(), prefix)
     endings = (path.stem.removeprefix(f"{start.name}_") for path in start.parent.glob("*.safetensors"))
     number = 1 + max((int(ending) for ending in endings if ending.isdecimal()), default=0)
     return start.with_name(f"{start.name}_{number:05d}.safetensors")
+
+
+def _inside(folder: Path, prefix: str) -> Path:
+    """The place of a prefix in a folder. Raises ValueError when it is no name there."""
+    try:
+        start = (folder / prefix).resolve()
+    except (ValueError, OSError):  # what no file system takes, or a link to itself
+        start = folder
+    if not prefix or prefix[-1] in "/\\" or folder not in start.parents:
+        raise ValueError(f"Use letters, or folder/name, for a file in {folder}; {quoted(prefix)} is no name there.")
+    if any(len(part.encode()) > _LONGEST_NAME for part in start.relative_to(folder).parts):
+        raise ValueError(f"Use a shorter name for a file in {folder}; {quoted(prefix)} has {len(prefix)} letters.")
+    return start
 
 
 def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:

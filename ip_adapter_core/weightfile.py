@@ -236,6 +236,9 @@ def _mapping(path: Path, mapped: bool = False) -> Mapping:
 def _load_pickle(path: Path, mapped: bool) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except UnicodeError:  # torch maps only files whose names are text
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except RuntimeError as error:
         if "mmap" not in str(error):
             raise

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST = 120  # letters of a quote; names of files that people can read are shorter
 _MORE = "…"
+_INSIDE = "(?:(?!(?P=mark)).)"  # a letter that does not end the quote
+_LONG_QUOTE = re.compile(  # an apostrophe within a word is no mark
+    rf"(?<!\w)(?P<mark>['\"])(?P<start>{_INSIDE}{{{_LONGEST}}}){_INSIDE}+(?P=mark)(?!\w)", re.DOTALL
+)
 
 
 def legible(text: str) -> str:
@@ -21,6 +27,11 @@ def shown(given: object, longest: int = _LONGEST) -> str:
 def quoted(given: object, longest: int = _LONGEST) -> str:
     """What a user wrote, in quotation marks, with line ends and the like as escapes."""
     return repr(shown(given, longest))
+
+
+def brief(message: str) -> str:
+    """A message whose quotes are cut where nobody reads on, whoever quoted."""
+    return _LONG_QUOTE.sub(rf"\g<mark>\g<start>{_MORE}\g<mark>", legible(message))
 
 
 def listed(given: object, longest: int = _LONGEST) -> str:

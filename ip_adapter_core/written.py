@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from .wording import quoted
+
 Number = TypeVar("Number", int, float)
 
 
@@ -24,7 +26,7 @@ class Wanted(Generic[Number]):
 
     def refused(self, piece: str = "") -> ValueError:
         """What to say of a piece that cannot be read, or of a list in which there is nothing."""
-        return ValueError(f"Write {self.what} as {self.form}; found {repr(piece) if piece else 'nothing'}.")
+        return ValueError(f"Write {self.what} as {self.form}; found {quoted(piece) if piece else 'nothing'}.")
 
     def number(self, text: str, piece: str) -> Number:
         """A finite number. Raises ValueError that quotes the piece of the list."""

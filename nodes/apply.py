@@ -12,10 +12,11 @@ from ..ip_adapter_core.application import Use
 from ..ip_adapter_core.scaling import SCALINGS
 from ..ip_adapter_core.schedule import UNITS, Span
 from .host import models
+from .node import Node
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
 
 
-class Apply(io.ComfyNode):
+class Apply(Node):
     """MODEL + IMAGE_PROMPT + weight, start, end -> MODEL."""
 
     @classmethod

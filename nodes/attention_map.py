@@ -12,11 +12,12 @@ from ..ip_adapter_core.attention_map import SCALES, SHOWS, Maps, picked, read_st
 from .host.attention_map import Noise, Sampled, look
 from .host.pictures import pictured
 from .host.watch import Sight
+from .node import Node
 from .sockets import LayerWeights, schema
 from .texts import readable
 
 
-class AttentionMap(io.ComfyNode):
+class AttentionMap(Node):
     """MODEL with image prompts + a sampled picture -> heat maps, as a picture and as masks."""
 
     @classmethod

@@ -6,10 +6,11 @@ from comfy_api.latest import io
 
 from ..ip_adapter_core import prompt
 from ..ip_adapter_core.arithmetic import HOW, combined
+from .node import Node
 from .sockets import ImagePrompt, schema
 
 
-class Combine(io.ComfyNode):
+class Combine(Node):
     """Two IMAGE_PROMPTs of one adapter, a way and two weights -> IMAGE_PROMPT."""
 
     @classmethod

@@ -13,11 +13,12 @@ from ..ip_adapter_core.preprocess import FITS
 from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
+from .node import Node
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
 from .texts import readable
 
 
-class Encode(io.ComfyNode):
+class Encode(Node):
     """Images + adapter + encoder -> IMAGE_PROMPT."""
 
     @classmethod
@@ -70,7 +71,7 @@ class Encode(io.ComfyNode):
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 
-class EncodeFace(io.ComfyNode):
+class EncodeFace(Node):
     """Faces + adapter (+ encoder) -> IMAGE_PROMPT."""
 
     @classmethod

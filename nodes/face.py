@@ -11,6 +11,7 @@ from torch import Tensor
 from ..ip_adapter_core.faces.detection import CHOICES
 from .host import face_embeds
 from .host import faces as host
+from .node import Node
 from .sockets import FaceFeatures, schema
 
 _log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ _SHOWN = 224  # pixels of the crops in the node's own preview
 _ALIASES = ["insightface", "faceid", "arcface", "face analysis"]
 
 
-class Face(io.ComfyNode):
+class Face(Node):
     """Pictures -> FACE_FEATURES of the faces in them."""
 
     @classmethod
@@ -68,7 +69,7 @@ class Face(io.ComfyNode):
         return io.NodeOutput(found, crops, ui=ui.PreviewImage(crops, cls=cls).as_dict() | {"text": (said,)})
 
 
-class FaceEmbeds(io.ComfyNode):
+class FaceEmbeds(Node):
     """Ready-made face embeddings -> FACE_FEATURES."""
 
     @classmethod

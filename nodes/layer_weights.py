@@ -12,12 +12,12 @@ from ..ip_adapter_core.weight_list import CUSTOM, custom
 from ..ip_adapter_core.weights import JOININGS, TYPES, combined, of_type
 from .host import models
 from .host.pictures import pictured
+from .node import Node
 from .sockets import LayerWeights as Socket
 from .sockets import schema
-from .texts import readable
 
 
-class LayerWeights(io.ComfyNode):
+class LayerWeights(Node):
     """A weight type or a list, and two numbers -> LAYER_WEIGHTS, and a picture of them."""
 
     @classmethod
@@ -77,11 +77,6 @@ class LayerWeights(io.ComfyNode):
             aliases=["weight type", "style transfer", "instantstyle", "block weights", "ipadapter mad scientist"],
             has_intermediate_output=True,
         )
-
-    @classmethod
-    def validate_inputs(cls, weight_type: str | None, custom: str | None) -> bool | str:
-        written = "" if weight_type != CUSTOM else custom
-        return readable(lambda name, text: _weights(name, 1.0, 1.0, text), weight_type, written)
 
     @classmethod
     def execute(

@@ -11,10 +11,11 @@ from ..ip_adapter_core.selection import KINDS
 from ..ip_adapter_core.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
 from ..ip_adapter_core.weightfile import entries
 from .host import adapters, auto, files, vision
-from .sockets import IpAdapter, schema
+from .node import Node
+from .sockets import IpAdapter, Numerals, schema
 
 
-class LoadAdapter(io.ComfyNode):
+class LoadAdapter(Node):
     """A file of the ipadapter folders -> IP_ADAPTER."""
 
     @classmethod
@@ -40,8 +41,8 @@ class LoadAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None, variant: str | None = AUTO) -> bool | str:
-        return files.complaint(files.ADAPTERS, file, variant or AUTO) or True
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return files.complaint(files.ADAPTERS, file) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, variant: str | None = AUTO) -> object:
@@ -53,7 +54,7 @@ class LoadAdapter(io.ComfyNode):
         return io.NodeOutput(loaded, ui=_about(loaded.identity, files.ADAPTERS, file))
 
 
-class LoadVision(io.ComfyNode):
+class LoadVision(Node):
     """A file of the clip_vision folders, read by OpenCLIP -> CLIP_VISION."""
 
     @classmethod
@@ -78,7 +79,7 @@ class LoadVision(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "resolution",
-                    options=list(RESOLUTIONS),
+                    options=Numerals(RESOLUTIONS),
                     optional=True,
                     default=AS_TRAINED,
                     advanced=True,
@@ -92,8 +93,8 @@ class LoadVision(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None, resolution: str | None = AS_TRAINED) -> bool | str:
-        return files.complaint(files.ENCODERS, file) or _complaint(file, resolution or AS_TRAINED) or True
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return files.complaint(files.ENCODERS, file) or True
 
     @classmethod
     def fingerprint_inputs(
@@ -102,12 +103,12 @@ class LoadVision(io.ComfyNode):
         return files.fingerprint(files.ENCODERS, file)
 
     @classmethod
-    def execute(cls, file: str, activation: str, resolution: str = AS_TRAINED) -> io.NodeOutput:
-        loaded = vision.load(file, activation, resolution)
+    def execute(cls, file: str, activation: str, resolution: str | int = AS_TRAINED) -> io.NodeOutput:
+        loaded = vision.load(file, activation, str(resolution))
         return io.NodeOutput(loaded, ui=_about(loaded.tower, files.ENCODERS, file))
 
 
-class AutoLoad(io.ComfyNode):
+class AutoLoad(Node):
     """MODEL and a wish -> the adapter and the encoder on disk that fit."""
 
     @classmethod
@@ -148,16 +149,6 @@ def kind_input() -> io.Combo.Input:
         "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout; "
         "the FaceID kinds and portrait read faces, for Encode Face Prompt.",
     )
-
-
-def _complaint(file: str | None, resolution: str) -> str | None:
-    """Why a usable encoder cannot have a resolution, or None; a file that is wired in is None yet."""
-    try:
-        if file is not None:
-            files.identify(files.ENCODERS, file).at(resolution)
-        return None
-    except ValueError as error:
-        return str(error)
 
 
 def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:

@@ -6,10 +6,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_adapter_core.noise import BLUR, KINDS, noisy
+from .node import Node
 from .sockets import schema
 
 
-class Noise(io.ComfyNode):
+class Noise(Node):
     """Kind, strength and perhaps a picture -> a noisy picture for negative_image."""
 
     @classmethod

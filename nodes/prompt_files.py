@@ -9,10 +9,11 @@ from comfy_api.latest import io, ui
 from ..ip_adapter_core import prompt
 from .host import prompt_files
 from .host.adapters import LoadedAdapter
+from .node import Node
 from .sockets import ImagePrompt, IpAdapter, schema
 
 
-class SavePrompt(io.ComfyNode):
+class SavePrompt(Node):
     """IMAGE_PROMPT -> a file of models/image_prompts."""
 
     @classmethod
@@ -46,7 +47,7 @@ class SavePrompt(io.ComfyNode):
         return io.NodeOutput(image_prompt, ui=ui.PreviewText(prompt_files.save(image_prompt, filename_prefix, note)))
 
 
-class LoadPrompt(io.ComfyNode):
+class LoadPrompt(Node):
     """A file of models/image_prompts + its adapter -> IMAGE_PROMPT."""
 
     @classmethod
@@ -89,8 +90,8 @@ class LoadPrompt(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None, negative: str | None = prompt_files.NONE) -> bool | str:
-        return prompt_files.complaint(file, negative) or True
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return prompt_files.complaint(file) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, negative: str | None = prompt_files.NONE, **others: object) -> object:

@@ -12,10 +12,11 @@ from ..ip_adapter_core.application import Use
 from ..ip_adapter_core.schedule import Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
+from .node import Node
 from .sockets import ImagePrompt, Regions, schema
 
 
-class Region(io.ComfyNode):
+class Region(Node):
     """IMAGE_PROMPT + mask + texts -> one more of IMAGE_PROMPT_REGIONS."""
 
     @classmethod
@@ -68,7 +69,7 @@ class Region(io.ComfyNode):
         return io.NodeOutput((*regions, region))
 
 
-class ApplyRegions(io.ComfyNode):
+class ApplyRegions(Node):
     """MODEL + texts + IMAGE_PROMPT_REGIONS -> MODEL and texts for the sampler."""
 
     @classmethod

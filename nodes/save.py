@@ -7,10 +7,11 @@ from comfy_api.latest import io, ui
 from ..ip_adapter_core.saving import DTYPES
 from .host import adapters
 from .host.adapters import LoadedAdapter
+from .node import Node
 from .sockets import IpAdapter, schema
 
 
-class SaveAdapter(io.ComfyNode):
+class SaveAdapter(Node):
     """IP_ADAPTER -> a file of the ipadapter folders."""
 
     @classmethod

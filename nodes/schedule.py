@@ -8,11 +8,11 @@ from ..ip_adapter_core import curve_picture
 from ..ip_adapter_core.curves import CONSTANT, SHAPES, UNITS, Course
 from ..ip_adapter_core.curves import Schedule as Courses
 from .host.pictures import pictured
+from .node import Node
 from .sockets import WeightSchedule, schema
-from .texts import readable
 
 
-class Schedule(io.ComfyNode):
+class Schedule(Node):
     """A shape, its numbers and what it counts -> WEIGHT_SCHEDULE."""
 
     @classmethod
@@ -32,10 +32,6 @@ class Schedule(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, shape: str | None, unit: str | None, points: str | None) -> bool | str:
-        return readable(_course, shape, unit, points)
-
-    @classmethod
     def execute(
         cls,
         shape: str,
@@ -51,11 +47,6 @@ class Schedule(io.ComfyNode):
         made = Courses((Course(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
         picture = pictured(curve_picture.draw(made, shown_over))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
-
-
-def _course(shape: str, unit: str, points: str) -> Course:
-    """What is written on the node, as far as it can be wrong."""
-    return Course(shape, unit, points=points).check()
 
 
 def _shape_inputs() -> list[io.Input]:

@@ -12,12 +12,13 @@ from .apply import Apply, mask_input, span_inputs, weight_input
 from .encode import Encode, fit_input
 from .layer_weights import LayerWeights
 from .load import AutoLoad, kind_input
+from .node import Node
 from .sockets import schema
 
 _ALL_LAYERS = "linear"
 
 
-class Simple(io.ComfyNode):
+class Simple(Node):
     """MODEL + image + weight -> MODEL, by way of the other nodes, so that each of their results is cached."""
 
     @classmethod
@@ -67,7 +68,7 @@ class Simple(io.ComfyNode):
         return io.NodeOutput(chain.model, expand=chain.graph.finalize())
 
 
-class StyleComposition(io.ComfyNode):
+class StyleComposition(Node):
     """MODEL + a picture for the style + one for the composition -> MODEL, by way of the other nodes."""
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..models.small_world import drawing, world
+from .node import Node
 from .sockets import schema
 
 _CHOICES = {
@@ -18,7 +19,7 @@ _CHOICES = {
 _ENLARGED = 8  # times, in the node's own preview
 
 
-class SmallWorld(io.ComfyNode):
+class SmallWorld(Node):
     """Words -> a picture of the small world, with its mask, outlines and caption."""
 
     @classmethod

@@ -16,6 +16,14 @@ Regions = io.Custom("IMAGE_PROMPT_REGIONS")
 
 CATEGORY = "IP-Adapter"
 
+
+class Numerals(list[str]):
+    """A menu of whole numbers and words, whose numbers are suggestions: prompts may have others, also not as text."""
+
+    def __contains__(self, given: object) -> bool:
+        return super().__contains__(given) or str(given).isdecimal()
+
+
 _KNOWN = {field.name for field in fields(io.Schema)}
 
 

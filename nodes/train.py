@@ -11,10 +11,11 @@ from ..ip_adapter_core.training.settings import Settings
 from .host import runs
 from .host.adapters import LoadedAdapter
 from .host.runs import PRECISIONS, Wish
+from .node import Node
 from .sockets import IpAdapter, schema
 
 
-class Train(io.ComfyNode):
+class Train(Node):
     """Models + captioned pictures -> IP_ADAPTER, as the paper trains it."""
 
     @classmethod

@@ -8,11 +8,12 @@ from ..ip_adapter_core import prompt, transition_picture
 from ..ip_adapter_core.transitions import RAMPS, over_frames, read_keys
 from ..ip_adapter_core.transitions import Transition as Course
 from .host.pictures import pictured
+from .node import Node
 from .sockets import ImagePrompt, schema
 from .texts import readable
 
 
-class Transition(io.ComfyNode):
+class Transition(Node):
     """An IMAGE_PROMPT of key images, frames, and the way between them -> IMAGE_PROMPT of so many frames."""
 
     @classmethod

@@ -222,13 +222,21 @@ NEGATIVES = embeds(2, seed=1)
 
 @pytest.mark.parametrize(
     ("how", "dealt"),
-    [("concat", [[0, 1, 0]]), ("separate", [[0], [1], [0]]), *((merge, [[0]]) for merge in MERGES)],
+    [("concat", [[0, 1, 0]]), ("separate", [[0], [1], [0]])],
 )
 def test_negative_images_are_dealt_out_to_the_images(adapter: Adapter, how: str, dealt: list[list[int]]) -> None:
     prompt = image_prompt(adapter, embeds(3), NEGATIVES, Gathering(how))
     for part, rows in zip(prompt.parts, dealt, strict=True):
         expected = adapter.tokens(NEGATIVES[0][rows]).flatten(0, 1)[None]
         torch.testing.assert_close(part.side(UNCOND), expected, atol=1e-5, rtol=0)
+
+
+@each_merge
+def test_negative_images_are_merged_as_the_images_are(adapter: Adapter, how: str) -> None:
+    (part,) = image_prompt(adapter, embeds(3), NEGATIVES, Gathering(how, (1.0, 0.5, 2.0))).parts
+    torch.testing.assert_close(part.side(UNCOND), adapter.tokens(merged(how, NEGATIVES[0], 1.0, 1.0)))
+    (part,) = image_prompt(adapter, embeds(3), (NEGATIVES[0][:1],), Gathering(how, (1.0, 0.5, 2.0))).parts
+    torch.testing.assert_close(part.side(UNCOND), adapter.tokens(NEGATIVES[0][:1]))
 
 
 def test_an_image_keeps_its_negative_when_another_is_left_out(adapter: Adapter) -> None:
@@ -247,16 +255,16 @@ def mask(images: int) -> Tensor:
 @pytest.mark.parametrize(
     ("gathering", "complaint"),
     [
-        (Gathering("mix"), "no way to combine called 'mix'; use one of concat, separate"),
-        (Gathering(weights=(1.0, 0.5)), r"Images: 3, weights: 2\. Give one for each"),
-        (Gathering(weights=(1.0,) * 4), "Images: 3, weights: 4"),
-        (Gathering("separate", masks=mask(2)), r"Images: 3, masks: 2\. Give one for each"),
-        (Gathering("one per frame", masks=mask(4)), "Images: 3, masks: 4"),
-        (Gathering("average", (1.0, float("nan"), 1.0)), "weights of the images are 1, nan, 1; all must be finite"),
-        (Gathering("add", (1.0, float("inf"), 1.0)), "are 1, inf, 1; all must be finite"),
-        (Gathering(weights=(0.0, 0.0, 0.0)), "All images have weight 0"),
-        (Gathering("subtract", (0.0, 0.0, 0.0)), "All images have weight 0"),
-        (Gathering(weights=(1.0, -0.5, 1.0)), r"are 1, -0\.5, 1\. Under one softmax none can be below 0"),
+        (Gathering("mix"), "Set combine to one of concat, separate.*; found 'mix'"),
+        (Gathering(weights=(1.0, 0.5)), "Give weights for each image, or none at all; images: 3, weights: 2"),
+        (Gathering(weights=(1.0,) * 4), "images: 3, weights: 4"),
+        (Gathering("separate", masks=mask(2)), "Give masks for each image, or none at all; images: 3, masks: 2"),
+        (Gathering("one per frame", masks=mask(4)), "images: 3, masks: 4"),
+        (Gathering("average", (1.0, float("nan"), 1.0)), "weights of the images to finite numbers; found 1, nan, 1"),
+        (Gathering("add", (1.0, float("inf"), 1.0)), "found 1, inf, 1"),
+        (Gathering(weights=(0.0, 0.0, 0.0)), "Give one of the images a weight that is not 0"),
+        (Gathering("subtract", (0.0, 0.0, 0.0)), "Give one of the images a weight that is not 0"),
+        (Gathering(weights=(1.0, -0.5, 1.0)), r"Combine the images by separate, .*; found 1, -0\.5, 1"),
         *(
             (Gathering(how, masks=mask(3)), f"Combining by {how.split('(')[0].strip()}.* nothing to mask")
             for how in MERGES

@@ -1,5 +1,7 @@
 """Ready-made face embeddings: every form that other nodes give, files, and what is refused."""
 
+import io
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,7 +81,25 @@ def test_files_without_embeddings_are_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / name).write_text("no numbers")
     (tmp_path / "nothing.npy").touch()
     says = {"boxes.safetensors": "it has bbox; needed is one called embedding", "narrow.npy": "of shape 128"}
-    says |= {"two.safetensors": "it has a, b", "pickled.npy": "pickle"}
+    says |= {"two.safetensors": "it has a, b", "pickled.npy": "no whole .npy file"}
     for file in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=rf"^{file.name} gives no face embeddings: .*{says.get(file.name, '')}"):
+        refused = rf"^Choose another file; {file.name} gives no face embeddings: .*{says.get(file.name, '')}"
+        with pytest.raises(ValueError, match=refused):
             read(file)
+
+
+def test_a_file_takes_no_more_memory_than_it_is_long(tmp_path: Path) -> None:
+    """An archive under another name, which unpacks to a gigabyte, and a header that claims more than there is."""
+    np.savez_compressed(tmp_path / "archive.npz", embedding=np.zeros((2**18, 512)))
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**13, 512)})
+    (tmp_path / "header.npy").write_bytes(header.getvalue())
+    with (tmp_path / "long.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**17, 512)})
+        file.truncate(file.tell() + 2**17 * 512 * 4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("archive.npy", "header.npy", "long.npy"):
+        with pytest.raises(ValueError, match=rf"^Choose another file; {name} gives no face embeddings: it "):
+            read(tmp_path / name)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB

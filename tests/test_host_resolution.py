@@ -97,16 +97,26 @@ def test_the_loader_shows_the_resolution_that_was_chosen() -> None:
     assert "tower: 112 px, embeddings of 32, 65 tokens of 64, gelu, " in shown["double",]
 
 
-def test_a_resolution_the_encoder_cannot_have_is_told_before_the_graph_runs() -> None:
+def test_a_resolution_the_encoder_cannot_have_is_told_by_the_loader() -> None:
     from comfyui_ip_adapter.nodes.load import LoadVision
 
     assert LoadVision.validate_inputs(FILE) is True
-    for fine in ("as trained", "double", "336", None):
-        assert LoadVision.validate_inputs(FILE, fine) is True
-    assert LoadVision.validate_inputs(None, "448") is True  # wired in: known later
-    assert "patches of 14 px, and a resolution of 100 px" in LoadVision.validate_inputs(FILE, "100")
-    assert "no resolution called 'huge'" in LoadVision.validate_inputs(FILE, "huge")
-    assert "none.bin is not in" in LoadVision.validate_inputs("none.bin", "huge")
+    assert LoadVision.validate_inputs(None) is True  # wired in: known later
+    assert "none.bin is not in" in str(LoadVision.validate_inputs("none.bin"))
+    with pytest.raises(ValueError, match="patches of 14 px, and a resolution of 100 px"):
+        LoadVision.execute(FILE, "auto", "100")
+    with pytest.raises(ValueError, match=r"Set resolution to one of as trained, .*; found 'huge'"):
+        LoadVision.execute(FILE, "auto", "huge")
+
+
+def test_a_resolution_may_be_a_number_that_no_menu_has() -> None:
+    from comfyui_ip_adapter.nodes.load import LoadVision
+
+    (menu,) = (given.options for given in LoadVision.define_schema().inputs if given.id == "resolution")
+    for number in (336, "336", 504, "504"):
+        assert number in menu
+        assert LoadVision.execute(FILE, "auto", number).args[0].image_size == int(number)
+    assert 1.5 not in menu
 
 
 def test_resolution_is_the_last_input_and_graphs_saved_without_it_stay_valid() -> None:

@@ -49,7 +49,7 @@ def test_a_smaller_relative_of_sdxl_has_its_own_geometry() -> None:
 
 
 def test_a_model_without_such_blocks_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="This model is flux; an image prompt needs a UNet"):
+    with pytest.raises(ValueError, match=r"Connect a UNet such as .*; this model is flux\."):
         layers({"image_model": "flux", "context_in_dim": 4096})
 
 

@@ -18,6 +18,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.arithmetic import joined
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, Origin, Part
 from comfyui_ip_adapter.ip_adapter_core.prompt_files import Maker, label, load, save
+from comfyui_ip_adapter.ip_adapter_core.transitions import Transition, over_frames
 from comfyui_ip_adapter.ip_adapter_core.weightfile import UnsupportedCheckpoint
 from fabricate import adapters
 from same_prompt import GATHERINGS, MASKS, assert_same, prompt_of
@@ -126,6 +127,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         "variant": "plus",
         "family": "a model of its own kind",
         "tokens": "16",
+        "images": "3",
         "encoder": "an encoder of width 64",
         "note": "the red\n\tcat",
     }
@@ -145,6 +147,15 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 def test_the_label_counts_images_where_tokens_tell_them(tmp_path: Path, kind: str, how: str, says: str) -> None:
     save(prompt_of(made(tmp_path, adapters.KINDS[kind]), how), tmp_path / "p.safetensors")
     assert says in label(tmp_path / "p.safetensors").describe()
+
+
+def test_the_label_tells_images_from_frames(tmp_path: Path) -> None:
+    network = made(tmp_path, adapters.KINDS["base"])
+    animation, _ = over_frames(prompt_of(network, "one per frame"), Transition(48))
+    save(animation, tmp_path / "p.safetensors")
+    found = label(tmp_path / "p.safetensors")
+    assert " 3 images over 48 frames, made with" in found.describe()
+    assert " 48 frames, made with" in found._replace(images=None).describe()  # as files of earlier versions
 
 
 def test_of_a_long_note_the_label_shows_the_beginning(tmp_path: Path, network: Adapter) -> None:

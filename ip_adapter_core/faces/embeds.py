@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .features import WIDTH
 
 EXTENSIONS = (".safetensors", ".npy")
 _NUMBERS = "fiu"  # NumPy's kinds
+_MOST = 2**16  # faces of a file
 _KEY = "embedding"  # of insightface's faces, and of the face models that ReActor saves
 
 
@@ -50,8 +51,8 @@ def read(file: Path) -> Tensor:
     """
     try:
         return embeddings(_READERS[file.suffix.lower()](file))
-    except (ValueError, OSError, EOFError, SafetensorError) as error:
-        raise ValueError(f"{file.name} gives no face embeddings: {error}") from error
+    except (ValueError, OSError, EOFError, OverflowError, MemoryError, SafetensorError) as error:
+        raise ValueError(f"Choose another file; {file.name} gives no face embeddings: {error}") from error
 
 
 def _checked(found: Tensor) -> Tensor:
@@ -75,4 +76,15 @@ def _of_tensors(file: Path) -> Tensor:
     return tensors[key]
 
 
-_READERS = {".safetensors": _of_tensors, ".npy": lambda file: np.load(file, allow_pickle=False)}
+def _of_array(file: Path) -> np.ndarray:
+    """The one array of a file, mapped first: a header may claim any shape, and an archive unpacks to any size."""
+    try:
+        mapped = np.lib.format.open_memmap(file, mode="r")
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ValueError("it is no whole .npy file of one array of numbers; save it again with numpy.save.") from error
+    if mapped.size > _MOST * WIDTH:
+        raise ValueError(f"it has {mapped.size} numbers; needed are at most {_MOST} faces of {WIDTH}.")
+    return np.array(mapped)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _of_tensors, ".npy": _of_array}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,13 +36,24 @@ class Portrait(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Face embeddings (faces, 512) as they came, and a portrait for each face, or none at all."""
+    """Face embeddings (faces, 512) as they came, and a portrait for each face, or none at all.
+
+    gaps: where, in the list that the faces are of, a picture had none; later faces keep their places in it.
+    """
 
     embeddings: Tensor
     portraits: tuple[Portrait, ...] = ()
+    gaps: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """For each place of the list the face that stands there; in a gap the one before, or the first."""
+        count = len(self) + len(self.gaps)
+        filled = [place not in self.gaps for place in range(count)]
+        return tuple(max(sum(filled[: place + 1]) - 1, 0) for place in range(count))
 
     @property
     def raw(self) -> Tensor:
@@ -60,8 +71,17 @@ class Faces:
         return torch.stack([portrait.crop(size) for portrait in self.portraits]) if self.portraits else None
 
 
-def cat(parts: Sequence[Faces]) -> Faces:
-    """All faces of several, in order; with portraits only when every one of them has them."""
-    pictured = all(part.portraits for part in parts)
-    portraits = tuple(portrait for part in parts for portrait in part.portraits) if pictured else ()
-    return Faces(torch.cat([part.embeddings for part in parts]), portraits)
+def cat(parts: Sequence[Faces | None]) -> Faces:
+    """All faces of several, in order, with a gap for each None; with portraits only when every one of them has them."""
+    found = [part for part in parts if part is not None]
+    pictured = all(part.portraits for part in found)
+    portraits = tuple(portrait for part in found for portrait in part.portraits) if pictured else ()
+    return Faces(torch.cat([part.embeddings for part in found]), portraits, tuple(_gaps(parts)))
+
+
+def _gaps(parts: Sequence[Faces | None]) -> Iterator[int]:
+    place = 0
+    for part in parts:
+        if part is None:
+            yield place
+        place += 1 if part is None else len(part)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .detection import SIZES, Found
 from .features import WIDTH
-from .networks import CPU
+from .networks import CPU, runtime
 
 INSTALL = "pip install insightface onnxruntime"
 _TASKS = ("detection", "recognition")
@@ -25,6 +25,7 @@ class InsightFace:
     """
 
     def __init__(self, folder: Path, providers: Sequence[Any] = CPU) -> None:
+        runtime()  # insightface imports it too
         try:
             from insightface.app import FaceAnalysis
         except ImportError as error:

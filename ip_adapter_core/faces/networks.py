@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from .detection import Found, detect
 from .features import WIDTH
 from .signature import Shape, Signature, signature
 
+_SILENCE = "ORT_DISABLE_TELEMETRY"
 INSTALL = "pip install onnxruntime"
 CPU = ("CPUExecutionProvider",)
 SIDE = 112
@@ -113,7 +115,13 @@ class FaceNetworks:
 
 
 def runtime() -> Any:
-    """onnxruntime, which only faces need. Raises ModuleNotFoundError when it cannot be imported."""
+    """onnxruntime, which only faces need, and which then says nothing of it to its makers.
+
+    Raises ModuleNotFoundError when it cannot be imported.
+    """
+    # It looks for a telemetry host and keeps a file of events from its import on (seen in 1.31.1), so that its own
+    # disable_telemetry_events comes too late. Who has set the variable has decided already.
+    os.environ.setdefault(_SILENCE, "1")
     try:
         import onnxruntime
     except ImportError as error:

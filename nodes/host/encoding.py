@@ -13,7 +13,7 @@ from ...ip_adapter_core.arithmetic import joined, placed, weighed
 from ...ip_adapter_core.combine import CONCAT, Gathering
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.preprocess import FITS
-from ...ip_adapter_core.prompt import Features, ImagePrompt, Reading
+from ...ip_adapter_core.prompt import Features, ImagePrompt, Reading, rows
 from .adapters import LoadedAdapter
 from .vision import blank_features, encoded, fitted
 
@@ -115,9 +115,13 @@ def face_prompt(
         raise ValueError(
             f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
         )
+    gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _away(adapter, encoder, negative)
-    return adapter.prompt(cond, uncond, gathering, **dict.fromkeys(identity.variant.scales, shortcut)), seen
+    if isinstance(negative, Faces) and gathering.way.framed:
+        uncond = rows(uncond, negative.places)
+    scales = dict.fromkeys(identity.variant.scales, shortcut)
+    return adapter.prompt(rows(cond, faces.places), uncond, gathering, **scales), seen
 
 
 def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[Reading, Tensor]:

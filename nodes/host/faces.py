@@ -128,12 +128,13 @@ def load(name: str, backend: str = AUTO) -> Reader:
 
 
 def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces, list[str]]:
-    """The chosen faces of pictures, and a line for each picture that has none.
+    """The chosen faces of pictures, with a gap for each picture that has none, and a line for it.
 
     images: (images, height, width, channels), 0..1; choice: a row of CHOICES. Raises ValueError when there is no face.
     """
     progress = comfy.utils.ProgressBar(len(images))
-    parts, without = [], []
+    parts: list[Faces | None] = []
+    without = []
     for number, picture in enumerate(torch.from_numpy(levels(images)), start=1):
         memory.throw_exception_if_processing_interrupted()
         found = reader.detect(picture)
@@ -142,9 +143,10 @@ def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces
             portraits = tuple(Portrait(picture, points) for points in chosen.points)
             parts.append(Faces(reader.embed(picture, chosen), portraits))
         else:
+            parts.append(None)
             without.append(f"Picture {number} of {len(images)}: {_lacking(len(found.scores), index)}.")
         progress.update(1)
-    if not parts:
+    if len(without) == len(images):
         raise ValueError(_no_faces(without))
     return cat(parts), without
 

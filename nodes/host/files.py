@@ -17,6 +17,7 @@ from ...ip_adapter_core.adapter import Identity
 from ...ip_adapter_core.resolution import AUTO
 from ...ip_adapter_core.vision import Tower
 from ...ip_adapter_core.weightfile import UnsupportedCheckpoint
+from ...ip_adapter_core.wording import shown
 from . import small_world
 
 ADAPTERS = "ipadapter"
@@ -76,7 +77,8 @@ def path(category: str, name: str) -> str:
     """Full path of a file. Raises ValueError when it is not there any more."""
     found = folder_paths.get_full_path(category, name)
     if found is None:
-        raise ValueError(f"{name} is not in {' or '.join(folders(category))}; put it there or choose another file.")
+        places = " or ".join(folders(category))
+        raise ValueError(f"Choose another file, or put it there: {shown(name)} is not in {places}.")
     return found
 
 
@@ -99,7 +101,7 @@ def complaint(category: str, name: str | None, choice: str = AUTO) -> str | None
         if name is not None:
             identify(category, name, choice)
         return None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return str(error)
 
 

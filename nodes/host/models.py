@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -22,9 +23,15 @@ from .sampling import install
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
 
 
+def config(model: ModelPatcher) -> Mapping[str, Any]:
+    """What ComfyUI says of the construction of this model; nothing of those that it did not load itself."""
+    found = getattr(getattr(model.model, "model_config", None), "unet_config", None)
+    return found if isinstance(found, Mapping) else {}
+
+
 def geometry(model: ModelPatcher) -> Geometry:
-    """What an adapter must match to fit this model. Raises ValueError for models without cross-attention blocks."""
-    return layout.geometry(model.model.model_config.unet_config)
+    """What an adapter must match to fit this model. Raises ValueError for models that are no UNet."""
+    return layout.geometry(config(model))
 
 
 def family(model: ModelPatcher) -> str:
@@ -34,14 +41,14 @@ def family(model: ModelPatcher) -> str:
 
 def layers(model: ModelPatcher) -> tuple[Layer, ...]:
     """The cross-attentions of this model. Raises ValueError like `geometry`."""
-    return layout.layers(model.model.model_config.unet_config)
+    return layout.layers(config(model))
 
 
 def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> ModelPatcher:
     """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
+    context = geometry(model).context
     _check_family(model, prompt.identity)
     widened = prompt.widened(partial(_widen, model))
-    context = model.model.model_config.unet_config["context_dim"]
     made = applications(widened, layers(model), context, use)
     clone = install(model, made)
     if any(application.lora for application in made):
@@ -60,8 +67,7 @@ def _check_family(model: ModelPatcher, identity: Identity) -> None:
 
 
 def _is_kolors(model: ModelPatcher) -> bool:
-    pooled = model.model.model_config.unet_config.get("adm_in_channels")
-    return _text_projection(model) is not None or pooled == _KOLORS_POOLED
+    return _text_projection(model) is not None or config(model).get("adm_in_channels") == _KOLORS_POOLED
 
 
 def _text_projection(model: ModelPatcher) -> Any:

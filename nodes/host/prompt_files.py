@@ -14,6 +14,7 @@ import torch
 from ...ip_adapter_core import ipadpt, prompt_files, saving
 from ...ip_adapter_core.prompt import ImagePrompt, Reading
 from ...ip_adapter_core.prompt_files import Maker
+from ...ip_adapter_core.wording import shown
 from . import files
 from .adapters import LoadedAdapter
 from .vision import blank_features
@@ -21,6 +22,7 @@ from .vision import blank_features
 CATEGORY = "image_prompts"
 NONE = "none"
 
+_INPUT = "ip_adapter_embeds_in_input"
 _IN_INPUT = " [input]"  # as ComfyUI writes where a file lies; IPAdapter Plus loads its files from there
 
 
@@ -42,14 +44,11 @@ def negatives(offered: list[str]) -> list[str]:
     return [NONE, *filter(_holds_embeds, offered)]
 
 
-def complaint(name: str | None, negative: str | None = NONE) -> str | None:
-    """Why files cannot be used, whatever the adapter, or None; as `files.complaint`."""
+def complaint(name: str | None) -> str | None:
+    """Why a file cannot be used, whatever the adapter, or None; as `files.complaint`."""
     try:
         if name is not None:
-            _check_negative(name, negative)
-        for given in (name, negative):
-            if given not in (None, NONE):
-                about(str(given))
+            about(name)
         return None
     except ValueError as error:
         return str(error)
@@ -133,8 +132,12 @@ def _holds_embeds(name: str) -> bool:
 
 
 def _in_input() -> list[str]:
-    folder = Path(folder_paths.get_input_directory())
-    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob(f"*{ipadpt.ENDING}"))
+    """Files of embeds in the input folder, which may be large: as a category, ComfyUI lists it only when it changes."""
+    folder = folder_paths.get_input_directory()
+    if folder_paths.folder_names_and_paths.get(_INPUT, ([],))[0] != [folder]:
+        folder_paths.folder_names_and_paths[_INPUT] = ([folder], {ipadpt.ENDING})
+        folder_paths.filename_list_cache.pop(_INPUT, None)
+    return [Path(name).as_posix() for name in folder_paths.get_filename_list(_INPUT)]
 
 
 def _path(name: str) -> Path:
@@ -143,7 +146,7 @@ def _path(name: str) -> Path:
         return Path(files.path(CATEGORY, name))
     inner, folder = name.removesuffix(_IN_INPUT), folder_paths.get_input_directory()
     if inner not in _in_input():  # no other name leads out of the folder
-        raise ValueError(f"{inner} is not in {folder}; put it there or choose another file.")
+        raise ValueError(f"Choose another file, or put it there: {shown(inner)} is not in {folder}.")
     return Path(folder, inner)
 
 

@@ -124,7 +124,7 @@ FILES = {
     "text encoder.safetensors": "text encoder.safetensors: This is no IP-Adapter file: it holds a text encoder",
     "note.safetensors": "note.safetensors is damaged or incomplete",
     "empty.safetensors": "empty.safetensors is empty; download it again",
-    "missing.safetensors": "missing.safetensors is not in .*ipadapter.*; put it there or choose another file",
+    "missing.safetensors": "Choose another file, or put it there: specimens/missing.safetensors is not in .*ipadapter",
 }
 
 
@@ -225,9 +225,9 @@ def test_more_negative_images_than_images_are_refused(stocked: Server) -> None:
 
 
 NUMBERS = {
-    "weight NaN": (Prompted(weight=float("nan")), "weight is nan; it must be a finite number"),
-    "start NaN": (Prompted(span=(float("nan"), 1.0, "percent")), "Start nan and end 1.0 must be finite numbers"),
-    "end NaN": (Prompted(span=(0.0, float("nan"), "steps")), "Start 0.0 and end nan must be finite numbers"),
+    "weight NaN": (Prompted(weight=float("nan")), "Set weight to a finite number such as 0.8; found nan"),
+    "start NaN": (Prompted(span=(float("nan"), 1.0, "percent")), "Set start to a finite number such as 0.8; found nan"),
+    "end NaN": (Prompted(span=(0.0, float("nan"), "steps")), "Set end to a finite number such as 0.8; found nan"),
     "start after end": (Prompted(span=(0.8, 0.2, "percent")), "Start 0.8 is after end 0.2; set start to at most end"),
     "percent above 1": (Prompted(span=(0.0, 50.0, "percent")), r"end 50 must lie in 0\.\.1, or choose steps"),
 }

@@ -235,4 +235,4 @@ def test_a_run_with_other_settings_needs_another_name(trainer: Server) -> None:
 @pytest.mark.parametrize("prefix", ["../out", "/tmp/out", "", "folder/"])
 def test_a_name_outside_the_folder_is_refused(trainer: Server, prefix: str) -> None:
     message = refused(trainer, saved(training(name="settled"), prefix), "save")
-    assert f"{prefix!r} is no name for a file in" in message
+    assert f"{prefix!r} is no name there" in message
