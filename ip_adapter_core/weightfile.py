@@ -119,9 +119,7 @@ def container(path: str | Path) -> str:
     return "nested pickle" if nested else "flat pickle"
 
 
-def unpickled(
-    path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False
-) -> object:
+def unpickled(path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False) -> object:
     """What a pickle of any name holds; none of its code is run.
 
     instead: what to do where it wants to run code; mapped: for names and shapes alone, as the values, if anybody looked

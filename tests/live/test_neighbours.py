@@ -92,8 +92,9 @@ def pictures(server: Server, name: str, node: dict[str, Any], prompted: bool = T
         after = graph.add("IPA_Apply", **(graph["apply"]["inputs"] | {"model": models[0]}))
         models += [beside(nothing), beside(once), after]
     for number, model in enumerate(models):
-        inputs = SAMPLER | {"steps": 2, "model": model} | {name: Node(name) for name in ("positive", "negative")}
-        samples = graph.add("KSampler", **(inputs | {"latent_image": Node("latent")}))
+        links = {"positive": Node("positive"), "negative": Node("negative"), "latent_image": Node("latent")}
+        inputs: dict[str, Any] = SAMPLER | links | {"model": model, "steps": 2}
+        samples = graph.add("KSampler", **inputs)
         decoded = graph.add("VAEDecode", samples=samples, vae=Node("loader")[2])
         graph.add("SaveImage", f"picture{number}", images=decoded, filename_prefix=f"neighbour{next(runs)}")
     result = server.run(graph)
