@@ -37,6 +37,7 @@ _DTYPES = {
 }
 
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
+_PART = 2**20
 _MALFORMED = (struct.error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
@@ -216,11 +217,13 @@ def _values(file: FileIO, place: _Place) -> torch.Tensor:
 
 
 def _fill(file: FileIO, memory: memoryview) -> None:
-    done = 0
+    """Read in parts: straight into memory that nobody has touched yet, Linux reads three times slower."""
+    part, done = memoryview(bytearray(min(_PART, len(memory)))), 0
     while done < len(memory):
-        count = file.readinto(memory[done:])
+        count = file.readinto(part[: len(memory) - done])
         if not count:
             raise ValueError("it ends before its last tensor")
+        memory[done : done + count] = part[:count]
         done += count
 
 

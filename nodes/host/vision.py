@@ -10,6 +10,7 @@ import comfy.model_management as memory
 import comfy.model_patcher
 import comfy.utils
 import torch
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
 from ...ip_adapter_core import vision as core
@@ -41,6 +42,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         self.patcher = comfy.model_patcher.ModelPatcher(
             self.model, load_device=load_device, offload_device=memory.text_encoder_offload_device()
         )
+        self.patcher.add_callback(CallbacksMP.ON_LOAD, _move_all)
 
     def load_sd(self, sd: Mapping[str, Tensor]) -> Any:
         """Take the weights of a state dict in transformers' or OpenCLIP's naming; the names that lack and are too many.
@@ -87,6 +89,11 @@ def load(name: str, activation: str = "auto", resolution: str = AS_TRAINED) -> O
     file = files.path(files.ENCODERS, name)
     key = (*files.fingerprint(files.ENCODERS, name), activation, resolution)
     return _loaded.get(key, lambda: _read(file, activation, resolution))
+
+
+def _move_all(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *more: Any) -> None:
+    """The host leaves parameters that lie beside layers where they are when there is little room (0.30)."""
+    patcher.model.to(device)
 
 
 def _read(file: str, activation: str, resolution: str) -> OpenClipVision:

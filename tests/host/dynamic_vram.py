@@ -8,6 +8,7 @@ any time.
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,8 +99,11 @@ def announce(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(comfy.memory_management, "aimdo_enabled", True)
 
 
-def switch_on(patch: pytest.MonkeyPatch, room: int = _PLENTY) -> None:
-    """All of DynamicVRAM, on `gpu.DEVICE`. room: bytes of each model's staged weights that can be there at once."""
+def switch_on(patch: pytest.MonkeyPatch, room: int = _PLENTY, free: int = _PLENTY) -> None:
+    """All of DynamicVRAM, on `gpu.DEVICE`.
+
+    room: bytes of each model's staged weights that can be there at once; free: of the GPU, as the host is told.
+    """
     import comfy.model_management as memory
     import comfy.model_patcher
     import comfy_aimdo.host_buffer
@@ -116,12 +120,12 @@ def switch_on(patch: pytest.MonkeyPatch, room: int = _PLENTY) -> None:
     patch.setattr(Vbar, "room", room)
     for name in ("get_torch_device", "text_encoder_device"):
         patch.setattr(memory, name, lambda: DEVICE)
-    patch.setattr(memory, "get_free_memory", _free)
+    patch.setattr(memory, "get_free_memory", partial(_free, free))
     patch.setattr(memory, "NUM_STREAMS", 0)
 
 
-def _free(device: Any = None, torch_free_too: bool = False) -> Any:
-    return (_PLENTY, _PLENTY) if torch_free_too else _PLENTY
+def _free(free: int, device: Any = None, torch_free_too: bool = False) -> Any:
+    return (free, free) if torch_free_too else free
 
 
 def _tensor(place: tuple[Vbar, int, int], device: torch.device) -> torch.Tensor:

@@ -46,7 +46,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
             return _ANSWERS[func]
         if func is Tensor.numpy and isinstance(first, OnGpu):
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy; copy it to host memory first")
-        if func is Tensor.data.__set__:
+        if func == Tensor.data.__set__:  # another object at each look
             return _set_data(*args)
         if func in _MOVES:
             return _moved(func, args, kwargs)
