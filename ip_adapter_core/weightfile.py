@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
+
+from .wording import legible
 
 EXTENSIONS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
@@ -49,6 +52,8 @@ def tensors(path: str | Path) -> dict[str, torch.Tensor]:
     if path.suffix != ".safetensors":
         return _unpickled(path)
     try:
+        if legible(str(path)) != str(path):  # safetensors opens only files whose names are text
+            return load(path.read_bytes())
         with safe_open(path, framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
