@@ -32,6 +32,11 @@ def usable(mask: Tensor) -> Tensor | None:
     return None if bool((mask == 1).all()) else mask
 
 
+def covers_nothing(mask: Tensor | None) -> bool:
+    """Whether a mask is black everywhere, so that nothing acts anywhere: most often a mistake."""
+    return mask is not None and mask.numel() > 0 and not bool(mask.any())
+
+
 def product(masks: Sequence[Tensor], frames: int, grid: Grid) -> Tensor:
     """Masks of any sizes, each stretched over the picture, multiplied: (1 or frames, *grid).
 

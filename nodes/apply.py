@@ -14,6 +14,7 @@ from ..ip_adapter_core.schedule import UNITS, Span
 from .host import models
 from .node import Node
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
+from .texts import of_mask, with_text
 
 
 class Apply(Node):
@@ -93,7 +94,8 @@ class Apply(Node):
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
         )
-        return io.NodeOutput(models.apply(model, image_prompt, use))
+        told = of_mask(mask)
+        return io.NodeOutput(models.apply(model, image_prompt, use), ui=with_text(told))
 
 
 def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:

@@ -15,7 +15,7 @@ from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
 from .node import Node
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
-from .texts import readable
+from .texts import of_mask, of_pictures, readable, with_text
 
 
 class Encode(Node):
@@ -30,12 +30,17 @@ class Encode(Node):
             inputs=[
                 IpAdapter.Input("ip_adapter", tooltip="From Load IP-Adapter."),
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter was trained with."),
-                io.Image.Input("image", tooltip="One or more reference images; several together make one prompt."),
+                io.Image.Input(
+                    "image",
+                    tooltip="One or more reference images; several together make one prompt. Transparency is not "
+                    "looked at.",
+                ),
                 fit_input(),
                 io.Image.Input(
                     "negative_image",
                     optional=True,
-                    tooltip="What to move away from. Left empty, the neutral input of the adapter's training.",
+                    tooltip="What to move away from. Left empty, the neutral input of the adapter's training. Fewer "
+                    "than the images are dealt out to them in turn; where these become one mixture, so do they.",
                 ),
                 *gathering_inputs("image"),
                 *detail_inputs(),
@@ -68,7 +73,8 @@ class Encode(Node):
     ) -> io.NodeOutput:
         look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
         prompt, seen = encoding.image_prompt(ip_adapter, clip_vision, image, look, negative_image)
-        return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
+        told = [*of_pictures(image), *of_mask(masks)]
+        return io.NodeOutput(prompt, seen, ui=with_text(told, ui.PreviewImage(seen, cls=cls)))
 
 
 class EncodeFace(Node):
@@ -82,7 +88,11 @@ class EncodeFace(Node):
             "Read faces with a FaceID or portrait adapter. Shows their pictures as the encoder sees them.",
             inputs=[
                 IpAdapter.Input("ip_adapter", tooltip="A FaceID, FaceID-Plus or portrait adapter."),
-                FaceFeatures.Input("faces", tooltip="From Face Embedding. Several faces together make one prompt."),
+                FaceFeatures.Input(
+                    "faces",
+                    tooltip="From Face Embedding. Several faces together make one prompt. The place of a picture "
+                    "without a face stays empty: with one per frame, nothing acts in its frame.",
+                ),
                 io.Float.Input(
                     "shortcut",
                     default=1.0,

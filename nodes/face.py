@@ -31,7 +31,10 @@ class Face(Node):
             "Find the faces in pictures and read them with a face recognition network, for the FaceID kinds of "
             "adapter. Shows the faces as they are cut out.",
             inputs=[
-                io.Image.Input("image", tooltip="One or more pictures; those without a face are left out and named."),
+                io.Image.Input(
+                    "image",
+                    tooltip="One or more pictures. Those without a face are named, and their places stay empty.",
+                ),
                 io.Combo.Input("model", options=host.names() or [host.NONE], tooltip=_model_menu()),
                 *_choice_inputs(),
                 io.Combo.Input(
@@ -63,7 +66,7 @@ class Face(Node):
     def execute(cls, image: Tensor, model: str, faces: str, index: int, backend: str) -> io.NodeOutput:
         found, without = host.read(host.load(model, backend), image, faces, index)
         for line in without:
-            _log.warning("Face Embedding: %s It is left out.", line)
+            _log.warning("Face Embedding: %s Its place stays empty.", line)
         crops = found.crops(_SHOWN)
         said = "\n".join([f"Faces: {len(found)}", *without])
         return io.NodeOutput(found, crops, ui=ui.PreviewImage(crops, cls=cls).as_dict() | {"text": (said,)})

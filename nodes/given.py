@@ -77,6 +77,15 @@ def check(inputs: Mapping[str, io.Input], given: Given) -> None:
             _check(inputs[name], value)
 
 
+def complaint(inputs: Mapping[str, io.Input], given: Given) -> str | None:
+    """Why a value cannot be used, as `check` says it, or None."""
+    try:
+        check(inputs, given)
+        return None
+    except ValueError as mistake:
+        return str(mistake)
+
+
 def check_choices(fresh: Callable[[], io.Schema], inputs: Mapping[str, io.Input], given: Given) -> None:
     """Raises ValueError, with the input's name, where a menu does not offer what is given.
 
@@ -119,7 +128,7 @@ def _check_text(wanted: io.Input, value: Any) -> None:
 
 
 def _check_chosen(wanted: io.Combo.Input, value: Any) -> None:
-    if not isinstance(value, str | int):
+    if not isinstance(value, str) and value not in (wanted.options or ()):
         raise ValueError(f"Choose a {wanted.id} from its menu; found {_found(value)}.")
 
 

@@ -41,7 +41,7 @@ class LayerWeights(Node):
                     "second_weight",
                     "For types with two parts: of the composition in the types named style and composition (or "
                     "layout), of what is pushed away in the precise ones. Multiplied by the weight of Apply Image "
-                    "Prompt too.",
+                    "Prompt too; IPAdapter Plus takes its two weights as they are.",
                 ),
                 io.String.Input(
                     "custom",

@@ -56,7 +56,11 @@ def _validating(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callab
     @wraps(method)
     def validate_inputs(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> bool | str:
         with _legible():
-            said = method(cls, **_named(signature, cls, args, kwargs))
+            inputs = {wanted.id: wanted for wanted in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
+            values = given.filled(inputs, _named(signature, cls, args, kwargs))
+            wired = {name for name, value in values.items() if value is None}
+            said = given.complaint(inputs, {name: values[name] for name in values.keys() - wired})
+            said = said or method(cls, **values)
         return shown(brief(said), _LONGEST) if isinstance(said, str) else said
 
     # ComfyUI reads from it which inputs it leaves to us.

@@ -41,7 +41,7 @@ class Noise(Node):
                     min=0,
                     max=BLUR,
                     tooltip="Softens the result, so that it has no fine noise: a radius in pixels of a picture of 224, "
-                    "about what encoders read.",
+                    "about what encoders read. IPAdapter Plus counts the width of a kernel instead.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -54,7 +54,8 @@ class Noise(Node):
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="The pictures to disturb, such as the reference images. Left empty, plain grey.",
+                    tooltip="The pictures to disturb, such as the reference images. Left empty, plain grey, where "
+                    "IPAdapter Plus has black.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="For negative_image of Encode Image Prompt.")],

@@ -14,6 +14,7 @@ from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
 from .node import Node
 from .sockets import ImagePrompt, Regions, schema
+from .texts import of_mask, with_text
 
 
 class Region(Node):
@@ -66,7 +67,7 @@ class Region(Node):
     ) -> io.NodeOutput:
         use = Use(weight, Span(start, end, unit), layer_weights, schedule).check()
         region = host.Region(image_prompt, use, mask, positive, negative, text_strength)
-        return io.NodeOutput((*regions, region))
+        return io.NodeOutput((*regions, region), ui=with_text(of_mask(mask)))
 
 
 class ApplyRegions(Node):

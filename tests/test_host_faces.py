@@ -13,6 +13,7 @@ from insightface.app.common import Face as InsightFaces
 from safetensors.torch import save_file
 
 from fabricate import faces as fabricated
+from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.faces import Square, picture
 
 pytestmark = [
@@ -125,7 +126,7 @@ def test_a_picture_without_a_face_is_left_out_and_named(models: Path, caplog: py
     assert centres(found) == at(MIDDLE, RIGHT)
     assert shown["text"] == ("Faces: 2\nPicture 2 of 3: no face was found.",)
     assert shown["images"] == [len(crops)]
-    assert "Picture 2 of 3: no face was found. It is left out." in caplog.text
+    assert "Picture 2 of 3: no face was found. Its place stays empty." in caplog.text
 
 
 def test_a_picture_with_too_few_faces_is_left_out_and_named(models: Path) -> None:
@@ -139,6 +140,45 @@ def test_no_face_at_all_is_an_error_that_says_what_to_do(models: Path) -> None:
         run(pictures(NONE, NONE))
     with pytest.raises(ValueError, match=r"Picture 1 of 1: no face with index 1, the last is 0"):
         run(pictures(ONE), "by index", 1)
+
+
+def encoded(folder: Path, faces: Any, **more: Any) -> Any:
+    """The prompt of Encode Face Prompt, by a small FaceID adapter."""
+    from comfyui_ip_adapter.nodes.encode import EncodeFace
+    from comfyui_ip_adapter.nodes.host import adapters
+
+    adapter = adapters.read("face", tiny_adapter(folder / "face.safetensors", **KINDS["FaceID"]))
+    return EncodeFace.execute(ip_adapter=adapter, faces=faces, shortcut=1.0, **more).args[0]
+
+
+def test_a_frame_without_a_face_keeps_its_place_and_nothing_acts_in_it(models: Path) -> None:
+    """Frame 2 reads the face of picture 3, not frame 1."""
+    gap, whole = run(pictures((), ONE, (), THREE, ()))[0], run(pictures(ONE, ONE, ONE, THREE, THREE))[0]
+    assert (len(gap), gap.gaps, gap.places) == (2, (0, 2, 4), (0, 0, 0, 1, 1))
+    (found,), (full,) = (encoded(models, faces, combine="one per frame").parts for faces in (gap, whole))
+    assert found.weights == (0.0, 1.0, 0.0, 1.0, 0.0)
+    assert found.frames == full.frames == 5
+    for frame in (1, 3):
+        assert torch.allclose(found.side(0)[frame], full.side(0)[frame], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["concat", "separate", "average", "norm average", "add", "subtract", "max", "min"])
+def test_a_picture_without_a_face_is_as_one_that_is_not_there(models: Path, how: str) -> None:
+    gap, without = run(pictures(ONE, (), THREE))[0], run(pictures(ONE, THREE))[0]
+    found, expected = encoded(models, gap, combine=how), encoded(models, without, combine=how)
+    assert [part.weights for part in found.parts] == [part.weights for part in expected.parts]
+    for ours, theirs in zip(found.parts, expected.parts, strict=True):
+        assert torch.allclose(ours.tokens, theirs.tokens, atol=1e-5)
+
+
+def test_weights_and_masks_are_of_pictures_whether_they_have_a_face_or_not(models: Path) -> None:
+    gap = run(pictures(ONE, (), THREE))[0]
+    masks = torch.stack([torch.full((4, 4), shade) for shade in (0.25, 0.5, 0.75)])
+    first, last = encoded(models, gap, combine="separate", weights="0.5, 1, 2", masks=masks).parts
+    assert (first.weights, last.weights) == ((0.5,), (2.0,))
+    assert (first.masks[0].unique(), last.masks[0].unique()) == (torch.tensor(0.25), torch.tensor(0.75))
+    with pytest.raises(ValueError, match="Give weights for each face, or none at all; faces: 3, weights: 2"):
+        encoded(models, gap, weights="1, 2")
 
 
 def test_finding_faces_can_be_interrupted(models: Path) -> None:

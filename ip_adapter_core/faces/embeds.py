@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from .features import WIDTH
@@ -65,7 +65,7 @@ def _checked(found: Tensor) -> Tensor:
 
 
 def _of_tensors(file: Path) -> Tensor:
-    tensors = load_file(file)
+    tensors = load(file.read_bytes())
     fitting = [key for key, value in tensors.items() if value.shape[-1:] == (WIDTH,)]
     key = _KEY if _KEY in tensors else fitting[0] if len(fitting) == 1 else None
     if key is None:

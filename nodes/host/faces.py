@@ -23,6 +23,7 @@ from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.networks import DETECTION, RECOGNITION, FaceNetworks
 from ...ip_adapter_core.faces.packs import Pack
 from ...ip_adapter_core.preprocess import levels
+from ...ip_adapter_core.wording import shown
 from . import files
 
 CATEGORY = "insightface"
@@ -183,7 +184,7 @@ def _folders() -> dict[str, Path]:
 def _find(name: str) -> Pack:
     folder = _folders().get(name)
     if folder is None:
-        found = "No face model was found" if name == NONE else f"There is no face model {name}"
+        found = "No face model was found" if name == NONE else f"There is no face model {shown(name)}"
         raise ValueError(
             f"{found} in {' or '.join(files.folders(CATEGORY))}. Put the .onnx files of {_WHERE_FROM} into a folder of "
             f"its own there, such as {os.path.join(folder_paths.models_dir, CATEGORY, _INNER, 'AuraFace')}."

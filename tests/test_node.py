@@ -1,0 +1,168 @@
+"""What all nodes have in common: checks of what they are given, and messages that can be written down."""
+
+import inspect
+import os
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.usefixtures("comfy")
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+def ours() -> list[Any]:
+    from comfyui_ip_adapter.nodes import NODES
+
+    return NODES
+
+
+def probe(run: Any) -> Any:
+    """A node with an input of each sort that calls `run` with them."""
+    from comfy_api.latest import io
+
+    from comfyui_ip_adapter.nodes.node import Node
+    from comfyui_ip_adapter.nodes.sockets import LayerWeights, schema
+
+    class Probe(Node):
+        @classmethod
+        def define_schema(cls) -> Any:
+            inputs = [
+                io.Image.Input("image"),
+                io.Float.Input("strength"),
+                io.Combo.Input("shape", options=["round", "square"], optional=True),
+                io.String.Input("note", optional=True),
+                LayerWeights.Input("layer_weights", optional=True),
+            ]
+            return schema("Probe", "Probe", "", inputs=inputs, outputs=[io.Image.Output()])
+
+        @classmethod
+        def execute(
+            cls, image: Any, strength: float, shape: str = "round", note: str = "-", layer_weights: Any = "all"
+        ) -> Any:
+            return io.NodeOutput(run(shape, note, layer_weights))
+
+    return Probe
+
+
+def given(**more: Any) -> dict[str, Any]:
+    return {"image": torch.zeros(1, 8, 8, 3), "strength": 1.0} | more
+
+
+def test_every_node_is_one_that_looks_first() -> None:
+    from comfyui_ip_adapter.nodes.node import Node
+
+    assert all(issubclass(node, Node) for node in ours())
+    for node in ours():
+        for name in ("execute", "validate_inputs"):
+            if name in vars(node):
+                assert hasattr(getattr(node, name), "__wrapped__"), node
+
+
+def test_no_message_comes_once_for_each_of_several_inputs() -> None:
+    """ComfyUI repeats what validate_inputs says for each argument that it names."""
+    judged = {
+        node: inspect.getfullargspec(node.validate_inputs).args for node in ours() if "validate_inputs" in vars(node)
+    }
+    assert judged
+    assert {node.__name__: names for node, names in judged.items() if len(names) != 2} == {}
+
+
+def test_what_is_null_holds_the_nodes_own_default() -> None:
+    node = probe(lambda *values: values)
+    assert node.execute(**given(shape=None, note=None, layer_weights=None)).args[0] == ("round", "-", "all")
+    assert node.execute(**given(note="None")).args[0] == ("round", "-", "all")  # what ComfyUI makes of null
+    assert node.execute(**given(note="")).args[0] == ("round", "", "all")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"image": None}, "Connect image to a node that gives IMAGE; found nothing"),
+        ({"image": "cat.png"}, "Connect image to a node that gives IMAGE; found 'cat.png'"),
+        ({"layer_weights": {"a": 1}}, "Connect layer_weights to a node that gives LAYER_WEIGHTS; found a dict"),
+        ({"strength": float("nan")}, "Set strength to a finite number such as 0.8; found nan"),
+        ({"strength": "1"}, "Set strength to a finite number such as 0.8; found '1'"),
+        ({"strength": None}, "Set strength to a finite number such as 0.8; found nothing"),
+        ({"shape": "oval"}, "Set shape to one of round, square; found 'oval'"),
+        ({"shape": 3.5}, "Choose a shape from its menu; found 3.5"),
+        ({"note": LATIN}, r"Write note anew: 'caf\\\\udce9' holds what cannot be written as UTF-8"),
+        ({"note": 5}, "Write note as text; found 5"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_the_name_of_its_input(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{says}"):
+        probe(lambda *values: None).execute(**given(**wrong))
+
+
+def raising(error: Exception, cause: Exception | None = None) -> Any:
+    def run(*values: Any) -> None:
+        raise error from cause
+
+    return probe(run)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError(f"{LATIN} is bad."), LookupError(LATIN), ValueError(f"No {'a' * 9999!r}.")]
+)
+def test_messages_can_be_written_and_read(error: Exception) -> None:
+    kind = ValueError if isinstance(error, ValueError) else RuntimeError
+    with pytest.raises(kind) as told:
+        raising(error).execute(**given())
+    str(told.value).encode("utf-8")
+    assert len(str(told.value)) < 200
+    assert told.value.__suppress_context__
+
+
+def test_a_cause_that_cannot_be_written_is_not_logged_either() -> None:
+    with pytest.raises(ValueError, match=r"^Choose another file\.$") as told:
+        raising(ValueError("Choose another file."), OSError(f"{LATIN} is gone")).execute(**given())
+    assert told.value.__cause__ is None
+
+
+def test_what_the_system_says_becomes_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"^Check /there/caf\\udce9: the system says “File name too long”\.$"):
+        raising(OSError(36, "File name too long", f"/there/{LATIN}")).execute(**given())
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    error = RuntimeError("out of memory")
+    with pytest.raises(RuntimeError) as told:
+        raising(error).execute(**given())
+    assert told.value is error
+
+
+def test_a_black_mask_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    from comfyui_ip_adapter.nodes.texts import of_mask, of_pictures, with_text
+
+    assert of_mask(None) == of_mask(torch.ones(1, 4, 4)) == of_pictures(torch.zeros(1, 4, 4, 3)) == []
+    assert not caplog.records
+    (told,) = of_mask(torch.zeros(2, 4, 4))
+    assert "black everywhere" in told
+    assert told in caplog.text
+    assert with_text([told]) == {"text": (told,)}
+    assert with_text([]) is None
+    assert len(of_pictures(torch.zeros(1, 4, 4, 4))) == 1
+
+
+def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() -> None:
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    from comfyui_ip_adapter.nodes.host import models
+
+    config = {"image_model": "flux", "in_channels": 16, "out_channels": 16, "patch_size": 2, "vec_in_dim": 8}
+    config |= {"context_in_dim": 8, "hidden_size": 32, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1}
+    config |= {"depth_single_blocks": 1, "axes_dim": [4, 6, 6], "theta": 10000, "qkv_bias": True}
+    flux = comfy.supported_models.Flux(config | {"guidance_embed": True, "txt_ids_dims": []})
+    flux.unet_config["dtype"] = torch.float32
+    made = comfy.model_base.Flux(flux, device="cpu")
+    model = comfy.model_patcher.ModelPatcher(made, torch.device("cpu"), torch.device("cpu"))
+    for asked in (models.geometry, models.family, models.layers):
+        with pytest.raises(ValueError, match=r"^Connect a UNet such as SD1\.5, .*; this model is flux\.$"):
+            asked(model)
+    del made.model_config
+    with pytest.raises(ValueError, match=r"^Connect a UNet"):
+        models.geometry(model)
