@@ -14,7 +14,7 @@ PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
 
-.PHONY: help demo test bench evaluate train-tiny small-world serve lint clean
+.PHONY: help demo test bench gpu evaluate train-tiny small-world serve lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -28,6 +28,10 @@ test: ## all tests, on a real ComfyUI; with ARGS=tests/test_masks.py these alone
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py
+
+gpu: ## gather into .host/gpu what checks the package on a card, with no network there; and check here what can be
+	@$(BRING) run -- python benchmarks/gpu/gather.py
+	@$(BRING) run -- python benchmarks/gpu/check.py
 
 evaluate: ## the tables of models/small_world/RESULTS.md again, from the shipped weights
 	@$(BRING) run -- python models/small_world/run.py evaluate

@@ -10,7 +10,7 @@ from comfyui_ip_adapter.ip_adapter_core.arithmetic import combined
 from comfyui_ip_adapter.ip_adapter_core.curves import Course, Schedule
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
-from sampled import apply, difference, halved, make_prompt, sample
+from sampled import STEPS, apply, difference, halved, make_prompt, sample
 from twins import Twins
 
 
@@ -76,6 +76,21 @@ def test_a_compiled_model_gives_what_the_eager_one_gives(
         assert difference(found, sample(use(model))) < 1e-5, number
 
 
+@pytest.mark.parametrize("name", ["2 regions", "3 equal regions", "module exchanged", "pixels merged"])
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_a_compiled_model_beside_packs_that_change_what_happens_in_a_layer(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, name: str
+) -> None:
+    from packs.neighbours.manners import MANNERS
+
+    for use in (
+        lambda model: MANNERS[name](apply(model, small_prompts[0])),
+        lambda model: apply(model, small_prompts[0]),
+        MANNERS[name],
+    ):
+        assert difference(sample(compiled(use(small.patcher)), steps=2), sample(use(small.patcher), steps=2)) < 1e-5
+
+
 @pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
 def test_a_compiled_bare_model_notices_a_prompt(
     small: Twins, small_prompts: list[ImagePrompt], attention: None
@@ -96,6 +111,58 @@ def test_as_many_tokens_in_other_groups_are_another_structure(comfy: None) -> No
         assert isinstance(found, Stack)
         return found
 
-    assert stack(2, 16).keys.shape == stack(8, 4).keys.shape
+    assert stack(2, 16).image.keys.shape == stack(8, 4).image.keys.shape
     assert _shape(stack(2, 16)) != _shape(stack(8, 4))
     assert _shape(stack(2, 16)) == _shape(stack(2, 16))
+
+
+def anew(model: Any, factors: list[float], collected: bool = False) -> Any:
+    """Another pack's wrapper, that makes a patch anew for each call of the model: text values count by one of these,
+    one after another; collected: the patches are other code each time, and gone when the next is made."""
+    from comfy.ldm.modules.attention import attention_pytorch
+    from comfy.patcher_extension import WrappersMP
+
+    calls = iter(factors * STEPS)
+
+    def made(factor: float) -> Any:
+        if collected:
+            there: dict[str, Any] = {"attend": attention_pytorch}
+            exec(f"def patch(q, k, v, extra): return attend(q, k, v * {factor}, extra['n_heads'])", there)
+            return there["patch"]
+        return lambda q, k, v, extra: attention_pytorch(q, k, v * factor, extra["n_heads"])
+
+    def wrapper(
+        executor: Any, x: Any, t: Any, concat: Any, text: Any, control: Any, options: dict[str, Any], **more: Any
+    ) -> Any:
+        replace = {"attn2": {("middle", 0): made(next(calls))}}
+        return executor(x, t, concat, text, control, {**options, "patches_replace": replace}, **more)
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "another pack", wrapper)
+    return clone
+
+
+def graphs() -> int:
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_another_packs_patch_made_anew_for_each_call_is_traced_once(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    prompt = small_prompts[0]
+    found = sample(compiled(apply(anew(small.patcher, [0.5]), prompt, 0.7)))
+    assert graphs() == 1
+    assert difference(found, sample(apply(anew(small.patcher, [0.5]), prompt, 0.7))) < 1e-5
+
+
+@pytest.mark.parametrize("collected", [False, True])
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_another_packs_patch_that_is_another_one_later_is_not_served_an_old_graph(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, collected: bool
+) -> None:
+    prompt, factors = small_prompts[0], [0.5, 0.1]
+    found = sample(compiled(apply(anew(small.patcher, factors, collected), prompt, 0.7)))
+    assert difference(found, sample(apply(anew(small.patcher, factors, collected), prompt, 0.7))) < 1e-5

@@ -23,7 +23,7 @@ SAME = [
 ]
 OTHERS = [
     *("2 regions", "3 regions", "2 regions by replacing", "forward exchanged", "pixels merged", "text halved"),
-    *("attention overridden", "tiles", "two tiles at once"),
+    *("patches of each call", "attention overridden", "tiles", "two tiles at once"),
 ]
 LAST = "options copied"  # what it copies must be there
 Sampled = Callable[..., Tensor]

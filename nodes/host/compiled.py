@@ -18,6 +18,8 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...ip_adapter_core.stacks import Image, Stack
+from .marks import Marks, Unmarkable
+from .outside import others
 from .run import Prepared
 
 _COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
@@ -25,8 +27,14 @@ _SLOWER = (
     "torch.compile cannot trace this model in one graph, so image prompts run without it. "
     "Starting ComfyUI with --use-pytorch-cross-attention may help."
 )
+_NEW = (
+    "Another pack's attention patch is a new one in each call of the model and would be compiled each time, so image "
+    "prompts run without torch.compile."
+)
 
 Options = dict[str, Any]
+
+_marks = Marks()
 
 
 def is_compiled(base: Any, options: Options) -> bool:
@@ -38,10 +46,10 @@ def is_compiled(base: Any, options: Options) -> bool:
 def call(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
     """Call a compiled model so that it gives what the uncompiled one gives.
 
-    structure: names the patches; calls of equal structure share their graphs.
+    structure: names the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
-    if _graph_breaks():
-        _tell_once()
+    if not structure or _graph_breaks():
+        _tell_once(_SLOWER if structure else _NEW)
         with torch.compiler.set_stance("force_eager"):
             return executor(*given, **more)
     found = executor(*given, **more, **{structure: True})
@@ -51,13 +59,16 @@ def call(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
 
 
 def structure(options: Options, prepared: Prepared) -> str:
-    """A keyword name that changes with the structure of the patches, and with nothing else."""
+    """A keyword name that changes with the structure of the patches, and with nothing else; empty where another
+    pack's patch is a new one in each call."""
     patches = options["patches_replace"]["attn2"]
-    parts = [
-        (address, id(patches[address].args[0]) if address in patches else None, [_shape(image) for image in images])
-        for address, images in prepared.items()
-    ]
-    return f"ip_adapter_{hash(str(parts)) & 0xFFFFFFFF:x}"
+    inside = [patches[address].args[0] if address in patches else None for address in prepared]
+    try:
+        marks = [_marks.mark(patch) for patch in (*inside, *others(options))]
+    except Unmarkable:
+        return ""
+    shapes = [(address, [_shape(image) for image in images]) for address, images in prepared.items()]
+    return f"ip_adapter_{hash(str((marks, shapes))) & 0xFFFFFFFFFFFFFFFF:x}"
 
 
 def _shape(image: Image | Stack) -> tuple[Any, ...]:
@@ -67,9 +78,9 @@ def _shape(image: Image | Stack) -> tuple[Any, ...]:
     return (image.form, image.groups) if isinstance(image, Stack) else None, tensors, masks
 
 
-@lru_cache(maxsize=1)
-def _tell_once() -> None:
-    logging.warning(_SLOWER)
+@lru_cache(maxsize=2)
+def _tell_once(text: str) -> None:
+    logging.warning(text)
 
 
 def _graph_breaks() -> int:

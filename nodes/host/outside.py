@@ -80,6 +80,13 @@ def around(patches: Mapping[str, list[Any]], found: Attentions, rows: int, add: 
     return {**patches, "attn2_patch": [_first, *before], "attn2_output_patch": [*after, last]}
 
 
+def others(options: Options) -> list[Any]:
+    """The patches of other packs between ours, where ours are around a layer."""
+    patches = options.get("patches", {})
+    before, after = patches.get("attn2_patch", []), patches.get("attn2_output_patch", [])
+    return [*before[1:], None, *after[:-1]] if before[:1] == [_first] else []
+
+
 def _first(given: Tensor, context: Tensor, value: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
     options[_GIVEN] = given
     return given, context, value

@@ -87,6 +87,8 @@ class ImagePrompts:
         run = Run(self.applications, sampling, sigmas, noise.shape, offsets(sampler))
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
         options[KEY] = run
+        innermost = options["wrappers"][WrappersMP.APPLY_MODEL]  # other packs may patch each call in wrappers of theirs
+        innermost[KEY] = innermost.pop(KEY)
         with self._opened(run):
             return executor(noise, latent, sampler, sigmas, *rest, **more)
 

@@ -180,6 +180,23 @@ def with_text_halved(model: Any) -> Any:
     return clone
 
 
+def with_patches_of_each_call(model: Any) -> Any:
+    """Attention of a block replaced by a wrapper of each call, which keeps no patches that were there."""
+
+    def replaced(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+        return optimized_attention(q, k, v * 0.5, options["n_heads"])
+
+    def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
+        x, t, concat, text, control, options = given
+        patched = {**options, "patches_replace": {"attn2": {("middle", 0): replaced}}}
+        found: Tensor = executor(x, t, concat, text, control, patched, **more)
+        return found
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "neighbour", wrapper)
+    return clone
+
+
 def with_attention_overridden(model: Any) -> Any:
     def override(usual: Any, *given: Any, **more: Any) -> Tensor:
         found: Tensor = usual(*given, **more)
@@ -246,6 +263,7 @@ OTHERS: dict[str, Manner] = {
     "forward exchanged": with_forward_exchanged,
     "pixels merged": with_pixels_merged,
     "text halved": with_text_halved,
+    "patches of each call": with_patches_of_each_call,
     "attention overridden": with_attention_overridden,
     "tiles": partial(in_tiles, at_once=1),
     "two tiles at once": partial(in_tiles, at_once=2),

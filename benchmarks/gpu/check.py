@@ -1,0 +1,115 @@
+"""Check the package on this machine's card, in about ten minutes; without one, what a processor can tell.
+
+Each row runs in a process of its own. The report is a table, also written to --report; any row that is wrong makes the
+command fail. `check.py NAME…` looks at these rows alone. Needs a ComfyUI: COMFYUI_PATH names its folder.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+REPORT = FOLDER.parents[1] / ".host" / "gpu" / "report.md"
+sys.path.insert(0, str(FOLDER.parent))
+run: Any = import_module("run")  # of make bench: it knows how to enter ComfyUI and this package
+
+LONGEST = 300  # seconds of a row
+NAMES = (
+    "forms in fp16 and bf16",
+    "forms in fp32",
+    "kernels added to a call of SD1.5",
+    "waits for the device",
+    "loading an adapter",
+    "loading with DynamicVRAM",
+    "small world, from reference to picture",
+    "SDXL at 1024 px, added to a step",
+    "SDXL as CUDA graphs",
+    "largest memory, SDXL at 1024 px",
+    "fused kernel",
+)
+DYNAMIC = ("loading with DynamicVRAM",)
+
+
+def main() -> None:
+    """Look at the rows, print and keep the report. Raises SystemExit when one is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(NAMES))
+    parser.add_argument("--report", type=Path, default=REPORT)
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]!r}; there are {'; '.join(NAMES)}")
+    if arguments.into:
+        one(arguments.names[0], arguments.into)
+        return
+    found = {name: apart(name) for name in arguments.names or NAMES}
+    text = report(found)
+    arguments.report.parent.mkdir(parents=True, exist_ok=True)
+    arguments.report.write_text(text)
+    print(text, end="")
+    wrong = [name for name, (state, _) in found.items() if state == "wrong"]
+    if wrong:
+        raise SystemExit(f"Wrong: {', '.join(wrong)}.")
+
+
+def report(found: dict[str, tuple[str, str]]) -> str:
+    """The table."""
+    rows = [f"| {name} | {state} | {seen.replace('|', '/')} |" for name, (state, seen) in found.items()]
+    return "\n".join(["| row | | what was seen |", "| --- | --- | --- |", *rows, ""])
+
+
+def apart(name: str) -> tuple[str, str]:
+    """What a process of its own says of a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        into = Path(folder) / "found.json"
+        command = [sys.executable, __file__, name, "--into", str(into)]
+        try:
+            done = subprocess.run(command, timeout=LONGEST, capture_output=True, text=True)
+        except subprocess.TimeoutExpired:
+            return "wrong", f"not over after {LONGEST} s"
+        if not into.exists():
+            lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+            return "wrong", lines[-1]
+        state, seen = json.loads(into.read_text())
+        return state, seen
+
+
+def one(name: str, into: Path) -> None:
+    """Look at one row in this process."""
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in (FOLDER, FOLDER.parent)]
+    run.launcher.leave_folder()
+    run.launcher.load_package()
+    os.environ["COMFYUI_PATH"] = str(run.launcher.find_comfyui(None))
+    with tempfile.TemporaryDirectory() as base:
+        run.enter(Path(base), cuda=True)
+        if name in DYNAMIC:
+            enable_dynamic()
+        into.write_text(json.dumps(run.bench("gpu.rows").look(name)))
+
+
+def enable_dynamic() -> None:
+    """DynamicVRAM as ComfyUI's main.py switches it on, where its library can take the card; 0.24.1 and later."""
+    import comfy_aimdo.control
+
+    comfy_aimdo.control.init()
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    import comfy.memory_management
+    import comfy.model_patcher
+
+    if comfy_aimdo.control.init_devices([torch.cuda.current_device()]):
+        comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
+        comfy.memory_management.aimdo_enabled = True
+
+
+if __name__ == "__main__":
+    main()
