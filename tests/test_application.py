@@ -83,6 +83,15 @@ def test_every_layer_gets_its_keys_and_values_in_adapter_order(adapter: Adapter)
         assert (term.weight, term.reads) == (0.8, STRAIGHT)
 
 
+def test_a_use_that_says_nothing_is_the_whole_prompt_at_weight_one(adapter: Adapter) -> None:
+    found = only(encode(adapter))
+    assert {term.weight for (term,) in found.layers.values()} == {1.0}
+    assert tuple(found.layers) == MODEL
+    assert (found.span.whole, found.masks, found.scaling) == (True, (), "V only")
+    assert not found.timed
+    assert not found.framed
+
+
 def test_layers_of_weight_zero_are_left_out(adapter: Adapter) -> None:
     shares = {"input": Share(0.5), "output": Share(-0.25)}
     found = only(encode(adapter), Use(0.8, layer_weights=spread(**shares)))

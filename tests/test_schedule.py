@@ -32,7 +32,9 @@ def active(span: Span) -> list[int]:
         (Span(0, 2, "steps"), [0, 1]),
         (Span(2, 4, "steps"), [2, 3]),
         (Span(1, 1, "steps"), []),
+        (Span(3, 6, "steps"), [3, 4]),
         (Span(3, 100, "steps"), [3, 4]),
+        (Span(6, 6, "steps"), []),
         (Span(7, 9, "steps"), []),
         (Span(1.5, 3, "steps"), [2]),
         (Span(0.2, 1.2, "steps"), [1]),
@@ -78,6 +80,11 @@ def test_in_steps_the_level_of_the_first_step_is_inside_and_that_of_the_end_is_n
         False,
         False,
     ]
+
+
+def test_past_the_last_step_lies_one_level_below_all() -> None:
+    assert 0.0 in Span(0, 5, "steps").sigmas(linear, SIGMAS)
+    assert 0.0 not in Span(5, 6, "steps").sigmas(linear, SIGMAS)
 
 
 def test_levels_are_numbers() -> None:
