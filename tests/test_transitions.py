@@ -183,6 +183,11 @@ def test_what_cannot_be_meant_is_refused(images: int, transition: Transition, co
         transition.check(images)
 
 
+def test_with_nothing_but_holding_the_next_image_begins_in_the_middle() -> None:
+    comes = [come for _, _, come in Transition(9, hold=1.0).check(2).shares()]
+    assert comes == [0.0] * 4 + [1.0] * 4 + [0.0]  # the last image alone at its key
+
+
 def test_a_transition_is_not_changed_by_its_check() -> None:
     given = Transition(16)
     assert given.check(3).keys == (0, 8, 15)

@@ -46,6 +46,7 @@ def test_numbers_may_have_blanks_between_them_and_be_none() -> None:
 
 def test_the_name_of_a_pair_may_have_blanks_in_it() -> None:
     assert pairs("a b : c d\n= 1", WANTED) == [Pair("a b : c d", "a b", "c d"), Pair("= 1", "", "1")]
+    assert pairs("a = b : c", WANTED) == [Pair("a = b : c", "a", "b : c")]
 
 
 @pytest.mark.parametrize(("text", "found"), [("", "nothing"), ("# a = 1", "nothing"), ("a = 1, b", "'b'")])
