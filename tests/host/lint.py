@@ -27,7 +27,8 @@ def named_root() -> str:
     folder = STORE / "lint"
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / PACKAGE
-    if not link.is_symlink():
+    if not link.is_symlink() or link.resolve() != ROOT:  # another checkout may share the store
+        link.unlink(missing_ok=True)
         link.symlink_to(ROOT, target_is_directory=True)
     return str(folder)
 
