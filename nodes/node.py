@@ -20,8 +20,8 @@ _LONGEST = 6000  # letters of a message; those that list the files of a full fol
 class Node(io.ComfyNode):
     """Base of every node: what its subclasses define of `execute` and `validate_inputs` runs behind these checks.
 
-    Optional inputs that are null hold each method's own default. Messages, also those of other packages, are in UTF-8:
-    ComfyUI's worker ends for good where its log cannot write one (seen in 0.16.3 to 0.30.0).
+    Optional inputs that are null hold each method's own default. Messages, also those of other packages, are such that
+    they can be written in UTF-8: ComfyUI's worker ends for good, while prompts go on queueing, where its log fails.
     """
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -108,10 +108,11 @@ def _legible() -> Iterator[None]:
     except Exception as error:
         texts = list(_messages(error))
         told = shown(brief(_sentence(error)), _LONGEST)
-        if told == texts[0] and texts == list(map(legible, texts)):
+        writable = texts == list(map(legible, texts))
+        if writable and told == texts[0]:
             raise
         kind = ValueError if isinstance(error, ValueError | OSError) else RuntimeError
-        raise kind(told) from None
+        raise kind(told) from (error if writable else None)
 
 
 def _messages(error: BaseException | None) -> Iterator[str]:

