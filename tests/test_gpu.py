@@ -46,7 +46,7 @@ def test_what_is_gathered_is_the_package_and_a_comfyui_without_its_frontend(tmp_
 def test_the_command_has_a_name_for_every_row(comfy: None, check: Any) -> None:
     from comfyui_ip_adapter.benchmarks.gpu import rows
 
-    assert tuple(rows.ROWS) == check.NAMES
+    assert list(rows.ROWS) == list(check.NAMES)
 
 
 @pytest.mark.parametrize(("state", "fails"), [("right", False), ("not checked", False), ("wrong", True)])
@@ -58,7 +58,7 @@ def test_the_command_fails_where_a_row_is_wrong(
     state: str,
     fails: bool,
 ) -> None:
-    name = check.NAMES[0]
+    name = next(iter(check.NAMES))
     monkeypatch.setattr(check, "apart", lambda name: (state, "seen"))
     monkeypatch.setattr(sys, "argv", ["check.py", name, "--report", str(tmp_path / "report.md")])
     if fails:

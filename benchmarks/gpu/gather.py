@@ -1,7 +1,8 @@
 """Gather what a machine with a card needs for `run.sh` into .host/gpu, so that it needs no network there.
 
 ComfyUI without its frontend, this package, and the Python packages that such a machine may lack beside torch for CUDA
-and Triton. WHEELS_FOR names its Python (default 3.12). Copy the folder there and run `sh run.sh`; needs a COMFYUI_PATH.
+and Triton, but comfy-kitchen, which is as large as all the rest and for fp8 alone. WHEELS_FOR names its Python (default
+3.12). Copy the folder there and run `sh run.sh`; to gather needs a COMFYUI_PATH.
 """
 
 import os
@@ -16,8 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".host" / "gpu"
 MOST = 60e6  # bytes of the folder
 LEFT_OUT = {"tests", "tests-unit", "blueprints", "comfy_api_nodes", "custom_nodes", "web", "models", "input", "output"}
-WHEELS = ("comfy-aimdo", "comfy-kitchen", "einops", "ftfy", "open_clip_torch", "safetensors", "spandrel", "torchsde",
-          "trampoline", "wcwidth")  # fmt: skip
+WHEELS = (
+    "comfy-aimdo",
+    "einops",
+    "ftfy",
+    "open_clip_torch",
+    "safetensors",
+    "spandrel",
+    "torchsde",
+    "trampoline",
+    "wcwidth",
+)
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 SCRIPT = """#!/bin/sh
 # Checks the package on this machine's card: sh run.sh, about ten minutes. The report is printed and in report.md here.
@@ -54,7 +64,7 @@ def gather(place: Path, tree: Path, wheels: Iterable[str]) -> None:
     pack(place / "package.tar.gz", ROOT, "package", kept())
     (place / "run.sh").write_text(SCRIPT)
     if wheels:
-        fetch(place / "wheels", wheels)
+        fetch(place / "wheels", pinned(tree, wheels))
 
 
 def parts(tree: Path) -> list[Path]:
@@ -77,13 +87,29 @@ def pack(file: Path, root: Path, name: str, files: Iterable[Path]) -> None:
             archive.add(path, f"{name}/{path.relative_to(root)}")
 
 
+def pinned(tree: Path, wheels: Iterable[str]) -> list[str]:
+    """These packages, in the versions that the ComfyUI asks for where it names one."""
+    asked = [line.strip() for line in (tree / "requirements.txt").read_text().splitlines()]
+    return [next((line for line in asked if line.startswith(f"{name}==")), name) for name in wheels]
+
+
 def fetch(folder: Path, wheels: Iterable[str]) -> None:
     """Wheels for the other machine's Python, with pip. Raises SystemExit when one cannot be had."""
     python = os.environ.get("WHEELS_FOR", "3.12")
     platforms = [option for name in PLATFORMS for option in ("--platform", name)]
     options = ["--no-deps", "--only-binary=:all:", "--python-version", python, "--implementation", "cp", *platforms]
     for name in wheels:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", *options, "-d", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-qq",
+            "--disable-pip-version-check",
+            *options,
+            "-d",
+            folder,
+        ]
         if subprocess.run([*map(str, command), name]).returncode:
             raise SystemExit(f"There is no wheel of {name} for Python {python}; WHEELS_FOR names another one.")
 

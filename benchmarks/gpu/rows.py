@@ -131,7 +131,7 @@ def small_world() -> str:
     from ...models.small_world import drawing
     from ...models.small_world.recipe import evaluate, host, sampling
 
-    subjects = evaluate.subjects(24)
+    subjects = evaluate.subjects(12)
     wish = sampling.Wish([""] * len(subjects.scenes), host.features(drawing.draw(subjects.scenes)), "plus")
     read = evaluate.agreement(sampling.sampled(wish), subjects.scenes)
     if read["colour"] < 0.75 or read["background"] < 0.75:
