@@ -230,11 +230,11 @@ def test_texts_that_cannot_be_read_are_refused_on_their_node(
         graph[name]["inputs"] |= inputs
     with pytest.raises((ValidationError, ExecutionError)) as refused:
         stocked.run(graph)
-    if isinstance(refused.value, ExecutionError):
-        assert refused.value.node_id == node
-        assert words in refused.value.message
-    else:
-        assert words in str(refused.value.node_errors[node])
+    mistake = refused.value
+    if isinstance(mistake, ExecutionError):
+        assert (mistake.node_id, words in mistake.message) == (node, True)
+    elif isinstance(mistake, ValidationError):
+        assert words in str(mistake.node_errors[node])
 
 
 def test_animations_run_with_a_reference_for_each_end(stocked: Server) -> None:
