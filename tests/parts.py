@@ -21,19 +21,9 @@ def half(side: str, height: int = 64, width: int = 64) -> Tensor:
 def tiled(model: Any, at_once: int) -> Any:
     """Another pack's sampler in tiles: halves of the picture, so many of them in a batch."""
 
-    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
-        x, t, more = given["input"], given["timestep"], dict(given["c"])
-        tiles = list(x.split(x.shape[-1] // 2, dim=-1))
-        found = []
-        for start in range(0, len(tiles), at_once):
-            some = tiles[start : start + at_once]
-            repeated = {k: torch.cat([v] * len(some)) if isinstance(v, Tensor) else v for k, v in more.items()}
-            found += apply_model(torch.cat(some), torch.cat([t] * len(some)), **repeated).split(len(x))
-        return torch.cat(found, dim=-1)
+    from packs.neighbours.manners import in_tiles
 
-    clone = model.clone()
-    clone.set_model_unet_function_wrapper(wrapper)
-    return clone
+    return in_tiles(model, at_once)
 
 
 def windowed(model: Any, length: int) -> Any:
