@@ -43,10 +43,6 @@ def truncated(path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
 
 
-def renamed(path: Path) -> None:
-    tiny_adapter(path.with_suffix(".bin")).rename(path)
-
-
 def evil_archive(path: Path) -> None:
     torch.save({"image_proj": {}, "ip_adapter": MakesFolder(path.with_suffix(".ran"))}, path)
 
@@ -61,7 +57,8 @@ def autoencoder(path: Path) -> None:
 
 BAD: dict[str, specimens.Fabricate] = {
     "ipadapter/truncated.safetensors": truncated,
-    "ipadapter/renamed.safetensors": renamed,
+    "ipadapter/disguised.safetensors": evil_pickle,
+    "ipadapter/page.safetensors": lambda path: path.write_text("<!DOCTYPE html>"),
     "ipadapter/archive.bin": evil_archive,
     "ipadapter/pickle.pt": evil_pickle,
     "ipadapter/autoencoder.safetensors": autoencoder,
@@ -116,7 +113,8 @@ def readable(message: str) -> str:
 
 FILES = {
     "truncated.safetensors": "truncated.safetensors is damaged or incomplete .* download it again",
-    "renamed.safetensors": "renamed.safetensors is a pickle file under the name .safetensors; rename it to .bin",
+    "disguised.safetensors": "disguised.safetensors is a pickle that wants to run code.*nothing in it was run",
+    "page.safetensors": "page.safetensors is a web page, not the file itself; download the file",
     "archive.bin": "archive.bin is a pickle that wants to run code.*nothing in it was run.*safetensors",
     "pickle.pt": "pickle.pt is a pickle that wants to run code.*nothing in it was run.*safetensors",
     "autoencoder.safetensors": "autoencoder.safetensors: This is no IP-Adapter file: it holds an autoencoder",
@@ -139,7 +137,7 @@ def test_a_file_that_is_no_adapter_is_refused_on_the_loader(
 
 def test_code_in_a_pickle_is_not_run(stocked: Server) -> None:
     folder = stocked.base / "models" / "ipadapter" / specimens.FOLDER
-    for file in ("archive.bin", "pickle.pt"):
+    for file in ("archive.bin", "pickle.pt", "disguised.safetensors"):
         refused_before_running(stocked, text_to_image(Prompted(adapter=named(file))), "adapter")
     assert not list(folder.glob("*.ran"))
     with pytest.raises(FileNotFoundError):
@@ -271,7 +269,7 @@ def test_auto_without_a_fitting_adapter_says_where_it_looked_and_what_it_saw(
     assert message.startswith("No IP-Adapter of kind plus for a model of its own kind (4 layers, context 768)")
     assert str(stocked.base / "models" / "ipadapter") in message
     assert re.search(rf"{named('base.safetensors')}: base, .*16 layers, context 64", message)
-    assert "is a pickle file under the name .safetensors; rename it to .bin" in message
+    assert "is a web page, not the file itself; download the file" in message
     assert np.array_equal(stocked.run(text_to_image()).image(), plain)
 
 

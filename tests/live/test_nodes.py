@@ -1,5 +1,6 @@
 """Image prompts in whole graphs on a running ComfyUI: what they change, what they leave alone, what they go with."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -99,6 +100,16 @@ def test_a_negative_image_changes_the_picture(stocked: Server, file: str) -> Non
 
 def test_a_file_gives_the_same_picture_in_either_container(stocked: Server, prompted: np.ndarray) -> None:
     assert np.array_equal(picture(stocked, Prompted(adapter=named("base.bin"))), prompted)
+
+
+@pytest.mark.parametrize(("file", "name"), [("base.bin", "renamed.safetensors"), ("base.safetensors", "LOUD.SFT")])
+def test_a_file_is_read_whatever_it_is_called(stocked: Server, prompted: np.ndarray, file: str, name: str) -> None:
+    folder = stocked.base / "models" / "ipadapter" / specimens.FOLDER
+    shutil.copy(folder / file, folder / name)
+    try:
+        assert np.array_equal(picture(stocked, Prompted(adapter=named(name))), prompted)
+    finally:
+        (folder / name).unlink()
 
 
 def test_a_window_without_steps_is_the_picture_without_adapter(stocked: Server, plain: np.ndarray) -> None:
