@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from .masks import Grid
 from .written import Wanted, numbers
@@ -83,7 +83,10 @@ class Place(NamedTuple):
 
 
 class Tally:
-    """One map in the making, over a grid: the weighted mean of what layers and steps show, on the CPU in float32."""
+    """One map in the making, over a grid: the weighted mean of what layers and steps show, in float32.
+
+    It is summed where it is seen, and brought home once: no layer waits for the device.
+    """
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -91,13 +94,14 @@ class Tally:
 
     def add(self, seen: Tensor, place: Place, weight: float) -> None:
         """Count what a layer shows, (height, width) on the layer's own grid, with this weight."""
-        cells = interpolate(seen[None, None].to("cpu", torch.float32), place.size, mode="bilinear")[0, 0]
-        rows, columns = (
-            torch.arange(start, start + length) % whole  # beyond an edge a picture goes on at the other
-            for start, length, whole in zip(place.corner, place.size, self._grid, strict=True)
-        )
-        self._sum[rows[:, None], columns] += weight * cells
-        self._weight[rows[:, None], columns] += weight
+        cells = interpolate(seen[None, None].float(), place.size, mode="bilinear")[0, 0]
+        self._sum = self._sum.to(cells.device) + weight * self._placed(cells, place)
+        self._weight += weight * self._placed(torch.ones(place.size), place)
+
+    def _placed(self, cells: Tensor, place: Place) -> Tensor:
+        """Cells on the grid, 0 around them; beyond an edge a picture goes on at the other."""
+        below, beside = (whole - length for whole, length in zip(self._grid, place.size, strict=True))
+        return pad(cells, (0, beside, 0, below)).roll(place.corner, (0, 1))
 
     @property
     def seen(self) -> bool:
@@ -105,8 +109,8 @@ class Tally:
         return bool(self._weight.any())
 
     def mean(self) -> Tensor:
-        """The map, (height, width); 0 where nothing was seen."""
-        return self._sum / self._weight.clamp(min=_LEAST)
+        """The map, (height, width), on the CPU; 0 where nothing was seen."""
+        return self._sum.cpu() / self._weight.clamp(min=_LEAST)
 
 
 SCALES = ("from zero", "lowest to highest")

@@ -37,9 +37,10 @@ class LoadedAdapter:
         cond, uncond: what this adapter reads of the reference and of the negative images; gathering, scales and errors
         as in `image_prompt`.
         """
+        origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
         made = image_prompt(_Resident(self), cond, uncond, gathering, **scales)
-        return replace(made, project=self.keys_values if made.project else None, origin=self.origin)
+        return replace(made, project=self.keys_values if made.project else None, origin=origin)
 
     @cached_property
     def origin(self) -> Origin:
