@@ -57,10 +57,10 @@ def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[int, int], Tensor]]:
     """What image prompts added: address and grid of the layer, and the tensor (batch, pixels, inner)."""
-    from comfyui_ip_adapter.nodes.host import run, sampling
+    from comfyui_ip_adapter.nodes.host import patching, run
 
     seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
-    original = sampling.added
+    original = patching.added
 
     def recording(q: Tensor, image: Any, options: Any) -> Tensor:
         found = original(q, image, options)
@@ -68,7 +68,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
         seen.append((address, (shape[-2], shape[-1]), found))
         return found
 
-    monkeypatch.setattr(sampling, "added", recording)
+    monkeypatch.setattr(patching, "added", recording)
     monkeypatch.setattr(run.Run, "stacked", lambda self, images, heads, batch: tuple(images))  # each by itself
     return seen
 
@@ -238,12 +238,12 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
 
 
 def test_a_part_of_a_picture_is_found_by_more_than_its_first_cell() -> None:
-    from comfyui_ip_adapter.nodes.host.places import _corner
+    from comfyui_ip_adapter.nodes.host.places import corner_of
 
     whole = noise(1, 8, 8)[0]
     whole[:, 0, 0] = whole[:, 3, 4]  # the same noise twice
-    assert _corner(whole, whole[:, 3:7, 4:8]) == (3, 4)
-    assert _corner(whole, whole[:, 3:7, 4:8] + 1) is None
+    assert corner_of(whole, whole[:, 3:7, 4:8]) == (3, 4)
+    assert corner_of(whole, whole[:, 3:7, 4:8] + 1) is None
 
 
 # Several images

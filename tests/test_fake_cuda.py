@@ -125,7 +125,7 @@ def test_frames_windows_and_tiles_there_are_those_here(
     expected = sample(made(twins.patcher, prompts[3], prompts[0]), given=given)
     found, waits = on_device(lambda: sample(made(there(dtype), prompts[3], prompts[0]), given=given))
     assert difference(found, expected) < NEAR[dtype]
-    assert set(waits) - set(OPENING) <= {"places._corner"}  # where a tile lies is found by its numbers
+    assert set(waits) - set(OPENING) <= {"places.corner_of"}  # where a tile lies is found by its numbers
 
 
 def test_an_area_there_is_that_here(twins: Twins, prompts: list[ImagePrompt]) -> None:

@@ -125,16 +125,16 @@ def test_several_images_are_one_prompt(prompted: Twins, nested: Any, tmp_path: P
 def test_every_layer_is_called_exactly_once(
     twins: Twins, nested: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comfyui_ip_adapter.nodes.host import sampling
+    from comfyui_ip_adapter.nodes.host import patching
 
     calls: Counter[tuple[Any, ...]] = Counter()
-    attend = sampling._attend
+    attend = patching._attend
 
     def counting(text: Any, q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
         calls[(*options["block"], options["block_index"])] += 1
         return attend(text, q, k, v, options)
 
-    monkeypatch.setattr(sampling, "_attend", counting)
+    monkeypatch.setattr(patching, "_attend", counting)
     model = apply(twins, ours(nested, tmp_path, embeds(), embeds()))
     twins.call_comfy(call(twins.context), model, cond_or_uncond=[0])
     assert len(calls) == twins.construction.layers
@@ -164,6 +164,7 @@ def _middle_at_one(layers: list[layout.Layer]) -> list[layout.Layer]:
 
 def _error_of_map(twins: Twins, nested: Any, folder: Path, change: Any) -> float:
     """The error when layers are assigned to keys and values by another map, wherever widths still allow it."""
+
     from comfyui_ip_adapter.nodes.host import sampling
 
     given, cond = call(twins.context), embeds()

@@ -218,15 +218,15 @@ def test_weight_zero_leaves_the_model_as_it_is_lora_included(twins: Twins, tmp_p
 def test_skipping_the_middle_block_leaves_out_its_layers_alone(
     twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comfyui_ip_adapter.nodes.host import sampling
+    from comfyui_ip_adapter.nodes.host import patching
 
-    attend, called = sampling._attend, []
+    attend, called = patching._attend, []
 
     def noting(text: Any, q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
         called.append(options["block"][0])
         return attend(text, q, k, v, options)
 
-    monkeypatch.setattr(sampling, "_attend", noting)
+    monkeypatch.setattr(patching, "_attend", noting)
     model = apply(twins.patcher, face_prompt(twins, tmp_path), skip_middle=True)
     found(twins, model)
     middle = {16: 1, 70: 10}[twins.construction.layers]

@@ -293,12 +293,12 @@ def test_who_looks_changes_nothing(
 
 
 def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comfyui_ip_adapter.nodes.host import sampling
+    from comfyui_ip_adapter.nodes.host import patching
 
     calls = {"_attend": 0, "_watched": 0}
 
     def counting(name: str) -> Any:
-        real = getattr(sampling, name)
+        real = getattr(patching, name)
 
         def counted(*given: Any) -> Tensor:
             calls[name] += 1
@@ -308,7 +308,7 @@ def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pyte
 
     prompted = apply(model, prompt(network))
     for name in calls:
-        monkeypatch.setattr(sampling, name, counting(name))
+        monkeypatch.setattr(patching, name, counting(name))
     before = sample(prompted)
     assert calls == {"_attend": 16 * 4, "_watched": 0}
     look(prompted)

@@ -19,11 +19,13 @@ pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("igno
 
 SAME = [
     *("nothing", "1 equal regions", "2 equal regions", "3 equal regions", "4 equal regions"),
-    *("2 equal regions, told", "3 equal regions, told", "module exchanged"),
+    *("2 equal regions, told", "3 equal regions, told", "regions inside", "row by row", "row by row, told"),
+    "module exchanged",
 ]
 OTHERS = [
     *("2 regions", "3 regions", "2 regions by replacing", "forward exchanged", "pixels merged", "text halved"),
-    *("patches of each call", "attention overridden", "tiles", "two tiles at once"),
+    *("patches of each call", "patches inside", "patches inside, of a layer", "patches inside, alone"),
+    *("attention overridden", "tiles", "two tiles at once"),
 ]
 LAST = "options copied"  # what it copies must be there
 Sampled = Callable[..., Tensor]
@@ -101,6 +103,26 @@ def test_regions_by_repeated_rows_and_by_replaced_attention_are_the_same_beside_
         for name in ("2 regions", "2 regions by replacing")
     ]
     assert difference(*found) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["patches of each call", "patches inside", "patches inside, alone"])
+def test_patches_that_come_late_are_as_those_that_are_there(model: Any, prompt: ImagePrompt, name: str) -> None:
+    late, there = (sample(manner(one)(apply(model, prompt)), steps=2) for one in (name, "text halved"))
+    assert difference(late, there) < 1e-5
+
+
+def test_a_call_on_rows_that_nobody_can_know_is_left_alone_and_the_log_says_so(
+    model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both sides have the same text, and a pack says nothing."""
+    from comfyui_ip_adapter.nodes.host import batches
+
+    batches._tell_once.cache_clear()
+    alike = {"positive": cond(1), "negative": cond(1), "steps": 2}
+    with caplog.at_level(logging.WARNING):
+        found = sample(manner("row by row")(apply(model, prompt)), **alike)
+    assert difference(found, sample(manner("row by row")(model), **alike)) < 1e-6
+    assert sum("does not say which" in record.message for record in caplog.records) == 1
 
 
 def test_masks_and_several_prompts_act_beside_regions(small: Twins, prompt: ImagePrompt, tmp_path: Any) -> None:
@@ -196,6 +218,11 @@ def test_lists_of_conds_have_the_side_of_the_names_they_are_of() -> None:
     assert of_lists([[{"uuid": 9}], named["negative"]], named) == (COND, UNCOND)
     assert of_lists([named["positive"], [{"uuid": 9}]], named) == (COND, UNCOND)
     assert of_lists([None, []], named) == (UNCOND, UNCOND)
+    other_words = {"cond": [one], "uncond": [bare]}
+    assert of_lists([other_words["uncond"], other_words["cond"]], other_words) == (UNCOND, COND)
+    nothing_said = {"first": [one], "second": [bare]}
+    assert of_lists([nothing_said["first"], nothing_said["second"]], nothing_said) == (COND, UNCOND)
+    assert of_lists([nothing_said["first"]], nothing_said) == (COND,)
     alike = {"positive": [one], "negative": [bare, partner]}
     assert of_lists([[dict(one)]], alike) == (COND,)
 

@@ -129,7 +129,7 @@ def test_on_parts_that_are_not_found_a_mask_acts_as_on_whole_pictures_and_says_s
 ) -> None:
     from comfyui_ip_adapter.nodes.host import places
 
-    places._tell_of_parts.cache_clear()
+    places.tell_of_parts.cache_clear()
     start, mask = noise(2, 8, 16), half("top", 32, 64) * half("left", 32, 64)
     found = sample(stretched(apply(model, prompt, mask=mask)), given=start)
     (said,) = told(caplog)
@@ -149,7 +149,7 @@ def test_without_masks_nobody_asks_where_parts_are_from(
 ) -> None:
     from comfyui_ip_adapter.nodes.host import places
 
-    places._tell_of_parts.cache_clear()
+    places.tell_of_parts.cache_clear()
     sample(stretched(apply(model, prompt)), given=noise(2, 8, 16))
     assert not told(caplog)
 

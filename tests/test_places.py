@@ -56,7 +56,7 @@ def said(caplog: pytest.LogCaptureFixture, comfy: None) -> Iterator[pytest.LogCa
     """What is logged, each sentence as if for the first time."""
     from comfyui_ip_adapter.nodes.host import places
 
-    places._tell_of_parts.cache_clear()
+    places.tell_of_parts.cache_clear()
     places.tell_of_runs.cache_clear()
     with caplog.at_level(logging.WARNING):
         yield caplog
@@ -122,6 +122,62 @@ def test_a_crop_within_a_run_cannot_be_known_and_the_log_says_so(
 
     custom(apply(model, prompt, mask=half()), cropping, noise(), steps=1)
     assert sum("as if it were the whole picture" in record.message for record in said.records) == 1
+
+
+def quadrants(
+    model: Any, x: Tensor, sigmas: Tensor, extra_args: Any = None, whole_first: bool = True, **more: Any
+) -> Tensor:
+    """A sampler that calls its guider on quarters, of the proportion of the picture."""
+    ones = x.new_ones([len(x)])
+    if whole_first:
+        model(x, sigmas[0] * ones, **extra_args)
+    for part in (x[..., :4, :4], x[..., :4, 4:], x[..., 4:, :4], x[..., 4:, 4:]):
+        model(part, sigmas[0] * ones, **extra_args)
+    return x
+
+
+def test_crops_that_a_guider_is_given_are_found_in_the_picture_it_was_given_before(
+    model: Any, prompt: ImagePrompt, masks: list[Tensor], said: pytest.LogCaptureFixture
+) -> None:
+    custom(apply(model, prompt, mask=half()), quadrants, noise(), steps=1)
+    found = [mask.unique().tolist() for mask in masks if mask.shape[-1] == 4]
+    assert found == [[1.0], [0.0], [1.0], [0.0]]
+    assert not said.records
+
+
+def test_crops_of_a_picture_that_no_guider_was_given_are_told_of(
+    model: Any, prompt: ImagePrompt, said: pytest.LogCaptureFixture
+) -> None:
+    custom(apply(model, prompt, mask=half()), quadrants, noise(), steps=1, whole_first=False)
+    assert sum("as if it were the whole picture" in record.message for record in said.records) == 1
+
+
+def test_areas_of_a_flat_picture_are_where_their_conds_say(
+    model: Any, prompt: ImagePrompt, masks: list[Tensor], said: pytest.LogCaptureFixture
+) -> None:
+    """As in unsampling, where no number of noise tells places."""
+    mask = torch.zeros(1, 64, 128)
+    mask[..., 64:] = 1
+    right = [[cond(1)[0][0], {"area": (8, 8, 0, 8), "strength": 1.0}]]
+    sample(apply(model, prompt, mask=mask), cfg=1.0, positive=right, given=torch.ones(1, 4, 8, 16), steps=2)
+    assert masks
+    assert all(bool((each == 1).all()) for each in masks)
+    assert not said.records
+
+
+def test_a_part_that_may_be_in_several_places_is_in_none(comfy: None) -> None:
+    from comfyui_ip_adapter.nodes.host.places import corner_of
+
+    whole = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert corner_of(whole, whole[:, 2:6, 3:7]) == (2, 3)
+    assert corner_of(whole, whole.roll((-6, -5), (-2, -1))[:, :4, :4]) == (6, 5)  # around an edge
+    twice = torch.cat([whole, whole], dim=-1)
+    assert corner_of(twice, whole[:, 2:6, 3:7]) is None
+    changed = whole[:, 2:6, 3:7].clone()
+    changed[:, 1, 1] += 1
+    assert corner_of(whole, changed) is None
+    assert corner_of(torch.zeros(4, 8, 8), torch.zeros(4, 4, 4)) is None
+    assert corner_of(torch.zeros(4, 32, 32), torch.zeros(4, 4, 4)) is None
 
 
 def test_several_samplings_in_one_node_are_told_of_where_there_are_masks(

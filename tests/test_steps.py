@@ -67,7 +67,7 @@ def told(steps: ModuleType) -> list[str]:
     """The samplers whose steps are known without reading."""
     import comfy.samplers
 
-    names = [name.removeprefix("sample_") for name in steps._OFFSETS]
+    names = [name.removeprefix("sample_") for name in steps._CALLS]
     return [name for name in names if name in comfy.samplers.KSampler.SAMPLERS]
 
 
@@ -94,10 +94,10 @@ def test_what_samplers_say_is_what_the_noise_levels_tell(
 def test_samplers_with_steps_of_their_own_are_read(steps: ModuleType) -> None:
     import comfy.samplers
 
-    for name in ("dpm_adaptive", "dpm_fast", "uni_pc"):
-        assert not steps.offsets(comfy.samplers.sampler_object(name)), name
-    assert not steps.offsets(comfy.samplers.ksampler("dpm_2", {"s_churn": 1.0}))
-    assert steps.offsets(comfy.samplers.sampler_object("euler"))
+    for name in ("dpm_adaptive", "dpm_fast", "dpm_2", "uni_pc"):
+        assert not steps.calls(comfy.samplers.sampler_object(name)), name
+    assert not steps.calls(comfy.samplers.ksampler("heun", {"s_churn": 1.0}))
+    assert steps.calls(comfy.samplers.sampler_object("euler"))
 
 
 @pytest.mark.parametrize("first", ["adapter", "cache"])
@@ -198,7 +198,7 @@ def test_a_level_that_is_read_is_of_the_step_that_is_on(
 
 
 def test_more_calls_than_a_sampler_makes_are_read(steps: ModuleType) -> None:
-    clock = steps.Clock([8.0, 4.0, 2.0, 0.0], (0,))
+    clock = steps.Clock([8.0, 4.0, 2.0, 0.0], 1)
     clock.called()
     assert clock.now(torch.tensor([7.9])) == (0, 8.0)
     clock.called()

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ...ip_adapter_core.attention_map import Tally, picked
 from . import compiled
-from .sampling import KEY, WATCH, Options, applications
+from .patching import WATCH, Options
+from .sampling import KEY, applications
 from .watch import Sight, Watch
 
 # Guidance, which is not looked at and may call the model for its own ends; and what spreads calls over devices.

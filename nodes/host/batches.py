@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -63,24 +65,37 @@ class Batch(NamedTuple):
     dtype: torch.dtype
 
     @staticmethod
-    def of(run: Run, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype) -> Batch:
-        """The batch of a model call on x (rows, channels, height, width) within a run."""
-        sides = run.sides(options)
-        frames = _frames(options, run.pictures, len(x) // len(sides))
-        order = Order(len(x) // (len(sides) * len(frames)), sides, frames)
-        whole = run.shown(frames[0]) if run.masked else None
-        return Batch(order, places.of_parts(x, order.firsts, whole), x.device, dtype)
+    def of(
+        run: Run, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
+    ) -> Batch | None:
+        """The batch of a model call on x (rows, channels, height, width) within a run, None where nobody can know whose
+        rows it holds; texts (rows, tokens, width): what tells that where a pack took a batch apart."""
+        order = _order(run, options, len(x), texts)
+        if order is None:
+            _tell_once()
+            return None
+        whole = run.shown(order.frames[0]) if run.masked else None
+        areas = [] if whole is None else run.areas(options) * order.parts
+        areas = areas if len(areas) == len(order.groups) else []
+        return Batch(order, places.of_parts(x, order.firsts, whole, areas), x.device, dtype)
 
     def contents(self, framed: bool) -> Contents:
         """What its keys and values depend on; framed: whether frames make a difference."""
         return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype)
 
 
-def _frames(options: Mapping[str, Any], pictures: int, rows: int) -> tuple[int, ...]:
-    """Which pictures of the latent batch the rows of a chunk are; rows: as many, or a multiple of that for parts."""
-    window = _window(options)
-    frames = tuple(range(pictures)) if window is None else window
-    return frames if frames and rows % len(frames) == 0 else tuple(range(rows))
+def _order(run: Run, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> Order | None:
+    """How so many rows stand: as many frames in each chunk as the latent batch or a window has, or that many times."""
+    sides = run.sides(options)
+    each, rest = divmod(rows, len(sides))
+    frames = _window(options) or tuple(range(run.pictures))
+    if not rest and each % len(frames) == 0:
+        return Order(each // len(frames), sides, frames)
+    told = run.sides_of(texts)
+    by_chunk = None if rest else Order(1, sides, tuple(range(each)))
+    if told is None or (by_chunk and told == tuple(side for side in sides for _ in range(each))):
+        return by_chunk
+    return None if run.framed else Order(1, told, (0,))
 
 
 def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -93,3 +108,11 @@ def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
     anchor = getattr(window, "causal_anchor_index", None)  # a frame before the window, from 0.30 on
     return (*(() if anchor is None or anchor < 0 else (anchor,)), *window.index_list)
+
+
+@lru_cache(maxsize=1)
+def _tell_once() -> None:
+    logging.warning(
+        "IP-Adapter: another pack calls the model on a part of a batch and does not say which; image prompts leave "
+        "those calls as they are."
+    )

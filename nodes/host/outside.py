@@ -24,6 +24,7 @@ Add = Callable[[Tensor, Tensor, Options], Tensor]
 """What is attended to (batch, pixels, inner), the queries, and the options of the layer -> with what images add."""
 
 _GIVEN, _LEFT = "ip_adapter_given", "ip_adapter_left"
+_AROUND = ("attn2_patch", "attn2_output_patch")
 _PARTS = ("to_q", "to_k", "to_v", "to_out")
 
 
@@ -78,6 +79,16 @@ def around(patches: Mapping[str, list[Any]], found: Attentions, rows: int, add: 
     last = _Last(found, rows, add)
     before, after = patches.get("attn2_patch", []), patches.get("attn2_output_patch", [])
     return {**patches, "attn2_patch": [_first, *before], "attn2_output_patch": [*after, last]}
+
+
+def without(patches: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """A MODEL's patches without ours."""
+    return {
+        name: [patch for patch in listed if patch is not _first and not isinstance(patch, _Last)]
+        if name in _AROUND
+        else listed
+        for name, listed in patches.items()
+    }
 
 
 def others(options: Options) -> list[Any]:

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.masks import Grid
+from ...ip_adapter_core.masks import Grid, crop
 
-_STRETCHED = 1.3  # a picture of the run whose sides are in a proportion that differs by more is a part of it
+Area = tuple[int, int, int, int]
+"""Height, width, and the corner of a part of a picture."""
+
+_MOST = 64  # places that look alike, with more of which a part is not searched for
 
 
 class Places(NamedTuple):
@@ -31,20 +34,22 @@ class Places(NamedTuple):
         return Places(grid, grid, ((0, 0),) * groups)
 
 
-def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None) -> Places:
+def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None, areas: Sequence[Area | None] = ()) -> Places:
     """Where the parts of a batch x (rows, channels, height, width) lie in a whole noisy picture.
 
-    firsts: the first row of each group; whole (channels, height, width), None where nobody showed one. Areas of conds,
-    context windows over the picture and samplers in tiles all hand on parts of the same noisy picture, and none says
-    where they are from; but numbers of noise do not repeat.
+    firsts: the first row of each group; whole (channels, height, width), None where nobody showed one; areas: of the
+    cond of each group, height and width and corner, which the host cuts out. Other parts, of context windows over the
+    picture and of samplers in tiles, are of the same noisy picture, and none says where they are from; but numbers of
+    noise do not repeat.
     """
     grid = grid_of(x)
     if whole is None or grid_of(whole) == grid:
         return Places.everywhere(grid, len(firsts))
-    found = [_corner(whole, x[row]) for row in firsts]
+    known = [area[2:] if area is not None and area[:2] == grid else None for area in areas] or [None] * len(firsts)
+    found = [corner or corner_of(whole, x[row]) for row, corner in zip(firsts, known, strict=True)]
     corners = tuple(place for place in found if place is not None)
     if len(corners) < len(found):
-        _tell_of_parts()
+        tell_of_parts()
         return Places.everywhere(grid, len(firsts))
     return Places(grid_of(whole), grid, corners)
 
@@ -54,27 +59,40 @@ def grid_of(x: Tensor) -> Grid:
     return x.shape[-2], x.shape[-1]
 
 
-def check_whole(x: Tensor, run: Grid) -> None:
-    """Say it where what a guider is given cannot be the picture of its run (height and width) at another size."""
+def whole_of(x: Tensor, last: Tensor | None, run: Grid) -> Tensor:
+    """The whole picture of a step, of what a guider is given (pictures, channels, height, width): that itself, at
+    whatever size, or the last one, if it is a crop of that.
+
+    last: the last whole picture; run: height and width of the run. Says it where nobody can know which it is.
+    """
     height, width = grid_of(x)
-    proportion = (height * run[1]) / (width * run[0])
-    if not 1 / _STRETCHED < proportion < _STRETCHED:
-        _tell_of_parts()
+    if (height, width) == run or height > run[0] or width > run[1]:
+        return x
+    if last is not None and corner_of(last[0], x[0]) is not None:
+        return last
+    if last is None or not torch.equal(x[0, :, 0, 0], last[0, :, 0, 0]):  # not every second cell of it either
+        tell_of_parts()
+    return x
 
 
-def _corner(whole: Tensor, part: Tensor) -> Grid | None:
-    """Where a part (channels, height, width) begins in the whole picture, or None."""
-    same = (whole == part[:, :1, :1].to(whole)).all(0).nonzero().tolist()
-    height, width = whole.shape[-2:]
+def corner_of(whole: Tensor, part: Tensor) -> Grid | None:
+    """Where a part (channels, height, width) begins in the whole picture; None where it is not there, or more than
+    once."""
+    part = part.to(whole)
+    height, width = grid_of(whole)
     bottom, right = part.shape[-2] - 1, part.shape[-1] - 1
-    for y, x in same:
-        if torch.equal(whole[:, (y + bottom) % height, (x + right) % width], part[:, -1, -1].to(whole)):
-            return y, x
-    return None
+    turned = whole.roll((-bottom, -right), (-2, -1))
+    alike = (whole == part[:, :1, :1]) & (turned == part[:, -1:, -1:])
+    places = [(y, x) for y, x in alike.all(0).nonzero().tolist()]
+    if len(places) > _MOST or bottom >= height or right >= width:
+        return None
+    same = [place for place in places if torch.equal(crop(whole, place, grid_of(part)), part)]
+    return same[0] if len(same) == 1 else None
 
 
 @lru_cache(maxsize=1)
-def _tell_of_parts() -> None:
+def tell_of_parts() -> None:
+    """Say it where parts are not to be found."""
     logging.warning(
         "IP-Adapter: this sampler gives the model parts of a picture that are not to be found in it; "
         "masks of image prompts act in each part as if it were the whole picture."

@@ -16,9 +16,10 @@ from . import places, sides
 from .batches import Batch, Contents
 from .kept import Kept
 from .outside import Attentions, attentions
+from .places import Area
 from .rows import Address, Rows, masks_of
 from .sides import Named, Sides
-from .steps import Clock, Instant, Offsets
+from .steps import Clock, Instant
 
 # How many values of a run stay on each device. Where frames differ, keys and values are large, and windows come and go:
 # then only those of one window, cond and uncond. Masks are small, and there is one for each area or tile.
@@ -40,7 +41,7 @@ class Run:
     """What the applications of a model resolve for one sampling run.
 
     sampling: the model's noise schedule (`percent_to_sigma`); sigmas: the run's noise levels, the final one included;
-    latent: shape of what is sampled, (pictures, channels, height, width); offsets: of the sampler, as `Clock` reads it.
+    latent: shape of what is sampled, (pictures, channels, height, width); calls: of the sampler, as `Clock` takes it.
     """
 
     def __init__(
@@ -49,17 +50,18 @@ class Run:
         sampling: Any,
         sigmas: Tensor,
         latent: Sequence[int],
-        offsets: Offsets = (),
+        calls: int = 0,
     ) -> None:
         self.applications = applications
         self.pictures, self.grid = latent[0], (latent[-2], latent[-1])
-        self.clock = Clock(sigmas.tolist(), offsets)
+        self.clock = Clock(sigmas.tolist(), calls)
         self.named: Named = {}
         self._to_sigma = sampling.percent_to_sigma
         self._reaches = [application.span.reach(self._to_sigma) for application in applications]
         self._prompted = {layer for application in applications for layer in application.layers}
         self._heads = {layer.address: layer.heads for layer in self._prompted}
         self._whole: Tensor | None = None
+        self._last: Tensor | None = None
         self._attentions: dict[Any, Attentions] = {}
         kept = _KEPT_OF_FRAMES if self.framed else _KEPT
         self._rows: Kept[Contents, list[Rows]] = Kept(kept)
@@ -87,22 +89,34 @@ class Run:
 
     def learn(self, named: Named, x: Tensor) -> None:
         """A guider is called: its conds by their names, and the whole noisy picture of this step."""
-        self.named, self._whole = named, x
+        self.named = named
         self.clock.called()
-        if self.masked:
-            places.check_whole(x, self.grid)
+        self._whole = places.whole_of(x, self._last, self.grid) if self.masked else x
+        if places.grid_of(x) == self.grid:
+            self._last = x
 
     def shown(self, frame: int) -> Tensor | None:
         """The whole noisy picture (channels, height, width) of a frame at this step, where a guider showed it."""
         return None if self._whole is None else self._whole[min(frame, len(self._whole) - 1)]
 
-    def batch(self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype) -> Batch:
-        """The batch of a model call, as far as prompts depend on it."""
-        return Batch.of(self, options, x, dtype)
+    def batch(
+        self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
+    ) -> Batch | None:
+        """The batch of a model call, as `Batch.of` finds it."""
+        return Batch.of(self, options, x, dtype, texts)
 
     def sides(self, options: Mapping[str, Any]) -> Sides:
         """The side of each chunk of a batch."""
         return sides.of_chunks(options, self.named)
+
+    def sides_of(self, texts: Tensor | None) -> Sides | None:
+        """The side of each row by its text (rows, tokens, width); None where texts do not tell."""
+        return sides.by_text(texts, self.named)
+
+    def areas(self, options: Mapping[str, Any]) -> list[Area | None]:
+        """For each chunk of a batch the part of the picture that the host cut out for its cond."""
+        known = {cond.get("uuid"): cond.get("area") for conds in self.named.values() for cond in conds or ()}
+        return [known.get(uuid) for uuid in options.get("uuids", ())]
 
     def prepared(self, batch: Batch, sigma: Tensor, keep: bool) -> Prepared:
         """What every layer that is patched at this noise level attends to.

@@ -7,29 +7,21 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
-from torch import Tensor, contiguous_format
+from torch import Tensor
 
 from ...ip_adapter_core.application import Application
-from ...ip_adapter_core.attention import image_attention, masked
-from ...ip_adapter_core.masks import Grid
-from ...ip_adapter_core.stacks import Image, Stack, add_stack_, mask_for
-from . import compiled, lora, outside, places, sides
+from . import compiled, lora, places, sides
 from .outside import Attentions
+from .patching import ROWS, Options, patched, without
 from .run import Prepared, Run
-from .steps import offsets
+from .steps import calls
 
 KEY = "ip_adapter"
-WATCH = "ip_adapter_watch"
-"""Where transformer_options may hold one who sees q, the text's attention and the options of every patched layer."""
-_PREPARED, _CORES, _ROWS = "ip_adapter_prepared", "ip_adapter_cores", "ip_adapter_rows"
-
-Options = dict[str, Any]
-Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
-Watcher = Callable[[Tensor, Tensor, Options], None]
+_FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")  # of the host's UNet, in its order
+_PATCHES = ("patches", "patches_replace")
 
 
 def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:
@@ -84,7 +76,7 @@ class ImagePrompts:
             if application.lora:
                 lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        run = Run(self.applications, sampling, sigmas, noise.shape, offsets(sampler))
+        run = Run(self.applications, sampling, sigmas, noise.shape, calls(sampler))
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
         options[KEY] = run
         innermost = options["wrappers"][WrappersMP.APPLY_MODEL]  # other packs may patch each call in wrappers of theirs
@@ -139,13 +131,16 @@ class ImagePrompts:
         base, options = executor.class_obj, transformer_options or {}
         is_compiled = compiled.is_compiled(base, options)
         run = self._run(options) or self._lone_run(base, x, t, options)
-        batch = run.batch(options, x, base.get_dtype_inference())
-        prepared = run.prepared(batch, t, keep=is_compiled)
-        if not prepared:
+        batch = run.batch(options, x, base.get_dtype_inference(), c_crossattn)
+        prepared = run.prepared(batch, t, keep=is_compiled) if batch else {}
+        if not (batch and prepared):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        options = patched({**options, _ROWS: batch.order.rows}, prepared, run.attentions(base))
+        found = run.attentions(base)
+        options = patched({**options, ROWS: batch.order.rows}, prepared, found)
         if is_compiled:
             executor = partial(compiled.call, executor, structure=compiled.structure(options, prepared))
+        else:
+            options = _patched_again(options, prepared, found)
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
     def _run(self, options: Options) -> Run | None:
@@ -172,90 +167,17 @@ class ImagePrompts:
             self._open.remove(run)
 
 
-def patched(options: Options, prepared: Prepared, found: Attentions | None = None) -> Options:
-    """Options whose patches add the prepared image attention to whatever each layer has already.
+def _patched_again(options: Options, prepared: Prepared, found: Attentions) -> Options:
+    """Options whose patches are composed anew in the innermost wrapper of the network, where other packs' wrappers have
+    changed them."""
+    known = options["patches"], options["patches_replace"]
 
-    found: the cross-attentions of the network, where other packs may have changed what happens inside them.
-    """
-    found = found or Attentions()
-    replace, patches = options.get("patches_replace", {}), options.get("patches", {})
-    there = replace.get("attn2", {})
-    act = partial(_watched, options[WATCH]) if WATCH in options else _attend
-    inside = [address for address in prepared if address not in found.exchanged]
-    ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in inside}
-    if patches.get("attn2_patch") or found.exchanged & prepared.keys():
-        patches = outside.around(patches, found, options[_ROWS], _add_alone)
-    return {
-        **options,
-        "patches": patches,
-        "patches_replace": {**replace, "attn2": {**there, **ours}},
-        _PREPARED: prepared,
-        _CORES: _is_cores(options),
-    }
+    def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
+        x, t, context, y, control, seen = (*given, *(more.pop(name, None) for name in _FORWARD[len(given) :]))
+        if any(mine is not theirs for mine, theirs in zip(known, map(seen.get, _PATCHES), strict=True)):
+            seen = patched(without(seen), prepared, found)
+        return executor(x, t, context, y, control, seen, **more)
 
-
-def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V'), before the layer's output projection."""
-    attended = text(q, k, v, options)
-    if not outside.follows(q, options.get(_ROWS), options):
-        return attended
-    return _add(attended, q, options, text is _text_attention and options[_CORES] and not attended.requires_grad)
-
-
-def _add_alone(nothing: Tensor, q: Tensor, options: Options) -> Tensor:
-    """Σ λ·Attn(Q, K', V'), into zeros."""
-    return _add(nothing, q, options, own=True) if _address(options) in options[_PREPARED] else nothing
-
-
-def _add(attended: Tensor, q: Tensor, options: Options, own: bool) -> Tensor:
-    """What is attended to already with what images add; own: whether it may be added to in place."""
-    for image in options[_PREPARED][_address(options)]:
-        if isinstance(image, Stack):
-            attended = add_stack_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
-        else:
-            more = added(q, image, options)
-            attended = attended.add_(more) if own else attended + more
-        own = True
-    return attended
-
-
-def _writeable(attended: Tensor, own: bool) -> Tensor:
-    """A result that may be added to in place: another patch's is left as it is."""
-    return attended.contiguous() if own else attended.clone(memory_format=contiguous_format)
-
-
-def _address(options: Options) -> tuple[str, int, int]:
-    return (*options["block"], options["block_index"])
-
-
-def _grid(options: Options) -> Grid:
-    return options["activations_shape"][-2], options["activations_shape"][-1]
-
-
-def _is_cores(options: Options) -> bool:
-    """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
-    usual = attention.optimized_attention.__module__ == attention.__name__
-    return usual and "optimized_attention_override" not in options
-
-
-def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """What `_attend` gives, while one sees it."""
-    attended = text(q, k, v, options)
-    if outside.follows(q, options.get(_ROWS), options):
-        watch(q, attended, options)
-    return _attend(lambda *_: attended, q, k, v, options)
-
-
-def added(q: Tensor, image: Image, options: Options) -> Tensor:
-    """What one image prompt adds to a layer, where it acts: (batch, pixels, inner)."""
-    found = image_attention(q, image.image, options["n_heads"], image.emphasis)
-    mask = None if image.masks is None else mask_for(image, _grid(options))
-    return found if mask is None else masked(found, mask)
-
-
-def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    precision = options.get("attn_precision")
-    # Looked up at each call: other packs exchange the function.
-    return attention.optimized_attention(
-        q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options
-    )
+    wrappers = options.get("wrappers", {})
+    networks = wrappers.get(WrappersMP.DIFFUSION_MODEL, {})
+    return {**options, "wrappers": {**wrappers, WrappersMP.DIFFUSION_MODEL: {**networks, KEY: [wrapper]}}}

@@ -13,16 +13,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-Offsets = tuple[int, ...]
-"""By the number of a call since the last callback: its step, counted from the number of steps that were told."""
-
-_ONE: Offsets = (0,)
-_TWO: Offsets = (-1, 0)  # the second call of a step between two noise levels, then the first one of the next step
-_TWO_AHEAD: Offsets = (0, 0)  # the second call of a step at the noise level of the next
-
-# Functions of comfy.k_diffusion.sampling, by name. Those that choose their own noise levels, make more calls, or leave
-# some out are not here.
-_OFFSETS: dict[str, Offsets] = {
+# Functions of comfy.k_diffusion.sampling, by name, and how many calls they make at most from one callback to the next.
+# These are all at the noise level of the step that comes then, as the first call of a step is; samplers that call at
+# levels between two steps, choose their own, or leave callbacks out are not here.
+_CALLS: dict[str, int] = {
     **dict.fromkeys(
         (
             "sample_euler",
@@ -46,20 +40,19 @@ _OFFSETS: dict[str, Offsets] = {
             "sample_gradient_estimation",
             "sample_er_sde",
         ),
-        _ONE,
+        1,
     ),
-    "sample_dpm_2": _TWO,
-    "sample_heun": _TWO_AHEAD,
+    "sample_heun": 2,
 }
 _MODULE = "comfy.k_diffusion.sampling"
 
 
-def offsets(sampler: Any) -> Offsets:
-    """How the calls of a sampler lie between its callbacks; empty where only the noise level tells steps."""
+def calls(sampler: Any) -> int:
+    """How many calls a sampler makes at most between two callbacks; 0 where only the noise level tells steps."""
     function = getattr(sampler, "sampler_function", None)
     if getattr(function, "__module__", None) != _MODULE or getattr(sampler, "extra_options", None):
-        return ()
-    return _OFFSETS.get(getattr(function, "__name__", ""), ())
+        return 0
+    return _CALLS.get(getattr(function, "__name__", ""), 0)
 
 
 class Instant(NamedTuple):
@@ -70,11 +63,11 @@ class Instant(NamedTuple):
 
 
 class Clock:
-    """The steps of one run. levels: its noise levels, the final one included; offsets: of its sampler."""
+    """The steps of one run. levels: its noise levels, the final one included; most: calls of its sampler, as above."""
 
-    def __init__(self, levels: Sequence[float], offsets: Offsets = ()) -> None:
+    def __init__(self, levels: Sequence[float], most: int = 0) -> None:
         self.levels, self.steps = tuple(levels), len(levels) - 1
-        self._offsets = offsets
+        self._most = most
         self._falls = all(later <= sooner for sooner, later in pairwise(self.levels))
         self._told, self._calls = 0, 0
 
@@ -88,9 +81,8 @@ class Clock:
 
     def now(self, sigma: Tensor) -> Instant:
         """When a call at this noise level is; the level is only read where the sampler did not tell."""
-        if 1 <= self._calls <= len(self._offsets):
-            step = max(self._told + self._offsets[self._calls - 1], 0)
-            return Instant(min(step, self.steps - 1), self.levels[min(step, self.steps)])
+        if 1 <= self._calls <= self._most:
+            return Instant(min(self._told, self.steps - 1), self.levels[min(self._told, self.steps)])
         level = float(sigma.flatten()[0])
         return Instant(self._by_level(level), level)
 

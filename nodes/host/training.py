@@ -25,8 +25,9 @@ from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.training.pictures import NUMBERS
 from . import compiled
 from .outside import attention
+from .patching import patched
 from .run import Prepared
-from .sampling import applications, patched
+from .sampling import applications
 
 # How the host's ways of predicting are called in `objective.OBJECTIVES`.
 PREDICTIONS: dict[type, str] = {EPS: "eps", V_PREDICTION: "v", CONST: "flow"}

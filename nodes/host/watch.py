@@ -18,9 +18,10 @@ from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.weights import LINEAR, LayerWeights
 from . import models
 from .batches import Batch, Contents
+from .patching import Options, added
 from .rows import Address
 from .run import Prepared, Run
-from .sampling import Options, added, applications
+from .sampling import applications
 
 
 @dataclass(frozen=True, eq=False)

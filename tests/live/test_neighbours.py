@@ -12,6 +12,7 @@ from live.results import ExecutionError, ValidationError
 from live.server import Server
 
 NEAR = 0.2  # mean difference in levels: rounding of another order of sums
+COMPILERS = {"TorchCompileModel"}  # minutes each; tests/test_compiled.py has the same with a backend that takes none
 KNOWN = {
     *("FreeU_V2", "HyperTile", "PatchModelAddDownscale", "PerpNeg", "PerturbedAttentionGuidance", "RescaleCFG"),
     *(
@@ -34,7 +35,8 @@ def stocked(server: Server) -> Server:
 @pytest.fixture(scope="module")
 def described(stocked: Server) -> dict[str, Any]:
     """Every node of core that takes a model and gives one, and can be filled in from a stock graph."""
-    nodes = {name: node for name, node in stocked.object_info().items() if patches_models(node)}
+    listed = stocked.object_info().items()
+    nodes = {name: node for name, node in listed if patches_models(node) and name not in COMPILERS}
     return {name: node for name, node in nodes.items() if None not in filled(node, supplies(Graph(), None)).values()}
 
 

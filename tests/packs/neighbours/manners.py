@@ -237,6 +237,59 @@ def in_tiles(model: Any, at_once: int) -> Any:
     return clone
 
 
+def row_by_row(model: Any, tells: bool) -> Any:
+    """Each row of a batch in a call of its own. tells: of which list it is."""
+
+    def wrapper(apply_model: Any, given: Options) -> Tensor:
+        x, t, more, found = given["input"], given["timestep"], given["c"], []
+        for row in range(len(x)):
+            part = {k: v[row : row + 1] if isinstance(v, Tensor) else v for k, v in more.items()}
+            side = given["cond_or_uncond"][row * len(given["cond_or_uncond"]) // len(x)]
+            told = {"cond_or_uncond": [side]} if tells else {}
+            part["transformer_options"] = {**more["transformer_options"], **told}
+            found.append(apply_model(x[row : row + 1], t[row : row + 1], **part))
+        return torch.cat(found)
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(wrapper)
+    return clone
+
+
+def with_patches_inside(model: Any, address: tuple[Any, ...], keeps: bool) -> Any:
+    """Attention replaced by a wrapper of the network itself. keeps: the patches that were there."""
+
+    def replaced(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+        return optimized_attention(q, k, v * 0.5, options["n_heads"])
+
+    def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
+        *others, options = given
+        there = options.get("patches_replace", {}).get("attn2", {}) if keeps else {}
+        patched = {**options, "patches_replace": {"attn2": {**there, address: replaced}}}
+        found: Tensor = executor(*others, patched, **more)
+        return found
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "neighbour", wrapper)
+    return clone
+
+
+def coupled_inside(model: Any) -> Any:
+    """Two equal regions, whose patches come with a wrapper of the network itself."""
+    patches = coupled(model, 2).model_options["transformer_options"]["patches"]
+
+    def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
+        *others, options = given
+        there = options.get("patches", {})
+        found: Tensor = executor(
+            *others, {**options, "patches": {k: there.get(k, []) + patches.get(k, []) for k in there | patches}}, **more
+        )
+        return found
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "neighbour", wrapper)
+    return clone
+
+
 def with_rows_doubled_inside(model: Any) -> Any:
     """Every row twice inside the network, which nothing in a layer tells: no row can be known."""
 
@@ -253,6 +306,9 @@ SAME: dict[str, Manner] = {
     "nothing": lambda model: model.clone(),
     **{f"{n} equal regions": partial(coupled, regions=n) for n in (1, 2, 3, 4)},
     **{f"{n} equal regions, told": partial(coupled, regions=n, tells=True) for n in (2, 3)},
+    "regions inside": coupled_inside,
+    "row by row": partial(row_by_row, tells=False),
+    "row by row, told": partial(row_by_row, tells=True),
     "module exchanged": with_module_exchanged,
     "options copied": calling_with_copied_options,
 }
@@ -264,6 +320,9 @@ OTHERS: dict[str, Manner] = {
     "pixels merged": with_pixels_merged,
     "text halved": with_text_halved,
     "patches of each call": with_patches_of_each_call,
+    "patches inside": partial(with_patches_inside, address=("middle", 0), keeps=True),
+    "patches inside, of a layer": partial(with_patches_inside, address=("middle", 0, 0), keeps=True),
+    "patches inside, alone": partial(with_patches_inside, address=("middle", 0), keeps=False),
     "attention overridden": with_attention_overridden,
     "tiles": partial(in_tiles, at_once=1),
     "two tiles at once": partial(in_tiles, at_once=2),
