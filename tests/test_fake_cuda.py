@@ -1,4 +1,9 @@
-"""The path of the nodes on a CUDA device: nothing is on two devices at once, and no step waits for a value."""
+"""The path of the nodes on a CUDA device: nothing is on two devices at once, and no step waits for a value.
+
+Compiled models are not among it. Dynamo (torch 2.11) leaves every frame alone while such a device is there ("non-infra
+torch dispatch mode present, this is not supported today in torch.compile"), so that a compiled model runs as any other;
+made to trace, it breaks its graphs ("does not know how to trace method `__getitem__` of class `OnCuda`").
+"""
 
 from collections.abc import Callable
 from typing import Any
