@@ -99,19 +99,26 @@ def fake_cuda(patch: pytest.MonkeyPatch) -> Iterator[Device]:
 
     plenty = 1 << 40
     patch.setattr(torch.cuda, "_lazy_init", lambda: None)  # torch asks for it before it asks any mode
-    # Else a module that is moved keeps its parameters' objects, which know nothing of what is held.
-    patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     patch.setattr(torch.cuda, "current_device", lambda: CUDA.index)
     for name in ("set_device", "synchronize"):
         patch.setattr(torch.cuda, name, lambda device=None: None)
     generator = torch.Generator
     patch.setattr(torch, "Generator", lambda device=None: generator())
-    patch.setattr(memory, "get_torch_device", lambda: CUDA)
+    for name in ("get_torch_device", "text_encoder_device"):
+        patch.setattr(memory, name, lambda: CUDA)
     for name in ("get_free_memory", "get_total_memory"):
         patch.setattr(memory, name, lambda dev=None, both=False, **more: (plenty, plenty) if both or more else plenty)
     patch.setattr(attention, "optimized_attention", attention.attention_pytorch)
     with Device() as device, Driver():
         yield device
+
+
+def on_device(use: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """What comes out there, its tensors brought home in fp32, and which functions of this package waited for it."""
+    with pytest.MonkeyPatch.context() as patch, fake_cuda(patch) as device:
+        found = use()
+        waits = list(device.waits)
+    return tree_map(lambda one: _held(one).float() if isinstance(one, Tensor) else one, found), waits
 
 
 def _dispatched(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
@@ -138,7 +145,8 @@ def _asked(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
 
 def _attention(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
     _check(function, given, more)
-    return _alike(given[0], function(*tree_map(_held, tuple(given)), **tree_map(_held, more)))
+    found = function(*tree_map(_held, tuple(given)), **tree_map(_held, more))
+    return tree_map(lambda one: _alike(given[0], one), found)
 
 
 def _value(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
@@ -161,6 +169,11 @@ def _copied(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
         _note()
     function(_held(into), _held(source), *rest, **more)
     return into
+
+
+def _incompatible(function: Any, given: Sequence[Any], more: dict[str, Any]) -> bool:
+    """Else a module that is moved keeps its parameters' objects, which know nothing of what is held."""
+    return False
 
 
 def _moved(function: Any, given: Sequence[Any], more: dict[str, Any]) -> Any:
@@ -194,10 +207,11 @@ def _alike(tensor: Any, found: Any) -> Any:
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
-    "scaled_dot_product_attention": _attention,
+    **dict.fromkeys(("scaled_dot_product_attention", "multi_head_attention_forward"), _attention),
     **dict.fromkeys(("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "nonzero"), _value),
     **dict.fromkeys(("__getitem__", "__setitem__"), _indexed),
     "copy_": _copied,
+    "_has_compatible_shallow_copy_type": _incompatible,
     **dict.fromkeys(("to", "cpu", "cuda", "contiguous", "tensor", "as_tensor", "new_tensor"), _moved),
 }
 

@@ -1,7 +1,11 @@
-"""The path of the nodes on a CUDA device: nothing is on two devices at once, and no step waits for a value."""
+"""The path of the nodes on a CUDA device: nothing is on two devices at once, and no step waits for a value.
+
+Compiled models are not among it. Dynamo (torch 2.11) leaves every frame alone while such a device is there ("non-infra
+torch dispatch mode present, this is not supported today in torch.compile"), so that a compiled model runs as any other;
+made to trace, it breaks its graphs ("does not know how to trace method `__getitem__` of class `OnCuda`").
+"""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +13,17 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.application import Use as Used
 from comfyui_ip_adapter.ip_adapter_core.arithmetic import combined
 from comfyui_ip_adapter.ip_adapter_core.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.curves import Course, Schedule
 from comfyui_ip_adapter.ip_adapter_core.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.schedule import Span
-from fabricate import adapters
-from fake_cuda import CUDA, OnCuda, fake_cuda
+from fake_cuda import CUDA, fake_cuda, on_device
+from parts import tiled, windowed
 from sampled import EMBED, apply, cond, difference, halved, make_prompt, noise, sample
-from test_control import tiled, windowed
+from test_fidelity_faces import face_prompt
+from test_host_attention_map import look
 from twins import Twins
 
 pytestmark = pytest.mark.filterwarnings("ignore:Should have tb")
@@ -37,12 +43,13 @@ def twins(comfy: None) -> Twins:
 
 @pytest.fixture(scope="module")
 def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
-    """Of 4, 4 and 16 tokens; and of four frames."""
+    """Of 4, 4 and 16 tokens; of four frames; and of a face, with a LoRA."""
     folder = tmp_path_factory.mktemp("adapters")
     made = [make_prompt(twins, folder, seed, tokens) for seed, tokens in ((1, 4), (2, 4), (3, 16))]
     frames, uncond = torch.randn(4, EMBED, generator=torch.Generator().manual_seed(4)), torch.zeros(1, EMBED)
     network = load(folder / "1.safetensors")
-    return [*made, image_prompt(network, (frames,), (uncond,), Gathering("one per frame"))]
+    framed = image_prompt(network, (frames,), (uncond,), Gathering("one per frame"))
+    return [*made, framed, face_prompt(twins, folder)]
 
 
 def there(dtype: torch.dtype) -> Any:
@@ -54,6 +61,19 @@ def there(dtype: torch.dtype) -> Any:
     return model
 
 
+def beside(name: str, model: Any) -> Any:
+    """What another pack does, by a name of its table."""
+    from packs.neighbours.manners import MANNERS
+
+    return MANNERS[name](model)
+
+
+def cached(model: Any) -> Any:
+    from comfy_extras.nodes_easycache import LazyCacheNode
+
+    return LazyCacheNode.execute(model, 0.5, 0.0, 1.0, False)[0]
+
+
 USES: dict[str, Use] = {
     "one": lambda model, a, b, c, *more: apply(model, a, 0.7),
     "two": lambda model, a, b, c, *more: apply(apply(model, a, 0.7), b, 0.4),
@@ -63,16 +83,12 @@ USES: dict[str, Use] = {
     "in a span": lambda model, a, b, c, *more: apply(model, a, 0.7, Span(0.2, 0.8)),
     "in steps": lambda model, a, b, c, *more: apply(model, a, 0.7, Span(1, 3, "steps")),
     "scheduled": lambda model, a, b, c, *more: apply(apply(model, a, 0.7, schedule=RISING), b, 0.5),
+    "with its LoRA": lambda model, a, b, c, frames, face: apply(apply(model, face, 0.7, lora_strength=0.8), a, 0.3),
+    "with its LoRA twice": lambda model, a, b, c, frames, face: apply(apply(model, face, 0.7), face, lora_strength=0.5),
     "beside another pack": lambda model, a, b, c, *more: halved(apply(apply(model, a, 0.7), b, 0.5), "middle", 0),
+    "beside regions": lambda model, a, b, c, *more: beside("3 equal regions", apply(apply(model, a, mask=HALF), b)),
+    "beside an exchanged module": lambda model, a, b, c, *more: beside("module exchanged", apply(apply(model, a), c)),
 }
-
-
-def on_device(use: Callable[[], Tensor]) -> tuple[Tensor, list[str]]:
-    """What comes out there, brought home in fp32, and which functions of this package waited for the device."""
-    with pytest.MonkeyPatch.context() as patch, fake_cuda(patch) as device:
-        found = use()
-        waits = list(device.waits)
-    return (found.held if isinstance(found, OnCuda) else found).float(), waits
 
 
 @pytest.mark.parametrize("dtype", NEAR)
@@ -136,22 +152,53 @@ def test_an_area_there_is_that_here(twins: Twins, prompts: list[ImagePrompt]) ->
     assert difference(found, expected) < NEAR[torch.float16]
 
 
-@pytest.mark.parametrize("kind", ["base", "plus"])
-def test_an_adapter_there_makes_the_prompt_it_makes_here(comfy: None, tmp_path: Path, kind: str) -> None:
-    from comfyui_ip_adapter.nodes.host.adapters import read
+@pytest.mark.parametrize("dtype", NEAR)
+def test_regions_with_texts_there_are_those_here(twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
+    def sampled(model: Any) -> Tensor:
+        from comfyui_ip_adapter.nodes.host.regions import Prompted, Region
+        from comfyui_ip_adapter.nodes.host.regions import apply as apply_regions
 
-    file = adapters.save(tmp_path / "a.safetensors", adapters.adapter(**adapters.KINDS[kind]))
-    given = torch.randn(1, 5, 64) if kind == "plus" else torch.randn(1, 32)
+        one = Region(prompts[0], Used(0.7), HALF, cond(3), text_strength=0.8)
+        other = Region(prompts[2], Used(0.4), 1 - HALF, cond(4), cond(5))
+        found = apply_regions(Prompted(model, cond(1), cond(2)), (one, other))
+        return sample(found.model, positive=found.positive, negative=found.negative)
 
-    def made() -> Tensor:
-        adapter = read("a", file)
-        (part,) = adapter.prompt((given,), (given * 0,)).parts
-        assert not any(isinstance(one, OnCuda) for pair in part.keys_values for one in pair)
-        return torch.cat([one.flatten() for pair in part.keys_values for one in pair])
+    expected = sampled(twins.patcher)
+    found, waits = on_device(lambda: sampled(there(dtype)))
+    assert waits == OPENING
+    assert difference(found, expected) < NEAR[dtype]
 
-    expected = made()
-    found, _ = on_device(lambda: made())
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+@pytest.mark.parametrize("dtype", NEAR)
+def test_steps_that_a_cache_skips_wait_for_nothing(
+    twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype
+) -> None:
+    def sampled(model: Any) -> Tensor:
+        return sample(cached(apply(model, prompts[0], schedule=RISING)), cfg=1.0, steps=11)
+
+    expected = sampled(twins.patcher)
+    found, waits = on_device(lambda: sampled(there(dtype)))
+    assert waits == OPENING
+    assert difference(found, expected) < NEAR[dtype]
+
+
+@pytest.mark.parametrize("dtype", NEAR)
+@pytest.mark.parametrize("show", ["influence", "share", "tokens"])
+def test_a_map_there_is_that_here(twins: Twins, prompts: list[ImagePrompt], show: str, dtype: torch.dtype) -> None:
+    def seen(model: Any) -> dict[str, Tensor]:
+        import comfy.model_management as memory
+
+        both = combined(prompts[0], prompts[1], "side by side", (1.0, 0.6))
+        model = apply(apply(model, both), prompts[2], 0.5, mask=HALF)
+        memory.load_models_gpu([model])  # as the sampler left it
+        return look(model, show)
+
+    expected = seen(twins.patcher)
+    found, waits = on_device(lambda: seen(there(dtype)))
+    assert set(waits) == {"attention_map.mean", "attention_map.levels"}
+    assert waits.count("attention_map.mean") == len(found) == len(expected)
+    for name, one in found.items():
+        assert difference(one, expected[name]) < NEAR[dtype]
 
 
 def test_tensors_of_two_devices_in_one_operation_are_an_error(comfy: None) -> None:

@@ -127,7 +127,8 @@ class Sharing(torch.nn.Module):
         self.kept = [original]
 
     def forward(self, x: Tensor, context: Tensor | None = None, value: Tensor | None = None, **more: Any) -> Tensor:
-        found: Tensor = self.kept[0](x, context=context, value=value, **more)
+        original = self.kept[0].to(x.device)  # where the host loads a model, it does not see it
+        found: Tensor = original(x, context=context, value=value, **more)
         return found
 
 
