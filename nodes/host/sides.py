@@ -26,7 +26,7 @@ LISTS = "ip_adapter_sides"
 """Where transformer_options hold the side of each list of conds that is computed."""
 
 
-# How words in names begin, the first word deciding: `negative`, `empty_negative_prompt`, `uncond`; `positive`, `middle`.
+# How words in names begin; the first one decides: `negative`, `empty_negative_prompt`, `uncond`, `positive`, `middle`.
 _WORDS = {"neg": UNCOND, "uncond": UNCOND, "empty": UNCOND, "pos": COND, "cond": COND, "middle": COND}
 _WORD = re.compile(rf"(?<![a-z])({'|'.join(_WORDS)})")
 
