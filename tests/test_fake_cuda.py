@@ -108,7 +108,6 @@ def test_sampling_there_gives_what_it_gives_here_and_waits_for_nothing(
     [
         ("dpmpp_2m", False),
         ("heun", False),
-        ("dpm_2", False),
         ("dpmpp_2m_sde", False),
         ("euler_ancestral", True),
         ("lcm", True),
@@ -141,7 +140,7 @@ def test_frames_windows_and_tiles_there_are_those_here(
     expected = sample(made(twins.patcher, prompts[3], prompts[0]), given=given)
     found, waits = on_device(lambda: sample(made(there(dtype), prompts[3], prompts[0]), given=given))
     assert difference(found, expected) < NEAR[dtype]
-    assert set(waits) - set(OPENING) <= {"places.corner_of"}  # where a tile lies is found by its numbers
+    assert set(waits) - set(OPENING) <= {"places.corner_of", "places._is_at"}  # a tile is found by its numbers
 
 
 def test_an_area_there_is_that_here(twins: Twins, prompts: list[ImagePrompt]) -> None:

@@ -83,11 +83,15 @@ def corner_of(whole: Tensor, part: Tensor) -> Grid | None:
     bottom, right = part.shape[-2] - 1, part.shape[-1] - 1
     turned = whole.roll((-bottom, -right), (-2, -1))
     alike = (whole == part[:, :1, :1]) & (turned == part[:, -1:, -1:])
-    places = [(y, x) for y, x in alike.all(0).nonzero().tolist()]
+    places = alike.all(0).nonzero().tolist()
     if len(places) > _MOST or bottom >= height or right >= width:
         return None
-    same = [place for place in places if torch.equal(crop(whole, place, grid_of(part)), part)]
+    same = [(y, x) for y, x in places if _is_at(whole, (y, x), part)]
     return same[0] if len(same) == 1 else None
+
+
+def _is_at(whole: Tensor, corner: Grid, part: Tensor) -> bool:
+    return torch.equal(crop(whole, corner, grid_of(part)), part)
 
 
 @lru_cache(maxsize=1)
