@@ -1,4 +1,5 @@
-"""The graph editor that the browser tests share: one Chromium, one page over the shared server."""
+"""The graph editor that the tests of a file share: one Chromium, one page over the shared server; left open, it would
+slow down whatever comes after."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from live.server import Server
 collect_ignore = [] if os.environ.get("SCREENSHOTS") == "1" else ["test_screenshots.py"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium; a test fails with the reason when there is none and none can be installed."""
     from host.browser import ensure
@@ -23,7 +24,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def editor(browser: Browser, server: Server) -> Iterator[Editor]:
     """The editor, ready for a graph."""
     editor = Editor(browser, server)
