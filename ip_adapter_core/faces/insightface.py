@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .detection import SIZES, Found
 from .features import WIDTH
-from .networks import CPU, runtime
+from .networks import CPU, silence
 
 INSTALL = "pip install insightface onnxruntime"
 _TASKS = ("detection", "recognition")
@@ -25,7 +25,7 @@ class InsightFace:
     """
 
     def __init__(self, folder: Path, providers: Sequence[Any] = CPU) -> None:
-        runtime()  # insightface imports it too
+        silence()  # insightface imports onnxruntime
         try:
             from insightface.app import FaceAnalysis
         except ImportError as error:

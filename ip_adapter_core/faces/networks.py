@@ -114,14 +114,21 @@ class FaceNetworks:
         return self._recognise(align(picture, found.points, SIDE))
 
 
+def silence() -> None:
+    """Let onnxruntime say nothing to its makers, whoever imports it next.
+
+    It looks for a telemetry host and keeps a file of events from its import on (seen in 1.31.1), so that its own
+    disable_telemetry_events comes too late. Who has set the variable has decided already.
+    """
+    os.environ.setdefault(_SILENCE, "1")
+
+
 def runtime() -> Any:
     """onnxruntime, which only faces need, and which then says nothing of it to its makers.
 
     Raises ModuleNotFoundError when it cannot be imported.
     """
-    # It looks for a telemetry host and keeps a file of events from its import on (seen in 1.31.1), so that its own
-    # disable_telemetry_events comes too late. Who has set the variable has decided already.
-    os.environ.setdefault(_SILENCE, "1")
+    silence()
     try:
         import onnxruntime
     except ImportError as error:
