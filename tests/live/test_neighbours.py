@@ -12,6 +12,7 @@ from live.results import ExecutionError, ValidationError
 from live.server import Server
 
 NEAR = 0.2  # mean difference in levels: rounding of another order of sums
+NOTHING_LEFT = {"ModelMergeSubtract", "FreeU_V2"}  # the model without itself; a division by nothing at this size
 COMPILERS = {"TorchCompileModel"}  # minutes each; tests/test_compiled.py has the same with a backend that takes none
 KNOWN = {
     *("FreeU_V2", "HyperTile", "PatchModelAddDownscale", "PerpNeg", "PerturbedAttentionGuidance", "RescaleCFG"),
@@ -112,13 +113,13 @@ def refused(server: Server, name: str, node: dict[str, Any]) -> bool:
     return False
 
 
-def wrong(found: list[np.ndarray]) -> Iterator[str]:
+def wrong(found: list[np.ndarray], acts: bool) -> Iterator[str]:
     alone, nothing, before, after = found
     if not np.array_equal(nothing, alone):
         yield f"weight 0 is not the neighbour alone ({difference(nothing, alone):.3g})"
     if difference(before, after) > NEAR:
         yield f"order matters ({difference(before, after):.3g})"
-    if difference(before, alone) <= NEAR:
+    if acts and difference(before, alone) <= NEAR:
         yield "the prompt does not act"
 
 
@@ -127,7 +128,7 @@ def test_every_model_patch_of_core_goes_with_an_image_prompt(stocked: Server, de
     tried, faults = set(), {}
     for name, node in described.items():
         try:
-            found = list(wrong(pictures(stocked, name, node)))
+            found = list(wrong(pictures(stocked, name, node), acts=name not in NOTHING_LEFT))
         except (ExecutionError, ValidationError) as error:
             if refused(stocked, name, node):
                 continue  # made for other models
