@@ -175,9 +175,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unreadable": ({"dataset": "broken"}, "None of the 2 pictures can be read; .* 0.png: the file is no picture"),
     "name": ({"name": "../out"}, "'../out' cannot name a run; use letters"),
     "a long name": ({"name": "x" * 300}, "'x+…' cannot name a run"),
-    "half a letter": ({"dataset": "\ud83d"}, r"\\ud83d does not exist; needed is a folder of pictures"),
+    "half a letter": ({"dataset": "\ud83d"}, "Write dataset anew: .*ud83d.* cannot be written as UTF-8"),
     "too many shards": ({"dataset": "x-{0000..99999999}.tar"}, r"Name 1 to 1000000 shards.* names 100000000\."),
-    "no number": ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a number from 0"),
+    "no number": ({"learning_rate": float("nan")}, "Set learning_rate to a finite number such as .*; found nan"),
     "drops": ({"drop_text": 0.9, "drop_image": 0.9}, "add up to more than 1"),
 }
 
