@@ -64,31 +64,20 @@ def test_steps_do_not_ask_for_the_noise_level_and_percentages_not_for_the_step()
 
 
 def test_in_percent_a_level_at_an_end_is_inside_and_one_beyond_it_is_not() -> None:
-    middle = Span(0.25, 0.5).sigmas(linear, SIGMAS)
-    for end, beyond in ((linear(0.5), 7.2999), (linear(0.25), 10.9501)):
-        assert end in middle
-        assert beyond not in middle
+    middle = Span(0.25, 0.5).reach(linear)
+    for end, beyond in ((linear(0.25), math.inf), (linear(0.5), 0.0)):
+        assert middle.holds(0, end)
+        assert not middle.holds(0, math.nextafter(end, beyond))
 
 
-def test_in_steps_the_level_of_the_first_step_is_inside_and_that_of_the_end_is_not() -> None:
-    found = Span(1, 3, "steps").sigmas(linear, SIGMAS)
-    assert [sigma in found for sigma in (8.0001, 8.0, 4.0, 2.0001, 2.0, 1.9999)] == [
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+def test_in_steps_the_first_step_is_inside_and_the_end_is_not() -> None:
+    found = Span(1, 3, "steps").reach(linear)
+    assert [found.holds(step, math.nan) for step in range(4)] == [False, True, True, False]
 
 
-def test_past_the_last_step_lies_one_level_below_all() -> None:
-    assert 0.0 in Span(0, 5, "steps").sigmas(linear, SIGMAS)
-    assert 0.0 not in Span(5, 6, "steps").sigmas(linear, SIGMAS)
-
-
-def test_levels_are_numbers() -> None:
-    assert "8.0" not in Span(0, 5, "steps").sigmas(linear, SIGMAS)
+def test_past_the_last_step_nothing_acts() -> None:
+    assert Span(0, 5, "steps").reach(linear).holds(4, 0.0)
+    assert not Span(5, 6, "steps").reach(linear).holds(4, 0.0)
 
 
 def test_only_the_full_percent_range_is_whole() -> None:
