@@ -81,7 +81,7 @@ def measured(part: Any, frames: int) -> tuple[int, int]:
             x = torch.zeros(2 * len(window), 4, 64, 64)
             told = {"cond_or_uncond": [1, 0], "ad_params": {"sub_idxs": window, "full_length": frames}}
             run.prepared(run.batch(told, x, torch.float16), torch.tensor([1 - step / STEPS]), keep=False)
-            most = max(most, size(run._prepared))
+            most = max(most, size(run.held))
     return size(part.tokens, part.keys_values), most
 
 

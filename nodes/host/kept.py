@@ -30,6 +30,11 @@ class Kept(Generic[Key, Value]):
         self._found: dict[torch.device, OrderedDict[Key, Value]] = {}
         self._lock = Lock()
 
+    @property
+    def values(self) -> list[Value]:
+        """What is kept, on whichever device."""
+        return [value for here in self._found.values() for value in here.values()]
+
     def get(self, key: Key, make: Callable[[], Value], holds: Callable[[Value], bool] = lambda _: True) -> Value:
         """The value of a key, made where there is none that holds."""
         with self._lock:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Run:
         self.applications = applications
         self.pictures, self.grid = latent[0], (latent[-2], latent[-1])
         self.clock = Clock(sigmas.tolist(), calls)
-        self.named: Named = {}
+        self._guider: Callable[[], Any] = lambda: None
         self._to_sigma = sampling.percent_to_sigma
         self._reaches = [application.span.reach(self._to_sigma) for application in applications]
         self._prompted = {layer for application in applications for layer in application.layers}
@@ -73,6 +74,11 @@ class Run:
         return self
 
     @property
+    def held(self) -> tuple[Any, ...]:
+        """What it keeps of keys and values."""
+        return self._rows.values, self._layers.values
+
+    @property
     def framed(self) -> bool:
         """Whether the prompts say different things to different frames."""
         return any(application.framed for application in self.applications)
@@ -87,9 +93,14 @@ class Run:
         """Whether any prompt acts only somewhere."""
         return any(application.masks for application in self.applications)
 
-    def learn(self, named: Named, x: Tensor) -> None:
-        """A guider is called: its conds by their names, and the whole noisy picture of this step."""
-        self.named = named
+    @property
+    def named(self) -> Named:
+        """The conds of the guider by their names, which it keeps for itself."""
+        return getattr(self._guider(), "conds", {})
+
+    def learn(self, guider: Any, x: Tensor) -> None:
+        """A guider is called with the whole noisy picture of this step."""
+        self._guider = ref(guider)
         self.clock.called()
         self._whole = places.whole_of(x, self._last, self.grid) if self.masked else x
         if places.grid_of(x) == self.grid:

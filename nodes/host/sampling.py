@@ -102,7 +102,7 @@ class ImagePrompts:
         """Tell the run how the guider names its conds, and what the picture is at this step."""
         run = self._run(model_options.get("transformer_options", {}))
         if run is not None:
-            run.learn(executor.class_obj.conds, x)
+            run.learn(executor.class_obj, x)
         return executor(x, timestep, model_options, *rest)
 
     def calc_cond_batch(
