@@ -18,12 +18,11 @@ from comfy.samplers import encode_model_conds
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...ip_adapter_core import layout
 from ...ip_adapter_core.adapter import KeysValues
 from ...ip_adapter_core.prompt import COND
 from ...ip_adapter_core.stacks import Image
 from ...ip_adapter_core.training.pictures import NUMBERS
-from . import compiled
+from . import compiled, models
 from .outside import attention
 from .patching import patched
 from .run import Prepared
@@ -52,7 +51,7 @@ class HostBase:
         self.prediction = prediction(model)
         self.device: torch.device = model.load_device
         self.dtype: torch.dtype = model.model.get_dtype_inference()
-        self._layers = layout.layers(model.model.model_config.unet_config)
+        self._layers = models.layers(model)
         self._given, self._checkpointing = model, checkpointing
         self._open = ExitStack()
 
@@ -135,7 +134,7 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
 
     Raises ValueError for models without cross-attention blocks.
     """
-    layers = layout.layers(model.model.model_config.unet_config)
+    layers = models.layers(model)
     resident = _loaded(model)  # held while its weights are read
     attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):
