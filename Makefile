@@ -9,7 +9,7 @@
 #   THREADS=1          make bench computes with so many threads
 
 PYTHON ?= python3
-BRING := $(PYTHON) tests/host/bring.py
+BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
@@ -23,7 +23,7 @@ help: ## this list
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
 	@$(BRING) run -- python tests/host/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
-test: ## all tests, on a real ComfyUI; with ARGS=tests/test_masks.py these alone
+test: ## all tests, on a real ComfyUI; with ARGS=tests/core/settings/test_masks.py these alone
 	@$(BRING) run -- python -m pytest $(ARGS)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
@@ -34,19 +34,19 @@ gpu: ## gather into .host/gpu what checks the package on a card, with no network
 	@$(BRING) run -- python benchmarks/gpu/check.py
 
 evaluate: ## the tables of models/small_world/RESULTS.md again, from the shipped weights
-	@$(BRING) run -- python models/small_world/run.py evaluate
+	@$(BRING) run -- python benchmarks/small_world/run.py evaluate
 
 train-tiny: ## the whole training chain end to end, STEPS steps of each model, into .host/train-tiny
-	@$(BRING) run -- python models/small_world/run.py everything $(STEPS) --pictures 512 --into .host/train-tiny
+	@$(BRING) run -- python benchmarks/small_world/run.py everything $(STEPS) --pictures 512 --into .host/train-tiny
 
 small-world: ## train everything that models/small_world ships again (hours)
-	@$(BRING) run -- python models/small_world/run.py everything
+	@$(BRING) run -- python benchmarks/small_world/run.py everything
 
 serve: ## a ComfyUI with this package to click around in, on PORT
-	@$(BRING) run -- python tests/host/serve.py $(PORT)
+	@$(BRING) run -- python .ci/develop/serve.py $(PORT)
 
 lint: ## style and types
-	@$(BRING) --tools run -- python tests/host/lint.py
+	@$(BRING) --tools run -- python .ci/develop/lint.py
 
 clean: ## remove everything that was brought
 	rm -rf .host

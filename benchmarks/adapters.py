@@ -10,10 +10,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ..ip_adapter_core.adapter import Identity, KeysValues
-from ..ip_adapter_core.layout import Layer
-from ..ip_adapter_core.prompt import COND, UNCOND, ImagePrompt, Part
-from ..ip_adapter_core.variants import VARIANTS
+from ..ip_adapter_core.adapters.adapter import Identity, KeysValues
+from ..ip_adapter_core.adapters.variants import VARIANTS
+from ..ip_adapter_core.layers.layout import Layer
+from ..ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Part
 from ..nodes.host import models
 from .unets import context
 

@@ -1,6 +1,6 @@
 """What an animation keeps in memory, by its number of frames: a table for docs/animation.md.
 
-`python tests/host/bring.py run -- python benchmarks/animation_memory.py`. Keys and values are random, of SD1.5's true
+`python .ci/develop/bring.py run -- python benchmarks/animation_memory.py`. Keys and values are random, of SD1.5's true
 sizes; the windows are those of AnimateDiff, 16 frames with 4 in common, sampled in half precision.
 """
 
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path.insert(0, str(TESTS))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]
 
 import torch  # noqa: E402
 
-if "comfyui_ip_adapter" not in sys.modules:
-    import conftest  # noqa: F401  (loads the package)
-from host.inprocess import enter  # noqa: E402
+import package  # noqa: E402, F401  (loads it)
+from develop.inprocess import enter  # noqa: E402
 
 FRAMES = (16, 64, 512)
 KINDS = {"base, 4 tokens": 4, "plus, 16 tokens": 16}
@@ -50,9 +49,9 @@ def size(*holders: Any) -> int:
 
 def prompt(references: int, tokens: int) -> Any:
     """A prompt of so many references, one per frame, and their shared blank one."""
-    from comfyui_ip_adapter.ip_adapter_core.adapter import KeysValues
-    from comfyui_ip_adapter.ip_adapter_core.layout import FAMILIES
-    from comfyui_ip_adapter.ip_adapter_core.prompt import Part
+    from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+    from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+    from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Part
 
     rows = references + 1
     pairs = tuple(
@@ -64,10 +63,10 @@ def prompt(references: int, tokens: int) -> Any:
 
 def measured(part: Any, frames: int) -> tuple[int, int]:
     """Bytes of what the prompt keeps in main memory, and the most that a run keeps on the device at once."""
-    from comfyui_ip_adapter.ip_adapter_core.application import Application, Term
-    from comfyui_ip_adapter.ip_adapter_core.layout import layers
-    from comfyui_ip_adapter.ip_adapter_core.schedule import Span
-    from comfyui_ip_adapter.nodes.host.run import Run
+    from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, Term
+    from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
+    from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+    from comfyui_ip_adapter.nodes.host.sampling.run import Run
     from published_shapes import CONFIGS
 
     terms = {

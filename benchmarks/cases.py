@@ -9,8 +9,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..ip_adapter_core.application import Use
-from ..ip_adapter_core.prompt import ImagePrompt
+from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..nodes.host import models
 from . import peers
 from .adapters import RandomAdapter, adapter

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..ip_adapter_core.axes import axis
-from ..ip_adapter_core.curve_picture import SIZE, Plane, panel
+from ..ip_adapter_core.plots.axes import axis
+from ..ip_adapter_core.plots.schedule import SIZE, Plane, panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,9 +11,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..ip_adapter_core.masks import Grid
-from ..ip_adapter_core.stacks import Image, mask_for
-from ..nodes.host import patching, run
+from ..ip_adapter_core.attention.grouped import Image, mask_for
+from ..ip_adapter_core.settings.masks import Grid
+from ..nodes.host.sampling import layer_patch, run
 from . import fused
 from .sampling import Options
 from .sampling import options as told
@@ -49,14 +49,18 @@ def _diffusion_model(executor: Any, x: Tensor, *given: Any, **more: Any) -> Tens
 
 def _is_ours(patch: Any) -> bool:
     """Whether a patch is of this package, on a layer that no other one has patched."""
-    return isinstance(patch, partial) and patch.func is patching._attend and patch.args[0] is patching._text_attention
+    return (
+        isinstance(patch, partial)
+        and patch.func is layer_patch._attend
+        and patch.args[0] is layer_patch._text_attention
+    )
 
 
 def _fused(usual: Any, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """What the usual patch gives, in one kernel where its shapes are known and attention is ComfyUI's own."""
-    images = options[patching._PREPARED][(*options["block"], options["block_index"])]
+    images = options[layer_patch._PREPARED][(*options["block"], options["block_index"])]
     grid = (options["activations_shape"][-2], options["activations_shape"][-1])
-    found = attention(q, k, v, images, options["n_heads"], grid) if options[patching._CORES] else None
+    found = attention(q, k, v, images, options["n_heads"], grid) if options[layer_patch._CORES] else None
     return usual(q, k, v, options) if found is None else found
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 PLACE = ROOT / ".host" / "bench"
-sys.path[:0] = [str(ROOT / "nodes"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "nodes"), str(ROOT / "tests" / "support"), str(ROOT / ".ci")]
 launcher: Any = import_module("train_command")  # it knows how to find ComfyUI and this package
 
 
@@ -94,7 +94,7 @@ def measure(name: str, into: Path) -> None:
 
 def enter(base: Path, cuda: bool) -> None:
     """ComfyUI in this process, on the device that is wanted; its attention is the one it uses on NVIDIA devices."""
-    from host.inprocess import enter as enter_on_cpu
+    from develop.inprocess import enter as enter_on_cpu
 
     enter_on_cpu(base)
     from comfy.cli_args import args

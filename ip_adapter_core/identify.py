@@ -9,11 +9,12 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from . import adapter, checkpoint, vision
-from .adapter import Identity
-from .resolution import PUBLISHED, TENSORS, bare, digest, evidence
-from .tower_layouts import is_encoder
-from .weightfile import Entry, UnsupportedCheckpoint, container, entries, is_weight_file
+from .adapters import adapter, checkpoint
+from .adapters.adapter import Identity
+from .adapters.resolution import PUBLISHED, TENSORS, bare, digest, evidence
+from .files.tensor_file import Entry, UnsupportedCheckpoint, container, entries, is_weight_file
+from .vision import encoder
+from .vision.layouts import is_encoder
 
 # Words in file names that tell adapters of one kind apart, where tensors cannot: word -> kinds.
 _LABELS = {
@@ -41,7 +42,7 @@ def describe(path: str | Path) -> Found:
         named = entries(path)
         if checkpoint.is_adapter(named):
             return _adapter(Path(path), named)
-        return Found(f"CLIP vision encoder: {vision.identify_file(path).describe()}", (weights(named),))
+        return Found(f"CLIP vision encoder: {encoder.identify_file(path).describe()}", (weights(named),))
     except UnsupportedCheckpoint as refusal:
         return _refused(path, refusal)
 

@@ -7,10 +7,12 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..ip_adapter_core import curves, prompt, weights
-from ..ip_adapter_core.application import Use
-from ..ip_adapter_core.scaling import SCALINGS
-from ..ip_adapter_core.schedule import UNITS, Span
+from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.attention.scaling import SCALINGS
+from ..ip_adapter_core.prompts import prompt
+from ..ip_adapter_core.settings import layer_weights as weights
+from ..ip_adapter_core.settings import schedule as curves
+from ..ip_adapter_core.settings.span import UNITS, Span
 from .host import models
 from .node import Node
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema

@@ -7,11 +7,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core import heat_picture, weights
-from ..ip_adapter_core.attention_map import SCALES, SHOWS, Maps, picked, read_steps
+from ..ip_adapter_core.attention.attention_map import SCALES, SHOWS, Maps, picked, read_steps
+from ..ip_adapter_core.plots import heat_map
+from ..ip_adapter_core.settings import layer_weights
 from .host.attention_map import Noise, Sampled, look
 from .host.pictures import pictured
-from .host.watch import Sight
+from .host.sampling.attention_hook import Sight
 from .node import Node
 from .sockets import LayerWeights, schema
 from .texts import readable
@@ -51,7 +52,7 @@ class AttentionMap(Node):
         show: str,
         percents: str,
         seed: int,
-        layers: weights.LayerWeights = weights.LINEAR,
+        layers: layer_weights.LayerWeights = layer_weights.LINEAR,
         sigmas: Tensor | None = None,
         frame: int = 0,
         scale: str = SCALES[0],
@@ -61,7 +62,7 @@ class AttentionMap(Node):
         tallies = look(model, Sampled(positive, latent, image), noise, Sight(shown, layers, frame))
         result = picked(image, latent["samples"].shape, frame)
         maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
-        picture = pictured(heat_picture.draw(result, maps, opacity))
+        picture = pictured(heat_map.draw(result, maps, opacity))
         return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))
 
 

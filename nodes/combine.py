@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..ip_adapter_core import prompt
-from ..ip_adapter_core.arithmetic import HOW, combined
+from ..ip_adapter_core.prompts import prompt
+from ..ip_adapter_core.prompts.arithmetic import HOW, combined
 from .node import Node
 from .sockets import ImagePrompt, schema
 

@@ -7,9 +7,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core.combine import WAYS, Gathering, read_weights
 from ..ip_adapter_core.faces.features import Faces
-from ..ip_adapter_core.preprocess import FITS
+from ..ip_adapter_core.prompts.combine import WAYS, Gathering, read_weights
+from ..ip_adapter_core.vision.preprocess import FITS
 from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look

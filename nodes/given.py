@@ -9,11 +9,11 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..ip_adapter_core.curves import Schedule
 from ..ip_adapter_core.faces.features import Faces
-from ..ip_adapter_core.prompt import ImagePrompt
-from ..ip_adapter_core.weights import LayerWeights
-from ..ip_adapter_core.wording import legible, quoted, shown
+from ..ip_adapter_core.prompts.prompt import ImagePrompt
+from ..ip_adapter_core.settings.layer_weights import LayerWeights
+from ..ip_adapter_core.settings.schedule import Schedule
+from ..ip_adapter_core.text.wording import legible, quoted, shown
 from .host.adapters import LoadedAdapter
 from .host.regions import Region
 

@@ -7,9 +7,10 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core import bars, weights
-from ..ip_adapter_core.weight_list import CUSTOM, custom
-from ..ip_adapter_core.weights import JOININGS, TYPES, combined, of_type
+from ..ip_adapter_core.plots import layer_bars
+from ..ip_adapter_core.settings import layer_weights
+from ..ip_adapter_core.settings.layer_weights import JOININGS, TYPES, combined, of_type
+from ..ip_adapter_core.settings.weight_list import CUSTOM, custom
 from .host import models
 from .host.pictures import pictured
 from .node import Node
@@ -86,7 +87,7 @@ class LayerWeights(Node):
         second_weight: float,
         custom: str,
         model: Any | None = None,
-        combine_with: weights.LayerWeights | None = None,
+        combine_with: layer_weights.LayerWeights | None = None,
         combine: str = "multiply",
     ) -> io.NodeOutput:
         made = _weights(weight_type, weight, second_weight, custom)
@@ -96,16 +97,16 @@ class LayerWeights(Node):
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
-def _weights(weight_type: str, weight: float, second: float, text: str) -> weights.LayerWeights:
+def _weights(weight_type: str, weight: float, second: float, text: str) -> layer_weights.LayerWeights:
     return custom(text, weight) if weight_type == CUSTOM else of_type(weight_type, weight, second)
 
 
-def _picture(made: weights.LayerWeights, model: Any | None) -> Tensor:
+def _picture(made: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
-    on = bars.PUBLISHED if model is None else {models.family(model): models.layers(model)}
+    on = layer_bars.PUBLISHED if model is None else {models.family(model): models.layers(model)}
     if model is not None:
         made.on(models.layers(model))
-    return pictured(bars.draw(made, on))
+    return pictured(layer_bars.draw(made, on))
 
 
 def _number(name: str, tooltip: str) -> io.Float.Input:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core.adapter import Identity
+from ..ip_adapter_core.adapters.adapter import Identity
+from ..ip_adapter_core.adapters.resolution import AUTO, CHOICES
+from ..ip_adapter_core.catalogue.choose import KINDS
+from ..ip_adapter_core.files.tensor_file import entries
 from ..ip_adapter_core.identify import weights
-from ..ip_adapter_core.resolution import AUTO, CHOICES
-from ..ip_adapter_core.selection import KINDS
-from ..ip_adapter_core.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
-from ..ip_adapter_core.weightfile import entries
+from ..ip_adapter_core.vision.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
 from .host import adapters, auto, files, vision
 from .node import Node
 from .sockets import IpAdapter, Numerals, schema

@@ -11,7 +11,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core.wording import brief, legible, shown
+from ..ip_adapter_core.text.wording import brief, legible, shown
 from . import given
 
 _LONGEST = 6000  # letters of a message; those that list the files of a full folder come near it

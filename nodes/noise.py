@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core.noise import BLUR, KINDS, noisy
+from ..ip_adapter_core.vision.noise import BLUR, KINDS, noisy
 from .node import Node
 from .sockets import schema
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core import prompt
+from ..ip_adapter_core.prompts import prompt
 from .host import prompt_files
 from .host.adapters import LoadedAdapter
 from .node import Node

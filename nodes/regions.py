@@ -7,9 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..ip_adapter_core import curves, prompt, weights
-from ..ip_adapter_core.application import Use
-from ..ip_adapter_core.schedule import Span
+from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.prompts import prompt
+from ..ip_adapter_core.settings import layer_weights as weights
+from ..ip_adapter_core.settings import schedule as curves
+from ..ip_adapter_core.settings.span import Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
 from .node import Node

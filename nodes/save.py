@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core.saving import DTYPES
+from ..ip_adapter_core.adapters.saving import DTYPES
 from .host import adapters
 from .host.adapters import LoadedAdapter
 from .node import Node

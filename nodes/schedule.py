@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core import curve_picture
-from ..ip_adapter_core.curves import CONSTANT, SHAPES, UNITS, Course
-from ..ip_adapter_core.curves import Schedule as Courses
+from ..ip_adapter_core.plots import schedule
+from ..ip_adapter_core.settings.schedule import CONSTANT, SHAPES, UNITS, Course
+from ..ip_adapter_core.settings.schedule import Schedule as Courses
 from .host.pictures import pictured
 from .node import Node
 from .sockets import WeightSchedule, schema
@@ -45,7 +45,7 @@ class Schedule(Node):
         shown_over: int = 20,
     ) -> io.NodeOutput:
         made = Courses((Course(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
-        picture = pictured(curve_picture.draw(made, shown_over))
+        picture = pictured(schedule.draw(made, shown_over))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
-from ..ip_adapter_core.weights import TYPES
+from ..ip_adapter_core.settings.layer_weights import TYPES
 from .apply import Apply, mask_input, span_inputs, weight_input
 from .encode import Encode, fit_input
 from .layer_weights import LayerWeights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.small_world import drawing, world
+from ..ip_adapter_core.small_world import drawing, world
 from .node import Node
 from .sockets import schema
 

@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import ui
 from torch import Tensor
 
-from ..ip_adapter_core.masks import covers_nothing
+from ..ip_adapter_core.settings.masks import covers_nothing
 
 _log = logging.getLogger(__name__)
 

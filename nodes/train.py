@@ -8,9 +8,9 @@ from comfy_api.latest import io
 
 from ..ip_adapter_core.training.fresh import KINDS
 from ..ip_adapter_core.training.settings import Settings
-from .host import runs
 from .host.adapters import LoadedAdapter
-from .host.runs import PRECISIONS, Wish
+from .host.training import session
+from .host.training.session import PRECISIONS, Wish
 from .node import Node
 from .sockets import IpAdapter, schema
 
@@ -35,7 +35,7 @@ class Train(Node):
 
     @classmethod
     def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> object:
-        return runs.fingerprint(dataset)
+        return session.fingerprint(dataset)
 
     @classmethod
     def execute(
@@ -53,7 +53,7 @@ class Train(Node):
         **settings: Any,
     ) -> io.NodeOutput:
         wish = Wish(name, kind, dataset, resolution, Settings(**settings), precision)
-        return io.NodeOutput(*runs.run(wish, runs.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
+        return io.NodeOutput(*session.run(wish, session.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
 
 
 def model_inputs() -> list[io.Input]:

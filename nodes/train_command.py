@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     try:
         enter(find_comfyui(arguments.comfyui))
-        import_module(f"{PACKAGE}.nodes.host.command").run(arguments)
+        import_module(f"{PACKAGE}.nodes.host.training.command").run(arguments)
     except (ValueError, ImportError) as error:
         raise SystemExit(f"{error}") from error
     except KeyboardInterrupt:

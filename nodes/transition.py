@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core import prompt, transition_picture
-from ..ip_adapter_core.transitions import RAMPS, over_frames, read_keys
-from ..ip_adapter_core.transitions import Transition as Course
+from ..ip_adapter_core.plots import transition
+from ..ip_adapter_core.prompts import prompt
+from ..ip_adapter_core.prompts.transitions import RAMPS, over_frames, read_keys
+from ..ip_adapter_core.prompts.transitions import Transition as Course
 from .host.pictures import pictured
 from .node import Node
 from .sockets import ImagePrompt, schema
@@ -77,5 +78,5 @@ class Transition(Node):
     ) -> io.NodeOutput:
         wanted = Course(frames, read_keys(key_frames), shape, hold, loop)
         made, course = over_frames(image_prompt, wanted)
-        picture = pictured(transition_picture.draw(course))
+        picture = pictured(transition.draw(course))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))

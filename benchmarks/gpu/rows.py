@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.adapter import KeysValues
-from ...ip_adapter_core.attention import image_attention, plain_image_attention
-from ...ip_adapter_core.stacks import FORM_OF, Image, Stack, add_stack_, stacked
+from ...ip_adapter_core.adapters.adapter import KeysValues
+from ...ip_adapter_core.attention.grouped import FORM_OF, Image, Stack, add_stack_, stacked
+from ...ip_adapter_core.attention.reference import image_attention, plain_image_attention
 
 HALVES = (torch.float16, torch.bfloat16)
 _LAYERS = ((10, 640, 4096), (20, 1280, 1024))  # heads, inner width and pixels of SDXL's layers at 1024 px
@@ -98,8 +98,8 @@ def loading() -> str:
 
     from fabricate import adapters
 
-    from ...ip_adapter_core.adapter import load
-    from ...ip_adapter_core.prompt import image_prompt
+    from ...ip_adapter_core.adapters.adapter import load
+    from ...ip_adapter_core.prompts.prompt import image_prompt
     from ...nodes.host.adapters import read
 
     given = torch.randn(1, 32, generator=torch.Generator().manual_seed(0))
@@ -128,8 +128,8 @@ def dynamic() -> str:
 
 def small_world() -> str:
     """The small world from reference to picture: pictures show the colour and background of their references."""
-    from ...models.small_world import drawing
-    from ...models.small_world.recipe import evaluate, host, sampling
+    from ...ip_adapter_core.small_world import drawing
+    from ..small_world import evaluate, host, sampling
 
     subjects = evaluate.subjects(12)
     wish = sampling.Wish([""] * len(subjects.scenes), host.features(drawing.draw(subjects.scenes)), "plus")

@@ -7,11 +7,11 @@ from functools import partial
 
 from comfy.model_patcher import ModelPatcher
 
-from ...ip_adapter_core.application import Use
-from ...ip_adapter_core.curves import Course, Schedule
-from ...ip_adapter_core.prompt import ImagePrompt
-from ...ip_adapter_core.schedule import Span
-from ...ip_adapter_core.weights import of_type
+from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.layer_weights import of_type
+from ...ip_adapter_core.settings.schedule import Course, Schedule
+from ...ip_adapter_core.settings.span import Span
 from ...nodes.host import models
 from ..adapters import prompt
 from ..cases import half

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fabricate.towers import Size, tiny_tower
 
-from ...ip_adapter_core import vision as core
-from ...ip_adapter_core.preprocess import FITS
+from ...ip_adapter_core.vision import encoder as core
+from ...ip_adapter_core.vision.preprocess import FITS
 from ...nodes.host import vision
 from ..cost import threads
 from ..figures import Findings

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from comfy.model_patcher import ModelPatcher
 
-from ...ip_adapter_core.stacks import FORM_OF
+from ...ip_adapter_core.attention.grouped import FORM_OF
 from ..cases import FOUR, LOADS, MASKED, NULL, ONE, PLAIN, standard
 from ..figures import Findings
 from ..launches import Launches, launches

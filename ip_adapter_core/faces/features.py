@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..preprocess import fit
+from ..vision.preprocess import fit
 from .alignment import align
 
 WIDTH = 512

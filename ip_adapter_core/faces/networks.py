@@ -14,7 +14,7 @@ from torch import Tensor
 from .alignment import align
 from .detection import Found, detect
 from .features import WIDTH
-from .signature import Shape, Signature, signature
+from .onnx_io import Shape, Signature, signature
 
 _SILENCE = "ORT_DISABLE_TELEMETRY"
 INSTALL = "pip install onnxruntime"

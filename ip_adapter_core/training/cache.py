@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..wording import shown
+from ..text.wording import shown
 from .pairs import Pair
 from .pictures import Picture, Unreadable, read, stacked
 from .shards import CachedExamples, Rows, Shards, places, write

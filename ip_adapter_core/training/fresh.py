@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..adapter import Adapter
-from ..checkpoint import Parts
-from ..layout import Geometry
-from ..projections import HEAD_WIDTH
+from ..adapters.adapter import Adapter
+from ..adapters.checkpoint import Parts
+from ..adapters.projections import HEAD_WIDTH
+from ..layers.layout import Geometry
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ..wording import shown
+from ..text.wording import shown
 
 _PICTURE = ("file_name", "file", "image", "image_path", "path", "filename")
 _CAPTION = ("text", "caption", "prompt", "description")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..wording import shown
+from ..text.wording import shown
 from .pairs import Pair
 
 if TYPE_CHECKING:

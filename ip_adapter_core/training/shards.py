@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..whole_file import save_whole
-from ..wording import shown
+from ..files.atomic import save_whole
+from ..text.wording import shown
 
 SHARD = 256  # examples in a file: as many are lost at most when the power fails
 

@@ -16,8 +16,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..whole_file import save_whole
-from ..wording import shown
+from ..files.atomic import save_whole
+from ..text.wording import shown
 from .settings import Settings
 
 FILE = "state.safetensors"

@@ -12,12 +12,12 @@ import comfy.ops
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core import adapter as core
-from ...ip_adapter_core import saving
-from ...ip_adapter_core.adapter import Adapter, Identity, KeysValues
-from ...ip_adapter_core.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompt import ImagePrompt, Origin, Reading, image_prompt
-from ...ip_adapter_core.resolution import AUTO
+from ...ip_adapter_core.adapters import adapter as core
+from ...ip_adapter_core.adapters import saving
+from ...ip_adapter_core.adapters.adapter import Adapter, Identity, KeysValues
+from ...ip_adapter_core.adapters.resolution import AUTO
+from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
+from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Reading, image_prompt
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches

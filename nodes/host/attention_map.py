@@ -15,11 +15,11 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...ip_adapter_core.attention_map import Tally, picked
-from . import compiled
-from .patching import WATCH, Options
-from .sampling import KEY, applications
-from .watch import Sight, Watch
+from ...ip_adapter_core.attention.attention_map import Tally, picked
+from .sampling import compile
+from .sampling.attention_hook import Sight, Watch
+from .sampling.layer_patch import WATCH, Options
+from .sampling.model_patch import KEY, applications
 
 # Guidance, which is not looked at and may call the model for its own ends; and what spreads calls over devices.
 _LEFT_OUT = (
@@ -124,7 +124,7 @@ class _Glances(comfy.samplers.Sampler):
 
 def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:
     """A compiled network would be compiled anew to be watched, for a few calls."""
-    return torch.compiler.set_stance("force_eager") if compiled.is_compiled(base, options) else nullcontext()
+    return torch.compiler.set_stance("force_eager") if compile.is_compiled(base, options) else nullcontext()
 
 
 def _check_latent(model: ModelPatcher, samples: Tensor, frame: int) -> None:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from comfy.model_patcher import ModelPatcher
 
-from ...ip_adapter_core import published
-from ...ip_adapter_core.adapter import Identity
-from ...ip_adapter_core.layout import Geometry
-from ...ip_adapter_core.published import Published
-from ...ip_adapter_core.selection import Pair, choose, fitting, lacks_encoder
+from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.catalogue import downloads
+from ...ip_adapter_core.catalogue.choose import Pair, choose, fitting, lacks_encoder
+from ...ip_adapter_core.catalogue.downloads import Published
+from ...ip_adapter_core.layers.layout import Geometry
 from . import adapters, files, models, vision
 from .adapters import LoadedAdapter
 
@@ -47,14 +47,14 @@ def _report(pair: Pair, others: list[str]) -> str:
 
 
 def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
-    wanted = published.ADAPTERS.get((family, "plus" if kind == "any" else kind))
+    wanted = downloads.ADAPTERS.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
     lacking = f"No {what} for {geometry.describe(family)} was found."
     return f"{lacking} {_seen(files.ADAPTERS)} {_download(wanted, files.ADAPTERS)}"
 
 
 def _no_encoder(name: str, identity: Identity) -> str:
-    wanted = published.ENCODERS.get(identity.encoder or "")
+    wanted = downloads.ENCODERS.get(identity.encoder or "")
     return (
         f"{name} reads {identity.encoder}, and no such encoder was found. "
         f"{_seen(files.ENCODERS)} {_download(wanted, files.ENCODERS)}"

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core import tiles
-from ...ip_adapter_core.arithmetic import joined, placed, weighed
-from ...ip_adapter_core.combine import CONCAT, Gathering
 from ...ip_adapter_core.faces.features import WIDTH, Faces
-from ...ip_adapter_core.preprocess import FITS
-from ...ip_adapter_core.prompt import Features, ImagePrompt, Reading, rows
+from ...ip_adapter_core.prompts.arithmetic import joined, placed, weighed
+from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
+from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, Reading, rows
+from ...ip_adapter_core.vision import tiles
+from ...ip_adapter_core.vision.preprocess import FITS
 from .adapters import LoadedAdapter
 from .vision import blank_features, encoded, fitted
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ip_adapter_core.faces import embeds
 from ...ip_adapter_core.faces.embeds import embeddings
 from ...ip_adapter_core.faces.features import Faces, Portrait
-from ...ip_adapter_core.preprocess import levels
+from ...ip_adapter_core.vision.preprocess import levels
 from . import files
 
 CATEGORY = "face_embeds"

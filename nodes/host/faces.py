@@ -16,14 +16,14 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.faces import insightface, networks, packs
+from ...ip_adapter_core.faces import insightface, insightface_packs, networks
 from ...ip_adapter_core.faces.detection import CHOICES, Found
 from ...ip_adapter_core.faces.features import Faces, Portrait, cat
 from ...ip_adapter_core.faces.insightface import InsightFace
+from ...ip_adapter_core.faces.insightface_packs import Pack
 from ...ip_adapter_core.faces.networks import DETECTION, RECOGNITION, FaceNetworks
-from ...ip_adapter_core.faces.packs import Pack
-from ...ip_adapter_core.preprocess import levels
-from ...ip_adapter_core.wording import shown
+from ...ip_adapter_core.text.wording import shown
+from ...ip_adapter_core.vision.preprocess import levels
 from . import files
 
 CATEGORY = "insightface"
@@ -208,7 +208,7 @@ def _providers() -> list[Any]:
 
 
 def _fingerprint(folder: Path) -> files.Fingerprint:
-    found = [*sorted(folder.glob(f"*{_NETWORKS}")), folder / packs.MANIFEST]
+    found = [*sorted(folder.glob(f"*{_NETWORKS}")), folder / insightface_packs.MANIFEST]
     states = [(file.name, file.stat()) for file in found if file.exists()]
     return (str(folder), *((name, state.st_size, state.st_mtime_ns) for name, state in states))
 
@@ -220,4 +220,4 @@ def _pack(folder: Path) -> Pack:
 @lru_cache(maxsize=64)
 def _identified(folder: Path, state: files.Fingerprint) -> Pack:
     """Remembered until a file changes: opening the menu costs a stat per file."""
-    return packs.pack(folder)
+    return insightface_packs.pack(folder)

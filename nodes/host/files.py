@@ -12,12 +12,13 @@ from weakref import WeakValueDictionary
 
 import folder_paths
 
-from ...ip_adapter_core import adapter, vision
-from ...ip_adapter_core.adapter import Identity
-from ...ip_adapter_core.resolution import AUTO
-from ...ip_adapter_core.vision import Tower
-from ...ip_adapter_core.weightfile import UnsupportedCheckpoint
-from ...ip_adapter_core.wording import shown
+from ...ip_adapter_core.adapters import adapter
+from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.adapters.resolution import AUTO
+from ...ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from ...ip_adapter_core.text.wording import shown
+from ...ip_adapter_core.vision import encoder
+from ...ip_adapter_core.vision.encoder import Tower
 from . import small_world
 
 ADAPTERS = "ipadapter"
@@ -31,9 +32,9 @@ _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
     ADAPTERS: adapter.identify_file,
-    ENCODERS: lambda file, _: vision.identify_file(file),
+    ENCODERS: lambda file, _: encoder.identify_file(file),
 }
-_BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: vision.config_files}
+_BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: encoder.config_files}
 
 
 class Shared(Generic[T]):

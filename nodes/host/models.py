@@ -10,15 +10,15 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ...ip_adapter_core import layout
-from ...ip_adapter_core.adapter import Identity
-from ...ip_adapter_core.application import Use, applications
-from ...ip_adapter_core.layout import Geometry, Layer
-from ...ip_adapter_core.prompt import ImagePrompt
-from ...ip_adapter_core.variants import KOLORS
-from . import lora
-from .sampling import applications as installed
-from .sampling import install
+from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.adapters.variants import KOLORS
+from ...ip_adapter_core.attention.application import Use, applications
+from ...ip_adapter_core.layers import layout
+from ...ip_adapter_core.layers.layout import Geometry, Layer
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from .sampling import lora
+from .sampling.model_patch import applications as installed
+from .sampling.model_patch import install
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
 

@@ -11,10 +11,11 @@ import comfy.model_management as memory
 import folder_paths
 import torch
 
-from ...ip_adapter_core import ipadpt, prompt_files, saving
-from ...ip_adapter_core.prompt import ImagePrompt, Reading
-from ...ip_adapter_core.prompt_files import Maker
-from ...ip_adapter_core.wording import shown
+from ...ip_adapter_core.adapters import saving
+from ...ip_adapter_core.prompts import ipadpt, saved
+from ...ip_adapter_core.prompts.prompt import ImagePrompt, Reading
+from ...ip_adapter_core.prompts.saved import Maker
+from ...ip_adapter_core.text.wording import shown
 from . import files
 from .adapters import LoadedAdapter
 from .vision import blank_features
@@ -30,7 +31,7 @@ def register() -> None:
     """Make ComfyUI look for image prompts in models/image_prompts and the user's extra paths."""
     folder_paths.add_model_folder_path(CATEGORY, os.path.join(folder_paths.models_dir, CATEGORY))
     paths, extensions = folder_paths.folder_names_and_paths[CATEGORY]
-    ours = {prompt_files.ENDING, ipadpt.ENDING}
+    ours = {saved.ENDING, ipadpt.ENDING}
     folder_paths.folder_names_and_paths[CATEGORY] = (paths, {*extensions, *ours})
 
 
@@ -64,7 +65,7 @@ def about(name: str) -> str:
     file = _path(name)
     if _holds_embeds(name):
         return f"{name}: embeds of IPAdapter Plus, {ipadpt.describe(ipadpt.embeds(file))}"
-    return f"{name}: {prompt_files.label(file).describe()}"
+    return f"{name}: {saved.label(file).describe()}"
 
 
 def save(prompt: ImagePrompt, prefix: str, note: str = "") -> str:
@@ -74,7 +75,7 @@ def save(prompt: ImagePrompt, prefix: str, note: str = "") -> str:
     """
     folder = Path(files.folders(CATEGORY)[0])
     path = saving.free_path(folder, prefix)
-    prompt_files.save(prompt, path, note)
+    saved.save(prompt, path, note)
     return path.relative_to(folder.resolve()).as_posix()
 
 
@@ -90,7 +91,7 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
         return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
     network = adapter.patcher.model
     maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
-    prompt = prompt_files.load(_path(name), maker)
+    prompt = saved.load(_path(name), maker)
     waiting = memory.intermediate_device()
     return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(waiting)) for part in prompt.parts))
 

@@ -10,9 +10,9 @@ from comfy.model_patcher import ModelPatcher
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
-from ...ip_adapter_core.application import Use
-from ...ip_adapter_core.masks import usable
-from ...ip_adapter_core.prompt import ImagePrompt
+from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.masks import usable
 from . import models
 
 Conditioning = list[Any]

@@ -13,12 +13,12 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ...ip_adapter_core import vision as core
-from ...ip_adapter_core.preprocess import CLIP_MEAN, FITS, fit
-from ...ip_adapter_core.prompt import Features
-from ...ip_adapter_core.tower_layouts import find_layout, published, values
-from ...ip_adapter_core.towers import AS_TRAINED
-from ...ip_adapter_core.vision import VisionEncoder, VisionOutput
+from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.vision import encoder as core
+from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
+from ...ip_adapter_core.vision.layouts import find_layout, published, values
+from ...ip_adapter_core.vision.preprocess import CLIP_MEAN, FITS, fit
+from ...ip_adapter_core.vision.towers import AS_TRAINED
 from . import files
 from .vision_model import CoreModel
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...ip_adapter_core.towers import Tower
-from ...ip_adapter_core.vision import VisionEncoder
+from ...ip_adapter_core.vision.encoder import VisionEncoder
+from ...ip_adapter_core.vision.towers import Tower
 
 Called = tuple[Tensor | None, Tensor | None, Tensor]
 

@@ -16,7 +16,7 @@ collect_ignore = [] if os.environ.get("SCREENSHOTS") == "1" else ["test_screensh
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium; a test fails with the reason when there is none and none can be installed."""
-    from host.browser import ensure
+    from develop.browser import ensure
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))

@@ -13,8 +13,8 @@ from live.pictures import FACE, MASKED
 from live.server import Server
 from live.thumbnails import Saved, sheet
 from live.ui_graphs import TWIN, WORKFLOWS, originals, read, to_prompt, twins
+from package import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
 RUN = {
     "width": 256,

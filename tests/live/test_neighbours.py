@@ -13,7 +13,9 @@ from live.server import Server
 
 NEAR = 0.2  # mean difference in levels: rounding of another order of sums
 NOTHING_LEFT = {"ModelMergeSubtract", "FreeU_V2"}  # the model without itself; a division by nothing at this size
-COMPILERS = {"TorchCompileModel"}  # minutes each; tests/test_compiled.py has the same with a backend that takes none
+COMPILERS = {
+    "TorchCompileModel"
+}  # minutes each; host/sampling/test_compile.py has the same with a backend that takes none
 KNOWN = {
     *("FreeU_V2", "HyperTile", "PatchModelAddDownscale", "PerpNeg", "PerturbedAttentionGuidance", "RescaleCFG"),
     *(

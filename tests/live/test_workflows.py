@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfyui_ip_adapter.ip_adapter_core.published import ADAPTERS, ENCODERS
+from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTERS, ENCODERS
 from live.pictures import FACE, MASKED
 from live.results import ExecutionError
 from live.server import Server

@@ -1,0 +1,97 @@
+"""Train the small world's adapters with the package's own trainer, and the simple adapter they are compared with."""
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...ip_adapter_core.adapters.projections import ImageProjection
+from ...ip_adapter_core.layers.layout import Geometry, geometry
+from ...ip_adapter_core.training.examples import TensorExamples
+from ...ip_adapter_core.training.fresh import KINDS, fresh
+from ...ip_adapter_core.training.loop import Step, train
+from ...ip_adapter_core.training.settings import Settings
+from ...nodes.host.training.base_model import HostBase, attention_weights
+from . import base, host
+from .shelf import FOLDER, MODELS, captions, load, pictures, plain_attention, publish, record, save
+
+UNSAID = 0.5
+"""How many pictures have no caption, so that the image must say everything; the others' captions say half of it."""
+READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
+
+
+def file(kind: str) -> Path:
+    """Where an adapter is shipped; the simple one is no format that others know, so no menu lists it."""
+    return MODELS / ("ablation" if kind == "simple" else "ipadapter") / f"small_world_{kind}.safetensors"
+
+
+class SimpleBase(HostBase):
+    """The model with image tokens behind those of the text, under one attention (arXiv 2308.06721, section 4.4.1)."""
+
+    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
+        """As the host's own attention makes it of the longer text."""
+        longer = {**text, "context": torch.cat([text["context"], image], dim=1)}
+        return self._model.apply_model(
+            noisy, sigmas, transformer_options=self._options(sigmas), **self._conds(noisy, longer)
+        )
+
+
+def simple(shape: Geometry, width: int) -> nn.Module:
+    """The projection of the base kind, alone."""
+    tokens, shapes = KINDS["base"]
+    return ImageProjection(shapes(shape.context, width, tokens), nn)
+
+
+def seen(split: str) -> dict[str, Tensor]:
+    """What the encoder says of a split's pictures; computed once and kept."""
+    try:
+        return load(f"{split}_features")
+    except FileNotFoundError:
+        chunks = [host.features(part.float() / 255) for part in pictures(split).split(2000)]
+        named = {name: torch.cat([getattr(c, name).half() for c in chunks]) for name in ("embeds", "hidden")}
+        save(f"{split}_features", named)
+        return named
+
+
+def examples(kind: str) -> TensorExamples:
+    """Latents, features and captions."""
+    dice = np.random.default_rng(7)
+    texts = ["" if dice.random() < UNSAID else text for text in captions("train", silence=0.5)]
+    rows = {
+        "latents": base.latents("train"),
+        "features": seen("train")[READS[kind]],
+        "context": host.contexts(texts).half(),
+    }
+    return TensorExamples(rows, {"features": getattr(host.blank(), READS[kind]), "context": host.contexts([""])})
+
+
+def train_one(kind: str, settings: Settings) -> None:
+    """Train an adapter of a kind and write it."""
+    model, shown, name = host.checkpoint().model, examples(kind), f"adapter_{kind}"
+    started = time.time()
+    with (SimpleBase if kind == "simple" else HostBase)(model) as frozen:
+        shape = geometry(model.model.model_config.unet_config)
+        width = shown.nulls["features"].shape[-1]
+        network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
+        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+            outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
+    publish(file(kind), outcome.network.state_dict())
+    record(name, outcome.losses, time.time() - started)
+
+
+def _log(kind: str, step: Step) -> None:
+    if step.number % 50 == 0:
+        logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
+
+
+def main(kind: str, steps: int) -> None:
+    """The paper's recipe, at a rate for thousands of steps instead of a million."""
+    train_one(
+        kind, Settings(steps=steps, batch=48, learning_rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000)
+    )

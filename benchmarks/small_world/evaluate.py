@@ -1,0 +1,310 @@
+"""The paper's tables in small, of combinations never seen in training, from the shipped weights."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from ...ip_adapter_core.settings.layer_weights import of_type
+from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene, caption
+from . import clip, host, judge, words
+from .figures import plot, sheet
+from .sampling import Wish, sampled
+from .shelf import MODELS, scenes
+
+COUNT = 48
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
+SHOWN = 10
+RESULTS = MODELS / "RESULTS.md"
+IMAGES = MODELS / "images"
+HEAD = """# What the small world shows
+
+Measured by `make evaluate` on {count} held-out scenes: combinations of shape, colour, texture and background that no
+training saw, one noise seed, 20 DDIM steps, guidance 4. CLIP-I is the cosine of a picture with its reference, CLIP-T
+with the reference's caption, both in the small world's own CLIP. The other columns say in how many pictures a
+classifier reads the same attribute as in the reference.
+
+![Reference, and what was made of it](images/grid.png)
+![λ](images/weights.png)
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Subjects:
+    """References with their captions, and other scenes that share none of their attributes."""
+
+    scenes: list[Scene]
+    others: list[Scene]
+
+    @property
+    def texts(self) -> list[str]:
+        """Captions of the references."""
+        return [caption(one) for one in self.scenes]
+
+    @property
+    def contrary(self) -> list[str]:
+        """Captions that disagree with the references in every attribute."""
+        return [caption(one) for one in self.others]
+
+
+class Scores(NamedTuple):
+    """What is read of pictures: CLIP-I, CLIP-T, and how many share each attribute with some scenes, as shares."""
+
+    clip_i: float
+    clip_t: float
+    agrees: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the four attributes."""
+        return sum(self.agrees[name] for name in ATTRIBUTES) / len(ATTRIBUTES)
+
+
+def subjects(count: int = COUNT) -> Subjects:
+    """The first held-out scenes, and for each the next one that differs in shape, colour, texture and background."""
+    pool = scenes("unseen")
+    chosen = pool[:count]
+    return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
+
+
+def _contrary(a: Scene, b: Scene) -> bool:
+    mine, theirs = judge.answers([a]), judge.answers([b])
+    return all(bool(mine[name] != theirs[name]) for name in ATTRIBUTES)
+
+
+def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = None) -> Scores:
+    """How near pictures are to reference scenes, and to texts (the references' captions by default)."""
+    model = clip.trained()
+    with torch.no_grad():
+        image, other = (model.encode_image(clip.normalised(x)) for x in (pictures, draw(reference)))
+        text = model.encode_text(words.tokenizer()(texts or [caption(one) for one in reference]))
+    return Scores(
+        cosine_similarity(image, other).mean().item(),
+        cosine_similarity(image, text).mean().item(),
+        agreement(pictures, reference),
+    )
+
+
+def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
+    """The share of pictures in which the judge reads the reference's choice, for each attribute."""
+    with torch.no_grad():
+        read = judge.trained()(pictures)
+    right = judge.answers(reference)
+    return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _row(name: str, found: Scores) -> list[str]:
+    return [name, f"{found.clip_i:.3f}", f"{found.clip_t:.3f}", *(_share(found.agrees[name]) for name in ATTRIBUTES)]
+
+
+def prompting(who: Subjects) -> str:
+    """Table 1: what carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    wishes = {
+        "nothing (floor)": Wish(silent),
+        "text only": Wish(who.texts),
+        "image only, λ = 1: simple adapter": Wish(silent, seen, "simple"),
+        "image only, λ = 1: base": Wish(silent, seen),
+        "image only, λ = 1: plus": Wish(silent, seen, "plus"),
+        "text and image, λ = 0.5: base": Wish(who.texts, seen, weight=0.5),
+        "text and image, λ = 0.5: plus": Wish(who.texts, seen, "plus", weight=0.5),
+    }
+    rows = [_row(name, score(sampled(wish), who.scenes)) for name, wish in wishes.items()]
+    rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
+    rows.append(["by chance", "", "", *(_share(1 / len(choices)) for choices in ATTRIBUTES.values())])
+    return table(["asked for", "CLIP-I", "CLIP-T", *ATTRIBUTES], rows)
+
+
+@cache
+def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
+    """λ, what pictures share with the reference image, and with a text that disagrees with it."""
+    seen = host.features(draw(who.scenes))
+    found = []
+    for weight in WEIGHTS:
+        pictures = sampled(Wish(who.contrary, seen, kind, weight))
+        found.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
+    return found
+
+
+def sweeping(who: Subjects) -> str:
+    """Table 2: text and image disagree about everything; λ says who is heard."""
+    rows = []
+    for kind in ("base", "plus"):
+        for weight, image, text in sweep(who, kind):
+            values = (f"{image.clip_i:.3f}", f"{text.clip_t:.3f}", _share(image.mean), _share(text.mean))
+            rows.append([kind, f"{weight:g}", *values])
+    return table(
+        ["adapter", "λ", "CLIP-I with the image", "CLIP-T with the text", "obeys the image", "obeys the text"], rows
+    )
+
+
+def controlling(who: Subjects) -> str:
+    """Table 3: outlines of one scene, appearance of another, no text."""
+    silent, seen = [""] * len(who.scenes), host.features(draw(who.scenes))
+    lines = outlines(who.others)
+    wishes = {
+        "outlines only": Wish(silent, outlines=lines),
+        "image only": Wish(silent, seen),
+        "outlines and image": Wish(silent, seen, outlines=lines),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        control, image = agreement(pictures, who.others), agreement(pictures, who.scenes)
+        layout = [_share(control[key]) for key in ("shape", "size", "place")]
+        rows.append([name, *layout, *(_share(image[key]) for key in ("colour", "texture", "background"))])
+    header = ["asked for", *(f"{key} of the outlines" for key in ("shape", "size", "place"))]
+    return table([*header, *(f"{key} of the image" for key in ("colour", "texture", "background"))], rows)
+
+
+def untouched(who: Subjects) -> str:
+    """Table 4: λ = 0 against no adapter."""
+    seen = host.features(draw(who.scenes))
+    plain = sampled(Wish(who.texts))
+    rows = []
+    for kind in ("base", "plus"):
+        same = bool((sampled(Wish(who.texts, seen, kind, weight=0.0)) == plain).all())
+        rows.append([kind, "identical, every bit" if same else "DIFFERENT"])
+    return table(["adapter installed at λ = 0", "pictures from text, against no adapter"], rows)
+
+
+def saturation(pictures: Tensor) -> float:
+    """The mean difference of a pixel's largest and smallest channel."""
+    return (pictures.amax(dim=1) - pictures.amin(dim=1)).mean().item()
+
+
+def tuning(who: Subjects) -> str:
+    """Table 5: the same adapters, without training, on a base that was fine-tuned to pastel."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    wishes = {
+        "text, original base": Wish(who.texts),
+        "text, tuned base": Wish(who.texts, tuned=True),
+        "image only, original base": Wish(silent, seen),
+        "image only, tuned base": Wish(silent, seen, tuned=True),
+        "image only (plus), tuned base": Wish(silent, seen, "plus", tuned=True),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        rows.append(
+            [name, f"{saturation(pictures):.3f}", *(_share(agreement(pictures, who.scenes)[key]) for key in ATTRIBUTES)]
+        )
+    true = draw(who.scenes)
+    rows.append(
+        [
+            "the references, as they are / in pastel",
+            f"{saturation(true):.3f} / {saturation(pastel(true)):.3f}",
+            *[""] * 4,
+        ]
+    )
+    return table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows)
+
+
+def layering(who: Subjects) -> str:
+    """Table 6: text and image disagree, and the image acts in some layers only; whose attributes are drawn."""
+    seen = host.features(draw(who.scenes))
+    wishes = {
+        "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
+        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("style transfer")),
+        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("composition")),
+    }
+    rows = []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        for whose, given in (("image", who.scenes), ("text", who.others)):
+            found = agreement(pictures, given)
+            rows.append([name, whose, *(_share(found[key]) for key in (*STYLE, *COMPOSITION))])
+    return table(["layers", "as in the", *STYLE, *COMPOSITION], rows)
+
+
+def placing(who: Subjects) -> str:
+    """Table 7: two references, one for each half of a picture of twice the width: what is in which half."""
+    left, right = (host.features(draw(given)) for given in (who.scenes, who.others))
+    pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
+    rows = []
+    for name, half, its, other in zip(
+        ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
+    ):
+        for whose, given in (("its own", its), ("the other", other)):
+            found = agreement(half, given)
+            rows.append([name, whose, *(_share(found[key]) for key in STYLE)])
+    return table(["half", "as in reference", *STYLE], rows)
+
+
+def halves(pictures: Tensor) -> tuple[Tensor, ...]:
+    """The left and the right half of pictures of twice the width."""
+    return pictures.split(pictures.shape[-1] // 2, dim=-1)
+
+
+TABLES: dict[str, Callable[[Subjects], str]] = {
+    "1. Text, image, both": prompting,
+    "2. When text and image disagree": sweeping,
+    "3. ControlNet and image prompt": controlling,
+    "4. Text alone is untouched": untouched,
+    "5. On a fine-tuned base": tuning,
+    "6. Style and composition by layers": layering,
+    "7. Regions": placing,
+}
+
+
+def figures(who: Subjects) -> dict[str, Image]:
+    """The pictures of the README: what was asked for and what came out; and how λ weighs image against text."""
+    first = Subjects(who.scenes[:SHOWN], who.others[:SHOWN])
+    seen, silent, lines = host.features(draw(first.scenes)), [""] * SHOWN, outlines(first.others)
+    rows = {
+        "reference": draw(first.scenes),
+        "its caption alone": sampled(Wish(first.texts)),
+        "image alone,\nbase (4 tokens)": sampled(Wish(silent, seen)),
+        "image alone,\nplus (16 tokens)": sampled(Wish(silent, seen, "plus")),
+        "image alone,\nsimple adapter": sampled(Wish(silent, seen, "simple")),
+        "outlines given": lines,
+        "with the image": sampled(Wish(silent, seen, outlines=lines)),
+        "image alone,\npastel base": sampled(Wish(silent, seen, tuned=True)),
+    }
+    found = sweep(who, "base")
+    curves = {
+        "obeys the image": [(weight, image.mean) for weight, image, _ in found],
+        "obeys the text": [(weight, text.mean) for weight, _, text in found],
+    }
+    return {"grid": sheet(rows), "weights": plot(curves, "λ")}
+
+
+def meaning(made: Callable[[Subjects], str]) -> str:
+    """What a table is about, from the function that makes it."""
+    return (made.__doc__ or "").split(": ", 1)[1]
+
+
+def report(who: Subjects) -> str:
+    """All tables as one page."""
+    parts = [f"## {name}\n\n{meaning(made)}\n\n{made(who)}\n" for name, made in TABLES.items()]
+    return "\n".join([HEAD.format(count=len(who.scenes)), *parts])
+
+
+def main(count: int = COUNT) -> None:
+    """Make the tables, and the pictures that the README shows."""
+    started, who = time.time(), subjects(count)
+    page = report(who)
+    print(page)
+    RESULTS.write_text(page, encoding="utf-8")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, picture in figures(who).items():
+        picture.save(IMAGES / f"{name}.png", optimize=True)
+    print(f"{RESULTS} and {IMAGES}, {time.time() - started:.0f} s")

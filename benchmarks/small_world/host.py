@@ -1,0 +1,64 @@
+"""The shipped models in the host's hands, as a graph would load them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import comfy.sd
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.small_world.world import SIDE
+from ...ip_adapter_core.vision import encoder as vision
+from ...ip_adapter_core.vision.preprocess import fit
+from ...nodes.host import small_world
+from . import base, clip
+
+_CHUNK = 500
+
+
+class Loaded(NamedTuple):
+    """What CheckpointLoaderSimple gives."""
+
+    model: Any
+    clip: Any
+    vae: Any
+
+
+@cache
+def checkpoint(path: Path = base.FILE) -> Loaded:
+    """The text-to-image model through the host's own loader."""
+    small_world.register()
+    return Loaded(*comfy.sd.load_checkpoint_guess_config(str(path), output_vae=True, output_clip=True)[:3])
+
+
+@cache
+def encoder() -> vision.VisionEncoder:
+    """The vision tower through the package's own loader."""
+    return vision.load(clip.FILE, dtype=torch.float32)
+
+
+def features(pictures: Tensor) -> Features:
+    """What the encoder says of pictures (n, 3, 32, 32), 0 to 1."""
+    parts = [vision.encode(encoder(), fit(part.movedim(1, -1), SIDE)) for part in pictures.split(_CHUNK)]
+    return Features(torch.cat([part.embeds for part in parts]), torch.cat([_hidden(part) for part in parts]))
+
+
+def blank() -> Features:
+    """What stands for a missing image: a zero embedding; the encoder's view of the mean colour."""
+    seen = vision.blank(encoder())
+    return Features(torch.zeros_like(seen.embeds), _hidden(seen))
+
+
+def contexts(texts: list[str]) -> Tensor:
+    """What the host's text encoder makes of captions, (n, 32, 128)."""
+    text = checkpoint().clip
+    known = {one: text.encode_from_tokens(text.tokenize(one)) for one in dict.fromkeys(texts)}
+    return torch.cat([known[one] for one in texts])
+
+
+def _hidden(seen: vision.VisionOutput) -> Tensor:
+    if seen.penultimate is None:
+        raise ValueError("The small world's encoder has tokens; this one has none.")
+    return seen.penultimate

@@ -1,0 +1,121 @@
+"""Pictures of the small world from texts, references and outlines, by the host's samplers and this package's nodes."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.controlnet
+import comfy.sample
+import comfy.sd
+import comfy.utils
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ...ip_adapter_core.adapters import adapter as core
+from ...ip_adapter_core.adapters.adapter import Adapter
+from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.layers.layout import geometry
+from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, Part
+from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
+from ...ip_adapter_core.small_world.world import SIDE
+from ...nodes.host.models import apply
+from . import adapters, controlnet, host, style
+from .shelf import read
+
+STEPS, GUIDANCE = 20, 4.0
+HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None].expand(-1, SIDE, -1)
+"""Masks of the left and the right half of a picture of twice the width."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
+
+    kind: of the adapter, one of adapters.READS; outlines (n, 3, 32, 32); tuned: on the base of the other style; layers:
+    which follow the reference; beside: other references, for the right half of a picture of twice the width.
+    """
+
+    texts: list[str]
+    references: Features | None = None
+    kind: str = "base"
+    weight: float = 1.0
+    outlines: Tensor | None = None
+    tuned: bool = False
+    layers: LayerWeights = LINEAR
+    beside: Features | None = None
+
+
+def sampled(wish: Wish, seed: int = 1) -> Tensor:
+    """The pictures, (n, 3, 32, 32 or 64), 0 to 1, from the same noise for the same seed."""
+    model, positive, negative = _prompted(wish)
+    if wish.outlines is not None:
+        positive, negative = (_controlled(cond, wish.outlines) for cond in (positive, negative))
+    count = len(wish.texts)
+    empty = torch.zeros(count, 3, SIDE, SIDE if wish.beside is None else 2 * SIDE)
+    noise = comfy.sample.prepare_noise(empty, seed)
+    latents = comfy.sample.sample(
+        model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
+    )
+    decoded: Tensor = host.checkpoint().vae.decode(latents)
+    return decoded.movedim(-1, 1).float().clamp(0, 1)
+
+
+def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
+    """MODEL and the two conds."""
+    model = _tuned() if wish.tuned else host.checkpoint().model
+    text, empty = host.contexts(wish.texts), host.contexts([""]).expand(len(wish.texts), -1, -1)
+    if wish.references is None:
+        return model, [[text, {}]], [[empty, {}]]
+    if wish.kind == "simple":
+        cond, uncond = _tokens(_simple(), wish)
+        return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
+    use = Use(wish.weight, layer_weights=wish.layers)
+    if wish.beside is None:
+        return apply(model, prompt(wish), use), [[text, {}]], [[empty, {}]]
+    for references, mask in zip((wish.references, wish.beside), HALVES, strict=True):
+        model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask[None]))
+    return model, [[text, {}]], [[empty, {}]]
+
+
+def prompt(wish: Wish) -> ImagePrompt:
+    """An image prompt for each picture."""
+    network = loaded(wish.kind)
+    tokens = torch.cat(_tokens(network.image_proj, wish))
+    order = torch.arange(len(tokens)).reshape(2, -1)
+    return ImagePrompt(network.identity(), (Part(tokens, network.keys_values(tokens), order),))
+
+
+def _tokens(projection: nn.Module, wish: Wish) -> tuple[Tensor, Tensor]:
+    """The tokens of the references and of a missing image, (n, tokens, context) each."""
+    field = adapters.READS[wish.kind]
+    with torch.no_grad():
+        cond, uncond = projection(getattr(wish.references, field)), projection(getattr(host.blank(), field))
+    return cond, uncond.expand_as(cond)
+
+
+def loaded(kind: str) -> Adapter:
+    """A shipped adapter, in fp32."""
+    return core.load(adapters.file(kind)).float()
+
+
+def _simple() -> nn.Module:
+    shape = geometry(host.checkpoint().model.model.model_config.unet_config)
+    weights = read(adapters.file("simple"))
+    projection = adapters.simple(shape, weights["proj.weight"].shape[1])
+    projection.load_state_dict(weights)
+    return projection.eval()
+
+
+def _tuned() -> Any:
+    return comfy.sd.load_lora_for_models(host.checkpoint().model, None, load_file(style.FILE), 1.0, 0.0)[0]
+
+
+def _controlled(cond: list[Any], outlines: Tensor) -> list[Any]:
+    """What ControlNetApplyAdvanced does."""
+    control = comfy.controlnet.load_controlnet(str(controlnet.FILE)).set_cond_hint(outlines, 1.0, (0.0, 1.0))
+    return [[context, {**more, "control": control, "control_apply_to_uncond": False}] for context, more in cond]
+
+
+def floor(wish: Wish) -> Wish:
+    """The same number of pictures, asked for nothing."""
+    return replace(wish, texts=[""] * len(wish.texts), references=None, outlines=None)

@@ -1,0 +1,70 @@
+"""Fine-tune the small world's model to another style: a LoRA of all its linear layers, on pastel pictures."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ...ip_adapter_core.small_world.drawing import pastel
+from . import base, words
+from .descent import Descent
+from .shelf import MODELS, captions, pictures, plain_attention, publish
+
+FILE = MODELS / "loras" / "small_world_pastel.safetensors"
+RANK = 4
+PICTURES = 4_000
+
+
+class LowRank(nn.Module):
+    """A weight plus a product of two thin matrices (arXiv 2106.09685)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        outer, inner = weight.shape
+        self.up = nn.Parameter(torch.zeros(outer, RANK))
+        self.down = nn.Parameter(torch.randn(RANK, inner) / inner**0.5)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(outer, inner) -> (outer, inner)."""
+        return weight + self.up @ self.down
+
+
+def adapted(unet: nn.Module) -> dict[str, LowRank]:
+    """Put a LoRA on every linear layer of the model, in place; by the layer's name."""
+    layers = {name: layer for name, layer in unet.named_modules() if isinstance(layer, nn.Linear)}
+    added = {name: LowRank(layer.weight) for name, layer in layers.items()}
+    for name, layer in layers.items():
+        parametrize.register_parametrization(layer, "weight", added[name])
+    return added
+
+
+def train(steps: int, batch: int = 64, rate: float = 2e-3) -> dict[str, Tensor]:
+    """Predict v of pastel pictures; only the thin matrices learn."""
+    torch.manual_seed(6)
+    unet, text = base.trained()
+    images, signal, encode = pastel(pictures("train")[:PICTURES] / 255) * 2 - 1, base.noise_levels(), words.tokenizer()
+    ids, empty = words.padded(encode(captions("train", silence=0.15)[:PICTURES])), words.padded(encode([""]))
+    added = adapted(unet)
+    thin = [weight for one in added.values() for weight in one.parameters()]
+    descent = Descent("style", thin, steps, rate)
+    for _ in range(steps):
+        rows = torch.randint(len(images), (batch,))
+        said = torch.where(torch.rand(batch, 1) < 0.1, empty, ids[rows])
+        t = base.timesteps(batch, signal)
+        x, target = base.diffused(images[rows], signal[t])
+        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+            predicted = unet(x, t, text(said))
+        loss = (predicted.float() - target).square().mean()
+        descent.step(loss)
+    descent.end()
+    return {
+        f"diffusion_model.{name}.{key}": value for name, one in added.items() for key, value in _published(one).items()
+    }
+
+
+def _published(one: LowRank) -> dict[str, Tensor]:
+    return {"lora_up.weight": one.up, "lora_down.weight": one.down, "alpha": torch.tensor(float(RANK))}
+
+
+def main(steps: int) -> None:
+    """Train and write the LoRA."""
+    publish(FILE, train(steps))

@@ -1,0 +1,135 @@
+"""Any published IP-Adapter file -> its two state dicts, or UnsupportedCheckpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from ..files.tensor_file import UnsupportedCheckpoint
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+# Containers differ only in these prefixes (split once: inner keys contain dots).
+_PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")
+_LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
+_IGNORED_PREFIXES = ("unet.",)  # raw training checkpoints carry the frozen base along
+_KNOWN_PREFIXES = _PROJECTION_PREFIXES + _LAYER_PREFIXES + _IGNORED_PREFIXES
+_LAYER_KEY = re.compile(r"(0|[1-9]\d{0,8})\.(.+)")
+_LORA_KEY = re.compile(r"to_(q|k|v|out)_lora\.(down|up)\.weight")
+
+
+class Parts(NamedTuple, Generic[T]):
+    """The parts of an adapter file, whatever its container; T is a shape, an entry or a tensor.
+
+    layers: by number, what each cross-attention has; lora: by number, what is added to each attention of the model.
+    """
+
+    projection: dict[str, T]
+    layers: dict[int, dict[str, T]]
+    lora: dict[int, dict[str, T]]
+
+    def map(self, change: Callable[[T], U]) -> Parts[U]:
+        """The same parts with every value changed."""
+        layers, lora = (
+            {number: {key: change(value) for key, value in inner.items()} for number, inner in part.items()}
+            for part in (self.layers, self.lora)
+        )
+        return Parts({key: change(value) for key, value in self.projection.items()}, layers, lora)
+
+    def flat(self) -> dict[str, T]:
+        """One dictionary under the published names: `image_proj.…`, `ip_adapter.<number>.…`."""
+        named = {f"image_proj.{key}": value for key, value in self.projection.items()}
+        for part in (self.layers, self.lora):
+            named |= {f"ip_adapter.{n}.{key}": value for n, inner in part.items() for key, value in inner.items()}
+        return named
+
+
+def split(named: Mapping[str, T]) -> Parts[T]:
+    """Sort a file's dotted names into projection and numbered layers.
+
+    Raises UnsupportedCheckpoint when names of either half are missing or a name belongs to neither.
+    """
+    foreign = [name for name in named if not name.startswith(_KNOWN_PREFIXES)]
+    if foreign:
+        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {what_else(foreign)}.")
+    projection = _half(named, _PROJECTION_PREFIXES)
+    layers: dict[int, dict[str, T]] = {}
+    lora: dict[int, dict[str, T]] = {}
+    for inner, value in _half(named, _LAYER_PREFIXES).items():
+        number, key = _numbered(inner)
+        (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
+    if not projection or not layers:
+        absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
+        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it has no {absent}.")
+    return Parts(projection, dict(sorted(layers.items())), dict(sorted(lora.items())))
+
+
+def _half(named: Mapping[str, T], prefixes: Sequence[str]) -> dict[str, T]:
+    """The tensors under one of the prefixes; some files (NoobAI's) hold the same ones under two, and one will do."""
+    found: dict[str, T] = {}
+    for prefix in prefixes:
+        inner = {name[len(prefix) :]: value for name, value in named.items() if name.startswith(prefix)}
+        odd = sorted(inner.keys() ^ found.keys())
+        if inner and found and odd:
+            raise UnsupportedCheckpoint(
+                f"This file holds two adapters, under {prefixes[0]} and {prefix}, and they differ ({odd[0]}); "
+                "use the original file."
+            )
+        found = found or inner
+    return found
+
+
+def _numbered(inner: str) -> tuple[int, str]:
+    match = _LAYER_KEY.fullmatch(inner)
+    if match is None:
+        raise UnsupportedCheckpoint(
+            f"The layers of this adapter are numbered in another way ({inner}); "
+            "use the original IP-Adapter file (1.to_k_ip, 3.to_k_ip, …)."
+        )
+    return int(match[1]), match[2]
+
+
+# Signs of the files people drop into the folder by mistake, the most telling first: names -> what the file is.
+_OTHER_FILES = tuple(
+    (re.compile(pattern), what)
+    for pattern, what in (
+        (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
+        (r"ip_adapter_proj_model\.", "a Flux adapter of XLabs"),
+        (r"double_blocks\.", "a Flux model or adapter"),
+        (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
+        (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),
+        (r"diffusion_model\.|input_blocks\.|down_blocks\.", "a diffusion model"),
+        (r"vision_model\.|visual", "a CLIP vision encoder"),
+        (r"text_model\.", "a text encoder"),
+        (r"first_stage_model\.|taesd_|decoder\.", "an autoencoder (VAE)"),
+        (r"heads\.texture\.", "the judge of the small world's pictures"),
+        (r"(norm|proj)\.(weight|bias)$", "an image projection without cross-attention layers"),
+    )
+)
+
+
+def is_adapter(names: Iterable[str]) -> bool:
+    """Whether a file with these names is meant to be an adapter, complete or not."""
+    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names)
+
+
+def naming(names: Iterable[str]) -> str | None:
+    """How the names of an adapter differ from those of published files, in words; None where they do not."""
+    used = {prefix for name in names for prefix in _KNOWN_PREFIXES if name.startswith(prefix)}
+    for prefixes in (_LAYER_PREFIXES, _PROJECTION_PREFIXES):
+        if used.issuperset(prefixes):
+            return f"the same tensors under {' and '.join(prefixes)}"
+    if used & {"image_proj_model.", *_IGNORED_PREFIXES}:
+        return "a raw training checkpoint"
+    return "its layers under adapter_modules." if "adapter_modules." in used else None
+
+
+def what_else(names: Sequence[str]) -> str:
+    """What a file with these names is that is no adapter, as far as they tell."""
+    for sign, what in _OTHER_FILES:
+        telling = next((name for name in names if sign.match(name)), None)
+        if telling:
+            return f"{what} ({telling})"
+    return f"the unknown tensor {names[0]}" if names else "no tensor"

@@ -1,0 +1,155 @@
+"""The kinds of adapter: how tensors tell them apart, what they read of an image, and their network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..files.tensor_file import UnsupportedCheckpoint
+from .checkpoint import Parts
+from .projections import (
+    FacePlusProjection,
+    FaceProjection,
+    FaceResampler,
+    FullFaceProjection,
+    ImageProjection,
+    Resampler,
+    Shapes,
+)
+
+Shape = tuple[int, ...]
+Test = Callable[[Parts[Shape]], bool]
+
+KOLORS = "Kolors"
+ENCODED = ("embeds", "hidden")
+"""Fields of `Features` that a vision encoder gives; the others are of faces."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One kind of adapter: a row of VARIANTS.
+
+    fits tells it from the shapes of a file; reads are the fields of `Features` its network takes, in order; family is
+    the base model, where that does not follow from the layers; zeroed are fields that stand for a missing image as
+    zeros, where the others are what an encoder says of an image of zeros; scales are names of numbers its network
+    takes beside; widened says that the base model's own projection of texts comes between tokens and layers; twins
+    are kinds that may have the same tensors.
+    """
+
+    name: str
+    fits: Test
+    reads: tuple[str, ...]
+    network: Callable[[Shapes, Any], Any]
+    family: str | None = None
+    zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
+    scales: tuple[str, ...] = ()
+    widened: bool = False
+    twins: tuple[str, ...] = ()
+
+
+def _has(*keys: str) -> Test:
+    return lambda parts: all(key in parts.projection for key in keys)
+
+
+def _size(key: str, axis: int, size: int) -> Test:
+    """The tensor of the projection is there and has this size."""
+    return lambda parts: parts.projection.get(key, (0,))[axis:][:1] == (size,)
+
+
+def _all(*tests: Test) -> Test:
+    return lambda parts: all(test(parts) for test in tests)
+
+
+def _not(test: Test) -> Test:
+    return lambda parts: not test(parts)
+
+
+def _widened(parts: Parts[Shape]) -> bool:
+    """Tokens of another width than the layers read."""
+    tokens = parts.projection.get("norm.weight", (0,))[:1]
+    return any(inner.get("to_k_ip.weight", (0,))[-1:] != tokens for inner in parts.layers.values())
+
+
+def _tokens_of_faceid(parts: Parts[Shape]) -> bool:
+    """A LoRA inside the file, or FaceID's four tokens where somebody took the LoRA out."""
+    wide, context = (parts.projection.get(key, (0,))[0] for key in ("proj.2.weight", "norm.weight"))
+    return bool(parts.lora) or wide == 4 * context
+
+
+# A kind that is recognised and not run has a sentence instead of a network.
+RECOGNISED: tuple[tuple[Test, str], ...] = (
+    (_has("time_embedding.linear_1.weight"), "an adapter for SD3.5"),
+    (_size("proj.0.weight", 1, 1152), "a Flux adapter of InstantX"),
+)
+
+_FACE = _size("proj.0.weight", 1, 512)
+_FACE_PLUS = _has("perceiver_resampler.proj_in.weight")
+
+# The first row that fits is the answer; between it and its twins `resolution` decides.
+VARIANTS = (
+    Variant(
+        "Kolors FaceID-Plus",
+        _all(_FACE_PLUS, _widened),
+        ("face", "hidden"),
+        partial(FacePlusProjection, shortcut=True),
+        family=KOLORS,
+        zeroed=("face", "hidden"),
+        scales=("shortcut",),
+        widened=True,
+    ),
+    Variant(
+        "FaceID-Plus v2",
+        _FACE_PLUS,
+        ("normed_face", "hidden"),
+        partial(FacePlusProjection, shortcut=True),
+        scales=("shortcut",),
+        twins=("FaceID-Plus v1",),
+    ),
+    Variant(
+        "FaceID-Plus v1",
+        _all(_FACE_PLUS, _not(_size("norm.weight", 0, 2048))),  # for SDXL it was never published
+        ("normed_face", "hidden"),
+        partial(FacePlusProjection, shortcut=False),
+    ),
+    Variant("portrait unnorm", _all(_has("latents"), _size("proj_in.weight", 1, 512)), ("face",), FaceResampler),
+    Variant(
+        "Kolors plus",
+        _all(_has("latents"), _size("latents", 2, 2048), _size("proj_in.weight", 1, 1024)),
+        ("hidden",),
+        Resampler,
+        family=KOLORS,
+    ),
+    Variant("plus", _has("latents"), ("hidden",), Resampler),
+    Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection),
+    Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
+    Variant("portrait", _FACE, ("normed_face",), FaceProjection),
+    Variant("base", _has("proj.weight", "norm.weight"), ("embeds",), ImageProjection),
+)
+
+# (what the projection reads, its input width) -> the encoder it was trained with.
+ENCODERS = {
+    ("embeds", 768): "CLIP-ViT-L-14",
+    ("embeds", 1024): "CLIP-ViT-H-14",
+    ("embeds", 1280): "CLIP-ViT-bigG-14",
+    ("hidden", 1024): "CLIP-ViT-L-14-336",
+    ("hidden", 1280): "CLIP-ViT-H-14",
+    ("hidden", 1664): "CLIP-ViT-bigG-14",
+}
+
+
+def candidates(parts: Parts[Shape]) -> tuple[Variant, ...]:
+    """The kinds of adapter with these tensors: one, or those that tensors cannot tell apart, the default first.
+
+    Raises UnsupportedCheckpoint for kinds that are recognised but not run, and for unknown ones.
+    """
+    for fits, what in RECOGNISED:
+        if fits(parts):
+            raise UnsupportedCheckpoint(f"This is {what}; this version runs adapters for SD1.5, SD2, SDXL and Kolors.")
+    first = next((variant for variant in VARIANTS if variant.fits(parts)), None)
+    if first is None:
+        raise UnsupportedCheckpoint(
+            f"This image projection is of no known kind (it has {', '.join(sorted(parts.projection)[:4])}, …)."
+        )
+    return (first, *(variant for variant in VARIANTS if variant.name in first.twins and variant.fits(parts)))

@@ -1,0 +1,229 @@
+"""A picture of layer weights: a bar for every layer, in the order in which a UNet runs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..layers.layout import Layer, layers
+from ..settings.layer_weights import Bar, LayerWeights
+from .axes import Axis, ToPixels, axis
+from .drawing import FAINT, INK, PAPER, font
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+SIZE = (700, 360)  # of each panel; on a node it is shown at about half of that, hence the large letters
+COLOURS = {"input": "#2a6db5", "middle": "#8a4fb0", "output": "#d9772b"}
+_MARKS = {
+    "style": ("#fbdbe6", "#9a2d58", ("style", "S")),
+    "composition": ("#d5ecdd", "#1f6b45", ("composition", "comp.", "C")),
+}
+_TRACK, _GRID = "#f2f3f5", "#dcdcdc"
+_LEFT, _TOP, _RIGHT, _BOTTOM = 66, 76, 688, 264
+_TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338
+_BETWEEN_LAYERS, _BETWEEN_BLOCKS, _BETWEEN_STAGES = 1, 8, 22
+_HATCH = 6
+
+_UNET = {"model_channels": 320, "num_res_blocks": 2}
+PUBLISHED: dict[str, tuple[Layer, ...]] = {
+    "SD1.5": layers(
+        {
+            **_UNET,
+            "num_heads": 8,
+            "channel_mult": (1, 2, 4, 4),
+            "transformer_depth": (1, 1, 1, 1, 1, 1, 0, 0),
+            "transformer_depth_output": (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
+            "transformer_depth_middle": 1,
+            "context_dim": 768,
+        }
+    ),
+    "SDXL": layers(
+        {
+            **_UNET,
+            "num_head_channels": 64,
+            "channel_mult": (1, 2, 4),
+            "transformer_depth": (0, 0, 2, 2, 10, 10),
+            "transformer_depth_output": (0, 0, 0, 2, 2, 2, 10, 10, 10),
+            "transformer_depth_middle": 10,
+            "context_dim": 2048,
+        }
+    ),
+}
+"""Models to show weights on while there is none."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom pixels of a rectangle, all of them inside."""
+
+
+class Column(NamedTuple):
+    """A bar and the pixels it covers from left to right, the right one excluded."""
+
+    bar: Bar
+    left: int
+    right: int
+
+
+def draw(weights: LayerWeights, models: dict[str, tuple[Layer, ...]]) -> Image:
+    """The weights on models by name, a panel for each, one above the other, as an RGB picture."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(models)), PAPER)
+    for row, (name, model) in enumerate(models.items()):
+        picture.paste(panel(weights, name, model), (0, SIZE[1] * row))
+    return picture
+
+
+def panel(weights: LayerWeights, name: str, model: tuple[Layer, ...]) -> Image:
+    """The weights on one model, or the reason why they do not fit it."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", SIZE, PAPER)
+    pen = ImageDraw.Draw(picture)
+    pen.text((_RIGHT, _TITLE), name, FAINT, font(20), "rm")
+    _write(pen, weights.name, (14, _TITLE, _RIGHT - 20 - pen.textlength(name, font(20))), 26)
+    try:
+        bars = weights.described(model)
+    except ValueError as reason:
+        _explain(pen, str(reason))
+    else:
+        _plot(pen, bars)
+    return picture
+
+
+def columns(bars: Sequence[Bar]) -> list[Column]:
+    """Where the bars stand: layers of a block side by side, blocks apart, stages further apart."""
+    gaps = [0, *(_gap(*pair) for pair in pairwise(bars))]
+    room = _RIGHT - _LEFT - 16 - sum(gaps)
+    width = min(max(room // len(bars), 1), 48)
+    left = (_LEFT + _RIGHT - width * len(bars) - sum(gaps)) // 2
+    found = []
+    for bar, gap in zip(bars, gaps, strict=True):
+        left += gap
+        found.append(Column(bar, left, left + width))
+        left += width
+    return found
+
+
+def _gap(bar: Bar, following: Bar) -> int:
+    if bar.layer.stage != following.layer.stage:
+        return _BETWEEN_STAGES
+    return _BETWEEN_LAYERS if bar.layer.block == following.layer.block else _BETWEEN_BLOCKS
+
+
+def _plot(pen: ImageDraw, bars: Sequence[Bar]) -> None:
+    up = _axis(bars)
+    y = up.onto(_BOTTOM, _TOP)
+    found = columns(bars)
+    for column in found:
+        pen.rectangle((column.left, _TOP, column.right - 1, _BOTTOM), fill=_TRACK)
+    _write_axis(pen, up, y)
+    for column in found:
+        _draw_bar(pen, column, y)
+    pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=INK, width=2)
+    _mark_roles(pen, found)
+    _name_blocks(pen, found)
+    if any(bar.share.swapped for bar in bars):
+        _explain_hatch(pen)
+
+
+def _axis(bars: Iterable[Bar]) -> Axis:
+    """From the round number below the lowest weight to the one above the highest, and always with zero."""
+    numbers = [number for bar in bars for number in (bar.share.straight, -bar.share.swapped)]
+    least, most = min(0.0, *numbers), max(0.0, *numbers)
+    if least == most:
+        most = 1.0
+    first, second, *_ = axis(least, most).ticks
+    step = second - first
+    return axis(step * math.floor(least / step + 1e-6), step * math.ceil(most / step - 1e-6))
+
+
+def _write_axis(pen: ImageDraw, up: Axis, y: ToPixels) -> None:
+    for weight in up.ticks:
+        pen.line([(_LEFT, y(weight)), (_RIGHT, y(weight))], fill=_GRID)
+        pen.text((_LEFT - 10, y(weight)), f"{weight:.3g}", INK, font(20), "rm")
+
+
+def _draw_bar(pen: ImageDraw, column: Column, y: ToPixels) -> None:
+    """Where a layer has both kinds of weight, they share its width."""
+    share, colour = column.bar.share, COLOURS[column.bar.layer.stage]
+    middle = (column.left + column.right) // 2
+    if share.straight:
+        pen.rectangle(_box(column.left, middle if share.swapped else column.right, y, share.straight), fill=colour)
+    if share.swapped:
+        _hatch(pen, _box(middle if share.straight else column.left, column.right, y, -share.swapped), colour)
+
+
+def _box(left: int, right: int, y: ToPixels, weight: float) -> Box:
+    top, bottom = sorted((round(y(0)), round(y(weight))))
+    return left, top, right - 1, bottom
+
+
+def _hatch(pen: ImageDraw, box: Box, colour: str) -> None:
+    from PIL import Image, ImageDraw
+
+    left, top, right, bottom = box
+    width, height = right - left + 1, bottom - top + 1
+    stripes = Image.new("1", (width, height))
+    hatch = ImageDraw.Draw(stripes)
+    for start in range(-height, width, _HATCH):
+        hatch.line([(start, height), (start + height, 0)], fill=1, width=2)
+    pen.bitmap((left, top), stripes, fill=colour)
+    pen.rectangle(box, outline=colour)
+
+
+def _mark_roles(pen: ImageDraw, found: Sequence[Column]) -> None:
+    for (role, _), run in groupby(found, lambda column: (column.bar.role, column.bar.layer.stage)):
+        if role in _MARKS:
+            left, right = _ends(run)
+            paper, ink, words = _MARKS[role]
+            pen.rounded_rectangle((left - 3, _MARKS_AT - 12, right + 2, _MARKS_AT + 12), 5, fill=paper)
+            fitting = [word for word in words if pen.textlength(word, font(18)) <= right - left]
+            pen.text(((left + right) / 2, _MARKS_AT), (fitting or words[-1:])[0], ink, font(18), "mm")
+
+
+def _name_blocks(pen: ImageDraw, found: Sequence[Column]) -> None:
+    for stage, blocks in groupby(found, lambda column: column.bar.layer.stage):
+        inside = list(blocks)
+        for block, run in groupby(inside, lambda column: column.bar.layer.block):
+            pen.text((sum(_ends(run)) / 2, _NUMBERS), str(block), FAINT, font(18), "mm")
+        pen.text((sum(_ends(inside)) / 2, _STAGES), stage, COLOURS[stage], font(20), "mm")
+
+
+def _ends(run: Iterable[Column]) -> tuple[int, int]:
+    inside = list(run)
+    return inside[0].left, inside[-1].right
+
+
+def _explain_hatch(pen: ImageDraw) -> None:
+    _hatch(pen, (_LEFT, _LEGEND - 7, _LEFT + 22, _LEGEND + 7), FAINT)
+    pen.text((_LEFT + 32, _LEGEND), "swapped: pushes away", FAINT, font(18), "lm")
+
+
+def _explain(pen: ImageDraw, reason: str) -> None:
+    for row, line in enumerate(_lines(pen, reason, _RIGHT - 14)):
+        pen.text((14, _TOP + 8 + 28 * row), line, INK, font(20), "lm")
+
+
+def _lines(pen: ImageDraw, text: str, width: float) -> Iterator[str]:
+    """The words of a text in lines of at most this width, unless one word is wider."""
+    line = ""
+    for word in text.split():
+        if line and pen.textlength(f"{line} {word}", font(20)) > width:
+            yield line
+            line = ""
+        line = f"{line} {word}".strip()
+    yield line
+
+
+def _write(pen: ImageDraw, text: str, place: tuple[float, float, float], size: int) -> None:
+    """Text from the left at a height, in smaller letters and then cut where it would reach further than the right."""
+    left, height, right = place
+    fitting = (size for size in range(size, 15, -1) if left + pen.textlength(text, font(size)) <= right)
+    chosen = font(next(fitting, 16))
+    while left + pen.textlength(text, chosen) > right and len(text) > 2:
+        text = f"{text[:-2]}…"
+    pen.text((left, height), text, INK, chosen, "lm")

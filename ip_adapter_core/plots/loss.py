@@ -1,0 +1,68 @@
+"""A picture of how the loss went, for people to look at while and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .axes import Axis, axis
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+SIZE = (640, 360)
+_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 616, 320
+_PAPER, _GRID, _INK, _RAW, _SMOOTH = "#ffffff", "#e4e4e4", "#404040", "#b8cfe8", "#1f5fa8"
+_SMOOTHED_OVER = 0.05  # of the run
+
+
+def draw(losses: Sequence[float], first: int = 1) -> Image:
+    """The losses of steps first, first + 1, … and their running mean, with numbers at both axes, as an RGB picture."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", SIZE, _PAPER)
+    pen = ImageDraw.Draw(picture)
+    known = np.asarray(losses, dtype=np.float64)
+    steps = np.flatnonzero(np.isfinite(known))
+    if len(steps):
+        _plot(pen, steps + first, known[steps])
+    return picture
+
+
+def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The running mean, exponential over a twentieth of the run and without a pull towards zero at its beginning."""
+    keep = 1 - 1 / max(1.0, len(losses) * _SMOOTHED_OVER)
+    mean, weight, found = 0.0, 0.0, []
+    for loss in losses:
+        mean, weight = keep * mean + (1 - keep) * float(loss), keep * weight + 1 - keep
+        found.append(mean / weight)
+    return np.asarray(found)
+
+
+def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:
+    mean = smoothed(losses)
+    across = axis(float(steps[0]), float(steps[-1]))
+    # Single outliers would press the rest of the curve to the floor.
+    low, high = np.percentile(losses, (1, 99))
+    up = axis(float(min(low, mean.min())), float(max(high, mean.max())))
+    x, y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+    _write_axes(pen, across, up)
+    for values, colour, width in ((losses, _RAW, 1), (mean, _SMOOTH, 2)):
+        heights = np.clip(y(values), _TOP, _BOTTOM)  # type: ignore[arg-type]
+        points = list(zip(x(steps).tolist(), heights.tolist(), strict=True))  # type: ignore[arg-type,attr-defined]
+        pen.line(points if len(points) > 1 else points * 2, fill=colour, width=width)
+    pen.text((_RIGHT, _TOP - 8), f"loss {mean[-1]:.4g} at step {steps[-1]}", fill=_INK, anchor="rs")
+
+
+def _write_axes(pen: ImageDraw, across: Axis, up: Axis) -> None:
+    x, y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+    for loss in up.ticks:
+        pen.line([(_LEFT, y(loss)), (_RIGHT, y(loss))], fill=_GRID)
+        pen.text((_LEFT - 8, y(loss)), f"{loss:.4g}", fill=_INK, anchor="rm")
+    for step in (tick for tick in across.ticks if tick == int(tick)):
+        pen.line([(x(step), _BOTTOM), (x(step), _BOTTOM + 4)], fill=_INK)
+        pen.text((x(step), _BOTTOM + 8), f"{step:g}", fill=_INK, anchor="mt")
+    pen.line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=_INK)

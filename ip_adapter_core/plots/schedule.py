@@ -1,0 +1,146 @@
+"""A picture of a weight schedule, for people to look at on the node that makes it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..settings.schedule import UNITS, Course, Schedule
+from .axes import Axis, axis
+from .drawing import PAPER, font
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+SIZE = (640, 320)  # of a panel; a node shows it at about half this size
+_FINER = 2  # drawn larger and reduced, for smooth edges: what follows is in these smaller pixels
+_LEFT, _TOP, _RIGHT, _BOTTOM = 124, 100, 1232, 556
+_LINE_WIDTH, _PART_WIDTH, _LETTERS, _TICK, _GAP = 6, 5, 42, 10, 24
+_DISC = 26  # radius
+_RADII = (4.0, 13.0)  # of dots: what is still seen of many, and enough for few
+_GRID, _EDGE, _INK = "#e4e4e4", "#909090", "#404040"
+_SHADE, _LINE, _DOT, _PARTS = "#eef4fb", "#8fb4dd", "#1f5fa8", ("#e0a458", "#7fb685", "#c58bb8")
+
+
+class Panel(NamedTuple):
+    """How a unit is drawn: what it counts, in words, and whether its positions are single ones, drawn as dots."""
+
+    words: str
+    dotted: bool
+
+
+PANELS: dict[str, Panel] = {
+    "percent": Panel("noise schedule", dotted=False),
+    "steps": Panel("steps", dotted=True),
+    "frames": Panel("frames", dotted=True),
+}
+
+
+class Plane:
+    """A panel as a plane of positions and values, to draw curves on."""
+
+    def __init__(self, pen: ImageDraw, across: Axis, up: Axis) -> None:
+        self._pen, self._across, self._up = pen, across, up
+        self._x, self._y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+
+    def places(self, positions: Iterable[float], values: Iterable[float]) -> list[tuple[float, float]]:
+        """The pixels of positions and their values."""
+        return [(self._x(at), self._y(value)) for at, value in zip(positions, values, strict=True)]
+
+    def shade(self, places: Sequence[tuple[float, float]]) -> None:
+        """Colour what lies between a curve and zero."""
+        (first, _), (last, _) = places[0], places[-1]
+        self._pen.polygon([(first, self._y(0)), *places, (last, self._y(0))], fill=_SHADE)
+
+    def line(self, places: Sequence[tuple[float, float]], colour: str, width: int) -> None:
+        """A curve through these pixels."""
+        self._pen.line(list(places), fill=colour, width=width, joint="curve")
+
+    def label(self, place: tuple[float, float], text: str, colour: str) -> None:
+        """A disc of a colour with a short text in it."""
+        x, y = place
+        self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
+        self._pen.text((x, y), text, fill=PAPER, anchor="mm", font=font(_LETTERS - 8))
+
+    def dots(self, places: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
+        """A dot at each of these pixels, the smaller the more there are."""
+        least, most = _RADII
+        radius = min(max((_RIGHT - _LEFT) / len(places) * 0.3, least), most)
+        for x, y in places:
+            self._pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+
+    def grid(self, heading: str) -> None:
+        """The heading, the numbers at both edges, and a line for each round value."""
+        letters = font(_LETTERS)
+        for value in self._up.ticks:
+            y = self._y(value)
+            self._pen.line([(_LEFT, y), (_RIGHT, y)], fill=_GRID if value else _EDGE, width=_FINER)
+            self._pen.text((_LEFT - _GAP, y), f"{value:.4g}", fill=_INK, anchor="rm", font=letters)
+        for at in self._across.ticks:
+            x = self._x(at)
+            self._pen.line([(x, _BOTTOM), (x, _BOTTOM + _TICK)], fill=_EDGE, width=_FINER)
+            self._pen.text((x, _BOTTOM + _GAP), f"{at:g}", fill=_INK, anchor="mt", font=letters)
+        self._pen.line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=_EDGE, width=_FINER)
+        self._pen.text((_RIGHT, _TOP / 2), heading, fill=_INK, anchor="rm", font=letters)
+
+
+def draw(schedule: Schedule, many: int) -> Image:
+    """A schedule over so many steps or frames, as an RGB picture: a panel for each unit that it counts in.
+
+    Several courses over the same unit are drawn beside their product.
+    """
+    from PIL import Image
+
+    units = [unit for unit in UNITS if schedule.over(unit)] or ["steps"]
+    picture = Image.new("RGB", (SIZE[0], SIZE[1] * len(units)), PAPER)
+    for row, unit in enumerate(units):
+        picture.paste(_panel(schedule.over(unit), unit, many), (0, SIZE[1] * row))
+    return picture
+
+
+def _panel(courses: tuple[Course, ...], unit: str, many: int) -> Image:
+    words, dotted = PANELS[unit]
+    last = many - 1 if dotted else 1
+    positions = np.linspace(0, last, _RIGHT - _LEFT + 1).tolist()
+    parts = [_product([course], positions, many) for course in courses] if len(courses) > 1 else []
+    product = _product(courses, positions, many)
+
+    def drawn(plane: Plane) -> None:
+        plane.shade(plane.places(positions, product))
+        plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
+        for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
+            plane.line(plane.places(positions, part), colour, _PART_WIDTH)
+        plane.line(plane.places(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
+        if dotted:
+            plane.dots(plane.places(range(many), _product(courses, range(many), many)))
+
+    return panel(across(last, dotted), _up([product, *parts]), drawn)
+
+
+def panel(positions: Axis, values: Axis, draw_on: Callable[[Plane], None]) -> Image:
+    """A picture of SIZE of what is drawn on a plane with these axes."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), PAPER)
+    draw_on(Plane(ImageDraw.Draw(picture), positions, values))
+    return picture.reduce(_FINER)
+
+
+def _product(courses: Sequence[Course], positions: Iterable[float], many: int) -> list[float]:
+    return [math.prod((course.value(at, many) for course in courses), start=1.0) for at in positions]
+
+
+def across(last: int, whole: bool) -> Axis:
+    """Positions from 0; where only whole ones exist, only these are written."""
+    found = axis(0, last)
+    return found._replace(ticks=tuple(tick for tick in found.ticks if not whole or tick == int(tick)))
+
+
+def _up(curves: Sequence[Sequence[float]]) -> Axis:
+    """Values of all curves, and always 0 and 1: nothing, and the weight as it is."""
+    return axis(min(0.0, *map(min, curves)), max(1.0, *map(max, curves)))

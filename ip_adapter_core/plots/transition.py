@@ -1,0 +1,44 @@
+"""A picture of a transition between reference images: how strongly each acts in every frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..prompts.transitions import Transition
+from .axes import axis
+from .schedule import Plane, across, panel
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_COLOURS = ("#1f5fa8", "#e0812b", "#3a9a5b", "#b0428f", "#c23b3b", "#6c6cc8", "#8a7a2f", "#2b9a9a")
+_WIDTH = 6
+
+
+def draw(transition: Transition) -> Image:
+    """The weight of each image over the frames of a checked transition, numbered at its key frame: an RGB picture."""
+    frames = range(transition.frames)
+
+    def drawn(plane: Plane) -> None:
+        plane.grid(f"weights of {len(transition.keys)} images, frames 0 to {transition.frames - 1}")
+        weights = _weights(transition)
+        for number, values in enumerate(weights):
+            plane.line(plane.places(frames, values), _colour(number), _WIDTH)
+        for number, key in enumerate(transition.keys):
+            (place,) = plane.places([key], [1.0])
+            plane.label(place, str(number + 1), _colour(number))
+
+    return panel(across(transition.frames - 1, whole=True), axis(0.0, 1.0), drawn)
+
+
+def _weights(transition: Transition) -> list[list[float]]:
+    """For each image its weight in every frame."""
+    shares = transition.shares()
+    return [
+        [(1 - come) * (start == number) + come * (end == number) for start, end, come in shares]
+        for number in range(len(transition.keys))
+    ]
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

@@ -1,0 +1,183 @@
+"""Arithmetic on image prompts of one adapter: sums, differences, interpolation, and prompts beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..adapters.adapter import KeysValues
+from ..settings.layer_weights import check_finite
+from .prompt import ImagePrompt, Part
+
+
+class Shares(NamedTuple):
+    """How much of two prompts: on the cond side, and on the uncond side."""
+
+    cond: tuple[float, float]
+    uncond: tuple[float, float]
+
+
+def combined(first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float]) -> ImagePrompt:
+    """Two prompts as one; how: a row of HOW; weights: of the first and the second, each as its row reads it.
+
+    Raises ValueError when they are of different adapters, when they cannot be mixed in this way, or for weights that
+    cannot be meant.
+    """
+    if how not in HOW:
+        raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(HOW)}.")
+    check_finite(first_weight=weights[0], second_weight=weights[1])
+    _check_same_adapter(first, second)
+    return HOW[how](first, second, *weights)
+
+
+def joined(prompts: Sequence[ImagePrompt]) -> ImagePrompt:
+    """Prompts whose effects add up, as if applied one after the other. All are of one adapter."""
+    return replace(prompts[0], parts=tuple(part for prompt in prompts for part in prompt.parts))
+
+
+def weighed(prompt: ImagePrompt, weight: float) -> ImagePrompt:
+    """The prompt at another strength."""
+    parts = tuple(replace(part, weights=tuple(w * weight for w in part.weights)) for part in prompt.parts)
+    return replace(prompt, parts=parts)
+
+
+def placed(prompt: ImagePrompt, mask: Tensor) -> ImagePrompt:
+    """The prompt where a mask (masks, height, width) lets it, beside the masks it has."""
+    return replace(prompt, parts=tuple(replace(part, masks=(*part.masks, mask)) for part in prompt.parts))
+
+
+def _check_same_adapter(first: ImagePrompt, second: ImagePrompt) -> None:
+    one, other = (prompt.origin for prompt in (first, second))
+    same = one.digest == other.digest if one and other else first.identity == second.identity
+    if not same:
+        names = [prompt.origin.name if prompt.origin else prompt.identity.variant.name for prompt in (first, second)]
+        raise ValueError(
+            f"These prompts are of two adapters, {names[0]} and {names[1]}, whose tokens mean different things. "
+            "Encode both with the same adapter, or apply them one after the other."
+        )
+
+
+def _interpolated(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    total = one + other
+    if not total:
+        raise ValueError(f"The weights {one:g} and {other:g} add up to 0; nothing lies between the prompts there.")
+    shares = (one / total, other / total)
+    return _mixed(first, second, Shares(shares, shares))
+
+
+def _added(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    return _mixed(first, second, Shares((one, other), (1.0, 0.0)))
+
+
+def _subtracted(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    return _mixed(first, second, Shares((one, -other), (1.0, 0.0)))
+
+
+def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    if min(one, other) < 0:
+        raise ValueError(f"The weights are {one:g} and {other:g}; under one softmax none can be below 0.")
+    if not one and not other:
+        raise ValueError("Both prompts have weight 0, so nothing would be left; give one of them another weight.")
+    if not one or not other:
+        return first if one else second
+    parts = tuple(_beside(*pair, (one, other)) for pair in _pairs(first, second))
+    return replace(first, parts=parts)
+
+
+def _both(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    kept = [weighed(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
+    return joined(kept or [weighed(first, 0.0)])
+
+
+HOW: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePrompt]] = {
+    "interpolate": _interpolated,
+    "add": _added,
+    "subtract": _subtracted,
+    "side by side": _side_by_side,
+    "both": _both,
+}
+
+
+def _mixed(first: ImagePrompt, second: ImagePrompt, shares: Shares) -> ImagePrompt:
+    """Weighted sums of tokens, and of keys and values, which are linear in them."""
+    parts = []
+    for one, other in _pairs(first, second):
+        if one.tokens.shape[1:] != other.tokens.shape[1:]:
+            raise ValueError(
+                f"These prompts have {one.tokens.shape[1]} and {other.tokens.shape[1]} tokens, which cannot be added. "
+                "Give both the same number of images, or combine them side by side."
+            )
+        if not _equal(_given(one.emphasis), _given(other.emphasis)):
+            raise ValueError(
+                "The images of these prompts count differently under one softmax, and mixed they would count alike. "
+                "Encode both with the same weights of their images, or combine them side by side."
+            )
+        parts.append(_sum(one, other, shares))
+    return replace(first, parts=tuple(parts))
+
+
+def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[Part, Part]]:
+    """Parts that belong together, with as many frames and a row for each frame of each side."""
+    if len(first.parts) != len(second.parts):
+        raise ValueError(
+            f"These prompts stand in {len(first.parts)} and {len(second.parts)} places with tokens of their own; "
+            'only prompts alike in this can be mixed. Combine them by "both".'
+        )
+    pairs = []
+    for one, other in zip(first.parts, second.parts, strict=True):
+        if one.weights != other.weights or not _equal(one.masks, other.masks):
+            raise ValueError(
+                "The images of these prompts have different weights or masks, and mixed they would have the same. "
+                'Encode both with the same ones, or combine them by "both".'
+            )
+        frames = max(one.frames, other.frames)
+        pairs.append((_spread(one, frames), _spread(other, frames)))
+    return pairs
+
+
+def _equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
+
+
+def _given(emphasis: Tensor | None) -> tuple[Tensor, ...]:
+    return () if emphasis is None else (emphasis,)
+
+
+def _spread(part: Part, frames: int) -> Part:
+    """The part with a row of its own for each frame of each side."""
+    rows = part.order[:, torch.arange(frames).clamp(max=part.frames - 1)].flatten()
+    moved = tuple(KeysValues(keys[rows], values[rows]) for keys, values in part.keys_values)
+    return replace(part, tokens=part.tokens[rows], keys_values=moved, order=torch.arange(len(rows)).reshape(2, -1))
+
+
+def _sum(one: Part, other: Part, shares: Shares) -> Part:
+    of_one, of_other = (_by_row(index, shares, one.frames).to(one.tokens) for index in (0, 1))
+    pairs = zip(one.keys_values, other.keys_values, strict=True)
+    made = tuple(KeysValues(*(a * of_one + b * of_other for a, b in zip(x, y, strict=True))) for x, y in pairs)
+    return replace(one, tokens=one.tokens * of_one + other.tokens * of_other, keys_values=made)
+
+
+def _by_row(prompt: int, shares: Shares, frames: int) -> Tensor:
+    """The share of the first or second prompt in each row, (rows, 1, 1): rows of the cond side, then of the other."""
+    sides = torch.tensor([shares.cond[prompt], shares.uncond[prompt]])
+    return sides.repeat_interleave(frames)[:, None, None]
+
+
+def _beside(one: Part, other: Part, weights: tuple[float, float]) -> Part:
+    """Tokens of both under one softmax."""
+    pairs = zip(one.keys_values, other.keys_values, strict=True)
+    made = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
+    counts = torch.cat([_counts(part, weight) for part, weight in zip((one, other), weights, strict=True)])
+    tokens = torch.cat([one.tokens, other.tokens], dim=1)
+    kept = counts if counts.unique().numel() > 1 else None
+    return replace(one, tokens=tokens, keys_values=made, emphasis=kept, images=one.images + other.images)
+
+
+def _counts(part: Part, weight: float) -> Tensor:
+    tokens = part.tokens.shape[1]
+    own = torch.zeros(tokens) if part.emphasis is None else part.emphasis
+    return own + torch.tensor(weight).log()

@@ -1,0 +1,183 @@
+"""How files name the tensors of a vision encoder, and how they become OpenCLIP's visual tower."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..files.tensor_file import Entry, UnsupportedCheckpoint
+
+Shape = tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """Where one tensor of the tower is in a file: one key, or several stacked along their first dimension."""
+
+    keys: tuple[str, ...]
+    transposed: bool = False
+
+
+class Layout(NamedTuple):
+    """What OpenCLIP's visual names begin with in a file ("" where it uses other names), and its tensors by them."""
+
+    prefix: str
+    parts: dict[str, Part]
+
+
+_HF_ONCE = {
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "ln_pre.weight": "pre_layrnorm.weight",
+    "ln_pre.bias": "pre_layrnorm.bias",
+    "ln_post.weight": "post_layernorm.weight",
+    "ln_post.bias": "post_layernorm.bias",
+}
+_HF_LAYER = {
+    "ln_1": ("layer_norm1",),
+    "attn.in_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attn.out_proj": ("self_attn.out_proj",),
+    "ln_2": ("layer_norm2",),
+    "mlp.c_fc": ("mlp.fc1",),
+    "mlp.c_proj": ("mlp.fc2",),
+}
+_HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
+_BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool.")
+
+# What a file without a CLIP vision tower may hold, by how its keys begin; the first row that fits names it.
+_OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("image_proj", "ip_adapter", "adapter_modules.", "double_blocks.0.processor."), "an IP-Adapter"),
+    (("lora_", "unet.lora", "base_model.model."), "a LoRA"),
+    (("control_model.", "controlnet_", "zero_convs."), "a ControlNet"),
+    (
+        ("model.diffusion_model.", "diffusion_model.", "input_blocks.", "down_blocks.", "double_blocks."),
+        "a diffusion model",
+    ),
+    (("first_stage_model.", "decoder.conv_in.", "decoder.up"), "a VAE"),
+    (("text_model.", "text_projection", "token_embedding.", "text.", "text_encoder."), "only the text half of a CLIP"),
+    (("embeddings.class_embedding",), "a CLIP vision encoder without its projection, visual_projection.weight"),
+    (("embeddings.cls_token", "cls_token", "encoder.layer."), "a vision encoder other than CLIP, such as DINOv2"),
+)
+
+
+def is_encoder(names: Collection[str]) -> bool:
+    """Whether a file with these keys is meant to hold a vision tower, complete or not."""
+    inside = any(_before(segment, names) is not None for segment in ("vision_model.", "visual."))
+    return inside or any(name.startswith(_BARE) for name in names)
+
+
+def find_layout(names: Collection[str], file: str = "This file") -> Layout:
+    """The tensors of the vision tower among a file's keys, in transformers' or OpenCLIP's naming, at any prefix.
+
+    Raises UnsupportedCheckpoint when the file holds something else, or a tower in transformers' naming is incomplete.
+    """
+    for segment, read in (("vision_model.", _hf_layout), ("visual.", _openclip_layout)):
+        prefix = _before(segment, names)
+        if prefix is not None:
+            return read(names, prefix, file)
+    if any(name.startswith(_BARE) for name in names):
+        return Layout("", {name: Part((name,)) for name in names})
+    raise UnsupportedCheckpoint(
+        f"{file} holds {_what(names)}, not a CLIP vision encoder; choose a file such as "
+        "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors."
+    )
+
+
+def shapes(entries: Mapping[str, Entry], layout: Layout) -> dict[str, Shape]:
+    """Shapes of the tower's tensors by OpenCLIP's names, from the header of the file alone."""
+    return {name: _shape(entries, part) for name, part in layout.parts.items()}
+
+
+def values(tensors: Mapping[str, Tensor], layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The tower's tensors by OpenCLIP's names, numbers with a fraction in one dtype; those of no tower are not read."""
+    found = ((name, _value(tensors, part)) for name, part in layout.parts.items())
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in found}
+
+
+def published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A tower's tensors as files name them: in transformers' naming where that has names for them, else OpenCLIP's."""
+    layers = sum(name.endswith(".ln_1.weight") for name in weights)
+    parts = dict(_hf_parts("vision_model.", "visual_projection.weight", layers))
+    if parts.keys() != weights.keys():
+        return {f"visual.{name}": value for name, value in weights.items()}
+    return {key: value for name, part in parts.items() for key, value in _divided(weights[name], part)}
+
+
+def _divided(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
+    """A tensor of the tower as the tensors of a file: what `_value` made it of."""
+    value = value.T if part.transposed else value
+    yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)
+
+
+def _before(segment: str, names: Collection[str]) -> str | None:
+    found = (re.match(rf"(|.*?\.){re.escape(segment)}", name) for name in names)
+    return next((match.group(1) for match in found if match), None)
+
+
+def _openclip_layout(names: Collection[str], prefix: str, file: str) -> Layout:
+    prefix += "visual."
+    return Layout(prefix, {name.removeprefix(prefix): Part((name,)) for name in names if name.startswith(prefix)})
+
+
+def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
+    model = f"{prefix}vision_model."
+    found = {name for name in names if name.startswith(model)} - {model + name for name in _HF_UNUSED}
+    if any(name.startswith(f"{model}head.") for name in found):
+        raise UnsupportedCheckpoint(
+            f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported; use the file in "
+            "OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader."
+        )
+    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", _layer_count(found, model)))
+    _check_keys({key for part in parts.values() for key in part.keys}, found, names, file)
+    return Layout("", parts)
+
+
+def _hf_parts(model: str, projection: str, layers: int) -> Iterator[tuple[str, Part]]:
+    yield from ((name, Part((model + key,))) for name, key in _HF_ONCE.items())
+    yield "proj", Part((projection,), transposed=True)
+    for layer in range(layers):
+        for name, keys in _HF_LAYER.items():
+            for kind in ("weight", "bias"):
+                joint = "_" if name == "attn.in_proj" else "."  # torch's MultiheadAttention: in_proj_weight
+                sources = tuple(f"{model}encoder.layers.{layer}.{key}.{kind}" for key in keys)
+                yield f"transformer.resblocks.{layer}.{name}{joint}{kind}", Part(sources)
+
+
+def _layer_count(found: Collection[str], model: str) -> int:
+    pattern = re.compile(re.escape(model) + r"encoder\.layers\.(\d+)\.")
+    return 1 + max((int(match.group(1)) for name in found if (match := pattern.match(name))), default=0)
+
+
+def _check_keys(needed: Collection[str], found: Collection[str], names: Collection[str], file: str) -> None:
+    missing = sorted(key for key in needed if key not in names)
+    if missing:
+        raise UnsupportedCheckpoint(f"{file} lacks {missing[0]} of its CLIP vision encoder; download it again.")
+    unexpected = sorted(set(found) - set(needed))
+    if unexpected:
+        raise UnsupportedCheckpoint(f"{file} holds {unexpected[0]}, which no CLIP vision encoder has.")
+
+
+def _shape(entries: Mapping[str, Entry], part: Part) -> Shape:
+    first, *others = (tuple(entries[key].shape) for key in part.keys)
+    if part.transposed:
+        return first[::-1]
+    alike = all(shape == first for shape in others)
+    return (len(part.keys) * first[0], *first[1:]) if others and first and alike else first
+
+
+def _value(tensors: Mapping[str, Tensor], part: Part) -> Tensor:
+    first = tensors[part.keys[0]]
+    if part.transposed:
+        return first.T
+    return first if len(part.keys) == 1 else torch.cat([tensors[key] for key in part.keys])
+
+
+def _what(names: Collection[str]) -> str:
+    for beginnings, what in _OTHERS:
+        if any(name.startswith(beginnings) for name in names):
+            return what
+    return f"{len(names)} tensors of another kind ({min(names)}, …)" if names else "no tensors"

@@ -1,0 +1,126 @@
+"""The vision towers a file may hold: OpenCLIP's own list of models, or a config that came with the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from ..files.tensor_file import UnsupportedCheckpoint
+from .layouts import Layout, Shape
+from .preprocess import CLIP_MEAN, CLIP_STD
+
+Config = Mapping[str, Any]
+
+# Two rows of OpenCLIP's list may be equal in every tensor; this one is what the published adapters were trained with.
+_PREFERRED = ("ViT-SO400M-14-SigLIP-384",)
+
+
+class Candidate(NamedTuple):
+    """A model by name, its OpenCLIP config (embed_dim, vision_cfg), and the mean and deviation of its pixels."""
+
+    name: str
+    config: Config
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def configured(config: Config, file: str) -> Candidate:
+    """The tower a config describes, in the form of open_clip_config.json or of its model_cfg alone.
+
+    Raises UnsupportedCheckpoint when it is no OpenCLIP config.
+    """
+    given, pixels = config.get("model_cfg", config), config.get("preprocess_cfg", {})
+    try:
+        model = {"embed_dim": int(given["embed_dim"]), "vision_cfg": dict(given["vision_cfg"])}
+        model["quick_gelu"] = bool(given.get("quick_gelu", False))  # OpenCLIP's default
+        mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnsupportedCheckpoint(
+            f"The config of {file} is not OpenCLIP's: it needs embed_dim and vision_cfg."
+        ) from error
+    return Candidate(str(config.get("name", "custom")), model, mean, std)
+
+
+def registered(found: Mapping[str, Shape], layout: Layout, file: str) -> Iterator[Candidate]:
+    """OpenCLIP's models that could be it, each vision config once, plain names before those of other text encoders.
+
+    Raises UnsupportedCheckpoint when a tensor that tells the sizes is missing.
+    """
+    import open_clip
+
+    fits = _could_be(found, layout, file)
+    seen = set()
+    for name in sorted(open_clip.list_models(), key=lambda name: (name not in _PREFERRED, len(name), name)):
+        config = open_clip.get_model_config(name)
+        key = json.dumps([config["embed_dim"], config["vision_cfg"]], sort_keys=True)
+        if key not in seen and fits(config):
+            seen.add(key)
+            model = {"embed_dim": config["embed_dim"], "vision_cfg": config["vision_cfg"]}
+            yield Candidate(name, model, *_normalisation(name))
+
+
+def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    published = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+    return tuple(published.get("mean", CLIP_MEAN)), tuple(published.get("std", CLIP_STD))
+
+
+def _could_be(found: Mapping[str, Shape], layout: Layout, file: str) -> Callable[[Config], bool]:
+    """A quick test of configs that spares building most of them."""
+    if any(name.startswith("transformer.resblocks.") for name in found):
+        facts = _vit_facts(found, layout, file)
+        return lambda config: _vit_config_facts(config) == facts
+    if any(name.startswith("trunk.") for name in found):
+        lengths = {shape[0] for shape in found.values() if shape}
+        return lambda config: "timm_model_name" in config["vision_cfg"] and config["embed_dim"] in lengths
+    return lambda config: isinstance(config["vision_cfg"].get("layers"), list)
+
+
+def _vit_facts(found: Mapping[str, Shape], layout: Layout, file: str) -> tuple[int, ...]:
+    for name, rank in (("conv1.weight", 4), ("positional_embedding", 2), ("proj", 2)):
+        if len(found.get(name, ())) != rank:
+            state = f"{found[name]} is no shape for it" if name in found else "it is missing"
+            raise UnsupportedCheckpoint(
+                f"{file} cannot be told apart without {layout.prefix}{name}: {state}; download it again."
+            )
+    patch = found["conv1.weight"][-1]
+    side = math.isqrt(max(found["positional_embedding"][0] - 1, 0))
+    layers = len({name.split(".")[2] for name in found if name.startswith("transformer.resblocks.")})
+    return (found["proj"][-1], found["conv1.weight"][0], layers, patch, side * patch)
+
+
+def _vit_config_facts(config: Config) -> tuple[int, ...] | None:
+    vision = config["vision_cfg"]
+    if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
+        return None
+    patch, size = vision.get("patch_size", 16), vision.get("image_size", 224)
+    return (config["embed_dim"], vision.get("width", 768), vision["layers"], patch, size // patch * patch)
+
+
+def empty_tower(config: Config, quick_gelu: bool) -> torch.nn.Module:
+    """OpenCLIP's visual module on the meta device, without its text half."""
+    # OpenCLIP has no public way to build the visual half alone; the text half would double the time and may download.
+    from open_clip.model import _build_vision_tower
+
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    with torch.device("meta"):
+        return _build_vision_tower(config["embed_dim"], vision, quick_gelu)
+
+
+def candidate_tower(candidate: Candidate, file: str) -> torch.nn.Module:
+    """An empty tower of a candidate.
+
+    Raises UnsupportedCheckpoint when OpenCLIP cannot build it, or would have to download it.
+    """
+    if ":" in str(candidate.config["vision_cfg"].get("timm_model_name", "")):  # hf-hub:… would download
+        raise UnsupportedCheckpoint(f"The config of {file} names a model to download, which is not done here.")
+    try:
+        return empty_tower(candidate.config, False)
+    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise UnsupportedCheckpoint(f"The config of {file} describes no tower OpenCLIP can build ({error}).") from error

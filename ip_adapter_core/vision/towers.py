@@ -1,0 +1,213 @@
+"""Which OpenCLIP vision tower a file holds, told from its tensors' names and shapes, and an empty one of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from ..files.tensor_file import Entry, UnsupportedCheckpoint
+from .layouts import Layout, Shape, find_layout, shapes
+from .positions import Positions, find_positions
+from .registry import Candidate, Config, candidate_tower, configured, empty_tower, registered
+
+ACTIVATIONS = ("auto", "gelu", "quick_gelu")
+AS_TRAINED, DOUBLE = "as trained", "double"
+RESOLUTIONS = (AS_TRAINED, DOUBLE, "336", "448", "560", "672")
+_LONGEST = 64  # patches along a side, 4096 tokens: far beyond it, interpolated positions mean nothing
+
+# The activation leaves no trace in the tensors. Plain towers of the sizes OpenAI released are taken for OpenAI's,
+# trained with the quick approximation; all others for trained with the exact one.
+_QUICK_GELU = {"ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"}
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What a vision encoder is: sizes in pixels and values, tokens including CLS (0 where it has no token sequence).
+
+    positions: what can be interpolated for pictures of another size, None where nothing can.
+    """
+
+    name: str
+    embed_dim: int
+    width: int
+    layers: int
+    patch: int
+    image_size: int
+    tokens: int
+    quick_gelu: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    config: Config = field(repr=False, compare=False)
+    positions: Positions | None = field(default=None, repr=False)
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side, 0 for towers without patches."""
+        return self.image_size // self.patch if self.patch else 0
+
+    def at(self, resolution: str) -> Tower:
+        """The same tower for pictures of another size: a row of RESOLUTIONS, or a number of pixels in digits.
+
+        Raises ValueError when there is no such resolution or the tower cannot read pictures of that size.
+        """
+        size = self._pixels(resolution)
+        if size == self.image_size:
+            return self
+        if self.positions is None:
+            raise ValueError(
+                f"{self.name} reads pictures of {self.image_size} px only: it has no grid of position embeddings that "
+                f'could be interpolated. Set resolution to "{AS_TRAINED}".'
+            )
+        _check_size(self.name, self.patch, size)
+        config = {**self.config, "vision_cfg": {**self.config["vision_cfg"], "image_size": size}}
+        tokens = self.tokens - self.grid**2 + (size // self.patch) ** 2
+        return replace(self, image_size=size, tokens=tokens, config=config)
+
+    def _pixels(self, resolution: str) -> int:
+        named = {AS_TRAINED: self.image_size, DOUBLE: 2 * (self.grid * self.patch or self.image_size)}
+        if resolution not in named and not resolution.isdecimal():
+            raise ValueError(f"There is no resolution called {resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
+        return named[resolution] if resolution in named else int(resolution)
+
+    def describe(self) -> str:
+        """One line for people: what the encoder is and what it gives."""
+        tokens = f"{self.tokens} tokens of {self.width}" if self.tokens else "no tokens"
+        activation = "quick_gelu" if self.quick_gelu else "gelu"
+        return f"{self.name}: {self.image_size} px, embeddings of {self.embed_dim}, {tokens}, {activation}"
+
+
+class _Difference(NamedTuple):
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self))
+
+
+class _Match(NamedTuple):
+    """The candidate whose tensors are those of a file, and an empty tower of its kind."""
+
+    candidate: Candidate
+    visual: torch.nn.Module
+
+
+def identify(
+    entries: Mapping[str, Entry], config: Config | None = None, activation: str = "auto", file: str = "This file"
+) -> Tower:
+    """The OpenCLIP tower whose tensors are exactly those of a file; the text half is ignored.
+
+    config: OpenCLIP's JSON for this file, which then replaces OpenCLIP's own list of models.
+    activation: "auto" takes the config's, else quick_gelu for the sizes OpenAI released and gelu for all others.
+    Raises UnsupportedCheckpoint, its sentence beginning with `file`, when the file is no such tower.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
+    layout = find_layout(entries, file)
+    found = shapes(entries, layout)
+    return _described(*_closest(found, layout, config, file), activation)
+
+
+def build(tower: Tower) -> torch.nn.Module:
+    """An empty tower on the meta device, OpenCLIP's visual module without its text half."""
+    visual: Any = empty_tower(tower.config, tower.quick_gelu)
+    if tower.positions is not None and _measured(visual, tower.config).image_size != tower.image_size:
+        visual.trunk.set_input_size(img_size=tower.image_size)  # OpenCLIP 3.3.0 hands its image_size to no trunk
+    return visual
+
+
+def _check_size(name: str, patch: int, size: int) -> None:
+    if size % patch or not size:
+        fitting = [row for row in RESOLUTIONS if row == DOUBLE or (row.isdecimal() and int(row) % patch == 0)]
+        raise ValueError(
+            f"{name} cuts pictures into patches of {patch} px, and a resolution of {size} px is no whole number of "
+            f"them; use one of {', '.join(fitting)}."
+        )
+    if size > _LONGEST * patch:
+        raise ValueError(
+            f"{name} cuts pictures into patches of {patch} px; a resolution of {size} px would be {size // patch} of "
+            f"them along a side, and at most {_LONGEST} can be read. Use a smaller resolution."
+        )
+
+
+def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
+    candidates = [configured(config, file)] if config is not None else registered(found, layout, file)
+    best: Candidate | None = None
+    least = _Difference([], list(found), [])
+    for candidate in candidates:
+        visual = candidate_tower(candidate, file)
+        difference = _difference({name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}, found)
+        if difference.size == 0:
+            return _Match(candidate, visual)
+        if best is None or difference.size < least.size:
+            best, least = candidate, difference
+    if best is None or (config is None and least.size > len(found) // 2):
+        raise UnsupportedCheckpoint(_unknown(found, file))
+    raise UnsupportedCheckpoint(_mismatch(best.name, least, layout, file))
+
+
+def _difference(needed: Mapping[str, Shape], found: Mapping[str, Shape]) -> _Difference:
+    return _Difference(
+        missing=[name for name in needed if name not in found],
+        unexpected=[name for name in found if name not in needed],
+        reshaped=[name for name in needed if name in found and found[name] != needed[name]],
+    )
+
+
+def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) -> str:
+    if difference.missing:
+        return f"{file} lacks {layout.prefix}{difference.missing[0]}, which {tower} needs; download it again."
+    if difference.unexpected:
+        key = layout.parts[difference.unexpected[0]].keys[0]
+        return f"{file} holds {key}, which {tower} does not have."
+    key = layout.parts[difference.reshaped[0]].keys[0]
+    return f"{file} has {key} of another shape than {tower} needs; the file or its config is wrong."
+
+
+def _unknown(found: Mapping[str, Shape], file: str) -> str:
+    return (
+        f"{file} holds a vision encoder that OpenCLIP does not know ({len(found)} tensors, {min(found)} first); "
+        "put its open_clip_config.json beside it, named as the file with .json at the end."
+    )
+
+
+def _described(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
+    config = candidate.config
+    sizes = _measured(visual, config)
+    auto = config.get("quick_gelu", candidate.name in _QUICK_GELU)
+    return Tower(
+        name=candidate.name,
+        embed_dim=config["embed_dim"],
+        quick_gelu=auto if activation == "auto" else activation == "quick_gelu",
+        mean=candidate.mean,
+        std=candidate.std,
+        config=config,
+        **sizes._asdict(),
+    )
+
+
+class _Sizes(NamedTuple):
+    width: int
+    layers: int
+    patch: int
+    image_size: int
+    tokens: int
+    positions: Positions | None = None
+
+
+def _measured(visual: Any, config: Config) -> _Sizes:
+    if hasattr(visual, "transformer"):
+        tokens, width = visual.positional_embedding.shape
+        patch, size = visual.patch_size[0], visual.image_size[0]
+        return _Sizes(width, visual.transformer.layers, patch, size, tokens, find_positions(visual))
+    trunk = getattr(visual, "trunk", None)
+    if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"):
+        patches = trunk.patch_embed
+        tokens = patches.num_patches + trunk.num_prefix_tokens
+        patch, size = patches.patch_size[0], patches.img_size[0]
+        return _Sizes(trunk.embed_dim, len(trunk.blocks), patch, size, tokens, find_positions(visual))
+    return _Sizes(0, 0, 0, config["vision_cfg"].get("image_size", 224), 0)

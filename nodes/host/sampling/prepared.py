@@ -1,0 +1,92 @@
+"""What an application of an image prompt gives to the rows of a batch: keys, values, weights, masks, on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ....ip_adapter_core.adapters.adapter import KeysValues
+from ....ip_adapter_core.attention.application import Application, Term
+from ....ip_adapter_core.attention.grouped import Image, MasksByGrid
+from ....ip_adapter_core.attention.scaling import Weight, scaled
+from ....ip_adapter_core.prompts.prompt import COND
+from ....ip_adapter_core.settings import masks
+from .batch import Batch, Contents
+
+Address = tuple[str, int, int]
+Reads = tuple[int | None, int | None]
+
+
+class Rows:
+    """What an application gives to the rows of a batch, at strength 1, on the batch's device.
+
+    pictures: how many the latent batch holds.
+    """
+
+    def __init__(self, application: Application, contents: Contents, pictures: int) -> None:
+        self.application = application
+        emphasis = application.part.emphasis
+        self.emphasis = None if emphasis is None else emphasis.to(contents.device)
+        self.factors = _factors(application, contents, pictures)
+        self.images = {
+            layer.address: [(_image(application, term, contents), term) for term in terms]
+            for layer, terms in application.layers.items()
+        }
+
+    def at(self, strength: float) -> dict[Address, list[Image]]:
+        """What each layer attends to at this strength, wherever it acts."""
+        return {
+            address: [self._scaled(image, term, strength) for image, term in terms]
+            for address, terms in self.images.items()
+        }
+
+    def _scaled(self, image: KeysValues, term: Term, strength: float) -> Image:
+        weight = self.factors[term.reads] * (term.weight * strength)
+        return Image(scaled(image, weight, self.application.scaling), self.emphasis)
+
+
+def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGrid | None:
+    """Where an application acts in a batch, by the grid of layers: one mask for all rows where they agree, or one for
+    each row; None where it acts everywhere."""
+    if not application.masks:
+        return None
+    places = batch.places
+    whole = masks.product(application.masks, pictures, places.whole)
+    frames = torch.tensor(batch.order.frames if len(whole) > 1 else (0,)).clamp(max=len(whole) - 1)
+    corners = places.corners
+    if len(set(corners)) == 1 and len(frames) == 1:
+        corners = corners[:1]
+    rows = torch.cat([masks.crop(whole[frames], corner, places.grid) for corner in corners])
+    return {grid: mask.to(batch.device, batch.dtype) for grid, mask in masks.pyramid(rows).items()}
+
+
+def _factors(application: Application, contents: Contents, pictures: int) -> dict[Reads, Weight]:
+    """What the weight of each row is multiplied with, by what its sides read: one number where all rows agree."""
+    by_frame = [application.frame_weight(frame, pictures) for frame in _frames(application, contents)]
+    found: dict[Reads, Weight] = {}
+    for term in (term for terms in application.layers.values() for term in terms):
+        if term.reads not in found:
+            rows = [0.0 if term.reads[side] is None else weight for side in contents.groups for weight in by_frame]
+            found[term.reads] = rows[0] if len(set(rows)) == 1 else _column(rows, contents)
+    return found
+
+
+def _frames(application: Application, contents: Contents) -> tuple[int, ...]:
+    """The frames of a group of rows; one for all of them where they do not differ."""
+    return contents.frames if application.framed else (0,)
+
+
+def _column(rows: Sequence[float], contents: Contents) -> Tensor:
+    return torch.tensor(rows, device=contents.device)[:, None, None]  # fp32: a weight is not rounded by itself
+
+
+def _image(application: Application, term: Term, contents: Contents) -> KeysValues:
+    """K' and V' of a batch, a row per group; a row per picture where frames differ."""
+    order = application.part.order
+    numbers = torch.tensor(_frames(application, contents)).clamp(max=order.shape[1] - 1)
+    sides = [COND if term.reads[side] is None else term.reads[side] for side in contents.groups]
+    rows = torch.cat([order[side, numbers] for side in sides])
+    keys, values = (part[rows].to(contents.device, contents.dtype) for part in term.image)
+    return KeysValues(keys, values)

@@ -1,0 +1,257 @@
+"""A ComfyUI MODEL as the frozen model that an image prompt's network is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import comfy.model_management as memory
+import torch
+from comfy.ldm.modules.attention import BasicTransformerBlock, attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import CONST, EPS, V_PREDICTION
+from comfy.patcher_extension import merge_nested_dicts
+from comfy.samplers import encode_model_conds
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ....ip_adapter_core.adapters.adapter import KeysValues
+from ....ip_adapter_core.attention.grouped import Image
+from ....ip_adapter_core.prompts.prompt import COND
+from ....ip_adapter_core.training.pictures import NUMBERS
+from .. import models
+from ..sampling import compile
+from ..sampling.foreign_attention import attention
+from ..sampling.layer_patch import patched
+from ..sampling.model_patch import applications
+from ..sampling.run import Prepared
+
+# How the host's ways of predicting are called in `objective.OBJECTIVES`.
+PREDICTIONS: dict[type, str] = {EPS: "eps", V_PREDICTION: "v", CONST: "flow"}
+
+# Text-side rows, by their names in the host's conds.
+_TENSORS = {"context": "cross_attn", "pooled": "pooled_output"}
+
+Options = dict[str, Any]
+
+
+class HostBase:
+    """A MODEL to train on, with its patches, LoRAs and noise schedule. Train between entering and leaving it.
+
+    Entering loads the model and leaves inference mode, in which nodes run and no gradients exist; so make the network
+    inside too. Leaving puts everything back. checkpointing: compute blocks twice instead of keeping what they computed.
+    Raises ValueError for models without cross-attention blocks, with an unknown way of predicting, compiled ones, and
+    ones that follow an image prompt already.
+    """
+
+    def __init__(self, model: ModelPatcher, checkpointing: bool = False) -> None:
+        _check(model)
+        self.prediction = prediction(model)
+        self.device: torch.device = model.load_device
+        self.dtype: torch.dtype = model.model.get_dtype_inference()
+        self._layers = models.layers(model)
+        self._given, self._checkpointing = model, checkpointing
+        self._open = ExitStack()
+
+    def __enter__(self) -> HostBase:
+        self._patcher = _loaded(self._given)
+        self._model = self._patcher.model
+        network = self._model.diffusion_model
+        with ExitStack() as opening:
+            opening.enter_context(torch.inference_mode(False))
+            opening.enter_context(torch.enable_grad())
+            opening.enter_context(_frozen(self._model))
+            opening.enter_context(_in_training())
+            if self._checkpointing:
+                opening.enter_context(_checkpointed(network))
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._open.close()
+
+    def sigmas(self, shares: Tensor) -> Tensor:
+        """The noise levels of whole timesteps, each as likely as any other."""
+        levels = self._model.model_sampling.sigmas.to(shares.device)
+        return levels[(shares * len(levels)).long()]
+
+    def noised(self, latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        """Latents at noise levels, as the model's schedule mixes them."""
+        return self._model.model_sampling.noise_scaling(sigmas, noise, latents)
+
+    def denoised(
+        self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Sequence[KeysValues]
+    ) -> Tensor:
+        """The model's estimate of the clean latents; K' and V' of every layer have a row per picture.
+
+        text: context (rows, tokens, width); for SDXL also pooled (rows, width) and, where the pictures' sizes are not
+        their latents', the NUMBERS (rows) of the pictures, on the CPU.
+        """
+        prepared: Prepared = {layer.address: (Image(pair),) for layer, pair in zip(self._layers, image, strict=True)}
+        options = patched(self._options(sigmas), prepared)
+        return self._model.apply_model(noisy, sigmas, transformer_options=options, **self._conds(noisy, text))
+
+    def _options(self, sigmas: Tensor) -> Options:
+        """What the host's samplers would hand to this MODEL's patches, with an attention that has gradients."""
+        given = self._patcher.model_options.get("transformer_options", {})
+        options = merge_nested_dicts(given, {"wrappers": self._patcher.wrappers})
+        return {
+            **options,
+            "cond_or_uncond": [COND],
+            "sigmas": sigmas,
+            "optimized_attention_override": _differentiable,
+        }
+
+    def _conds(self, noisy: Tensor, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the host makes of the text, a row per picture."""
+        if self._model.adm_channels and "pooled" not in text:
+            raise ValueError("This model reads a pooled text too; give the examples `pooled` rows.")
+        rows = [_cond(text, row) for row in range(len(noisy))]
+        first = noisy[:1].detach()
+        made = encode_model_conds(self._model.extra_conds, rows, first, self.device, "positive", latent_image=first)
+        return {name: torch.cat([row["model_conds"][name].cond for row in made]) for name in made[0]["model_conds"]}
+
+
+def prediction(model: ModelPatcher) -> str:
+    """What the model predicts, a row of `objective.OBJECTIVES`. Raises ValueError when training has no loss for it."""
+    classes = type(model.get_model_object("model_sampling")).__mro__
+    found = next(cls for cls in classes if "calculate_denoised" in vars(cls))
+    if found not in PREDICTIONS:
+        kinds = ", ".join(cls.__name__ for cls in PREDICTIONS)
+        raise ValueError(f"This model predicts by {found.__name__}; training knows {kinds}.")
+    return PREDICTIONS[found]
+
+
+def latents(model: ModelPatcher, encoded: Tensor) -> Tensor:
+    """Latents of a VAE (a LATENT's samples) as the model sees them: what examples must hold."""
+    return model.model.process_latent_in(encoded)
+
+
+def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
+    """to_k and to_v (inner, context) of every cross-attention in adapter order, LoRAs included: fp32 copies on the CPU.
+
+    Raises ValueError for models without cross-attention blocks.
+    """
+    layers = models.layers(model)
+    resident = _loaded(model)  # held while its weights are read
+    attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
+    with torch.inference_mode(False):
+        return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]
+
+
+def _copy(weight: Tensor) -> Tensor:
+    return torch.empty(weight.shape).copy_(weight.detach())
+
+
+def _check(model: ModelPatcher) -> None:
+    if compile.is_compiled(model.model, {"wrappers": model.wrappers}):
+        raise ValueError("This model is compiled; connect the model as it is before the compile node.")
+    if applications(model):
+        raise ValueError("This model follows an image prompt already; connect the model without one.")
+
+
+def _loaded(model: ModelPatcher) -> ModelPatcher:
+    """The model wholly on its device; gradients need weights that stay where they are until the backward pass.
+
+    Raises ValueError for a model that moves its weights while it computes and cannot be had in another way.
+    """
+    dynamic = getattr(model, "is_dynamic", bool)()
+    if dynamic and model.cached_patcher_init is None:
+        raise ValueError(
+            "Load the model with one of ComfyUI's own loaders, or start ComfyUI with --disable-dynamic-vram: the node "
+            "that made this model cannot make it without dynamic VRAM, and training needs weights that stay in place."
+        )
+    resident = model.clone(disable_dynamic=True) if dynamic else model
+    memory.load_models_gpu([resident], force_full_load=True)
+    return resident
+
+
+def _cond(text: Mapping[str, Tensor], row: int) -> Options:
+    """One picture's text as the host's conds hold it."""
+    tensors = {theirs: text[ours][row : row + 1] for ours, theirs in _TENSORS.items() if ours in text}
+    return {**tensors, **{name: _number(text[name][row]) for name in NUMBERS if name in text}, "model_conds": {}}
+
+
+def _number(value: Tensor) -> float:
+    return value.item()
+
+
+def _differentiable(attention: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
+    """PyTorch's attention in place of the host's choice, which may have no backward pass."""
+    return attention_pytorch(*given, **more)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """The model's weights without gradients, as tensors that autograd accepts; its flags are put back."""
+    _leave_inference(model)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = [module for module in model.modules() if module.training]
+    model.requires_grad_(False).eval()
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+def _leave_inference(model: nn.Module) -> None:
+    """Exchange weights that were loaded in inference mode for normal tensors over the same memory, for good.
+
+    Autograd refuses inference tensors even where they only pass gradients on; to the host they are the same weights.
+    """
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if type(parameter) is nn.Parameter and parameter.is_inference():
+                module._parameters[name] = nn.Parameter(_alias(parameter), requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if type(buffer) is Tensor and buffer.is_inference():
+                module._buffers[name] = _alias(buffer)
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+@contextmanager
+def _in_training() -> Iterator[None]:
+    """Tell the host that gradients are needed: its quantized layers look here (ComfyUI 0.24 and later)."""
+    before = getattr(memory, "in_training", False)
+    memory.in_training = True
+    try:
+        yield
+    finally:
+        memory.in_training = before
+
+
+@contextmanager
+def _checkpointed(network: nn.Module) -> Iterator[None]:
+    """Blocks whose inner tensors are computed again in the backward pass instead of being kept."""
+    blocks = [block for block in network.modules() if isinstance(block, (BasicTransformerBlock, ResBlock))]
+    own = [vars(block).get("forward") for block in blocks]
+    for block in blocks:
+        block.forward = partial(_twice, block.forward)
+    try:
+        yield
+    finally:
+        for block, forward in zip(blocks, own, strict=True):
+            del block.forward
+            if forward is not None:
+                block.forward = forward
+
+
+def _twice(forward: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
+    # The UNet goes on to change the options it hands to a block; the second pass must find what the first one did.
+    given = tuple(_snapshot(value) for value in given)
+    more = {name: _snapshot(value) for name, value in more.items()}
+    return checkpoint(forward, *given, use_reentrant=False, preserve_rng_state=False, **more)
+
+
+def _snapshot(value: Any) -> Any:
+    return dict(value) if isinstance(value, dict) else value

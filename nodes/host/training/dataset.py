@@ -1,0 +1,130 @@
+"""Captioned pictures as the models of a graph see them: what an adapter is trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as memory
+import folder_paths
+import torch
+from torch import Tensor
+
+from ....ip_adapter_core.adapters.variants import VARIANTS
+from ....ip_adapter_core.prompts.prompt import Features
+from ....ip_adapter_core.training import pairs
+from ....ip_adapter_core.training.cache import cached
+from ....ip_adapter_core.training.pictures import NUMBERS, Picture
+from ....ip_adapter_core.training.shards import CachedExamples, Rows
+from .. import vision
+from . import model_identity
+
+# What an adapter reads of an image -> what stands for a dropped image (adapter of embeddings: zeros; of hidden
+# states: the blank image), as in the published training.
+_NULLS: dict[str, Callable[[Any, Features], Tensor | None]] = {
+    "embeds": lambda encoder, blank: None if blank.embeds is None else torch.zeros_like(blank.embeds),
+    "hidden": lambda encoder, blank: blank.hidden,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HostEncoder:
+    """The frozen models of a graph: VAE, text encoder and vision encoder, for a model and a kind of adapter.
+
+    reads: the field of Features that the kind reads.
+    """
+
+    model: Any
+    clip: Any
+    vae: Any
+    clip_vision: Any
+    reads: str
+
+    @property
+    def sees(self) -> int:
+        """Pixels along each side that the vision encoder reads."""
+        size: int = self.clip_vision.image_size
+        return size
+
+    def identity(self) -> str:
+        """Of the encoders' weights; the MODEL only scales latents."""
+        return model_identity.identity(self.clip, self.vae, self.clip_vision)
+
+    @torch.no_grad()
+    def encode(self, pictures: Picture, captions: Sequence[str]) -> Rows:
+        """latents as the model sees them, features, context, pooled where the text encoder has it, and NUMBERS."""
+        latents = self.model.model.process_latent_in(self.vae.encode(pictures.square))
+        features = self._read(vision.features(self.clip_vision, pictures.seen))
+        numbers = dict(zip(NUMBERS, pictures.numbers.unbind(dim=1), strict=True))
+        return {"latents": latents.float(), "features": features.float(), **numbers, **self._texts(captions)}
+
+    @torch.no_grad()
+    def nulls(self) -> Rows:
+        """The empty text, and what stands for a dropped image."""
+        null = _NULLS[self.reads](self.clip_vision, vision.blank_features(self.clip_vision))
+        if null is None:
+            raise ValueError(self._lacking())
+        return {"features": null.float(), **self._texts([""])}
+
+    def _read(self, found: Features) -> Tensor:
+        features: Tensor | None = getattr(found, self.reads)
+        if features is None:
+            raise ValueError(self._lacking())
+        return features
+
+    def _lacking(self) -> str:
+        return f"This CLIP_VISION gives no {self.reads} of an image; load a CLIP ViT, or train another kind."
+
+    def _texts(self, captions: Sequence[str]) -> Rows:
+        said = [self._text(caption) for caption in captions]
+        return {name: torch.cat([text[name] for text in said]) for name in said[0]}
+
+    def _text(self, caption: str) -> Rows:
+        """The first part of a caption, as long as the text encoder reads at once (77 tokens for CLIP)."""
+        verbatim = caption.replace("(", "\\(").replace(")", "\\)")  # a caption's brackets are no weights
+        tokens = {name: chunks[:1] for name, chunks in self.clip.tokenize(verbatim).items()}
+        context, pooled = self.clip.encode_from_tokens(tokens, return_pooled=True)
+        return {"context": context.float()} | ({} if pooled is None else {"pooled": pooled.float()})
+
+
+def reads(kind: str) -> str:
+    """The field of Features that a kind of adapter reads."""
+    return next(variant.reads[0] for variant in VARIANTS if variant.name == kind)
+
+
+def located(source: str) -> Path:
+    """Where a data set lies: an absolute path, or one in ComfyUI's input folder. Raises ValueError for an empty one."""
+    if not source or not source.strip():
+        raise ValueError("No data set is named; write the path of a folder of pictures, a list file or .tar shards.")
+    return Path(folder_paths.get_input_directory()) / os.path.expanduser(source.strip())
+
+
+def examples(
+    source: Path,
+    encoder: HostEncoder,
+    resolution: int,
+    on_picture: Callable[[int, int], None] | None = None,
+    kept: Path | None = None,
+) -> CachedExamples:
+    """The pictures of a data set, encoded; on_picture(done, of) is told how far the encoding is.
+
+    kept: where what is encoded is kept, by default where every run with the same models finds it. Raises ValueError
+    like pairs.find and cache.cached.
+    """
+    found = pairs.find(source, memory.throw_exception_if_processing_interrupted)
+    return cached(kept or kept_at() / "_features", found, encoder, resolution, on_picture)
+
+
+def kept_at() -> Path:
+    """Where training keeps its files."""
+    return Path(folder_paths.get_output_directory()) / "ip_adapter_training"
+
+
+def check(encoder: HostEncoder) -> None:
+    """Raises ValueError when VAE and model do not belong together."""
+    found, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
+    if found != needed:
+        raise ValueError(f"This VAE gives latents of {found} channels, the model needs {needed}; load the model's VAE.")

@@ -1,0 +1,216 @@
+"""The small world: its pictures and words, the shipped weights, and the recipe that makes them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch.nn.functional import max_pool2d
+
+from comfyui_ip_adapter.ip_adapter_core.adapters import adapter
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import entries
+from comfyui_ip_adapter.ip_adapter_core.small_world import drawing, world
+from comfyui_ip_adapter.ip_adapter_core.vision import encoder
+from package import ROOT
+
+FOLDER = ROOT / "models" / "small_world"
+SHIPPED = sorted(FOLDER.rglob("*.safetensors"))
+MEGABYTES = 25
+CARRIED = {"colour": 0.85, "background": 0.9, "texture": 0.6}  # the least share of pictures; by chance 0.125 to 0.25
+SEEN, UNSEEN = ([world.scene(9, n, unseen=unseen) for n in range(600)] for unseen in (False, True))
+
+
+@pytest.fixture(scope="module")
+def recipe(comfy: None) -> Any:
+    """The recipe's modules, which need a ComfyUI."""
+    from comfyui_ip_adapter.benchmarks.small_world import base, evaluate, host, judge, sampling, words
+
+    names = {"base": base, "evaluate": evaluate, "host": host, "judge": judge, "sampling": sampling, "words": words}
+    return type("Recipe", (), names)
+
+
+def looks(scenes: list[world.Scene]) -> list[tuple[str, str, str, str]]:
+    """The combinations that scenes show."""
+    return [(one.shape, one.colour, one.texture, scene.background) for scene in scenes for one in scene.objects]
+
+
+def test_training_shows_no_held_out_combination_and_the_test_no_other() -> None:
+    assert not any(world.held_out(*look) for look in looks(SEEN))
+    assert all(world.held_out(*look) for look in looks(UNSEEN))
+
+
+def test_about_one_combination_in_seven_is_held_out_and_every_choice_is_seen() -> None:
+    combinations = [
+        (shape, colour, texture, background)
+        for shape in world.SHAPES
+        for colour in world.COLOURS
+        for texture in world.TEXTURES
+        for background in world.BACKGROUNDS
+    ]
+    assert 0.12 < np.mean([world.held_out(*one) for one in combinations]) < 0.17
+    for scenes in (SEEN, UNSEEN):
+        for choices, seen in zip(world.ATTRIBUTES.values(), zip(*looks(scenes), strict=True), strict=True):
+            assert set(seen) == set(choices)
+
+
+def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
+    same, other = world.scene(9, 5), world.scene(10, 5)
+    assert torch.equal(drawing.draw([same]), drawing.draw([world.scene(9, 5)]))
+    assert not torch.equal(drawing.draw([same]), drawing.draw([other]))
+
+
+def test_a_caption_names_what_was_wished() -> None:
+    scene = world.wished(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
+    assert world.caption(scene) == "a large orange dotted star on the left on a sky background"
+
+
+def test_silence_leaves_words_out_but_never_the_shape() -> None:
+    dice = np.random.default_rng(0)
+    short = [world.caption(scene, dice, silence=0.5) for scene in SEEN]
+    assert sum(map(len, short)) < 0.75 * sum(len(world.caption(scene)) for scene in SEEN)
+    assert all(one.shape in text for text, scene in zip(short, SEEN, strict=True) for one in scene.objects)
+
+
+def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
+    scene = world.wished(("ring", "red", "plain"), "white", "large", "center", seed=1)
+    empty = world.Scene(scene.objects[:0], scene.background, scene.shade)
+    painted = (drawing.draw([scene]) - drawing._backgrounds([empty])).abs().amax(dim=1)
+    mask = drawing.covers([scene])
+    assert painted[mask == 0].max() == 0
+    assert painted[mask > 0.9].min() > 0.1
+
+
+def test_outlines_follow_the_edge_of_the_mask() -> None:
+    scene = world.wished(("circle", "red", "plain"), "white", "large", "center", seed=1)
+    lines, mask = drawing.outlines([scene])[0, 0], drawing.covers([scene])[0]
+    near = (max_pool2d(mask[None], 5, 1, 2) + max_pool2d(-mask[None], 5, 1, 2))[0]
+    assert lines.max() > 0.8
+    assert lines[near == 0].max() == 0
+
+
+def test_every_word_is_one_token_and_both_tokenizers_agree(recipe: Any) -> None:
+    from comfyui_ip_adapter.nodes.host.small_world import Tokenizer
+
+    ours, host = recipe.words.tokenizer(), Tokenizer()
+    assert all(len(ours.encode(word)) == 1 for word in recipe.words.WORDS)
+    for text in ("", world.caption(SEEN[0]), "Hello wörld, a 3d dog!"):
+        (tokens,) = host.tokenize_with_weights(text)["l"]
+        assert [token for token, _ in tokens] == recipe.words.padded(ours([text]))[0].tolist()
+
+
+def test_the_shipped_weights_are_half_precision_and_small() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED) < MEGABYTES * 1e6
+    for path in SHIPPED:
+        assert {entry.dtype for entry in entries(path).values()} <= {"F16", "I64"}, path.name
+
+
+def test_the_shipped_adapters_are_what_their_names_say() -> None:
+    for kind, tokens in (("base", 4), ("plus", 16)):
+        found = adapter.identify(entries(FOLDER / "ipadapter" / f"small_world_{kind}.safetensors"))
+        assert (found.variant.name, found.tokens, len(found.geometry.widths)) == (kind, tokens, 6)
+
+
+def test_the_shipped_encoder_is_an_openclip_model_with_both_towers(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import clip
+
+    assert clip.trained().encode_text(recipe.words.tokenizer()(["a star"])).shape == (1, 64)
+    assert encoder.identify_file(clip.FILE).image_size == world.SIDE
+
+
+def test_the_stock_loader_loads_what_was_trained(recipe: Any) -> None:
+    loaded, (_, text) = recipe.host.checkpoint(), recipe.base.trained()
+    tokens = recipe.words.padded(recipe.words.tokenizer()(["a red star"]))
+    assert torch.allclose(recipe.host.contexts(["a red star"]).float(), text(tokens), atol=5e-3)
+    picture = torch.rand(1, 32, 32, 3)
+    assert torch.allclose(loaded.vae.decode(loaded.vae.encode(picture)), picture, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def subjects(recipe: Any) -> Any:
+    """A few held-out references."""
+    return recipe.evaluate.subjects(48)
+
+
+def test_the_judge_reads_held_out_pictures(recipe: Any, subjects: Any) -> None:
+    read = recipe.evaluate.agreement(drawing.draw(subjects.scenes), subjects.scenes)
+    assert min(read.values()) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["base", "plus"])
+def test_an_image_prompt_alone_carries_colour_and_background(recipe: Any, subjects: Any, kind: str) -> None:
+    references = recipe.host.features(drawing.draw(subjects.scenes))
+    wish = recipe.sampling.Wish([""] * len(subjects.scenes), references, kind)
+    prompted = recipe.evaluate.agreement(recipe.sampling.sampled(wish), subjects.scenes)
+    assert all(prompted[name] >= least for name, least in CARRIED.items()), prompted
+
+
+def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: Any, subjects: Any) -> None:
+    """Text and image disagree about everything: whose attributes are drawn?"""
+    from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import of_type
+
+    seen, evaluate = recipe.host.features(drawing.draw(subjects.scenes)), recipe.evaluate
+    of_image, of_text = {}, {}
+    for name in ("style transfer", "composition"):
+        wish = recipe.sampling.Wish(subjects.contrary, seen, "plus", 1.5, layers=of_type(name))
+        pictures = recipe.sampling.sampled(wish)
+        of_image[name], of_text[name] = (
+            evaluate.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)
+        )
+    for look in evaluate.STYLE:
+        assert of_image["style transfer"][look] > of_image["composition"][look] + 0.05, look
+    for layout in ("size", "place"):
+        assert of_image["composition"][layout] > of_image["style transfer"][layout] + 0.15, layout
+        assert of_text["style transfer"][layout] > 0.85, layout
+    assert of_text["style transfer"]["shape"] > 0.85
+    assert of_text["composition"]["colour"] > 0.85
+
+
+def test_regions_put_each_reference_on_its_side(recipe: Any, subjects: Any) -> None:
+    evaluate = recipe.evaluate
+    left, right = (recipe.host.features(drawing.draw(scenes)) for scenes in (subjects.scenes, subjects.others))
+    pictures = recipe.sampling.sampled(recipe.sampling.Wish([""] * len(subjects.scenes), left, "plus", beside=right))
+    pairs = ((subjects.scenes, subjects.others), (subjects.others, subjects.scenes))
+    for half, (own, other) in zip(evaluate.halves(pictures), pairs, strict=True):
+        its, theirs = (evaluate.agreement(half, scenes) for scenes in (own, other))
+        assert its["colour"] > 0.5
+        assert its["colour"] > theirs["colour"] + 0.4
+        assert its["texture"] > theirs["texture"] + 0.25
+
+
+def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: Any) -> None:
+    texts, seen = subjects.texts[:4], recipe.host.features(drawing.draw(subjects.scenes[:4]))
+    wish = recipe.sampling.Wish
+    plain, zero, whole = (
+        recipe.sampling.sampled(one) for one in (wish(texts), wish(texts, seen, weight=0.0), wish(texts, seen))
+    )
+    assert torch.equal(plain, zero)
+    assert not torch.equal(plain, whole)
+
+
+def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "small_world" / "run.py"),
+        "everything",
+        "2",
+        "--pictures",
+        "64",
+        "--into",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for path in SHIPPED:
+        made = tmp_path / path.relative_to(FOLDER)
+        assert shapes(made) == shapes(path), path.name
+
+
+def shapes(path: Path) -> dict[str, list[int]]:
+    """The names and shapes of a file's tensors."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}

@@ -1,0 +1,119 @@
+"""Adapters are read from disk once, each tensor into its place: loading one takes its own size and no more."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from fabricate import adapters
+from fabricate.towers import tiny_tower
+from package import ROOT
+from published_shapes import FILES, entries, safetensors_header, tensor_bytes
+
+Write = Callable[[Path, str], Path]
+
+# How many bytes the process has grown at its largest by loading a file, and how many the tensors have.
+LOAD = """
+import sys
+from resource import RUSAGE_SELF, getrusage
+from ip_adapter_core.adapters import adapter
+small, large = sys.argv[1:]
+adapter.load(small)
+before = getrusage(RUSAGE_SELF).ru_maxrss
+loaded = adapter.load(large)
+grown = getrusage(RUSAGE_SELF).ru_maxrss - before
+print(grown * 1024, sum(tensor.nbytes for tensor in loaded.published().values()))
+"""
+
+
+def sparse(path: Path, file: str) -> Path:
+    """A published file full of zeros that take no room on disk."""
+    named = entries(file)
+    header = safetensors_header(named)
+    with path.open("wb") as opened:
+        opened.write(header)
+        opened.truncate(len(header) + tensor_bytes(named))
+    return path
+
+
+def pickled(path: Path, file: str) -> Path:
+    """A published file as a pickle."""
+    named = {name: torch.zeros(entry.shape, dtype=torch.float16) for name, entry in entries(file).items()}
+    torch.save(named, path)
+    return path
+
+
+def raw(path: Path, file: str) -> Path:
+    """What a trainer saves: a published file beside the whole base model."""
+    named = entries(file)
+    base = {f"unet.{number}.weight": Entry((2**26,), "F16") for number in range(8)}
+    header = safetensors_header(named | base)
+    with path.open("wb") as opened:
+        opened.write(header)
+        opened.truncate(len(header) + tensor_bytes(named | base))
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
+@pytest.mark.parametrize(
+    ("file", "write", "ending"),
+    [
+        ("ip-adapter-plus_sdxl_vit-h", sparse, "safetensors"),
+        ("ip-adapter-faceid-plusv2_sdxl", sparse, "safetensors"),
+        ("ip-adapter-plus_sd15", pickled, "bin"),
+        ("ip-adapter-plus_sd15", raw, "safetensors"),
+    ],
+)
+def test_loading_takes_as_much_memory_as_the_adapter_has(tmp_path: Path, file: str, write: Write, ending: str) -> None:
+    small = sparse(tmp_path / "small.safetensors", "ip-adapter_sd15")
+    large = write(tmp_path / f"large.{ending}", file)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(small), str(large)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    grown, held = map(float, done.stdout.split())
+    assert held == 2 * FILES[file].parameters
+    assert grown < 1.1 * held
+
+
+# Load a file, keep its LoRA and a tower, cut the files short and overwrite them, and use everything.
+CUT = """
+import sys
+from ip_adapter_core.adapters import adapter
+from ip_adapter_core.vision import encoder as vision
+*files, tower = sys.argv[1:]
+held = [adapter.load(file) for file in files]
+encoder = vision.load(tower)
+loras = [one.lora for one in held if one.lora]
+
+def use():
+    tensors = [tensor for one in held for tensor in one.published().values()]
+    tensors += [tensor for lora in loras for tensor in lora.published().values()]
+    return sum(float(tensor.float().abs().sum()) for tensor in tensors + list(encoder.state_dict().values()))
+
+before = use()
+for file in sys.argv[1:]:
+    with open(file, "r+b") as opened:
+        opened.truncate(2000)
+assert use() == before
+for file in sys.argv[1:]:
+    with open(file, "wb") as opened:
+        opened.write(bytes(5000))
+assert use() == before
+del held[:]
+assert loras[0].published()
+print(before > 0)
+"""
+
+
+def test_files_may_be_cut_short_while_they_are_held(tmp_path: Path) -> None:
+    """By a download that starts over; what is mapped ends the process with SIGBUS."""
+    options = adapters.KINDS["FaceID"]
+    files = [adapters.tiny_adapter(tmp_path / f"face.{ending}", **options) for ending in ("safetensors", "bin")]
+    tiny_tower(tmp_path / "tower.safetensors", "bare")
+    given = [*map(str, files), str(tmp_path / "tower.safetensors")]
+    done = subprocess.run([sys.executable, "-c", CUT, *given], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

@@ -1,0 +1,117 @@
+"""The adapter and encoder for a model are chosen by tensors; names only break ties."""
+
+from typing import Any
+
+import pytest
+
+import published_shapes
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import identify
+from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
+from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODERS, KOLORS
+from comfyui_ip_adapter.ip_adapter_core.catalogue import downloads
+from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, choose, encoders_for, fitting, lacks_encoder
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.vision.towers import Tower
+
+
+def tower(name: str, embed_dim: int, width: int) -> Tower:
+    return Tower(name, embed_dim, width, 24, 14, 224, 257, False, (0.5,) * 3, (0.5,) * 3, {})
+
+
+H, G = tower("ViT-H-14", 1024, 1280), tower("ViT-bigG-14", 1280, 1664)
+SMALL_G = tower("ViT-g-14", 1024, 1408)
+
+
+WIDE_L = tower("ViT-L-14-336", 768, 1024)
+
+
+def identities(*files: str) -> dict[str, Any]:
+    return {file: identify(published_shapes.entries(file), Evidence(name=file)) for file in files}
+
+
+IDENTITIES = identities(*published_shapes.FILES)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "adapter"),
+    [
+        ("SD1.5", "any", "ip-adapter-plus_sd15"),
+        ("SD1.5", "base", "ip-adapter_sd15"),
+        ("SD1.5", "light", "ip-adapter_sd15_light"),
+        ("SD1.5", "plus", "ip-adapter-plus_sd15"),
+        ("SD1.5", "plus face", "ip-adapter-plus-face_sd15"),
+        ("SD1.5", "full face", "ip-adapter-full-face_sd15"),
+        ("SD1.5", "composition", "ip_plus_composition_sd15"),
+        ("SDXL", "any", "ip-adapter-plus_sdxl_vit-h"),
+        ("SDXL", "base", "ip-adapter_sdxl_vit-h"),
+        ("SDXL", "composition", "ip_plus_composition_sdxl"),
+        ("SD1.5", "FaceID-Plus", "ip-adapter-faceid-plusv2_sd15"),
+        ("SDXL", "FaceID-Plus", "ip-adapter-faceid-plusv2_sdxl"),
+    ],
+)
+def test_each_wish_finds_its_file(family: str, kind: str, adapter: str) -> None:
+    assert choose(IDENTITIES, {"h": H}, FAMILIES[family], kind) == (adapter, "h")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "adapter"),
+    [
+        ("SD1.5", "FaceID", "ip-adapter-faceid_sd15"),
+        ("SD1.5", "portrait", "ip-adapter-faceid-portrait-v11_sd15"),
+        ("SDXL", "FaceID", "ip-adapter-faceid_sdxl"),
+        ("SDXL", "portrait", "ip-adapter-faceid-portrait_sdxl"),
+    ],
+)
+def test_adapters_that_read_faces_alone_need_no_encoder(family: str, kind: str, adapter: str) -> None:
+    pair = choose(IDENTITIES, {}, FAMILIES[family], kind)
+    assert pair == (adapter, None)
+    assert pair is not None and not lacks_encoder(pair, IDENTITIES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "adapter"),
+    [
+        ("any", "ip_adapter_plus_general (Kolors)"),
+        ("plus", "ip_adapter_plus_general (Kolors)"),
+        ("FaceID-Plus", "ipa-faceid-plus (Kolors)"),
+    ],
+)
+def test_kolors_has_adapters_of_its_own_though_its_layers_are_those_of_sdxl(kind: str, adapter: str) -> None:
+    encoders = {"h": H, "336": WIDE_L}
+    assert choose(IDENTITIES, encoders, FAMILIES["SDXL"], kind, KOLORS) == (adapter, "336")
+    assert adapter not in fitting(IDENTITIES, FAMILIES["SDXL"], kind)
+    assert choose(IDENTITIES, encoders, FAMILIES["SDXL"], "base", KOLORS) is None
+
+
+def test_an_adapter_whose_encoder_is_there_is_preferred() -> None:
+    adapters = identities("ip-adapter_sdxl", "ip-adapter_sdxl_vit-h")
+    assert choose(adapters, {"h": H}, FAMILIES["SDXL"], "base") == ("ip-adapter_sdxl_vit-h", "h")
+    assert choose(adapters, {"g": G}, FAMILIES["SDXL"], "base") == ("ip-adapter_sdxl", "g")
+
+
+def test_renamed_files_are_found_all_the_same() -> None:
+    renamed = {"my file": identify(published_shapes.entries("ip-adapter-plus-face_sd15"))}
+    assert choose(renamed, {"model": H}, FAMILIES["SD1.5"], "plus face") == ("my file", "model")
+
+
+def test_a_missing_encoder_or_adapter_is_told() -> None:
+    adapters = identities("ip-adapter-plus_sd15")
+    assert choose(adapters, {"g": G}, FAMILIES["SD1.5"], "any") == ("ip-adapter-plus_sd15", None)
+    assert choose(adapters, {"h": H}, FAMILIES["SDXL"], "any") is None
+    assert choose(adapters, {"h": H}, FAMILIES["SD1.5"], "base") is None
+
+
+def test_the_encoder_of_the_training_comes_first_among_equal_widths() -> None:
+    identity = identify(published_shapes.entries("ip-adapter_sd15"))
+    assert encoders_for(identity, {"a small g": SMALL_G, "z huge": H, "big": G}) == ["z huge", "a small g"]
+
+
+def test_all_that_fit_are_listed() -> None:
+    found = fitting(IDENTITIES, FAMILIES["SD1.5"], "plus")
+    assert found == ["ip-adapter-plus_sd15", "ip-adapter-plus-face_sd15", "ip_plus_composition_sd15"]
+
+
+def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
+    assert {family for family, _ in downloads.ADAPTERS} <= {*FAMILIES, KOLORS}
+    assert {kind for _, kind in downloads.ADAPTERS} <= set(KINDS)
+    assert set(downloads.ENCODERS) <= set(ENCODERS.values())

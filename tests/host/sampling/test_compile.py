@@ -1,0 +1,168 @@
+"""Image prompts on compiled models: what comes out is what the uncompiled model gives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combined
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from sampled import STEPS, apply, difference, halved, make_prompt, sample
+from twins import Twins
+
+
+def compiled(model: Any) -> Any:
+    """As core's TorchCompileModel does it, with dynamo's own backend: no compiler is needed."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    clone = model.clone()
+    options = {"guard_filter_fn": lambda guards: [("transformer_options" not in guard.name) for guard in guards]}
+    set_torch_compile_wrapper(model=clone, backend="eager", options=options)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def small(comfy: None) -> Twins:
+    """Six layers: tracing takes time with every one."""
+    return Twins("one level")
+
+
+@pytest.fixture(scope="module")
+def small_prompts(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
+    return [make_prompt(small, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
+
+
+@pytest.fixture
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's attention of this name: dynamo traces pytorch's in one graph, and sub_quad's in many."""
+    import torch._dynamo
+    from comfy.ldm.modules import attention
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(attention, "optimized_attention", getattr(attention, f"attention_{request.param}"))
+    torch._dynamo.reset()
+    counters.clear()
+
+
+def bare(model: Any) -> Any:
+    return model
+
+
+@pytest.mark.parametrize("order", ["compiled last", "compiled first"])
+@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
+def test_a_compiled_model_gives_what_the_eager_one_gives(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, order: str
+) -> None:
+    one, other = small_prompts
+    uses: list[Callable[[Any], Any]] = [
+        lambda model: apply(model, one, 0.7),
+        bare,
+        lambda model: apply(model, one, 0.2),
+        lambda model: apply(model, other, 0.7),
+        lambda model: apply(apply(model, one, 0.7), other, 0.5),
+        lambda model: apply(model, one, 1.0, Span(1, 3, "steps")),
+        lambda model: apply(model, one, 1.0, schedule=Schedule((Course("linear", "steps", 1.0, 0.2),))),
+        lambda model: apply(model, one, 1.0, mask=torch.eye(8)[None]),
+        lambda model: apply(model, combined(one, other, "side by side", (1.0, 0.4)), scaling="K+V"),
+        lambda model: halved(apply(model, one, 0.7), "middle", 0),
+        bare,
+    ]
+    for number, use in enumerate(uses):
+        model = small.patcher
+        found = sample(use(compiled(model)) if order == "compiled first" else compiled(use(model)))
+        assert difference(found, sample(use(model))) < 1e-5, number
+
+
+@pytest.mark.parametrize("name", ["2 regions", "3 equal regions", "module exchanged", "pixels merged"])
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_a_compiled_model_beside_packs_that_change_what_happens_in_a_layer(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, name: str
+) -> None:
+    from packs.neighbours.manners import MANNERS
+
+    for use in (
+        lambda model: MANNERS[name](apply(model, small_prompts[0])),
+        lambda model: apply(model, small_prompts[0]),
+        MANNERS[name],
+    ):
+        assert difference(sample(compiled(use(small.patcher)), steps=2), sample(use(small.patcher), steps=2)) < 1e-5
+
+
+@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
+def test_a_compiled_bare_model_notices_a_prompt(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    for use in (bare, lambda model: apply(model, small_prompts[0], 0.7), bare):
+        assert difference(sample(compiled(use(small.patcher))), sample(use(small.patcher))) < 1e-5
+
+
+def test_as_many_tokens_in_other_groups_are_another_structure(comfy: None) -> None:
+    """What groups there are is written into a traced graph, and no tensor tells it."""
+    from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+    from comfyui_ip_adapter.ip_adapter_core.attention.grouped import Image, Stack, stacked
+    from comfyui_ip_adapter.nodes.host.sampling.compile import _shape
+
+    def stack(images: int, tokens: int) -> Stack:
+        image = Image(KeysValues(torch.zeros(2, tokens, 8), torch.zeros(2, tokens, 8)))
+        (found,) = stacked([image] * images, 2)
+        assert isinstance(found, Stack)
+        return found
+
+    assert stack(2, 16).image.keys.shape == stack(8, 4).image.keys.shape
+    assert _shape(stack(2, 16)) != _shape(stack(8, 4))
+    assert _shape(stack(2, 16)) == _shape(stack(2, 16))
+
+
+def anew(model: Any, factors: list[float], collected: bool = False) -> Any:
+    """Another pack's wrapper, that makes a patch anew for each call of the model: text values count by one of these,
+    one after another; collected: the patches are other code each time, and gone when the next is made."""
+    from comfy.ldm.modules.attention import attention_pytorch
+    from comfy.patcher_extension import WrappersMP
+
+    calls = iter(factors * STEPS)
+
+    def made(factor: float) -> Any:
+        if collected:
+            there: dict[str, Any] = {"attend": attention_pytorch}
+            exec(f"def patch(q, k, v, extra): return attend(q, k, v * {factor}, extra['n_heads'])", there)
+            return there["patch"]
+        return lambda q, k, v, extra: attention_pytorch(q, k, v * factor, extra["n_heads"])
+
+    def wrapper(
+        executor: Any, x: Any, t: Any, concat: Any, text: Any, control: Any, options: dict[str, Any], **more: Any
+    ) -> Any:
+        replace = {"attn2": {("middle", 0): made(next(calls))}}
+        return executor(x, t, concat, text, control, {**options, "patches_replace": replace}, **more)
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "another pack", wrapper)
+    return clone
+
+
+def graphs() -> int:
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_another_packs_patch_made_anew_for_each_call_is_traced_once(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    prompt = small_prompts[0]
+    found = sample(compiled(apply(anew(small.patcher, [0.5]), prompt, 0.7)))
+    assert graphs() == 1
+    assert difference(found, sample(apply(anew(small.patcher, [0.5]), prompt, 0.7))) < 1e-5
+
+
+@pytest.mark.parametrize("collected", [False, True])
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_another_packs_patch_that_is_another_one_later_is_not_served_an_old_graph(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None, collected: bool
+) -> None:
+    prompt, factors = small_prompts[0], [0.5, 0.1]
+    found = sample(compiled(apply(anew(small.patcher, factors, collected), prompt, 0.7)))
+    assert difference(found, sample(apply(anew(small.patcher, factors, collected), prompt, 0.7))) < 1e-5

@@ -1,0 +1,132 @@
+"""From faces and pictures to prompts: what stands on the negative side, and who reads what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, Features, ImagePrompt, image_prompt
+from fabricate import adapters
+
+pytestmark = pytest.mark.usefixtures("comfy")
+
+PATCHES, WIDTH = 5, 64
+
+
+class Encoder:
+    """A CLIP_VISION that says the mean of each picture in every number; of the blank one, a hundred."""
+
+    image_size = 8
+
+    def say(self, value: Tensor) -> Features:
+        images = value.reshape(-1, 1, 1)
+        return Features(images[:, 0].expand(-1, 32), images.expand(-1, PATCHES, WIDTH))
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    from comfyui_ip_adapter.nodes.host import encoding
+
+    found = Encoder()
+    monkeypatch.setattr(encoding, "fitted", lambda one, images, how: images)
+    monkeypatch.setattr(encoding, "encoded", lambda one, images: one.say(images.mean((1, 2, 3))))
+    monkeypatch.setattr(encoding, "blank_features", lambda one: one.say(torch.tensor([100.0])))
+    return found
+
+
+def loaded(folder: Path, kind: str) -> Any:
+    from comfyui_ip_adapter.nodes.host.adapters import read
+
+    nested = adapters.adapter(**adapters.KINDS[kind])
+    return read(f"{kind}.bin", adapters.save(folder / f"{kind}.bin", nested))
+
+
+def faces(count: int = 1, level: int = 51, seed: int = 0) -> Faces:
+    embeddings = torch.randn(count, 512, generator=torch.Generator().manual_seed(seed)) * 20
+    return Faces(embeddings, (Portrait(torch.full((8, 8, 3), level, dtype=torch.uint8)),) * count)
+
+
+def pictures(*levels: float) -> Tensor:
+    return torch.stack([torch.full((8, 8, 3), level) for level in levels])
+
+
+def side(prompt: ImagePrompt, side: int) -> Tensor:
+    (part,) = prompt.parts
+    return part.side(side)
+
+
+def of_features(adapter: Any, cond: Features, uncond: Features) -> ImagePrompt:
+    """What the adapter's network makes of features on both sides."""
+    readings = (tuple(getattr(one, field) for field in adapter.identity.variant.reads) for one in (cond, uncond))
+    return image_prompt(adapter.patcher.model, *readings)
+
+
+def test_a_negative_picture_of_faces_stands_beside_the_embedding_of_nobody(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter = loaded(tmp_path, "FaceID-Plus v2")
+    found, _ = face_prompt(adapter, encoder, faces(), pictures(0.75))
+    cond = encoder.say(torch.tensor([0.2]))._replace(face=faces().embeddings)
+    uncond = encoder.say(torch.tensor([0.75]))._replace(face=torch.zeros(1, 512))
+    expected = of_features(adapter, cond, uncond)
+    for one in (COND, UNCOND):
+        torch.testing.assert_close(side(found, one), side(expected, one))
+    usual, _ = face_prompt(adapter, encoder, faces())
+    assert not torch.allclose(side(usual, UNCOND), side(found, UNCOND))
+    assert torch.equal(side(usual, COND), side(found, COND))
+
+
+@pytest.mark.parametrize("kind", ["FaceID", "FaceID-Plus v2", "portrait"])
+def test_negative_faces_are_read_as_faces_are(tmp_path: Path, encoder: Encoder, kind: str) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter = loaded(tmp_path, kind)
+    away, _ = face_prompt(adapter, encoder, faces(), faces(seed=1, level=204))
+    alone, _ = face_prompt(adapter, encoder, faces(seed=1, level=204))
+    torch.testing.assert_close(side(away, UNCOND), side(alone, COND))
+
+
+def test_each_face_has_a_negative_picture_in_turn(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter = loaded(tmp_path, "FaceID-Plus v2")
+    found, _ = face_prompt(adapter, encoder, faces(3), pictures(0.75, 0.25))
+    tokens = side(found, UNCOND).unflatten(1, (3, -1))[0]
+    assert torch.equal(tokens[0], tokens[2])
+    assert not torch.equal(tokens[0], tokens[1])
+    with pytest.raises(ValueError, match="2 negative images for 1 images"):
+        face_prompt(adapter, encoder, faces(1), pictures(0.75, 0.25))
+
+
+def test_a_negative_picture_is_refused_by_adapters_that_read_none(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    for kind in ("FaceID", "portrait"):
+        with pytest.raises(ValueError, match=rf"^Disconnect negative_image, .*: {kind}\.bin is a {kind} adapter"):
+            face_prompt(loaded(tmp_path, kind), encoder, faces(), pictures(0.75))
+
+
+def test_faces_and_a_picture_cannot_both_be_moved_away_from(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.encode import EncodeFace
+
+    given = {"clip_vision": encoder, "negative_faces": faces(), "negative_image": pictures(0.5)}
+    with pytest.raises(ValueError, match=r"^Disconnect negative_faces or negative_image"):
+        EncodeFace.execute(loaded(tmp_path, "FaceID-Plus v2"), faces(), 1.0, **given)
+
+
+def test_without_a_negative_the_neutral_input_of_the_training_stands_there(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+    from comfyui_ip_adapter.nodes.host.encoding import image_prompt as of_images
+
+    face = loaded(tmp_path, "FaceID-Plus v2")
+    blank = encoder.say(torch.tensor([100.0]))
+    expected = of_features(face, blank._replace(face=torch.ones(1, 512)), blank._replace(face=torch.zeros(1, 512)))
+    torch.testing.assert_close(side(face_prompt(face, encoder, faces())[0], UNCOND), side(expected, UNCOND))
+    base = loaded(tmp_path, "base")
+    zeros = Features(torch.zeros(1, 32))
+    torch.testing.assert_close(
+        side(of_images(base, encoder, pictures(0.5))[0], UNCOND), side(of_features(base, zeros, zeros), UNCOND)
+    )

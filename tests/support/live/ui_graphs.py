@@ -1,0 +1,99 @@
+"""Graphs of the editor's own format (the files in workflows/) turned into prompts that a server takes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from package import ROOT
+
+WORKFLOWS = ROOT / "workflows"
+TWIN = "small_world_"  # begins the name of a graph's twin
+NOTES = ("Note", "MarkdownNote")
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
+Described = dict[str, Any]  # what /object_info says of every node type
+
+
+class Widget(NamedTuple):
+    """An input that the user sets on the node itself."""
+
+    name: str
+    type: str
+    options: dict[str, Any]
+    choices: list[Any]
+
+
+def workflows() -> list[Path]:
+    """The graphs that this package ships."""
+    return sorted(WORKFLOWS.glob("*.json"))
+
+
+def originals() -> list[Path]:
+    """The graphs for published models."""
+    return [path for path in workflows() if not path.stem.startswith(TWIN)]
+
+
+def twins() -> list[Path]:
+    """The graphs for the models that this package brings along."""
+    return [path for path in workflows() if path.stem.startswith(TWIN)]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A graph as the editor saved it."""
+    graph: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return graph
+
+
+def working(graph: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes that run: all but notes."""
+    return [node for node in graph["nodes"] if node["type"] not in NOTES]
+
+
+def to_prompt(graph: dict[str, Any], described: Described) -> dict[str, Any]:
+    """What the editor would send: for graphs without subgraphs, and without muted or bypassed nodes."""
+    links = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
+    return {
+        str(node["id"]): {"class_type": node["type"], "inputs": inputs(node, described[node["type"]], links)}
+        for node in working(graph)
+    }
+
+
+def inputs(node: dict[str, Any], described: dict[str, Any], links: dict[int, list[Any]]) -> dict[str, Any]:
+    """Widget values, and over them the links."""
+    values = {widget.name: value for widget, value in widget_values(node, described)}
+    linked = {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket.get("link") is not None}
+    return values | linked
+
+
+def widget_values(node: dict[str, Any], described: dict[str, Any]) -> Iterator[tuple[Widget, Any]]:
+    """Each widget with its value; the file keeps them by position, with one more after a seed.
+
+    A widget that the saved list is too short for has its default, as in the editor.
+    """
+    saved = iter(node.get("widgets_values", []))
+    for widget in widgets(described):
+        yield widget, next(saved, widget.options.get("default"))
+        if widget.options.get("control_after_generate"):
+            next(saved, None)
+
+
+def widgets(described: dict[str, Any]) -> Iterator[Widget]:
+    """The widgets of a node type, in their order."""
+    for group in ("required", "optional"):
+        for name, (kind, *more) in described["input"].get(group, {}).items():
+            options = more[0] if more else {}
+            choices = kind if isinstance(kind, list) else options.get("options", [])
+            sort = "COMBO" if isinstance(kind, list) else kind
+            if sort in WIDGETS and not options.get("forceInput"):
+                yield Widget(name, sort, options, choices)
+
+
+def is_valid(widget: Widget, value: Any) -> bool:
+    """Whether the node type takes this value."""
+    if widget.type == "COMBO":
+        return value in widget.choices
+    if widget.type in ("INT", "FLOAT"):
+        number = isinstance(value, int if widget.type == "INT" else (int, float)) and not isinstance(value, bool)
+        return number and widget.options.get("min", value) <= value <= widget.options.get("max", value)
+    return isinstance(value, bool if widget.type == "BOOLEAN" else str)

@@ -1,0 +1,204 @@
+"""Published adapter files and models, recorded as sizes: what headers and configurations say, without a download."""
+
+import json
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+from fabricate.adapters import layer_shapes, projection_shapes
+
+BYTES = {"F16": 2, "F32": 4}
+
+
+class File(NamedTuple):
+    """A published file: what it is for, the sizes of its projection, its parameters, and what it is identified as.
+
+    layers: the family whose layers it has; token_width: where its tokens are not as wide as the layers read; rank: of
+    its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
+    the size of a .bin, which is a little more than that of its tensors.
+    """
+
+    layers: str
+    kind: str
+    sizes: Mapping[str, int]
+    variant: str
+    parameters: int
+    token_width: int | None = None
+    rank: int | None = None
+    lora: int = 0
+    family: str | None = None
+    dtypes: tuple[str, str] = ("F16", "F16")
+    safetensors: int | None = None
+    pickle: int | None = None
+
+
+_BASE_H = ("base", {"embed": 1024}, "base")
+_BASE_G = ("base", {"embed": 1280}, "base")
+_PLUS = ("plus", {"embed": 1280, "tokens": 16, "width": 768}, "plus")
+_PLUS_XL = ("plus", {"embed": 1280, "tokens": 16, "width": 1280}, "plus")
+_FACE: tuple[str, dict[str, int], str] = ("FaceID", {}, "FaceID")
+_PORTRAIT = ("portrait", {"tokens": 16}, "portrait")
+_UNNORM = ("portrait unnorm", {"tokens": 16, "width": 1280}, "portrait unnorm")
+_FACE_PLUS: tuple[str, dict[str, int]] = ("FaceID-Plus", {"embed": 1280})
+_KOLORS_PLUS = ("plus", {"embed": 1024, "tokens": 16, "width": 2048, "inner": 768}, "Kolors plus")
+_KOLORS_FACE = ("FaceID-Plus", {"embed": 1024, "tokens": 6}, "Kolors FaceID-Plus")
+_LORA_SD: dict[str, Any] = {"rank": 128, "lora": 25_509_888}
+_LORA_XL: dict[str, Any] = {"rank": 128, "lora": 185_794_560}
+_FP32 = {"dtypes": ("F32", "F32")}
+
+FILES: dict[str, File] = {
+    "ip-adapter_sd15": File("SD1.5", *_BASE_H, 22_319_616, safetensors=44_642_768),
+    "ip-adapter_sd15_light": File("SD1.5", *_BASE_H, 22_319_616, safetensors=44_642_768),
+    "ip-adapter_sd15_light_v11": File("SD1.5", *_BASE_H, 22_319_616, pickle=44_642_977),
+    "ip-adapter_sd15_vit-G": File("SD1.5", *_BASE_G, 23_106_048, safetensors=46_215_640),
+    "ip-adapter-plus_sd15": File("SD1.5", *_PLUS, 49_087_488, safetensors=98_183_288),
+    "ip-adapter-plus-face_sd15": File("SD1.5", *_PLUS, 49_087_488, safetensors=98_183_288),
+    "ip_plus_composition_sd15": File("SD1.5", *_PLUS, 49_087_488),
+    "ip-adapter-full-face_sd15": File(
+        "SD1.5", "full face", {"embed": 1280}, "full face", 21_794_304, safetensors=43_592_352
+    ),
+    "ip-adapter_sdxl": File("SDXL", *_BASE_G, 351_285_248, safetensors=702_585_376),
+    "ip-adapter_sdxl_vit-h": File("SDXL", *_BASE_H, 349_188_096, safetensors=698_391_064),
+    "ip-adapter-plus_sdxl_vit-h": File("SDXL", *_PLUS_XL, 423_748_864, safetensors=847_517_512),
+    "ip-adapter-plus-face_sdxl_vit-h": File("SDXL", *_PLUS_XL, 423_748_864, safetensors=847_517_512),
+    "ip_plus_composition_sdxl": File("SDXL", *_PLUS_XL, 423_748_864),
+    "noobIPAMARK1_mark1": File("SDXL", *_BASE_G, 351_285_248, **_FP32),
+    "ip-adapter-faceid_sd15": File("SD1.5", *_FACE, 48_354_816, **_LORA_SD, pickle=96_740_574),
+    "ip-adapter-faceid-plus_sd15": File("SD1.5", *_FACE_PLUS, "FaceID-Plus v1", 78_260_736, **_LORA_SD),
+    "ip-adapter-faceid-plusv2_sd15": File(
+        "SD1.5", *_FACE_PLUS, "FaceID-Plus v2", 78_260_736, **_LORA_SD, pickle=156_558_509
+    ),
+    "ip-adapter-faceid-portrait_sd15": File("SD1.5", *_PORTRAIT, 32_291_328),
+    "ip-adapter-faceid-portrait-v11_sd15": File("SD1.5", *_PORTRAIT, 32_291_328, pickle=64_586_623),
+    "ip-adapter-faceid_sdxl": File("SDXL", *_FACE, 535_507_968, **_LORA_XL),
+    "ip-adapter-faceid-plusv2_sdxl": File(
+        "SDXL", *_FACE_PLUS, "FaceID-Plus v2", 743_707_648, **_LORA_XL, pickle=1_487_555_181
+    ),
+    "ip-adapter-faceid-portrait_sdxl": File("SDXL", *_PORTRAIT, 374_903_808, pickle=749_822_515),
+    "ip-adapter-faceid-portrait_sdxl_unnorm": File(
+        "SDXL", *_UNNORM, 422_765_824, dtypes=("F32", "F16"), pickle=1_009_523_411
+    ),
+    "ip-adapter (InstantID)": File("SDXL", *_UNNORM, 422_765_824, **_FP32),
+    "ip_adapter_plus_general (Kolors)": File("SDXL", *_KOLORS_PLUS, 506_552_320, family="Kolors"),
+    "ipa-faceid-plus (Kolors)": File("SDXL", *_KOLORS_FACE, 1_192_903_680, token_width=4096, family="Kolors"),
+}
+
+# Layouts that no published file has and people make all the same.
+UNPUBLISHED: dict[str, File] = {
+    "base for SD2": File("SD2", *_BASE_H, 29_759_488),
+    "plus for SDXL on bigG": File("SDXL", "plus", {"embed": 1664, "tokens": 16, "width": 1280}, "plus", 424_240_384),
+    "FaceID whose LoRA was taken out": File("SD1.5", *_FACE, 22_844_928),
+}
+
+
+def _sd35() -> dict[str, tuple[int, ...]]:
+    wide, time = 2432, 1280
+    projection = projection_shapes("plus", wide, embed=1152, tokens=64, width=time)
+    for layer in range(4):
+        projection |= {f"layers.{layer}.2.1.weight": (4 * time, time), f"layers.{layer}.2.1.bias": (4 * time,)}
+    projection |= {"time_embedding.linear_1.weight": (time, 320), "time_embedding.linear_1.bias": (time,)}
+    projection |= {"time_embedding.linear_2.weight": (time, time), "time_embedding.linear_2.bias": (time,)}
+    block = {"norm_ip.linear.weight": (2 * wide, time), "norm_ip.linear.bias": (2 * wide,)}
+    block |= {f"{name}.weight": (wide, wide) for name in ("to_k_ip", "to_v_ip")}
+    block |= {f"{name}.weight": (64,) for name in ("norm_q", "norm_k", "norm_ip_k")}
+    layers = {f"ip_adapter.{n}.{key}": shape for n in range(38) for key, shape in block.items()}
+    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
+
+
+def _instantx_flux() -> dict[str, tuple[int, ...]]:
+    projection = projection_shapes("FaceID", 4096, tokens=128, face=1152, mlp=2304)
+    layers = {f"ip_adapter.{n}.{name}.weight": (3072, 4096) for n in range(57) for name in ("to_k_ip", "to_v_ip")}
+    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
+
+
+def _xlabs(tokens: int) -> dict[str, tuple[int, ...]]:
+    shapes = {
+        f"ip_adapter_proj_model.{key}": shape
+        for key, shape in projection_shapes("base", 4096, embed=768, tokens=tokens).items()
+    }
+    for block in range(19):
+        for name in ("k_proj", "v_proj"):
+            prefix = f"double_blocks.{block}.processor.ip_adapter_double_stream_{name}"
+            shapes |= {f"{prefix}.weight": (3072, 4096), f"{prefix}.bias": (3072,)}
+    return shapes
+
+
+# Published files that are recognised and not run: names and shapes, parameters, what the refusal calls them.
+REFUSED: dict[str, tuple[dict[str, tuple[int, ...]], int, str]] = {
+    "ip-adapter (SD3.5)": (_sd35(), 797_925_888, "an adapter for SD3.5"),
+    "ip-adapter (InstantX Flux)": (_instantx_flux(), 2_645_600_512, "a Flux adapter of InstantX"),
+    "ip_adapter (XLabs Flux)": (_xlabs(4), 490_874_880, "a Flux adapter of XLabs"),
+    "ip_adapter (XLabs Flux v2)": (_xlabs(16), 528_672_768, "a Flux adapter of XLabs"),
+}
+
+
+def entries(file: str) -> dict[str, Entry]:
+    """The header of a published file."""
+    return header({**FILES, **UNPUBLISHED}[file])
+
+
+def header(file: File) -> dict[str, Entry]:
+    """Names, shapes and dtypes of a file with these sizes."""
+    known = FAMILIES[file.layers]
+    halves = {
+        "image_proj": projection_shapes(file.kind, file.token_width or known.context, **file.sizes),
+        "ip_adapter": layer_shapes(known.widths, known.context, file.rank),
+    }
+    return {
+        f"{half}.{key}": Entry(shape, dtype)
+        for (half, shapes), dtype in zip(halves.items(), file.dtypes, strict=True)
+        for key, shape in shapes.items()
+    }
+
+
+def parameters(named: Mapping[str, Entry]) -> int:
+    """How many numbers a file holds."""
+    return sum(prod(entry.shape) for entry in named.values())
+
+
+def safetensors_header(named: Mapping[str, Entry]) -> bytes:
+    """The beginning of a safetensors file without metadata, as its library writes it: wide dtypes first, then by name.
+
+    The tensors follow; together with `tensor_bytes` it is the size of the file.
+    """
+    rows, start = {}, 0
+    for name, entry in sorted(named.items(), key=lambda item: (-BYTES[item[1].dtype], item[0])):
+        end = start + prod(entry.shape) * BYTES[entry.dtype]
+        rows[name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(rows, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def tensor_bytes(named: Mapping[str, Entry]) -> int:
+    """The size of all tensors of a file."""
+    return sum(prod(entry.shape) * BYTES[entry.dtype] for entry in named.values())
+
+
+# ComfyUI's configurations of the published families.
+_SD = {
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+}
+_EIGHT, _OF_64 = {"num_heads": 8, "num_head_channels": -1}, {"num_heads": -1, "num_head_channels": 64}
+CONFIGS = {
+    "SD1.5": _SD | _EIGHT | {"context_dim": 768},
+    "SD2": _SD | _OF_64 | {"context_dim": 1024},
+    "SDXL": {
+        **_OF_64,
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "num_res_blocks": 2,
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+        "context_dim": 2048,
+    },
+}

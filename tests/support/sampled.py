@@ -1,0 +1,66 @@
+"""Sampling with ComfyUI's own samplers in the test process: prompts, conds, noise, and how far results differ."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.attention.application import Use
+from comfyui_ip_adapter.ip_adapter_core.layers import layout
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from fabricate import adapters
+from twins import Twins
+
+EMBED = 40
+STEPS = 4
+
+
+def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> ImagePrompt:
+    widths = tuple(layer.width for layer in layout.layers(twins.patcher.model.model_config.unet_config))
+    nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens)
+    network = load(adapters.save(folder / f"{seed}.safetensors", nested))
+    random = torch.Generator().manual_seed(seed)
+    return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))
+
+
+def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None, **how: Any) -> Any:
+    from comfyui_ip_adapter.nodes.host import models
+
+    return models.apply(model, prompt, Use(weight, span or Span(), **how))
+
+
+def cond(seed: int, context: int = 48) -> list[Any]:
+    return [[torch.randn(1, 7, context, generator=torch.Generator().manual_seed(seed)), {}]]
+
+
+def noise(batch: int = 1, height: int = 8, width: int = 8) -> Tensor:
+    return torch.randn(batch, 4, height, width, generator=torch.Generator().manual_seed(9))
+
+
+def sample(model: Any, cfg: float = 4.0, sampler: str = "euler", given: Tensor | None = None, **more: Any) -> Tensor:
+    import comfy.sample
+
+    start = noise() if given is None else given
+    options = {"steps": STEPS, "cfg": cfg, "sampler_name": sampler, "scheduler": "normal"} | more
+    latent = options.pop("latent", torch.zeros_like(start))
+    positive, negative = options.pop("positive", cond(1)), options.pop("negative", cond(2))
+    return comfy.sample.sample(
+        model, start, positive=positive, negative=negative, latent_image=latent, disable_pbar=True, seed=1, **options
+    )
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference, as a share of the largest value."""
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def halved(model: Any, *address: Any) -> Any:
+    """Another pack's patch: text values count half in this block."""
+    from comfy.ldm.modules.attention import optimized_attention
+
+    clone = model.clone()
+    clone.set_model_attn2_replace(lambda q, k, v, extra: optimized_attention(q, k, v * 0.5, extra["n_heads"]), *address)
+    return clone
