@@ -10,7 +10,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ..ip_adapter_core.adapters.adapter import Identity, KeysValues
+from ..ip_adapter_core.adapters.identity import Identity
+from ..ip_adapter_core.adapters.keys_values import KeysValues
 from ..ip_adapter_core.adapters.variants import VARIANTS
 from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Part

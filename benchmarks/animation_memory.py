@@ -49,8 +49,8 @@ def size(*holders: Any) -> int:
 
 def prompt(references: int, tokens: int) -> Any:
     """A prompt of so many references, one per frame, and their shared blank one."""
-    from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
-    from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+    from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
+    from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
     from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Part
 
     rows = references + 1
@@ -64,10 +64,10 @@ def prompt(references: int, tokens: int) -> Any:
 def measured(part: Any, frames: int) -> tuple[int, int]:
     """Bytes of what the prompt keeps in main memory, and the most that a run keeps on the device at once."""
     from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, Term
+    from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
     from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
     from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
-    from published_shapes import CONFIGS
 
     terms = {
         layer: (Term(image, 1.0, (0, 1)),)

@@ -9,7 +9,7 @@ from comfy import ops, supported_models
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from published_shapes import CONFIGS
+from ..ip_adapter_core.layers.families import CONFIGS
 
 CLASSES: dict[str, Any] = {"SD1.5": supported_models.SD15, "SDXL": supported_models.SDXL}
 TEXT_TOKENS = 77

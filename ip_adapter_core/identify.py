@@ -9,10 +9,11 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from .adapters import adapter, checkpoint
-from .adapters.adapter import Identity
+from .adapters import checkpoint, loading
+from .adapters.identity import Identity
 from .adapters.resolution import PUBLISHED, TENSORS, bare, digest, evidence
-from .files.tensor_file import Entry, UnsupportedCheckpoint, container, entries, is_weight_file
+from .files.errors import UnsupportedCheckpoint
+from .files.tensor_file import Entry, container, entries, is_weight_file
 from .vision import encoder
 from .vision.layouts import is_encoder
 
@@ -75,7 +76,7 @@ def _lines(path: Path, found: Found) -> list[str]:
 
 
 def _adapter(path: Path, named: Mapping[str, Entry]) -> Found:
-    identity = adapter.identify(named, evidence(path))
+    identity = loading.identify(named, evidence(path))
     details = (
         weights(named),
         ", ".join(filter(None, [container(path), checkpoint.naming(named)])),

@@ -13,7 +13,7 @@ from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
 from ..ip_adapter_core.settings import schedule as curves
 from ..ip_adapter_core.settings.span import UNITS, Span
-from .host import models
+from .host.sampling import model_patch
 from .node import Node
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
 from .texts import of_mask, with_text
@@ -97,7 +97,7 @@ class Apply(Node):
             skip_middle=skip_middle_block,
         )
         told = of_mask(mask)
-        return io.NodeOutput(models.apply(model, image_prompt, use), ui=with_text(told))
+        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_text(told))
 
 
 def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:

@@ -103,7 +103,7 @@ def _weights(weight_type: str, weight: float, second: float, text: str) -> layer
 
 def _picture(made: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
-    on = layer_bars.PUBLISHED if model is None else {models.family(model): models.layers(model)}
+    on = layer_bars.EXAMPLES if model is None else {models.family(model): models.layers(model)}
     if model is not None:
         made.on(models.layers(model))
     return pictured(layer_bars.draw(made, on))

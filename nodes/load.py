@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_adapter_core.adapters.adapter import Identity
+from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.adapters.resolution import AUTO, CHOICES
 from ..ip_adapter_core.catalogue.choose import KINDS
 from ..ip_adapter_core.files.tensor_file import entries

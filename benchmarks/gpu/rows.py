@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.adapters.adapter import KeysValues
+from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.attention.grouped import FORM_OF, Image, Stack, add_stack_, stacked
 from ...ip_adapter_core.attention.reference import image_attention, plain_image_attention
 
@@ -98,7 +98,7 @@ def loading() -> str:
 
     from fabricate import adapters
 
-    from ...ip_adapter_core.adapters.adapter import load
+    from ...ip_adapter_core.adapters.loading import load
     from ...ip_adapter_core.prompts.prompt import image_prompt
     from ...nodes.host.adapters import read
 
@@ -129,11 +129,11 @@ def dynamic() -> str:
 def small_world() -> str:
     """The small world from reference to picture: pictures show the colour and background of their references."""
     from ...ip_adapter_core.small_world import drawing
-    from ..small_world import evaluate, host, sampling
+    from ..small_world import host, sampling, scores
 
-    subjects = evaluate.subjects(12)
+    subjects = scores.subjects(12)
     wish = sampling.Wish([""] * len(subjects.scenes), host.features(drawing.draw(subjects.scenes)), "plus")
-    read = evaluate.agreement(sampling.sampled(wish), subjects.scenes)
+    read = scores.agreement(sampling.sampled(wish), subjects.scenes)
     if read["colour"] < 0.75 or read["background"] < 0.75:
         raise ValueError(f"only {read['colour']:.0%} of the colours and {read['background']:.0%} of the backgrounds")
     return f"{read['colour']:.0%} of the colours, {read['background']:.0%} of the backgrounds"

@@ -12,7 +12,7 @@ from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.settings.layer_weights import of_type
 from ...ip_adapter_core.settings.schedule import Course, Schedule
 from ...ip_adapter_core.settings.span import Span
-from ...nodes.host import models
+from ...nodes.host.sampling import model_patch
 from ..adapters import prompt
 from ..cases import half
 from ..figures import Findings
@@ -53,4 +53,4 @@ def measure(settings: Settings) -> Findings:
 
 def changed(model: ModelPatcher, given: ImagePrompt, use: Use, size: int) -> Callable[[], None]:
     """Apply a prompt so, and sample one step with a network that takes no time."""
-    return lambda: sample(models.apply(model, given, use), size, 1, nothing)
+    return lambda: sample(model_patch.apply(model, given, use), size, 1, nothing)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fabricate.adapters import adapter as nested
 
-from ...ip_adapter_core.layers.layout import FAMILIES
+from ...ip_adapter_core.layers.families import FAMILIES
 from ..adapters import adapter
 from ..cases import MANY, ONE, PLAIN, ours
 from ..cost import conditions, cost

@@ -1,25 +1,20 @@
 """The paper's tables in small, of combinations never seen in training, from the shipped weights."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
-import torch
 from PIL.Image import Image
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from ...ip_adapter_core.settings.layer_weights import of_type
 from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
-from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene, caption
-from . import clip, host, judge, words
+from ...ip_adapter_core.small_world.world import ATTRIBUTES
+from . import host
 from .figures import plot, sheet
 from .sampling import Wish, sampled
-from .shelf import MODELS, scenes
+from .scores import COUNT, Scores, Subjects, agreement, halves, saturation, score, subjects
+from .shelf import MODELS
 
-COUNT = 48
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
 SHOWN = 10
@@ -35,70 +30,6 @@ classifier reads the same attribute as in the reference.
 ![Reference, and what was made of it](images/grid.png)
 ![λ](images/weights.png)
 """
-
-
-@dataclass(frozen=True, eq=False)
-class Subjects:
-    """References with their captions, and other scenes that share none of their attributes."""
-
-    scenes: list[Scene]
-    others: list[Scene]
-
-    @property
-    def texts(self) -> list[str]:
-        """Captions of the references."""
-        return [caption(one) for one in self.scenes]
-
-    @property
-    def contrary(self) -> list[str]:
-        """Captions that disagree with the references in every attribute."""
-        return [caption(one) for one in self.others]
-
-
-class Scores(NamedTuple):
-    """What is read of pictures: CLIP-I, CLIP-T, and how many share each attribute with some scenes, as shares."""
-
-    clip_i: float
-    clip_t: float
-    agrees: Mapping[str, float]
-
-    @property
-    def mean(self) -> float:
-        """The mean over the four attributes."""
-        return sum(self.agrees[name] for name in ATTRIBUTES) / len(ATTRIBUTES)
-
-
-def subjects(count: int = COUNT) -> Subjects:
-    """The first held-out scenes, and for each the next one that differs in shape, colour, texture and background."""
-    pool = scenes("unseen")
-    chosen = pool[:count]
-    return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
-
-
-def _contrary(a: Scene, b: Scene) -> bool:
-    mine, theirs = judge.answers([a]), judge.answers([b])
-    return all(bool(mine[name] != theirs[name]) for name in ATTRIBUTES)
-
-
-def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = None) -> Scores:
-    """How near pictures are to reference scenes, and to texts (the references' captions by default)."""
-    model = clip.trained()
-    with torch.no_grad():
-        image, other = (model.encode_image(clip.normalised(x)) for x in (pictures, draw(reference)))
-        text = model.encode_text(words.tokenizer()(texts or [caption(one) for one in reference]))
-    return Scores(
-        cosine_similarity(image, other).mean().item(),
-        cosine_similarity(image, text).mean().item(),
-        agreement(pictures, reference),
-    )
-
-
-def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
-    """The share of pictures in which the judge reads the reference's choice, for each attribute."""
-    with torch.no_grad():
-        read = judge.trained()(pictures)
-    right = judge.answers(reference)
-    return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -186,11 +117,6 @@ def untouched(who: Subjects) -> str:
     return table(["adapter installed at λ = 0", "pictures from text, against no adapter"], rows)
 
 
-def saturation(pictures: Tensor) -> float:
-    """The mean difference of a pixel's largest and smallest channel."""
-    return (pictures.amax(dim=1) - pictures.amin(dim=1)).mean().item()
-
-
 def tuning(who: Subjects) -> str:
     """Table 5: the same adapters, without training, on a base that was fine-tuned to pastel."""
     seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
@@ -247,11 +173,6 @@ def placing(who: Subjects) -> str:
             found = agreement(half, given)
             rows.append([name, whose, *(_share(found[key]) for key in STYLE)])
     return table(["half", "as in reference", *STYLE], rows)
-
-
-def halves(pictures: Tensor) -> tuple[Tensor, ...]:
-    """The left and the right half of pictures of twice the width."""
-    return pictures.split(pictures.shape[-1] // 2, dim=-1)
 
 
 TABLES: dict[str, Callable[[Subjects], str]] = {

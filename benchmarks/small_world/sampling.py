@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...ip_adapter_core.adapters import adapter as core
+from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.attention.application import Use
 from ...ip_adapter_core.layers.layout import geometry
 from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, Part
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from ...ip_adapter_core.small_world.world import SIDE
-from ...nodes.host.models import apply
+from ...nodes.host.sampling.model_patch import apply
 from . import adapters, controlnet, host, style
 from .shelf import read
 

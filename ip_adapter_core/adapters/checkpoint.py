@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from ..files.tensor_file import UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
 
 T = TypeVar("T")
 U = TypeVar("U")

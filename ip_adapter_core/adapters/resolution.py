@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files.tensor_file import UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
 from .variants import VARIANTS, Variant
 
 AUTO = "auto"

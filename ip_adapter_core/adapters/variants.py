@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..files.tensor_file import UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
 from .checkpoint import Parts
 from .projections import (
     FacePlusProjection,

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..adapters.adapter import KeysValues
+from ..adapters.keys_values import KeysValues
 from ..adapters.lora import LoraUse
+from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
 from ..prompts.prompt import COND, UNCOND, ImagePrompt, Part
 from ..settings.layer_weights import LINEAR, LayerWeights
@@ -151,6 +152,6 @@ def _masks(given: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
 def _check_fit(adapter: Geometry, model: Geometry) -> None:
     if adapter != model:
         raise ValueError(
-            f"This adapter is for {adapter.describe()}; the model is {model.describe()}. "
+            f"This adapter is for {describe(adapter)}; the model is {describe(model)}. "
             "Load an adapter made for this model, or the model this adapter is for."
         )

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..adapters.adapter import KeysValues
+from ..adapters.keys_values import KeysValues
 from ..settings.masks import Grid, for_layer
 from .reference import by_head, image_attention
 

@@ -6,7 +6,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..adapters.adapter import KeysValues
+from ..adapters.keys_values import KeysValues
 
 
 def plain_image_attention(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..adapters.adapter import KeysValues
+from ..adapters.keys_values import KeysValues
 
 Weight = float | Tensor
 """w: one number, or (rows, 1, 1), where the rows of a batch have their own."""

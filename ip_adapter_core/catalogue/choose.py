@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..adapters.adapter import Identity
+from ..adapters.identity import Identity
 from ..adapters.variants import ENCODED, VARIANTS
+from ..layers.families import family as family_of
 from ..layers.layout import Geometry
-from ..layers.layout import family as family_of
 from ..vision.encoder import Tower
 
 

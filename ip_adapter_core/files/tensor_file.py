@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .errors import UnsupportedCheckpoint
+
 EXTENSIONS = (".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
 """What ComfyUI lists as weight files, in small letters. What is in a file is told from its first bytes."""
 
@@ -39,10 +41,6 @@ _DTYPES = {
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
 _PART = 2**20
 _MALFORMED = (struct.error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
-
-
-class UnsupportedCheckpoint(ValueError):
-    """A weight file that cannot be used: one sentence with what was found and what is needed."""
 
 
 class Entry(NamedTuple):

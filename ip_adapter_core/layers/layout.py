@@ -38,26 +38,6 @@ class Geometry(NamedTuple):
     context: int
     widths: tuple[int, ...]
 
-    def describe(self, name: str | None = None) -> str:
-        """Name of the family with its numbers: `SDXL (70 layers, context 2048)`; name: where layers do not tell it."""
-        return f"{name or family(self)} ({len(self.widths)} layers, context {self.context})"
-
-
-# Runs of equal inner widths in the order of adapter files: input, output, middle (adapter-weights numbering).
-_SD_WIDTHS = (320,) * 2 + (640,) * 2 + (1280,) * 5 + (640,) * 3 + (320,) * 3 + (1280,)
-_SDXL_WIDTHS = (640,) * 4 + (1280,) * 50 + (640,) * 6 + (1280,) * 10
-
-FAMILIES: dict[str, Geometry] = {
-    "SD1.5": Geometry(768, _SD_WIDTHS),
-    "SD2": Geometry(1024, _SD_WIDTHS),
-    "SDXL": Geometry(2048, _SDXL_WIDTHS),
-}
-
-
-def family(geometry: Geometry) -> str:
-    """Name of the published family with this geometry, or `a model of its own kind`."""
-    return next((name for name, known in FAMILIES.items() if known == geometry), "a model of its own kind")
-
 
 def layers(config: Mapping[str, Any]) -> tuple[Layer, ...]:
     """The UNet's cross-attention layers in the order of adapter files: input, output, then middle.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..layers.families import CONFIGS
 from ..layers.layout import Layer, layers
 from ..settings.layer_weights import Bar, LayerWeights
 from .axes import Axis, ToPixels, axis
@@ -28,31 +29,7 @@ _TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338
 _BETWEEN_LAYERS, _BETWEEN_BLOCKS, _BETWEEN_STAGES = 1, 8, 22
 _HATCH = 6
 
-_UNET = {"model_channels": 320, "num_res_blocks": 2}
-PUBLISHED: dict[str, tuple[Layer, ...]] = {
-    "SD1.5": layers(
-        {
-            **_UNET,
-            "num_heads": 8,
-            "channel_mult": (1, 2, 4, 4),
-            "transformer_depth": (1, 1, 1, 1, 1, 1, 0, 0),
-            "transformer_depth_output": (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
-            "transformer_depth_middle": 1,
-            "context_dim": 768,
-        }
-    ),
-    "SDXL": layers(
-        {
-            **_UNET,
-            "num_head_channels": 64,
-            "channel_mult": (1, 2, 4),
-            "transformer_depth": (0, 0, 2, 2, 10, 10),
-            "transformer_depth_output": (0, 0, 0, 2, 2, 2, 10, 10, 10),
-            "transformer_depth_middle": 10,
-            "context_dim": 2048,
-        }
-    ),
-}
+EXAMPLES: dict[str, tuple[Layer, ...]] = {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")}
 """Models to show weights on while there is none."""
 
 Box = tuple[int, int, int, int]

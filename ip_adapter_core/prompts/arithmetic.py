@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters.adapter import KeysValues
+from ..adapters.keys_values import KeysValues
 from ..settings.layer_weights import check_finite
 from .prompt import ImagePrompt, Part
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters.adapter import Identity
-from ..files.tensor_file import UnsupportedCheckpoint, unpickled
+from ..adapters.identity import Identity
+from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import unpickled
 from .prompt import Features, Reading
 
 ENDING = ".ipadpt"

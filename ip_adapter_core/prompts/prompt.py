@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..adapters.adapter import Identity, KeysValues
+from ..adapters.identity import Identity
+from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
 from ..adapters.variants import ENCODED
 from .combine import CONCAT, Gathering, Merge, emphasis

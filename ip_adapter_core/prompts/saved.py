@@ -13,10 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters.adapter import Identity, KeysValues
+from ..adapters.identity import Identity
+from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
 from ..files.atomic import save_whole
-from ..files.tensor_file import Entry, UnsupportedCheckpoint, entries, tensors
+from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Entry, entries, tensors
 from . import tensors as prompt_tensors
 from .prompt import ImagePrompt, Origin, Part
 

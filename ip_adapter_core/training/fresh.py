@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..adapters.adapter import Adapter
 from ..adapters.checkpoint import Parts
 from ..adapters.projections import HEAD_WIDTH
+from ..layers.families import describe
 from ..layers.layout import Geometry
 
 Shapes = dict[str, tuple[int, ...]]
@@ -103,4 +104,4 @@ def _check_base(geometry: Geometry, base: Sequence[tuple[Tensor, Tensor]]) -> No
     needed = [(width, geometry.context) for width in geometry.widths]
     for which, found in (("to_k", [tuple(k.shape) for k, _ in base]), ("to_v", [tuple(v.shape) for _, v in base])):
         if found != needed:
-            raise ValueError(f"The base model's {which} do not have the shapes of {geometry.describe()}.")
+            raise ValueError(f"The base model's {which} do not have the shapes of {describe(geometry)}.")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..files.tensor_file import Entry, UnsupportedCheckpoint, entries, is_weight_file, tensors
+from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Entry, entries, is_weight_file, tensors
 from .layouts import Layout, find_layout, values
 from .positions import interpolated
 from .preprocess import normalise

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..files.tensor_file import Entry, UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Entry
 
 Shape = tuple[int, ...]
 

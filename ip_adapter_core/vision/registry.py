@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..files.tensor_file import UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
 from .layouts import Layout, Shape
 from .preprocess import CLIP_MEAN, CLIP_STD
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..files.tensor_file import Entry, UnsupportedCheckpoint
+from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Entry
 from .layouts import Layout, Shape, find_layout, shapes
 from .positions import Positions, find_positions
 from .registry import Candidate, Config, candidate_tower, configured, empty_tower, registered

@@ -12,9 +12,11 @@ import comfy.ops
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.adapters import adapter as core
+from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters import saving
-from ...ip_adapter_core.adapters.adapter import Adapter, Identity, KeysValues
+from ...ip_adapter_core.adapters.adapter import Adapter
+from ...ip_adapter_core.adapters.identity import Identity
+from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Reading, image_prompt

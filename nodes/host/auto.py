@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from comfy.model_patcher import ModelPatcher
 
-from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.catalogue import downloads
 from ...ip_adapter_core.catalogue.choose import Pair, choose, fitting, lacks_encoder
 from ...ip_adapter_core.catalogue.downloads import Published
+from ...ip_adapter_core.layers.families import describe
 from ...ip_adapter_core.layers.layout import Geometry
 from . import adapters, files, models, vision
 from .adapters import LoadedAdapter
@@ -49,7 +50,7 @@ def _report(pair: Pair, others: list[str]) -> str:
 def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
     wanted = downloads.ADAPTERS.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
-    lacking = f"No {what} for {geometry.describe(family)} was found."
+    lacking = f"No {what} for {describe(geometry, family)} was found."
     return f"{lacking} {_seen(files.ADAPTERS)} {_download(wanted, files.ADAPTERS)}"
 
 

@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 
 import folder_paths
 
-from ...ip_adapter_core.adapters import adapter
-from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.adapters import loading
+from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.resolution import AUTO
-from ...ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from ...ip_adapter_core.files.errors import UnsupportedCheckpoint
 from ...ip_adapter_core.text.wording import shown
 from ...ip_adapter_core.vision import encoder
 from ...ip_adapter_core.vision.encoder import Tower
@@ -31,7 +31,7 @@ _LISTED = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
-    ADAPTERS: adapter.identify_file,
+    ADAPTERS: loading.identify_file,
     ENCODERS: lambda file, _: encoder.identify_file(file),
 }
 _BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: encoder.config_files}

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ...ip_adapter_core.adapters.adapter import Identity
+from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.variants import KOLORS
-from ...ip_adapter_core.attention.application import Use, applications
-from ...ip_adapter_core.layers import layout
+from ...ip_adapter_core.layers import families, layout
 from ...ip_adapter_core.layers.layout import Geometry, Layer
-from ...ip_adapter_core.prompts.prompt import ImagePrompt
-from .sampling import lora
-from .sampling.model_patch import applications as installed
-from .sampling.model_patch import install
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
 
@@ -36,7 +30,7 @@ def geometry(model: ModelPatcher) -> Geometry:
 
 def family(model: ModelPatcher) -> str:
     """Name of the published family of this model, as adapters name it. Raises ValueError like `geometry`."""
-    return KOLORS if _is_kolors(model) else layout.family(geometry(model))
+    return KOLORS if _is_kolors(model) else families.family(geometry(model))
 
 
 def layers(model: ModelPatcher) -> tuple[Layer, ...]:
@@ -44,21 +38,9 @@ def layers(model: ModelPatcher) -> tuple[Layer, ...]:
     return layout.layers(config(model))
 
 
-def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> ModelPatcher:
-    """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
-    context = geometry(model).context
-    _check_family(model, prompt.identity)
-    widened = prompt.widened(partial(_widen, model))
-    made = applications(widened, layers(model), context, use)
-    clone = install(model, made)
-    if any(application.lora for application in made):
-        on_model = [application.lora for application in (*installed(model), *made)]
-        lora.settle(clone, [use for use in on_model if use])
-    return clone
-
-
-def _check_family(model: ModelPatcher, identity: Identity) -> None:
-    """Kolors has SDXL's layers; what is its own is how it reads the text."""
+def check_family(model: ModelPatcher, identity: Identity) -> None:
+    """Kolors has SDXL's layers, and reads the text in a way of its own. Raises ValueError when an adapter for it meets
+    another model."""
     if identity.variant.family == KOLORS and not _is_kolors(model):
         raise ValueError(
             f"This adapter ({identity.variant.name}) is for Kolors, and the model is none. "
@@ -74,7 +56,7 @@ def _text_projection(model: ModelPatcher) -> Any:
     return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
 
 
-def _widen(model: ModelPatcher, tokens: Tensor) -> Tensor:
+def widen(model: ModelPatcher, tokens: Tensor) -> Tensor:
     """Image tokens as the model projects the tokens of texts. Raises ValueError when it was loaded without that."""
     projection = _text_projection(model)
     if projection is None:

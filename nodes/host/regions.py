@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ip_adapter_core.attention.application import Use
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.settings.masks import usable
-from . import models
+from .sampling import model_patch
 
 Conditioning = list[Any]
 
@@ -49,7 +49,7 @@ def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
     """
     model = base.model
     for region in regions:
-        model = models.apply(model, region.prompt, replace(region.use, mask=region.mask))
+        model = model_patch.apply(model, region.prompt, replace(region.use, mask=region.mask))
     return Prompted(
         model,
         base.positive + [entry for region in regions for entry in _placed(region.positive, region)],

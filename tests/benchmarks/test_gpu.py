@@ -39,7 +39,11 @@ def test_what_is_gathered_is_the_package_and_a_comfyui_without_its_frontend(tmp_
         assert sorted(archive.getnames()) == ["ComfyUI/comfy/ops.py", "ComfyUI/main.py"]
     with tarfile.open(tmp_path / "gpu" / "package.tar.gz") as archive:
         names = set(archive.getnames())
-    assert {"package/__init__.py", "package/benchmarks/gpu/check.py", "package/tests/fabricate/adapters.py"} <= names
+    assert {
+        "package/__init__.py",
+        "package/benchmarks/gpu/check.py",
+        "package/tests/support/fabricate/adapters.py",
+    } <= names
     assert not any(name.startswith(("package/.host", "package/docs")) for name in names)
     script = (tmp_path / "gpu" / "run.sh").read_text()
     assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0

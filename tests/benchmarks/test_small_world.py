@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch.nn.functional import max_pool2d
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import entries
 from comfyui_ip_adapter.ip_adapter_core.small_world import drawing, world
 from comfyui_ip_adapter.ip_adapter_core.vision import encoder
@@ -28,9 +28,17 @@ SEEN, UNSEEN = ([world.scene(9, n, unseen=unseen) for n in range(600)] for unsee
 @pytest.fixture(scope="module")
 def recipe(comfy: None) -> Any:
     """The recipe's modules, which need a ComfyUI."""
-    from comfyui_ip_adapter.benchmarks.small_world import base, evaluate, host, judge, sampling, words
+    from comfyui_ip_adapter.benchmarks.small_world import base, evaluate, host, judge, sampling, scores, words
 
-    names = {"base": base, "evaluate": evaluate, "host": host, "judge": judge, "sampling": sampling, "words": words}
+    names = {
+        "base": base,
+        "evaluate": evaluate,
+        "host": host,
+        "judge": judge,
+        "scores": scores,
+        "sampling": sampling,
+        "words": words,
+    }
     return type("Recipe", (), names)
 
 
@@ -111,7 +119,7 @@ def test_the_shipped_weights_are_half_precision_and_small() -> None:
 
 def test_the_shipped_adapters_are_what_their_names_say() -> None:
     for kind, tokens in (("base", 4), ("plus", 16)):
-        found = adapter.identify(entries(FOLDER / "ipadapter" / f"small_world_{kind}.safetensors"))
+        found = loading.identify(entries(FOLDER / "ipadapter" / f"small_world_{kind}.safetensors"))
         assert (found.variant.name, found.tokens, len(found.geometry.widths)) == (kind, tokens, 6)
 
 
@@ -133,11 +141,11 @@ def test_the_stock_loader_loads_what_was_trained(recipe: Any) -> None:
 @pytest.fixture(scope="module")
 def subjects(recipe: Any) -> Any:
     """A few held-out references."""
-    return recipe.evaluate.subjects(48)
+    return recipe.scores.subjects(48)
 
 
 def test_the_judge_reads_held_out_pictures(recipe: Any, subjects: Any) -> None:
-    read = recipe.evaluate.agreement(drawing.draw(subjects.scenes), subjects.scenes)
+    read = recipe.scores.agreement(drawing.draw(subjects.scenes), subjects.scenes)
     assert min(read.values()) >= 0.9
 
 
@@ -145,7 +153,7 @@ def test_the_judge_reads_held_out_pictures(recipe: Any, subjects: Any) -> None:
 def test_an_image_prompt_alone_carries_colour_and_background(recipe: Any, subjects: Any, kind: str) -> None:
     references = recipe.host.features(drawing.draw(subjects.scenes))
     wish = recipe.sampling.Wish([""] * len(subjects.scenes), references, kind)
-    prompted = recipe.evaluate.agreement(recipe.sampling.sampled(wish), subjects.scenes)
+    prompted = recipe.scores.agreement(recipe.sampling.sampled(wish), subjects.scenes)
     assert all(prompted[name] >= least for name, least in CARRIED.items()), prompted
 
 
@@ -153,15 +161,15 @@ def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: An
     """Text and image disagree about everything: whose attributes are drawn?"""
     from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import of_type
 
-    seen, evaluate = recipe.host.features(drawing.draw(subjects.scenes)), recipe.evaluate
+    seen, scores = recipe.host.features(drawing.draw(subjects.scenes)), recipe.scores
     of_image, of_text = {}, {}
     for name in ("style transfer", "composition"):
         wish = recipe.sampling.Wish(subjects.contrary, seen, "plus", 1.5, layers=of_type(name))
         pictures = recipe.sampling.sampled(wish)
         of_image[name], of_text[name] = (
-            evaluate.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)
+            scores.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)
         )
-    for look in evaluate.STYLE:
+    for look in recipe.evaluate.STYLE:
         assert of_image["style transfer"][look] > of_image["composition"][look] + 0.05, look
     for layout in ("size", "place"):
         assert of_image["composition"][layout] > of_image["style transfer"][layout] + 0.15, layout
@@ -171,12 +179,12 @@ def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: An
 
 
 def test_regions_put_each_reference_on_its_side(recipe: Any, subjects: Any) -> None:
-    evaluate = recipe.evaluate
+    scores = recipe.scores
     left, right = (recipe.host.features(drawing.draw(scenes)) for scenes in (subjects.scenes, subjects.others))
     pictures = recipe.sampling.sampled(recipe.sampling.Wish([""] * len(subjects.scenes), left, "plus", beside=right))
     pairs = ((subjects.scenes, subjects.others), (subjects.others, subjects.scenes))
-    for half, (own, other) in zip(evaluate.halves(pictures), pairs, strict=True):
-        its, theirs = (evaluate.agreement(half, scenes) for scenes in (own, other))
+    for half, (own, other) in zip(scores.halves(pictures), pairs, strict=True):
+        its, theirs = (scores.agreement(half, scenes) for scenes in (own, other))
         assert its["colour"] > 0.5
         assert its["colour"] > theirs["colour"] + 0.4
         assert its["texture"] > theirs["texture"] + 0.25
@@ -192,6 +200,7 @@ def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: 
     assert not torch.equal(plain, whole)
 
 
+@pytest.mark.timeout(900)
 def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -10,7 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import SHOWS
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers import layout

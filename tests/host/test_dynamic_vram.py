@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 import dynamic_vram
 from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from fabricate import adapters
 from fabricate.towers import TINY, tiny_tower
 from gpu import DEVICE, Gpu, OnGpu
-from published_shapes import CONFIGS
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -117,7 +118,7 @@ def test_every_stored_dtype_loads_where_layers_have_no_weights_before(stored: An
 
 
 def entry_dtype(file: Path) -> torch.dtype:
-    (found,) = {value.dtype for value in core.load(file).parameters()}
+    (found,) = {value.dtype for value in loading.load(file).parameters()}
     return found
 
 
@@ -150,13 +151,13 @@ def test_what_is_asked_of_the_weights_is_the_same_wherever_they_are(
     from comfyui_ip_adapter.nodes.host.training import session
 
     file, given, _ = wanted
-    adapter, plain = read(file), core.load(file)
+    adapter, plain = read(file), loading.load(file)
 
     def check(when: str) -> None:
         network = adapter.patcher.model
         assert network.digest() == plain.digest(), when
         saving.save(network, tmp_path / "again.safetensors", "fp32")
-        again = core.load(tmp_path / "again.safetensors").published()
+        again = loading.load(tmp_path / "again.safetensors").published()
         assert all(torch.equal(again[name], value) for name, value in plain.published().items()), when
         if not network.lora and plain.variant.name in ("base", "plus"):
             copied = session._plain(network).state_dict()
@@ -220,7 +221,7 @@ def test_the_loaders_find_and_load_what_fits(comfy: None, tmp_path: Path, monkey
 def test_a_trained_adapter_is_loaded_from_its_file(announced: None, tmp_path: Path) -> None:
     from comfyui_ip_adapter.nodes.host.training import session
 
-    network = core.load(written(tmp_path, "base"))
+    network = loading.load(written(tmp_path, "base"))
     loaded = session.written(network, tmp_path / "trained.safetensors")
     assert loaded.patcher.model.digest() == network.digest()
 

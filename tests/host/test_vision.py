@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY
-from published_shapes import CONFIGS
 from same_tower import cores, save_tower
 
 pytestmark = pytest.mark.usefixtures("comfy")

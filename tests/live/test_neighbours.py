@@ -13,6 +13,7 @@ from live.server import Server
 
 NEAR = 0.2  # mean difference in levels: rounding of another order of sums
 NOTHING_LEFT = {"ModelMergeSubtract", "FreeU_V2"}  # the model without itself; a division by nothing at this size
+SPECIFIC = "comfy_extras.nodes_model_merging_model_specific"  # one for each construction; SD1's stands for all
 COMPILERS = {
     "TorchCompileModel"
 }  # minutes each; host/sampling/test_compile.py has the same with a backend that takes none
@@ -46,6 +47,8 @@ def described(stocked: Server) -> dict[str, Any]:
 def patches_models(node: dict[str, Any]) -> bool:
     of_core = node.get("python_module", "").split(".")[0] in ("nodes", "comfy_extras")
     takes = [spec[0] for spec in node["input"].get("required", {}).values()]
+    if node.get("python_module") == SPECIFIC and node["name"] != "ModelMergeSD1":
+        return False
     return of_core and "MODEL" in takes and node["output"][:1] == ["MODEL"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from fabricate.checkpoints import SD15_SMALLEST, sd15_checkpoint
 from fabricate.towers import TINY, tiny_tower
 from live.server import comfyui_path

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Reading, image_prompt
 from fabricate import adapters

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from fabricate.adapters import layer_shapes, projection_shapes
 
 BYTES = {"F16": 2, "F32": 4}
@@ -176,29 +176,3 @@ def safetensors_header(named: Mapping[str, Entry]) -> bytes:
 def tensor_bytes(named: Mapping[str, Entry]) -> int:
     """The size of all tensors of a file."""
     return sum(prod(entry.shape) * BYTES[entry.dtype] for entry in named.values())
-
-
-# ComfyUI's configurations of the published families.
-_SD = {
-    "model_channels": 320,
-    "channel_mult": [1, 2, 4, 4],
-    "num_res_blocks": [2, 2, 2, 2],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-}
-_EIGHT, _OF_64 = {"num_heads": 8, "num_head_channels": -1}, {"num_heads": -1, "num_head_channels": 64}
-CONFIGS = {
-    "SD1.5": _SD | _EIGHT | {"context_dim": 768},
-    "SD2": _SD | _OF_64 | {"context_dim": 1024},
-    "SDXL": {
-        **_OF_64,
-        "model_channels": 320,
-        "channel_mult": [1, 2, 4],
-        "num_res_blocks": 2,
-        "transformer_depth": [0, 0, 2, 2, 10, 10],
-        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-        "transformer_depth_middle": 10,
-        "context_dim": 2048,
-    },
-}

@@ -10,7 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....ip_adapter_core.adapters.adapter import KeysValues
+from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, Term
 from ....ip_adapter_core.attention.attention_map import Place, Show, Tally
 from ....ip_adapter_core.attention.grouped import Image
@@ -130,13 +130,13 @@ class Watch(Run):
 
     def _places(self, batch: Batch) -> Iterator[tuple[int, Place]]:
         """Rows of a batch that are the watched picture on the cond side."""
-        order, places = batch.order, batch.places
+        order, crops = batch.order, batch.crops
         if self._frame not in order.frames:
             return
         within = order.frames.index(self._frame)
-        for first, side, corner in zip(order.firsts, order.groups, places.corners, strict=True):
+        for first, side, corner in zip(order.firsts, order.groups, crops.corners, strict=True):
             if side == COND:
                 yield (
                     first + within,
-                    Place(corner, places.grid) if places.whole == self.grid else Place((0, 0), self.grid),
+                    Place(corner, crops.grid) if crops.whole == self.grid else Place((0, 0), self.grid),
                 )

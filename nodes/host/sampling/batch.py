@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import crops
-from .cond_sides import Sides
-from .crops import Places
-
-if TYPE_CHECKING:
-    from .run import Run
+from . import cond_sides, crops
+from .cond_sides import Named, Sides
+from .crops import Area, Crops
 
 _FRAMES = 0  # the dimension of a latent batch along which its frames lie
 
@@ -47,6 +44,21 @@ class Order(NamedTuple):
         return self.parts * len(self.sides) * len(self.frames)
 
 
+class Scene(NamedTuple):
+    """What a batch is read with, as it stands at this step of a run.
+
+    pictures: how many the latent batch holds.
+    conds: of the guider, by their names.
+    framed: whether the prompts say different things to different frames.
+    picture: the whole noisy picture (pictures, channels, height, width); None where no prompt is masked.
+    """
+
+    pictures: int
+    conds: Named
+    framed: bool
+    picture: Tensor | None
+
+
 class Contents(NamedTuple):
     """All that keys and values of a batch depend on; frames are left out where they make no difference."""
 
@@ -60,22 +72,24 @@ class Batch(NamedTuple):
     """The batch of a model call, as far as image prompts depend on it."""
 
     order: Order
-    crops: Places
+    crops: Crops
     device: torch.device
     dtype: torch.dtype
 
     @staticmethod
     def of(
-        run: Run, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
+        scene: Scene, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
     ) -> Batch | None:
-        """The batch of a model call on x (rows, channels, height, width) within a run, None where nobody can know whose
-        rows it holds; texts (rows, tokens, width): what tells that where a pack took a batch apart."""
-        order = _order(run, options, len(x), texts)
+        """The batch of a model call on x (rows, channels, height, width); None where nobody knows whose rows it holds.
+
+        texts (rows, tokens, width): what tells that where a pack took a batch apart.
+        """
+        order = _order(scene, options, len(x), texts)
         if order is None:
             _tell_once()
             return None
-        whole = run.shown(order.frames[0]) if run.masked else None
-        areas = [] if whole is None else run.areas(options) * order.parts
+        whole = None if scene.picture is None else scene.picture[min(order.frames[0], len(scene.picture) - 1)]
+        areas = [] if whole is None else _areas(scene.conds, options) * order.parts
         areas = areas if len(areas) == len(order.groups) else []
         return Batch(order, crops.of_parts(x, order.firsts, whole, areas), x.device, dtype)
 
@@ -84,18 +98,24 @@ class Batch(NamedTuple):
         return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype)
 
 
-def _order(run: Run, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> Order | None:
+def _order(scene: Scene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> Order | None:
     """How so many rows stand: as many frames in each chunk as the latent batch or a window has, or that many times."""
-    sides = run.sides(options)
+    sides = cond_sides.of_chunks(options, scene.conds)
     each, rest = divmod(rows, len(sides))
-    frames = _window(options) or tuple(range(run.pictures))
+    frames = _window(options) or tuple(range(scene.pictures))
     if not rest and each % len(frames) == 0:
         return Order(each // len(frames), sides, frames)
-    told = run.sides_of(texts)
+    told = cond_sides.by_text(texts, scene.conds)
     by_chunk = None if rest else Order(1, sides, tuple(range(each)))
     if told is None or (by_chunk and told == tuple(side for side in sides for _ in range(each))):
         return by_chunk
-    return None if run.framed else Order(1, told, (0,))
+    return None if scene.framed else Order(1, told, (0,))
+
+
+def _areas(conds: Named, options: Mapping[str, Any]) -> list[Area | None]:
+    """For each chunk of a batch the part of the picture that the host cut out for its cond."""
+    areas = {cond.get("uuid"): cond.get("area") for named in conds.values() for cond in named or ()}
+    return [areas.get(uuid) for uuid in options.get("uuids", ())]
 
 
 def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:

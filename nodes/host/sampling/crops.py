@@ -18,7 +18,7 @@ Area = tuple[int, int, int, int]
 _MOST = 64  # places that look alike, with more of which a part is not searched for
 
 
-class Places(NamedTuple):
+class Crops(NamedTuple):
     """Where each group of rows lies: the corner of its part (height and width in grid) in a whole picture.
 
     Where parts were not to be found, each stands for the whole picture.
@@ -29,12 +29,12 @@ class Places(NamedTuple):
     corners: tuple[Grid, ...]
 
     @staticmethod
-    def everywhere(grid: Grid, groups: int) -> Places:
+    def everywhere(grid: Grid, groups: int) -> Crops:
         """All of the picture, for each of so many groups."""
-        return Places(grid, grid, ((0, 0),) * groups)
+        return Crops(grid, grid, ((0, 0),) * groups)
 
 
-def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None, areas: Sequence[Area | None] = ()) -> Places:
+def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None, areas: Sequence[Area | None] = ()) -> Crops:
     """Where the parts of a batch x (rows, channels, height, width) lie in a whole noisy picture.
 
     firsts: the first row of each group; whole (channels, height, width), None where nobody showed one; areas: of the
@@ -44,14 +44,14 @@ def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None, areas: Sequ
     """
     grid = grid_of(x)
     if whole is None or grid_of(whole) == grid:
-        return Places.everywhere(grid, len(firsts))
+        return Crops.everywhere(grid, len(firsts))
     known = [area[2:] if area is not None and area[:2] == grid else None for area in areas] or [None] * len(firsts)
     found = [corner or corner_of(whole, x[row]) for row, corner in zip(firsts, known, strict=True)]
     corners = tuple(place for place in found if place is not None)
     if len(corners) < len(found):
         tell_of_parts()
-        return Places.everywhere(grid, len(firsts))
-    return Places(grid_of(whole), grid, corners)
+        return Crops.everywhere(grid, len(firsts))
+    return Crops(grid_of(whole), grid, corners)
 
 
 def grid_of(x: Tensor) -> Grid:

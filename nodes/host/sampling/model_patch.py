@@ -12,7 +12,10 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ....ip_adapter_core.attention.application import Application
+from ....ip_adapter_core.attention.application import Application, Use
+from ....ip_adapter_core.attention.application import applications as applications_of
+from ....ip_adapter_core.prompts.prompt import ImagePrompt
+from .. import models
 from . import compile, cond_sides, crops, lora
 from .foreign_attention import Attentions
 from .layer_patch import ROWS, Options, patched, without
@@ -22,6 +25,19 @@ from .steps import calls
 KEY = "ip_adapter"
 _FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")  # of the host's UNet, in its order
 _PATCHES = ("patches", "patches_replace")
+
+
+def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> ModelPatcher:
+    """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
+    context = models.geometry(model).context
+    models.check_family(model, prompt.identity)
+    widened = prompt.widened(partial(models.widen, model))
+    more = applications_of(widened, models.layers(model), context, use)
+    clone = install(model, more)
+    if any(application.lora for application in more):
+        on_model = [application.lora for application in (*applications(model), *more)]
+        lora.settle(clone, [use for use in on_model if use])
+    return clone
 
 
 def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ....ip_adapter_core.adapters.adapter import KeysValues
+from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, Term
 from ....ip_adapter_core.attention.grouped import Image, MasksByGrid
 from ....ip_adapter_core.attention.scaling import Weight, scaled
@@ -52,13 +52,13 @@ def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGr
     each row; None where it acts everywhere."""
     if not application.masks:
         return None
-    places = batch.places
-    whole = masks.product(application.masks, pictures, places.whole)
+    crops = batch.crops
+    whole = masks.product(application.masks, pictures, crops.whole)
     frames = torch.tensor(batch.order.frames if len(whole) > 1 else (0,)).clamp(max=len(whole) - 1)
-    corners = places.corners
+    corners = crops.corners
     if len(set(corners)) == 1 and len(frames) == 1:
         corners = corners[:1]
-    rows = torch.cat([masks.crop(whole[frames], corner, places.grid) for corner in corners])
+    rows = torch.cat([masks.crop(whole[frames], corner, crops.grid) for corner in corners])
     return {grid: mask.to(batch.device, batch.dtype) for grid, mask in masks.pyramid(rows).items()}
 
 

@@ -13,11 +13,10 @@ from torch import Tensor
 from ....ip_adapter_core.attention.application import Application
 from ....ip_adapter_core.attention.grouped import Image, MasksByGrid, Stack, joined, stacked
 from ....ip_adapter_core.settings.schedule import Moment, percent_at
-from . import cond_sides, crops
-from .batch import Batch, Contents
+from . import crops
+from .batch import Batch, Contents, Scene
 from .cache import Kept
-from .cond_sides import Named, Sides
-from .crops import Area
+from .cond_sides import Named
 from .foreign_attention import Attentions, attentions
 from .prepared import Address, Rows, masks_of
 from .steps import Clock, Instant
@@ -106,28 +105,12 @@ class Run:
         if crops.grid_of(x) == self.grid:
             self._last = x
 
-    def shown(self, frame: int) -> Tensor | None:
-        """The whole noisy picture (channels, height, width) of a frame at this step, where a guider showed it."""
-        return None if self._whole is None else self._whole[min(frame, len(self._whole) - 1)]
-
     def batch(
         self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
     ) -> Batch | None:
         """The batch of a model call, as `Batch.of` finds it."""
-        return Batch.of(self, options, x, dtype, texts)
-
-    def sides(self, options: Mapping[str, Any]) -> Sides:
-        """The side of each chunk of a batch."""
-        return cond_sides.of_chunks(options, self.named)
-
-    def sides_of(self, texts: Tensor | None) -> Sides | None:
-        """The side of each row by its text (rows, tokens, width); None where texts do not tell."""
-        return cond_sides.by_text(texts, self.named)
-
-    def areas(self, options: Mapping[str, Any]) -> list[Area | None]:
-        """For each chunk of a batch the part of the picture that the host cut out for its cond."""
-        known = {cond.get("uuid"): cond.get("area") for conds in self.named.values() for cond in conds or ()}
-        return [known.get(uuid) for uuid in options.get("uuids", ())]
+        scene = Scene(self.pictures, self.named, self.framed, self._whole if self.masked else None)
+        return Batch.of(scene, options, x, dtype, texts)
 
     def prepared(self, batch: Batch, sigma: Tensor, keep: bool) -> Prepared:
         """What every layer that is patched at this noise level attends to.

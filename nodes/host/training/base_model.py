@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import comfy.model_management as memory
 import torch
-from comfy.ldm.modules.attention import BasicTransformerBlock, attention_pytorch
-from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import CONST, EPS, V_PREDICTION
 from comfy.patcher_extension import merge_nested_dicts
 from comfy.samplers import encode_model_conds
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
-from ....ip_adapter_core.adapters.adapter import KeysValues
+from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.grouped import Image
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.training.pictures import NUMBERS
@@ -28,6 +25,7 @@ from ..sampling.foreign_attention import attention
 from ..sampling.layer_patch import patched
 from ..sampling.model_patch import applications
 from ..sampling.run import Prepared
+from .frozen import checkpointed, frozen, in_training
 
 # How the host's ways of predicting are called in `objective.OBJECTIVES`.
 PREDICTIONS: dict[type, str] = {EPS: "eps", V_PREDICTION: "v", CONST: "flow"}
@@ -63,10 +61,10 @@ class HostBase:
         with ExitStack() as opening:
             opening.enter_context(torch.inference_mode(False))
             opening.enter_context(torch.enable_grad())
-            opening.enter_context(_frozen(self._model))
-            opening.enter_context(_in_training())
+            opening.enter_context(frozen(self._model))
+            opening.enter_context(in_training())
             if self._checkpointing:
-                opening.enter_context(_checkpointed(network))
+                opening.enter_context(checkpointed(network))
             self._open = opening.pop_all()
         return self
 
@@ -182,76 +180,3 @@ def _number(value: Tensor) -> float:
 def _differentiable(attention: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
     """PyTorch's attention in place of the host's choice, which may have no backward pass."""
     return attention_pytorch(*given, **more)
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """The model's weights without gradients, as tensors that autograd accepts; its flags are put back."""
-    _leave_inference(model)
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    training = [module for module in model.modules() if module.training]
-    model.requires_grad_(False).eval()
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
-
-
-def _leave_inference(model: nn.Module) -> None:
-    """Exchange weights that were loaded in inference mode for normal tensors over the same memory, for good.
-
-    Autograd refuses inference tensors even where they only pass gradients on; to the host they are the same weights.
-    """
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if type(parameter) is nn.Parameter and parameter.is_inference():
-                module._parameters[name] = nn.Parameter(_alias(parameter), requires_grad=False)
-        for name, buffer in module._buffers.items():
-            if type(buffer) is Tensor and buffer.is_inference():
-                module._buffers[name] = _alias(buffer)
-
-
-def _alias(tensor: Tensor) -> Tensor:
-    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return empty.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
-
-
-@contextmanager
-def _in_training() -> Iterator[None]:
-    """Tell the host that gradients are needed: its quantized layers look here (ComfyUI 0.24 and later)."""
-    before = getattr(memory, "in_training", False)
-    memory.in_training = True
-    try:
-        yield
-    finally:
-        memory.in_training = before
-
-
-@contextmanager
-def _checkpointed(network: nn.Module) -> Iterator[None]:
-    """Blocks whose inner tensors are computed again in the backward pass instead of being kept."""
-    blocks = [block for block in network.modules() if isinstance(block, (BasicTransformerBlock, ResBlock))]
-    own = [vars(block).get("forward") for block in blocks]
-    for block in blocks:
-        block.forward = partial(_twice, block.forward)
-    try:
-        yield
-    finally:
-        for block, forward in zip(blocks, own, strict=True):
-            del block.forward
-            if forward is not None:
-                block.forward = forward
-
-
-def _twice(forward: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
-    # The UNet goes on to change the options it hands to a block; the second pass must find what the first one did.
-    given = tuple(_snapshot(value) for value in given)
-    more = {name: _snapshot(value) for name, value in more.items()}
-    return checkpoint(forward, *given, use_reentrant=False, preserve_rng_state=False, **more)
-
-
-def _snapshot(value: Any) -> Any:
-    return dict(value) if isinstance(value, dict) else value

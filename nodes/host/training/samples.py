@@ -15,7 +15,7 @@ from torch import Tensor
 from ....ip_adapter_core.adapters.adapter import Adapter
 from ....ip_adapter_core.prompts.prompt import image_prompt
 from ....ip_adapter_core.training.shards import CachedExamples, Rows
-from .. import models
+from ..sampling import model_patch
 from .dataset import HostEncoder
 
 _REFERENCES = 4
@@ -51,7 +51,7 @@ class Sampler:
         device, nulls = self.encoder.model.load_device, self.examples.nulls
         cond, uncond = ((rows["features"].to(device),) for rows in (row, nulls))
         prompt = image_prompt(self.network, cond, uncond)
-        model = models.apply(self.encoder.model, prompt)
+        model = model_patch.apply(self.encoder.model, prompt)
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)
         positive, negative = ([[text["context"], _pooled(text)]] for text in (row, dict(nulls)))

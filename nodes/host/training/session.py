@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ....ip_adapter_core.adapters import saving
 from ....ip_adapter_core.adapters.adapter import Adapter
 from ....ip_adapter_core.adapters.checkpoint import split
+from ....ip_adapter_core.layers.families import describe
 from ....ip_adapter_core.plots import loss
 from ....ip_adapter_core.text.wording import quoted
 from ....ip_adapter_core.training import pairs
@@ -123,7 +124,7 @@ def beginning(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> 
     if start is None:
         weights = base_model.attention_weights(encoder.model)
         return fresh(wish.kind, geometry, width, weights, wish.settings.seed)
-    wanted = f"{wish.kind}, {geometry.describe()}, reads {encoder.reads} of width {width}"
+    wanted = f"{wish.kind}, {describe(geometry)}, reads {encoder.reads} of width {width}"
     found = start.identity
     if (found.variant.name, found.geometry, found.widths) != (wish.kind, geometry, (width,)):
         raise ValueError(

@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, Identity, identify, identify_file, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import split
+from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, identify_file, load
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry, UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.layers.families import describe
 from fabricate import adapters
 from published_shapes import FILES, REFUSED, UNPUBLISHED, File, entries, parameters, safetensors_header, tensor_bytes
 
@@ -27,7 +31,7 @@ def known(file: str) -> Identity:
 def test_published_files_are_identified_by_their_tensors(file: str) -> None:
     recorded, identity = KNOWN[file], known(file)
     assert identity.variant.name == recorded.variant
-    assert identity.geometry.describe().startswith(f"{recorded.layers} (")
+    assert describe(identity.geometry).startswith(f"{recorded.layers} (")
     assert identity.family == (recorded.family or recorded.layers)
     assert identity.tokens == (None if recorded.kind == "full face" else recorded.sizes.get("tokens", 4))
     assert identity.lora == bool(recorded.lora)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import identify, load
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import UnsupportedCheckpoint, entries
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import entries
 from fabricate import adapters
 
 HEADERS = 9000

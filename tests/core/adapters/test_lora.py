@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.lora import AdapterLora, LoraUse, LowRank, expected
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES, layers
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS, FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from fabricate.adapters import LORA, lora_shapes
-from published_shapes import CONFIGS, entries
+from published_shapes import entries
 from twins import CONSTRUCTIONS
 
 MODULES = {"SD1.5": 128, "SDXL": 560}

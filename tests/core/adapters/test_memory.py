@@ -20,11 +20,11 @@ Write = Callable[[Path, str], Path]
 LOAD = """
 import sys
 from resource import RUSAGE_SELF, getrusage
-from ip_adapter_core.adapters import adapter
+from ip_adapter_core.adapters import loading
 small, large = sys.argv[1:]
-adapter.load(small)
+loading.load(small)
 before = getrusage(RUSAGE_SELF).ru_maxrss
-loaded = adapter.load(large)
+loaded = loading.load(large)
 grown = getrusage(RUSAGE_SELF).ru_maxrss - before
 print(grown * 1024, sum(tensor.nbytes for tensor in loaded.published().values()))
 """
@@ -82,17 +82,17 @@ def test_loading_takes_as_much_memory_as_the_adapter_has(tmp_path: Path, file: s
 # Load a file, keep its LoRA and a tower, cut the files short and overwrite them, and use everything.
 CUT = """
 import sys
-from ip_adapter_core.adapters import adapter
-from ip_adapter_core.vision import encoder as vision
+from ip_adapter_core.adapters import loading
+from ip_adapter_core.vision import encoder
 *files, tower = sys.argv[1:]
-held = [adapter.load(file) for file in files]
-encoder = vision.load(tower)
+held = [loading.load(file) for file in files]
+tower = encoder.load(tower)
 loras = [one.lora for one in held if one.lora]
 
 def use():
     tensors = [tensor for one in held for tensor in one.published().values()]
     tensors += [tensor for lora in loras for tensor in lora.published().values()]
-    return sum(float(tensor.float().abs().sum()) for tensor in tensors + list(encoder.state_dict().values()))
+    return sum(float(tensor.float().abs().sum()) for tensor in tensors + list(tower.state_dict().values()))
 
 before = use()
 for file in sys.argv[1:]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import resolution
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import identify, identify_file, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, identify_file, load
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import CHOICES, PUBLISHED, Evidence, digest
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from fabricate.adapters import KINDS, tiny_adapter
 from published_shapes import FILES, entries
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters import saving
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import image_prompt
 from fabricate.adapters import KINDS, tiny_adapter

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, Use, applications
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Use, applications
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
@@ -45,9 +45,9 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
 
 
 def apply(twins: Twins, prompt: ImagePrompt, weight: float = 1.0) -> Any:
-    from comfyui_ip_adapter.nodes.host import models
+    from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
-    return models.apply(twins.patcher, prompt, Use(weight))
+    return model_patch.apply(twins.patcher, prompt, Use(weight))
 
 
 def set_reference_weight(twins: Twins, weight: float) -> None:

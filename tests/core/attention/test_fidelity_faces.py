@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Use
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
@@ -35,9 +35,9 @@ def small(comfy: None) -> Twins:
 
 
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, **more: Any) -> Any:
-    from comfyui_ip_adapter.nodes.host import models
+    from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
-    return models.apply(model, prompt, Use(weight, **more))
+    return model_patch.apply(model, prompt, Use(weight, **more))
 
 
 def loras(twins: Twins, nested: Nested) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.grouped import (
     FORM_OF,
     FORMS,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, masked, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import scaled
 from golden import check, golden

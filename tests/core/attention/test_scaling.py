@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scaled
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 import published_shapes
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import identify
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
 from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODERS, KOLORS
 from comfyui_ip_adapter.ip_adapter_core.catalogue import downloads
 from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, choose, encoders_for, fitting, lacks_encoder
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import Tower
 
 

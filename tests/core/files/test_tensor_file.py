@@ -12,15 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import (
-    _DTYPES,
-    EXTENSIONS,
-    Entry,
-    UnsupportedCheckpoint,
-    container,
-    entries,
-    tensors,
-)
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import _DTYPES, EXTENSIONS, Entry, container, entries, tensors
 
 
 class Payload:

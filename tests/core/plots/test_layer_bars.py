@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.layers.roles import running
 from comfyui_ip_adapter.ip_adapter_core.plots import layer_bars
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import TYPES, LayerWeights, combined, of_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
-from published_shapes import CONFIGS
 
 SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
 STYLE, COMPOSITION = "#fbdbe6", "#d5ecdd"
@@ -209,18 +209,14 @@ def test_a_name_of_any_length_ends_before_the_name_of_the_model(many: int) -> No
 
 
 def test_models_stand_one_above_the_other() -> None:
-    picture = np.asarray(layer_bars.draw(of_type("linear"), layer_bars.PUBLISHED))
+    picture = np.asarray(layer_bars.draw(of_type("linear"), layer_bars.EXAMPLES))
     half = len(picture) // 2
     assert picture.shape == (2 * layer_bars.SIZE[1], layer_bars.SIZE[0], 3)
     assert [len(seen(part)) for part in (picture[:half], picture[half:])] == [16, 70]
 
 
-def test_models_shown_without_one_have_the_published_layers() -> None:
-    assert {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")} == layer_bars.PUBLISHED
-
-
 def test_a_list_that_does_not_fit_says_so_in_the_place_of_its_bars() -> None:
-    picture = np.asarray(layer_bars.draw(custom("input.1 = 1"), layer_bars.PUBLISHED))
+    picture = np.asarray(layer_bars.draw(custom("input.1 = 1"), layer_bars.EXAMPLES))
     half = len(picture) // 2
     assert [bar.stage for bar in seen(picture[:half])] == ["input"]
     assert not seen(picture[half:])

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, KeysValues, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import CONCAT, WAYS, Gathering, emphasis, read_weights
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Reading, image_prompt
 from fabricate import adapters

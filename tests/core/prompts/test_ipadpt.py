@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Identity
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
+from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, reading
 from fabricate import adapters
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter, KeysValues, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Use, applications
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES, Layer
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, Features, Part, Reading, image_prompt
 from fabricate import adapters

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import joined
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Part
 from comfyui_ip_adapter.ip_adapter_core.prompts.saved import Maker, label, load, save

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.layers.roles import INSTANT_STYLE, TUNED, places
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
@@ -17,7 +18,6 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
     combined,
     of_type,
 )
-from published_shapes import CONFIGS
 from published_weights import BLOCKS, INSTANT_SETS, ROWS, expected
 from twins import CONSTRUCTIONS
 

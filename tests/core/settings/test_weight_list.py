@@ -2,10 +2,10 @@
 
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import Share, of_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom, parse
-from published_shapes import CONFIGS
 
 SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
 LONGEST = 400  # letters of a message

@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import Parts
 from comfyui_ip_adapter.ip_adapter_core.adapters.projections import Resampler
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import FAMILIES, Geometry
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training import examples as given
 from comfyui_ip_adapter.ip_adapter_core.training import fresh as fresh_module
 from comfyui_ip_adapter.ip_adapter_core.training import stopping as stopping_module
@@ -165,7 +167,7 @@ def test_fresh_adapters_need_a_known_kind_and_a_fitting_base() -> None:
 
 def test_training_can_go_on_from_a_published_adapter(tmp_path: Path) -> None:
     path = adapters.save(tmp_path / "a.safetensors", adapters.adapter("plus"), torch.float16)
-    loaded = core.load(path)
+    loaded = loading.load(path)
     copy = trainable(loaded)
     assert all(p.requires_grad and p.dtype is torch.float32 and not p.is_inference() for p in copy.parameters())
     with torch.no_grad():
@@ -559,6 +561,6 @@ def test_a_plus_for_sd2_that_was_trained_with_more_heads_is_trained_on(tmp_path:
     save_file(
         {name: torch.zeros_like(tensor) for name, tensor in earlier.state_dict().items()}, tmp_path / "a.safetensors"
     )
-    copy = trainable(core.load(tmp_path / "a.safetensors"))
+    copy = trainable(loading.load(tmp_path / "a.safetensors"))
     assert copy.state_dict()["image_proj.layers.0.0.to_q.weight"].shape == (1024, 1024)
     assert copy.identity().variant.name == "plus"

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.vision import encoder as vision
 from comfyui_ip_adapter.ip_adapter_core.vision.encoder import VisionOutput, blank, encode, find_config, load
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import fit

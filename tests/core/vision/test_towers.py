@@ -6,7 +6,8 @@ import open_clip
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry, UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import AS_TRAINED, DOUBLE, RESOLUTIONS, Tower, build, identify
 from fabricate.towers import (
     TINY,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt

@@ -101,7 +101,7 @@ def test_a_compiled_bare_model_notices_a_prompt(
 
 def test_as_many_tokens_in_other_groups_are_another_structure(comfy: None) -> None:
     """What groups there are is written into a traced graph, and no tensor tells it."""
-    from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import KeysValues
+    from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
     from comfyui_ip_adapter.ip_adapter_core.attention.grouped import Image, Stack, stacked
     from comfyui_ip_adapter.nodes.host.sampling.compile import _shape
 

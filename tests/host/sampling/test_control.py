@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention import grouped
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import load
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Use as Used
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combined
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
@@ -140,7 +140,7 @@ def test_frames_windows_and_tiles_there_are_those_here(
     expected = sample(made(twins.patcher, prompts[3], prompts[0]), given=given)
     found, waits = on_device(lambda: sample(made(there(dtype), prompts[3], prompts[0]), given=given))
     assert difference(found, expected) < NEAR[dtype]
-    assert set(waits) - set(OPENING) <= {"places.corner_of", "places._is_at"}  # a tile is found by its numbers
+    assert set(waits) - set(OPENING) <= {"crops.corner_of", "crops._is_at"}  # a tile is found by its numbers
 
 
 def test_an_area_there_is_that_here(twins: Twins, prompts: list[ImagePrompt]) -> None:

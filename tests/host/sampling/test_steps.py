@@ -27,7 +27,8 @@ pytestmark = [
 STEPS = 6
 RISING = Schedule((Course("linear", "steps", 0.2, 1.0),))
 OURS = str(ROOT)
-DURING = re.compile(r"/(sampling|run|steps|sides|places|batches|rows|outside|stacks|attention)\.py")
+_DURING = "model_patch|layer_patch|run|steps|cond_sides|crops|batch|prepared|foreign_attention|grouped|reference"
+DURING = re.compile(rf"/({_DURING})\.py")
 
 
 @pytest.fixture(scope="module")

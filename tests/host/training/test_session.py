@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import image_prompt

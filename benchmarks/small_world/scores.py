@@ -1,0 +1,90 @@
+"""What is evaluated, and how pictures are scored: CLIP-I, CLIP-T, and the attributes that the judge reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from ...ip_adapter_core.small_world.drawing import draw
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene, caption
+from . import clip, judge, words
+from .shelf import scenes
+
+COUNT = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Subjects:
+    """References with their captions, and other scenes that share none of their attributes."""
+
+    scenes: list[Scene]
+    others: list[Scene]
+
+    @property
+    def texts(self) -> list[str]:
+        """Captions of the references."""
+        return [caption(one) for one in self.scenes]
+
+    @property
+    def contrary(self) -> list[str]:
+        """Captions that disagree with the references in every attribute."""
+        return [caption(one) for one in self.others]
+
+
+class Scores(NamedTuple):
+    """What is read of pictures: CLIP-I, CLIP-T, and how many share each attribute with some scenes, as shares."""
+
+    clip_i: float
+    clip_t: float
+    agrees: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the four attributes."""
+        return sum(self.agrees[name] for name in ATTRIBUTES) / len(ATTRIBUTES)
+
+
+def subjects(count: int = COUNT) -> Subjects:
+    """The first held-out scenes, and for each the next one that differs in shape, colour, texture and background."""
+    pool = scenes("unseen")
+    chosen = pool[:count]
+    return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
+
+
+def _contrary(a: Scene, b: Scene) -> bool:
+    mine, theirs = judge.answers([a]), judge.answers([b])
+    return all(bool(mine[name] != theirs[name]) for name in ATTRIBUTES)
+
+
+def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = None) -> Scores:
+    """How near pictures are to reference scenes, and to texts (the references' captions by default)."""
+    model = clip.trained()
+    with torch.no_grad():
+        image, other = (model.encode_image(clip.normalised(x)) for x in (pictures, draw(reference)))
+        text = model.encode_text(words.tokenizer()(texts or [caption(one) for one in reference]))
+    return Scores(
+        cosine_similarity(image, other).mean().item(),
+        cosine_similarity(image, text).mean().item(),
+        agreement(pictures, reference),
+    )
+
+
+def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
+    """The share of pictures in which the judge reads the reference's choice, for each attribute."""
+    with torch.no_grad():
+        read = judge.trained()(pictures)
+    right = judge.answers(reference)
+    return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
+
+
+def saturation(pictures: Tensor) -> float:
+    """The mean difference of a pixel's largest and smallest channel."""
+    return (pictures.amax(dim=1) - pictures.amin(dim=1)).mean().item()
+
+
+def halves(pictures: Tensor) -> tuple[Tensor, ...]:
+    """The left and the right half of pictures of twice the width."""
+    return pictures.split(pictures.shape[-1] // 2, dim=-1)

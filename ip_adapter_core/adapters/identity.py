@@ -1,0 +1,53 @@
+"""What an adapter file is: its kind, the models it is for, and what it reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..layers.families import describe, family
+from ..layers.layout import Geometry
+from .resolution import TENSORS
+from .variants import ENCODED, ENCODERS, Variant
+
+
+class Identity(NamedTuple):
+    """What an adapter file is.
+
+    tokens: per image; None where every hidden state becomes a token. widths: of what the variant reads, in its order.
+    lora: whether the file brings one. rule: what told the variant, in words.
+    """
+
+    variant: Variant
+    geometry: Geometry
+    tokens: int | None
+    widths: tuple[int, ...]
+    lora: bool = False
+    rule: str = TENSORS
+
+    @property
+    def family(self) -> str:
+        """Name of the base models it is for."""
+        return self.variant.family or family(self.geometry)
+
+    @property
+    def encoder(self) -> str | None:
+        """Name of the vision encoder this adapter was trained with; None where it reads faces alone."""
+        field, width = self.variant.reads[-1], self.widths[-1]
+        if field not in ENCODED:
+            return None
+        return ENCODERS.get((field, width), f"an encoder of width {width}")
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether it reads the embedding of a face."""
+        return self.variant.reads[0] not in ENCODED
+
+    def describe(self) -> str:
+        """One line for people: kind, family, tokens, what it reads, and what told the kind if not the tensors."""
+        tokens = "a token per hidden state" if self.tokens is None else f"{self.tokens} tokens"
+        read = ["face embeddings"] * self.reads_faces + [self.encoder or ""] * bool(self.encoder)
+        told = "" if self.rule == TENSORS else f" (told by {self.rule})"
+        line = (
+            f"{self.variant.name}{told}, {describe(self.geometry, self.family)}, {tokens}, reads {' and '.join(read)}"
+        )
+        return line + ", brings its LoRA" * self.lora

@@ -1,0 +1,14 @@
+"""What an adapter makes of image tokens for one cross-attention."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class KeysValues(NamedTuple):
+    """K' and V' of one cross-attention, (…, tokens, inner) each."""
+
+    keys: Tensor
+    values: Tensor

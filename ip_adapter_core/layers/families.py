@@ -1,0 +1,45 @@
+"""The published families of base models: their configurations, and the geometry by which a model is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .layout import Geometry, geometry
+
+_SD: dict[str, Any] = {
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+}
+_EIGHT_HEADS, _HEADS_OF_64 = {"num_heads": 8, "num_head_channels": -1}, {"num_heads": -1, "num_head_channels": 64}
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "SD1.5": _SD | _EIGHT_HEADS | {"context_dim": 768},
+    "SD2": _SD | _HEADS_OF_64 | {"context_dim": 1024},
+    "SDXL": {
+        **_HEADS_OF_64,
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "num_res_blocks": 2,
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+        "context_dim": 2048,
+    },
+}
+"""UNet configurations as ComfyUI has them."""
+
+FAMILIES: dict[str, Geometry] = {name: geometry(config) for name, config in CONFIGS.items()}
+
+
+def family(geometry: Geometry) -> str:
+    """Name of the published family with this geometry, or `a model of its own kind`."""
+    return next((name for name, known in FAMILIES.items() if known == geometry), "a model of its own kind")
+
+
+def describe(geometry: Geometry, name: str | None = None) -> str:
+    """Name of the family with its numbers: `SDXL (70 layers, context 2048)`; name: where layers do not tell it."""
+    return f"{name or family(geometry)} ({len(geometry.widths)} layers, context {geometry.context})"

@@ -1,0 +1,20 @@
+"""Published families: their geometry is that of the published adapters, and tells them."""
+
+import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS, FAMILIES, describe, family
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry, geometry
+
+# Runs of equal inner widths in the order of adapter files: input, output, middle.
+SD = (320,) * 2 + (640,) * 2 + (1280,) * 5 + (640,) * 3 + (320,) * 3 + (1280,)
+SDXL = (640,) * 4 + (1280,) * 50 + (640,) * 6 + (1280,) * 10
+
+
+@pytest.mark.parametrize(("name", "context", "widths"), [("SD1.5", 768, SD), ("SD2", 1024, SD), ("SDXL", 2048, SDXL)])
+def test_a_family_has_the_geometry_of_its_published_adapters(name: str, context: int, widths: tuple[int, ...]) -> None:
+    assert FAMILIES[name] == Geometry(context, widths)
+    assert family(geometry(CONFIGS[name])) == name
+
+
+def test_an_unknown_geometry_keeps_its_numbers() -> None:
+    assert describe(Geometry(64, (32, 32))) == "a model of its own kind (2 layers, context 64)"
