@@ -1,4 +1,4 @@
-"""Style and types, in one go: `ruff check`, `ruff format --check`, and mypy over the package under a fixed name."""
+"""Style, types and rooms, in one go: ruff, mypy, and import-linter, over the package under a fixed name."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ CHECKS = (
     ("ruff", "format", "--check"),
     ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core", "-p", f"{PACKAGE}.benchmarks.small_world"),
     ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser"),
+    ("lint-imports",),
 )
 
 
 def main() -> int:
     """Run every check, so that one report shows all; the exit status is 0 when all are clean."""
-    variables = dict(
-        os.environ, MYPYPATH=os.pathsep.join([named_root(), *map(str, (ROOT / "tests" / "support", ROOT / ".ci"))])
-    )
+    paths = os.pathsep.join([named_root(), *map(str, (ROOT / "tests" / "support", ROOT / ".ci"))])
+    variables = dict(os.environ, MYPYPATH=paths, PYTHONPATH=named_root())
     status = [subprocess.run(check, cwd=ROOT, env=variables).returncode for check in CHECKS]
     return int(any(status))
 

@@ -1,1 +1,7 @@
-"""Faces: finding them in pictures, and what recognition networks say of them. Host-free."""
+"""A face becomes features.
+
+In: pictures (images, height, width, 3). Out: embeddings (faces, 512) and the cut-out faces. Read detection, alignment,
+features; networks runs ONNX files whose inputs onnx_io describes, insightface runs the library of that name on its
+packs (insightface_packs), embeds reads embeddings from a file. Tests: tests/core/faces; onnx_io, insightface and
+insightface_packs are tested with networks.
+"""

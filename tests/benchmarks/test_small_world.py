@@ -30,16 +30,8 @@ def recipe(comfy: None) -> Any:
     """The recipe's modules, which need a ComfyUI."""
     from comfyui_ip_adapter.benchmarks.small_world import base, evaluate, host, judge, sampling, scores, words
 
-    names = {
-        "base": base,
-        "evaluate": evaluate,
-        "host": host,
-        "judge": judge,
-        "scores": scores,
-        "sampling": sampling,
-        "words": words,
-    }
-    return type("Recipe", (), names)
+    modules = (base, evaluate, host, judge, sampling, scores, words)
+    return SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
 def looks(scenes: list[world.Scene]) -> list[tuple[str, str, str, str]]:
@@ -202,16 +194,8 @@ def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: 
 
 @pytest.mark.timeout(900)
 def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "small_world" / "run.py"),
-        "everything",
-        "2",
-        "--pictures",
-        "64",
-        "--into",
-        str(tmp_path),
-    ]
+    script = ROOT / "benchmarks" / "small_world" / "run.py"
+    command = [sys.executable, str(script), "everything", "2", "--pictures", "64", "--into", str(tmp_path)]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for path in SHIPPED:

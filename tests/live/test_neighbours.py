@@ -14,19 +14,10 @@ from live.server import Server
 NEAR = 0.2  # mean difference in levels: rounding of another order of sums
 NOTHING_LEFT = {"ModelMergeSubtract", "FreeU_V2"}  # the model without itself; a division by nothing at this size
 SPECIFIC = "comfy_extras.nodes_model_merging_model_specific"  # one for each construction; SD1's stands for all
-COMPILERS = {
-    "TorchCompileModel"
-}  # minutes each; host/sampling/test_compile.py has the same with a backend that takes none
+COMPILERS = {"TorchCompileModel"}  # minutes each; host/sampling/test_compile.py has a backend that takes none
 KNOWN = {
     *("FreeU_V2", "HyperTile", "PatchModelAddDownscale", "PerpNeg", "PerturbedAttentionGuidance", "RescaleCFG"),
-    *(
-        "SelfAttentionGuidance",
-        "TomePatchModel",
-        "LazyCache",
-        "EasyCache",
-        "ModelSamplingDiscrete",
-        "SkipLayerGuidanceDiT",
-    ),
+    *("TomePatchModel", "LazyCache", "EasyCache", "ModelSamplingDiscrete", "SkipLayerGuidanceDiT"),
 }
 """Some that must be among those that were tried: the list is the server's, and must not be empty by a mistake."""
 

@@ -1,0 +1,7 @@
+"""A prompt and its settings on a model: Z = Attn(Q, K, V) + λ·Attn(Q, K', V').
+
+In: an ImagePrompt and a user's choices; then queries. Out: an Application for each part of the prompt, and the image
+attention of a layer (rows, pixels, inner). Read reference (the formula as it stands in the paper), application, scaling
+(how λ enters), grouped (forms that compute many prompts at once, and equal the reference), attention_map (what each
+prompt did). Tests: tests/core/attention, with the comparison with diffusers in test_fidelity.py.
+"""
