@@ -189,7 +189,7 @@ def test_blur_leaves_a_plain_picture_and_calms_noise() -> None:
 def test_blur_reaches_as_far_as_its_radius_in_every_direction() -> None:
     point = torch.zeros(1, 1, 41, 41)
     point[..., 20, 20] = 1
-    found = blur(point, 6)[0, 0]
+    found = gaussian_blur(point, 6)[0, 0]
     rows, columns = torch.nonzero(found, as_tuple=True)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (14, 26, 14, 26)
     assert found[20, 22] / found[20, 20] == pytest.approx(np.exp(-0.5))  # a third of the way is one deviation
