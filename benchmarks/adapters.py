@@ -14,7 +14,7 @@ from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.adapters.keys_values import KeysValues
 from ..ip_adapter_core.adapters.variants import VARIANTS
 from ..ip_adapter_core.layers.layout import Layer
-from ..ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Part
+from ..ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
 from ..nodes.host import models
 from .unets import context
 
@@ -74,7 +74,7 @@ def _prompt(
     """rows (frames + 1, tokens, context): of each frame, and of their shared uncond side."""
     order = torch.empty(2, frames, dtype=torch.long)
     order[COND], order[UNCOND] = torch.arange(frames), frames
-    return ImagePrompt(identity, (Part(rows, pairs, order, images=images),))
+    return ImagePrompt(identity, (PromptPart(rows, pairs, order, images=images),))
 
 
 def _identity(model: ModelPatcher, tokens: int) -> Identity:

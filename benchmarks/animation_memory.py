@@ -51,26 +51,26 @@ def prompt(references: int, tokens: int) -> Any:
     """A prompt of so many references, one per frame, and their shared blank one."""
     from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
     from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
-    from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Part
+    from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import PromptPart
 
     rows = references + 1
     pairs = tuple(
         KeysValues(*(torch.randn(rows, tokens, width) for _ in range(2))) for width in FAMILIES["SD1.5"].widths
     )
     order = torch.stack([torch.arange(references), torch.full((references,), references)])
-    return Part(torch.randn(rows, tokens, CONTEXT), pairs, order)
+    return PromptPart(torch.randn(rows, tokens, CONTEXT), pairs, order)
 
 
 def measured(part: Any, frames: int) -> tuple[int, int]:
     """Bytes of what the prompt keeps in main memory, and the most that a run keeps on the device at once."""
-    from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, Term
+    from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, LayerTerm
     from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
     from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
     from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
     terms = {
-        layer: (Term(image, 1.0, (0, 1)),)
+        layer: (LayerTerm(image, 1.0, (0, 1)),)
         for layer, image in zip(layers(CONFIGS["SD1.5"]), part.keys_values, strict=True)
     }
     run = Run([Application(part, terms, Span())], Sampling, torch.linspace(1, 0, STEPS + 1), (frames, 4, 64, 64))
@@ -104,7 +104,7 @@ def spread(part: Any, frames: int) -> Any:
     if part.frames == frames:
         return part
     chosen = torch.linspace(0, part.frames - 1, frames).round().long()
-    return replace(part, order=part.order[:, chosen])
+    return replace(part, row_index=part.row_index[:, chosen])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..nodes.host.sampling import model_patch
 from . import peers
@@ -55,7 +55,7 @@ def beside(load: str, way: str) -> str:
 def ours(model: ModelPatcher, prompts: Sequence[ImagePrompt], mask: Tensor | None = None) -> ModelPatcher:
     """The model with these prompts, one applied after another."""
     for prompt in prompts:
-        model = model_patch.apply(model, prompt, Use(mask=mask))
+        model = model_patch.apply(model, prompt, ApplyOptions(mask=mask))
     return model
 
 

@@ -32,7 +32,7 @@ class Group(NamedTuple):
 
     k: Rows
     v: Rows
-    emphasis: Tensor | None
+    attn_bias: Tensor | None
     mask: Rows | None
 
 
@@ -91,8 +91,8 @@ def _text(queries: tl.tensor, text: tl.tuple, here: tl.tuple, plan: tl.constexpr
 def _shares_of(queries: tl.tensor, group: Group, here: tl.tuple, token: tl.tensor, plan: tl.constexpr) -> tl.tensor:
     """Softmax over one image group, whose tokens are all there at once."""
     scores = _scores(queries, group.k, here, token, plan)
-    if group.emphasis is not None:
-        scores += tl.load(group.emphasis + token, mask=token < group.k.length, other=0.0).to(tl.float32)[None, :]
+    if group.attn_bias is not None:
+        scores += tl.load(group.attn_bias + token, mask=token < group.k.length, other=0.0).to(tl.float32)[None, :]
     shares = tl.exp(scores - tl.max(scores, 1)[:, None])
     return shares / tl.sum(shares, 1)[:, None]
 

@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..ip_adapter_core.attention.grouped import Image, mask_for
+from ..ip_adapter_core.attention.grouped import ImageKV, mask_for
 from ..ip_adapter_core.settings.masks import Grid
 from ..nodes.host.sampling import layer_patch, run
 from . import fused
@@ -22,21 +22,21 @@ KEY = "bench_fused"
 
 
 def with_kernel(model: ModelPatcher) -> ModelPatcher:
-    """The model, whose layers with image prompts alone run as the kernel where it is sampled within `unstacked`."""
+    """The model, whose layers with image prompts alone run as the kernel where it is sampled within `ungrouped`."""
     clone = model.clone()
     clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, _diffusion_model)
     return clone
 
 
 @contextmanager
-def unstacked() -> Iterator[None]:
+def ungrouped() -> Iterator[None]:
     """Image prompts stand by themselves while this lasts, as the kernel takes them."""
-    usual = run.stacked
-    run.stacked = lambda images, heads: tuple(images)
+    usual = run.group_images
+    run.group_images = lambda images, heads: tuple(images)
     try:
         yield
     finally:
-        run.stacked = usual
+        run.group_images = usual
 
 
 def _diffusion_model(executor: Any, x: Tensor, *given: Any, **more: Any) -> Tensor:
@@ -60,11 +60,11 @@ def _fused(usual: Any, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Ten
     """What the usual patch gives, in one kernel where its shapes are known and attention is ComfyUI's own."""
     images = options[layer_patch._PREPARED][(*options["block"], options["block_index"])]
     grid = (options["activations_shape"][-2], options["activations_shape"][-1])
-    found = attention(q, k, v, images, options["n_heads"], grid) if options[layer_patch._CORES] else None
+    found = attention(q, k, v, images, options["n_heads"], grid) if options[layer_patch._USES_COMFY_ATTENTION] else None
     return usual(q, k, v, options) if found is None else found
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, images: Sequence[Image], heads: int, grid: Grid) -> Tensor | None:
+def attention(q: Tensor, k: Tensor, v: Tensor, images: Sequence[ImageKV], heads: int, grid: Grid) -> Tensor | None:
     """Text attention and all image attentions of a layer (batch, pixels, inner); None for shapes the kernel has not."""
-    groups = [(*image.image, image.emphasis, mask_for(image, grid)) for image in images]
+    groups = [(*image.kv, image.attn_bias, mask_for(image, grid)) for image in images]
     return fused.attention(q, k, v, groups, heads) if fused.qualifies(q, k, v, groups, heads) else None

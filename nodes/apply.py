@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.scaling import SCALINGS
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
@@ -86,7 +86,7 @@ class Apply(Node):
         mask: Tensor | None = None,
         scaling: str = "V only",
     ) -> io.NodeOutput:
-        use = Use(
+        use = ApplyOptions(
             weight,
             Span(start, end, unit),
             layer_weights,

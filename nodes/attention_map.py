@@ -7,12 +7,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core.attention.attention_map import SCALES, SHOWS, Maps, picked, read_steps
+from ..ip_adapter_core.attention.attention_map import MAP_KINDS, SCALES, Maps, pick_images, read_steps
 from ..ip_adapter_core.plots import heat_map
 from ..ip_adapter_core.settings import layer_weights
 from .host.attention_map import Noise, Sampled, look
-from .host.pictures import pictured
-from .host.sampling.attention_hook import Sight
+from .host.pictures import to_image
+from .host.sampling.attention_hook import MapRequest
 from .node import Node
 from .sockets import LayerWeights, schema
 from .texts import readable
@@ -58,11 +58,11 @@ class AttentionMap(Node):
         scale: str = SCALES[0],
         opacity: float = 0.6,
     ) -> io.NodeOutput:
-        shown, noise = SHOWS[show], Noise(read_steps(percents), seed, sigmas)
-        tallies = look(model, Sampled(positive, latent, image), noise, Sight(shown, layers, frame))
-        result = picked(image, latent["samples"].shape, frame)
+        shown, noise = MAP_KINDS[show], Noise(read_steps(percents), seed, sigmas)
+        tallies = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
+        result = pick_images(image, latent["samples"].shape, frame)
         maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
-        picture = pictured(heat_map.draw(result, maps, opacity))
+        picture = to_image(heat_map.draw(result, maps, opacity))
         return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))
 
 
@@ -81,8 +81,8 @@ def _sight_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "show",
-            options=list(SHOWS),
-            default=next(iter(SHOWS)),
+            options=list(MAP_KINDS),
+            default=next(iter(MAP_KINDS)),
             tooltip="influence: how much each reference adds at each place, relative to what the text says there. "
             "share: how references that were combined by concat divide the attention. tokens: how the tokens of the "
             "first reference do.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ip_adapter_core.prompts import prompt
-from ..ip_adapter_core.prompts.arithmetic import HOW, combined
+from ..ip_adapter_core.prompts.arithmetic import PROMPT_OPS, combine_prompts
 from .node import Node
 from .sockets import ImagePrompt, schema
 
@@ -25,7 +25,7 @@ class Combine(Node):
                 ImagePrompt.Input("second", tooltip="Another one, encoded with the same adapter."),
                 io.Combo.Input(
                     "how",
-                    options=list(HOW),
+                    options=list(PROMPT_OPS),
                     default="interpolate",
                     tooltip="interpolate: between the two, nearer to the one of more weight. add: weighted sum. "
                     "subtract: the first without the second. side by side: the model looks at both, as with two "
@@ -47,7 +47,7 @@ class Combine(Node):
         first_weight: float,
         second_weight: float,
     ) -> io.NodeOutput:
-        return io.NodeOutput(combined(first, second, how, (first_weight, second_weight)))
+        return io.NodeOutput(combine_prompts(first, second, how, (first_weight, second_weight)))
 
 
 def _weight(name: str, default: float, which: str) -> io.Float.Input:

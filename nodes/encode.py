@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_adapter_core.faces.features import Faces
-from ..ip_adapter_core.prompts.combine import WAYS, Gathering, read_weights
+from ..ip_adapter_core.prompts.combine import COMBINE_MODES, Gathering, read_weights
 from ..ip_adapter_core.vision.preprocess import FITS
 from .host import encoding
 from .host.adapters import LoadedAdapter
@@ -168,7 +168,7 @@ def gathering_inputs(what: str) -> list[io.Input]:
         io.Combo.Input(
             "combine",
             optional=True,
-            options=list(WAYS),
+            options=list(COMBINE_MODES),
             default="concat",
             tooltip=f"What several {what}s become. concat: one prompt that reads all of them. separate: each acts by "
             f"itself, and they add up. one per frame: the first {what} is for the first picture of the batch, and so "

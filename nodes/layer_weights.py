@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..ip_adapter_core.plots import layer_bars
 from ..ip_adapter_core.settings import layer_weights
-from ..ip_adapter_core.settings.layer_weights import JOININGS, TYPES, combined, of_type
+from ..ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES, from_weight_type, merge_weights
 from ..ip_adapter_core.settings.weight_list import CUSTOM, custom
 from .host import models
-from .host.pictures import pictured
+from .host.pictures import to_image
 from .node import Node
 from .sockets import LayerWeights as Socket
 from .sockets import schema
@@ -64,7 +64,7 @@ class LayerWeights(Node):
                 ),
                 io.Combo.Input(
                     "combine",
-                    options=list(JOININGS),
+                    options=list(MERGE_MODES),
                     default="multiply",
                     optional=True,
                     advanced=True,
@@ -92,13 +92,13 @@ class LayerWeights(Node):
     ) -> io.NodeOutput:
         made = _weights(weight_type, weight, second_weight, custom)
         if combine_with is not None:
-            made = combined(combine, combine_with, made)
+            made = merge_weights(combine, combine_with, made)
         picture = _picture(made, model)
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _weights(weight_type: str, weight: float, second: float, text: str) -> layer_weights.LayerWeights:
-    return custom(text, weight) if weight_type == CUSTOM else of_type(weight_type, weight, second)
+    return custom(text, weight) if weight_type == CUSTOM else from_weight_type(weight_type, weight, second)
 
 
 def _picture(made: layer_weights.LayerWeights, model: Any | None) -> Tensor:
@@ -106,7 +106,7 @@ def _picture(made: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     on = layer_bars.EXAMPLES if model is None else {models.family(model): models.layers(model)}
     if model is not None:
         made.on(models.layers(model))
-    return pictured(layer_bars.draw(made, on))
+    return to_image(layer_bars.draw(made, on))
 
 
 def _number(name: str, tooltip: str) -> io.Float.Input:

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..ip_adapter_core.attention.application import Use
+from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
 from ..ip_adapter_core.settings import schedule as curves
@@ -67,7 +67,7 @@ class Region(Node):
         schedule: curves.Schedule = curves.CONSTANT,
         regions: tuple[host.Region, ...] = (),
     ) -> io.NodeOutput:
-        use = Use(weight, Span(start, end, unit), layer_weights, schedule).check()
+        use = ApplyOptions(weight, Span(start, end, unit), layer_weights, schedule).check()
         region = host.Region(image_prompt, use, mask, positive, negative, text_strength)
         return io.NodeOutput((*regions, region), ui=with_text(of_mask(mask)))
 

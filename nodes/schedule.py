@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.plots import schedule
-from ..ip_adapter_core.settings.schedule import CONSTANT, SHAPES, UNITS, Course
+from ..ip_adapter_core.settings.schedule import CONSTANT, SHAPES, UNITS, Curve
 from ..ip_adapter_core.settings.schedule import Schedule as Courses
-from .host.pictures import pictured
+from .host.pictures import to_image
 from .node import Node
 from .sockets import WeightSchedule, schema
 
@@ -44,8 +44,8 @@ class Schedule(Node):
         random_seed: int = 0,
         shown_over: int = 20,
     ) -> io.NodeOutput:
-        made = Courses((Course(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
-        picture = pictured(schedule.draw(made, shown_over))
+        made = Courses((Curve(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
+        picture = to_image(schedule.draw(made, shown_over))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 

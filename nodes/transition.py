@@ -6,9 +6,9 @@ from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.plots import transition
 from ..ip_adapter_core.prompts import prompt
-from ..ip_adapter_core.prompts.transitions import RAMPS, over_frames, read_keys
+from ..ip_adapter_core.prompts.transitions import EASINGS, over_frames, read_keys
 from ..ip_adapter_core.prompts.transitions import Transition as Course
-from .host.pictures import pictured
+from .host.pictures import to_image
 from .node import Node
 from .sockets import ImagePrompt, schema
 from .texts import readable
@@ -37,8 +37,8 @@ class Transition(Node):
                 ),
                 io.Combo.Input(
                     "shape",
-                    options=list(RAMPS),
-                    default=RAMPS[0],
+                    options=list(EASINGS),
+                    default=EASINGS[0],
                     tooltip="How one image gives way to the next: evenly, or slowly at the beginning, the end or both.",
                 ),
                 io.Float.Input(
@@ -78,5 +78,5 @@ class Transition(Node):
     ) -> io.NodeOutput:
         wanted = Course(frames, read_keys(key_frames), shape, hold, loop)
         made, course = over_frames(image_prompt, wanted)
-        picture = pictured(transition.draw(course))
+        picture = to_image(transition.draw(course))
         return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.adapters.keys_values import KeysValues
-from ...ip_adapter_core.attention.grouped import FORM_OF, Image, Stack, add_stack_, stacked
+from ...ip_adapter_core.attention.grouped import FORM_OF, GroupedKV, ImageKV, add_grouped_, group_images
 from ...ip_adapter_core.attention.reference import image_attention, plain_image_attention
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -200,7 +200,7 @@ def _fused_beside(heads: int, inner: int, pixels: int) -> str:
 
     _, q, images = _given(heads, inner, pixels, torch.float16)
     k = torch.randn(2, 77, inner, device=q.device, dtype=q.dtype)
-    whole = partial(kernel.attention, q, k, k, [(*one.image, None, None) for one in images], heads)
+    whole = partial(kernel.attention, q, k, k, [(*one.kv, None, None) for one in images], heads)
 
     def shipped() -> Tensor:
         return _by_form(image_attention(q, KeysValues(k, k), heads), q, images, heads)
@@ -226,28 +226,28 @@ def _layers() -> tuple[tuple[int, int, int], ...]:
     return _LAYERS if torch.cuda.is_available() else _SMALL
 
 
-def _given(heads: int, inner: int, pixels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Image]]:
+def _given(heads: int, inner: int, pixels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[ImageKV]]:
     """The text's result, queries, and three prompts of four tokens whose scores are wide, on the device."""
     random = torch.Generator().manual_seed(0)
 
     def draw(*shape: int, spread: float = 1.0) -> Tensor:
         return (torch.randn(shape, generator=random) * spread).to(device(), dtype)
 
-    images = [Image(KeysValues(draw(2, 4, inner, spread=math.sqrt(6)), draw(2, 4, inner))) for _ in range(3)]
+    images = [ImageKV(KeysValues(draw(2, 4, inner, spread=math.sqrt(6)), draw(2, 4, inner))) for _ in range(3)]
     return draw(2, pixels, inner), draw(2, pixels, inner, spread=math.sqrt(6)), images
 
 
-def _by_form(text: Tensor, q: Tensor, images: list[Image], heads: int) -> Tensor:
+def _by_form(text: Tensor, q: Tensor, images: list[ImageKV], heads: int) -> Tensor:
     FORM_OF["cpu"] = FORM_OF["cuda"]
     attended = text.clone()
-    for one in stacked(images, heads):
-        assert isinstance(one, Stack)
-        attended = add_stack_(attended, q, one, heads)
+    for one in group_images(images, heads):
+        assert isinstance(one, GroupedKV)
+        attended = add_grouped_(attended, q, one, heads)
     return attended
 
 
-def _truth(text: Tensor, q: Tensor, images: list[Image], heads: int) -> Tensor:
-    wide = [[part.double() for part in one.image] for one in images]
+def _truth(text: Tensor, q: Tensor, images: list[ImageKV], heads: int) -> Tensor:
+    wide = [[part.double() for part in one.kv] for one in images]
     return text.double() + sum(plain_image_attention(q.double(), *pair, heads) for pair in wide)
 
 
@@ -255,7 +255,7 @@ def _against_each(heads: int, inner: int, pixels: int, dtype: torch.dtype) -> fl
     text, q, images = _given(heads, inner, pixels, dtype)
     each = text
     for one in images:
-        each = each + image_attention(q, one.image, heads)
+        each = each + image_attention(q, one.kv, heads)
     expected = _truth(text, q, images, heads)
     ours, usual = ((found.double() - expected).norm() for found in (_by_form(text, q, images, heads), each))
     return (ours / usual).item()

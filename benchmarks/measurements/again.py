@@ -7,10 +7,10 @@ from functools import partial
 
 from comfy.model_patcher import ModelPatcher
 
-from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
-from ...ip_adapter_core.settings.layer_weights import of_type
-from ...ip_adapter_core.settings.schedule import Course, Schedule
+from ...ip_adapter_core.settings.layer_weights import from_weight_type
+from ...ip_adapter_core.settings.schedule import Curve, Schedule
 from ...ip_adapter_core.settings.span import Span
 from ...nodes.host.sampling import model_patch
 from ..adapters import prompt
@@ -27,11 +27,11 @@ _TOKENS = 16
 _PLAIN = "plain"
 
 CHANGES = {
-    "weight": Use(0.7),
-    "start and end": Use(span=Span(0.1, 0.6)),
-    "layer weights": Use(layer_weights=of_type("ease in")),
-    "mask": Use(mask=half()),
-    "schedule": Use(schedule=Schedule((Course("ease in"),))),
+    "weight": ApplyOptions(0.7),
+    "start and end": ApplyOptions(span=Span(0.1, 0.6)),
+    "layer weights": ApplyOptions(layer_weights=from_weight_type("ease in")),
+    "mask": ApplyOptions(mask=half()),
+    "schedule": ApplyOptions(schedule=Schedule((Curve("ease in"),))),
 }
 
 
@@ -51,6 +51,6 @@ def measure(settings: Settings) -> Findings:
     return found
 
 
-def changed(model: ModelPatcher, given: ImagePrompt, use: Use, size: int) -> Callable[[], None]:
+def changed(model: ModelPatcher, given: ImagePrompt, use: ApplyOptions, size: int) -> Callable[[], None]:
     """Apply a prompt so, and sample one step with a network that takes no time."""
     return lambda: sample(model_patch.apply(model, given, use), size, 1, nothing)

@@ -44,7 +44,7 @@ def measure(settings: Settings) -> Findings:
 def encode(encoder: vision.OpenClipVision, batches: Sequence[Tensor]) -> None:
     """Features of images, one batch after another."""
     for images in batches:
-        vision.encoded(encoder, vision.fitted(encoder, images, FITS[0]))
+        vision.encode(encoder, vision.fit_pictures(encoder, images, FITS[0]))
 
 
 def random_encoder(size: Size) -> vision.OpenClipVision:

@@ -6,7 +6,7 @@ from functools import cache
 
 from PIL.Image import Image
 
-from ...ip_adapter_core.settings.layer_weights import of_type
+from ...ip_adapter_core.settings.layer_weights import from_weight_type
 from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
 from ...ip_adapter_core.small_world.world import ATTRIBUTES
 from . import host
@@ -149,8 +149,8 @@ def layering(who: Subjects) -> str:
     seen = host.features(draw(who.scenes))
     wishes = {
         "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
-        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("style transfer")),
-        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=of_type("composition")),
+        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("style transfer")),
+        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("composition")),
     }
     rows = []
     for name, wish in wishes.items():

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters.adapter import Adapter
-from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.layers.layout import geometry
-from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, Part
+from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, PromptPart
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from ...ip_adapter_core.small_world.world import SIDE
 from ...nodes.host.sampling.model_patch import apply
@@ -69,7 +69,7 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
     if wish.kind == "simple":
         cond, uncond = _tokens(_simple(), wish)
         return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
-    use = Use(wish.weight, layer_weights=wish.layers)
+    use = ApplyOptions(wish.weight, layer_weights=wish.layers)
     if wish.beside is None:
         return apply(model, prompt(wish), use), [[text, {}]], [[empty, {}]]
     for references, mask in zip((wish.references, wish.beside), HALVES, strict=True):
@@ -82,7 +82,7 @@ def prompt(wish: Wish) -> ImagePrompt:
     network = loaded(wish.kind)
     tokens = torch.cat(_tokens(network.image_proj, wish))
     order = torch.arange(len(tokens)).reshape(2, -1)
-    return ImagePrompt(network.identity(), (Part(tokens, network.keys_values(tokens), order),))
+    return ImagePrompt(network.identity(), (PromptPart(tokens, network.keys_values(tokens), order),))
 
 
 def _tokens(projection: nn.Module, wish: Wish) -> tuple[Tensor, Tensor]:

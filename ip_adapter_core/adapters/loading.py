@@ -32,7 +32,7 @@ def identify(named: Mapping[str, Entry], known: Evidence = NOTHING) -> Identity:
     it is no adapter that can be used.
     """
     shapes = _split_shapes(named)
-    return _checked(shapes, known).identity()._replace(lora=bool(shapes.lora))
+    return _check(shapes, known).identity()._replace(lora=bool(shapes.lora))
 
 
 def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
@@ -51,7 +51,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     """
     named, known = entries(path), evidence(path, choice)
     shapes = _split_shapes(named)
-    _checked(shapes, known)
+    _check(shapes, known)
     adapter, found = _empty(shapes, nn_, known), tensors(path)
     parts = split({name: name for name in named}).map(found.__getitem__)  # what the adapter does not need stays unread
     if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
@@ -62,7 +62,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     return adapter.eval().requires_grad_(False)
 
 
-def _checked(shapes: Parts[Shape], known: Evidence) -> Adapter:
+def _check(shapes: Parts[Shape], known: Evidence) -> Adapter:
     """The network in torch's layers, without memory, once every name and shape is found to be right.
 
     Not in a host's layers: those may have no parameters to compare with before they are loaded (ComfyUI's DynamicVRAM).
@@ -70,7 +70,7 @@ def _checked(shapes: Parts[Shape], known: Evidence) -> Adapter:
     try:
         adapter = _empty(_needed(shapes), nn, known)
         geometry = adapter.identity().geometry
-        needed = _shapes(adapter) | lora.expected(geometry, shapes.lora)
+        needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora)
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
@@ -137,7 +137,7 @@ def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
 
 def _check_contexts(adapter: Adapter) -> None:
     """Every layer reads what the projection makes, or what the model itself makes of that."""
-    needed = adapter.layers()[0].context if adapter.variant.widened else adapter.image_proj.context
+    needed = adapter.layers()[0].context if adapter.variant.needs_text_projection else adapter.image_proj.context
     for number, layer in adapter.ip_adapter.items():
         if layer.context != needed:
             raise UnsupportedCheckpoint(

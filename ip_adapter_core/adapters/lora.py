@@ -87,7 +87,7 @@ class AdapterLora:
         return LowRank(inner[f"{name}_lora.up.weight"], inner[f"{name}_lora.down.weight"])
 
 
-def expected(geometry: Geometry, found: Mapping[int, Mapping[str, Shape]]) -> dict[str, Shape]:
+def expected_shapes(geometry: Geometry, found: Mapping[int, Mapping[str, Shape]]) -> dict[str, Shape]:
     """Names and shapes that the LoRA of an adapter must have, if it has any, at the rank that it has."""
     if not found:
         return {}

@@ -20,7 +20,7 @@ def save(adapter: Adapter, path: Path, dtype: str = "fp16") -> None:
 
     dtype: a row of DTYPES. Raises ValueError when the weights do not fit into it.
     """
-    weights = {name: _converted(name, tensor, dtype) for name, tensor in adapter.published().items()}
+    weights = {name: _convert(name, tensor, dtype) for name, tensor in adapter.published().items()}
     save_whole(weights, path, {"format": "pt"})
 
 
@@ -48,7 +48,7 @@ def _inside(folder: Path, prefix: str) -> Path:
     return start
 
 
-def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+def _convert(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
     if not tensor.isfinite().all():
         raise ValueError(f"{name} holds values that are no numbers; train again with a lower rate.")
     values = tensor.detach().to("cpu", DTYPES[dtype], copy=True).contiguous()

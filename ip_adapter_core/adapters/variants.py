@@ -31,11 +31,14 @@ ENCODED = ("embeds", "hidden")
 class Variant:
     """One kind of adapter: a row of VARIANTS.
 
-    fits tells it from the shapes of a file; reads are the fields of `Features` its network takes, in order; family is
-    the base model, where that does not follow from the layers; zeroed are fields that stand for a missing image as
-    zeros, where the others are what an encoder says of an image of zeros; scales are names of numbers its network
-    takes beside; widened says that the base model's own projection of texts comes between tokens and layers; twins
-    are kinds that may have the same tensors.
+    fits: tells it from the shapes of a file.
+    reads: the fields of `Features` that its network takes, in order.
+    network: makes the projection from the shapes.
+    family: of the base model, where that does not follow from the layers.
+    zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
+    scales: names of numbers that its network takes beside.
+    needs_text_projection: the base model's own projection of texts comes between tokens and layers.
+    twins: kinds that may have the same tensors.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Variant:
     family: str | None = None
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
     scales: tuple[str, ...] = ()
-    widened: bool = False
+    needs_text_projection: bool = False
     twins: tuple[str, ...] = ()
 
 
@@ -66,7 +69,7 @@ def _not(test: Test) -> Test:
     return lambda parts: not test(parts)
 
 
-def _widened(parts: Parts[Shape]) -> bool:
+def _needs_text_projection(parts: Parts[Shape]) -> bool:
     """Tokens of another width than the layers read."""
     tokens = parts.projection.get("norm.weight", (0,))[:1]
     return any(inner.get("to_k_ip.weight", (0,))[-1:] != tokens for inner in parts.layers.values())
@@ -91,13 +94,13 @@ _FACE_PLUS = _has("perceiver_resampler.proj_in.weight")
 VARIANTS = (
     Variant(
         "Kolors FaceID-Plus",
-        _all(_FACE_PLUS, _widened),
+        _all(_FACE_PLUS, _needs_text_projection),
         ("face", "hidden"),
         partial(FacePlusProjection, shortcut=True),
         family=KOLORS,
         zeroed=("face", "hidden"),
         scales=("shortcut",),
-        widened=True,
+        needs_text_projection=True,
     ),
     Variant(
         "FaceID-Plus v2",

@@ -14,7 +14,7 @@ from ..adapters.keys_values import KeysValues
 from ..adapters.lora import LoraUse
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
-from ..prompts.prompt import COND, UNCOND, ImagePrompt, Part
+from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
 from ..settings.layer_weights import LINEAR, LayerWeights
 from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
@@ -23,7 +23,7 @@ from .scaling import SCALINGS
 
 
 @dataclass(frozen=True, eq=False)
-class Use:
+class ApplyOptions:
     """How a prompt is to be used: what the user sets on the node that applies it.
 
     weight: λ; scaling: a row of SCALINGS; mask (masks, height, width): where in the picture, one for all frames or one
@@ -40,7 +40,7 @@ class Use:
     lora_strength: float | None = None
     skip_middle: bool = False
 
-    def check(self) -> Use:
+    def check(self) -> ApplyOptions:
         """This use, or ValueError when a number, the scaling or the span cannot be meant."""
         for name, number in (("weight", self.weight), ("lora_strength", self.lora_strength)):
             if number is not None and not math.isfinite(number):
@@ -51,19 +51,19 @@ class Use:
         return self
 
 
-class Term(NamedTuple):
+class LayerTerm(NamedTuple):
     """What one layer adds: K' and V' (rows, tokens, inner) at λ, and the side that each side of a batch reads.
 
     reads[side] is None where that side gets nothing.
     """
 
-    image: KeysValues
+    kv: KeysValues
     weight: float
-    reads: tuple[int | None, int | None]
+    source_cond: tuple[int | None, int | None]
 
 
-_STRAIGHT = (COND, UNCOND)
-_SWAPPED = (None, COND)  # negative rows read what positive rows would, which pushes away
+_POSITIVE = (COND, UNCOND)
+_TO_NEGATIVE = (None, COND)  # negative rows read what positive rows would, which pushes away
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class Application:
     sampling, whatever the weight.
     """
 
-    part: Part
-    layers: dict[Layer, tuple[Term, ...]]
+    part: PromptPart
+    layers: dict[Layer, tuple[LayerTerm, ...]]
     span: Span
     schedule: Schedule = CONSTANT
     scaling: str = "V only"
@@ -104,13 +104,13 @@ class Application:
 
 
 def applications(
-    prompt: ImagePrompt, layers: tuple[Layer, ...], context: int, use: Use | None = None
+    prompt: ImagePrompt, layers: tuple[Layer, ...], context: int, use: ApplyOptions | None = None
 ) -> tuple[Application, ...]:
     """The prompt on a model with these layers: one application for each part, none that has nothing to do.
 
     Raises ValueError when the adapter was made for another model, or when the use cannot be meant.
     """
-    use = (use or Use()).check()
+    use = (use or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
     made = [_application(part, layers, use) for part in prompt.parts]
     found = [application for application in made if application]
@@ -120,7 +120,7 @@ def applications(
     return (replace(first, lora=prompt.lora.on(layers, use.lora_strength)), *others)
 
 
-def _application(part: Part, layers: tuple[Layer, ...], use: Use) -> Application | None:
+def _application(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> Application | None:
     masks = _masks((*part.masks, *(() if use.mask is None else (use.mask,))))
     terms = _terms(part, layers, use)
     if masks is None or not terms or not any(part.weights):
@@ -128,7 +128,7 @@ def _application(part: Part, layers: tuple[Layer, ...], use: Use) -> Application
     return Application(part, terms, use.span, use.schedule, use.scaling, masks)
 
 
-def _terms(part: Part, layers: tuple[Layer, ...], use: Use) -> dict[Layer, tuple[Term, ...]]:
+def _terms(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> dict[Layer, tuple[LayerTerm, ...]]:
     """What is added to each layer that has a weight."""
     shares = use.layer_weights.on(layers)
     found = {}
@@ -136,8 +136,8 @@ def _terms(part: Part, layers: tuple[Layer, ...], use: Use) -> dict[Layer, tuple
         if use.skip_middle and layer.stage == "middle":
             continue
         share = shares[layer]
-        pairs = ((use.weight * share.straight, _STRAIGHT), (use.weight * share.swapped, _SWAPPED))
-        terms = tuple(Term(image, weight, reads) for weight, reads in pairs if weight)
+        pairs = ((use.weight * share.positive, _POSITIVE), (use.weight * share.to_negative, _TO_NEGATIVE))
+        terms = tuple(LayerTerm(image, weight, reads) for weight, reads in pairs if weight)
         if terms:
             found[layer] = terms
     return found

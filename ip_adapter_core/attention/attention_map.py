@@ -18,7 +18,7 @@ MOST = 16  # tokens that are shown; the full kinds have 257
 _LEAST = 1e-12  # lengths and weights below it count as this much: nothing is divided by zero
 
 
-class Show(NamedTuple):
+class MapKind(NamedTuple):
     """What can be seen of a prompt's parts: a row of SHOWS.
 
     marks: which tokens a map is of, (maps, tokens), from the numbers of tokens and of images. probe: what is attended
@@ -29,8 +29,8 @@ class Show(NamedTuple):
 
     noun: str
     words: str
-    marks: Callable[[int, int], Tensor]
-    probe: Callable[[Tensor, Tensor], Tensor]
+    token_groups: Callable[[int, int], Tensor]
+    value_override: Callable[[Tensor, Tensor], Tensor]
     measure: Callable[[Tensor, Tensor], Tensor]
     alone: bool = False
     top: float | None = None
@@ -68,21 +68,21 @@ def _mean(added: Tensor, text: Tensor) -> Tensor:
     return added.float().mean(dim=-1)  # of the heads: within each, all numbers are alike
 
 
-SHOWS: dict[str, Show] = {
-    "influence": Show("reference", "what it adds, relative to the text", _images, _own_values, relative_length),
-    "share": Show("reference", "share of the attention to references", _rivals, _ones, _mean, top=1.0),
-    "tokens": Show("token", "share of the attention to tokens", _first_tokens, _ones, _mean, alone=True),
+MAP_KINDS: dict[str, MapKind] = {
+    "influence": MapKind("reference", "what it adds, relative to the text", _images, _own_values, relative_length),
+    "share": MapKind("reference", "share of the attention to references", _rivals, _ones, _mean, top=1.0),
+    "tokens": MapKind("token", "share of the attention to tokens", _first_tokens, _ones, _mean, alone=True),
 }
 
 
-class Place(NamedTuple):
+class Window(NamedTuple):
     """Where in the picture something was seen: its upper left cell and its size in cells."""
 
     corner: Grid
     size: Grid
 
 
-class Tally:
+class MapAccumulator:
     """One map in the making, over a grid: the weighted mean of what layers and steps show, in float32.
 
     It is summed where it is seen, and brought home once: no layer waits for the device.
@@ -92,13 +92,13 @@ class Tally:
         self._grid = grid
         self._sum, self._weight = torch.zeros(grid), torch.zeros(grid)
 
-    def add(self, seen: Tensor, place: Place, weight: float) -> None:
+    def add(self, seen: Tensor, place: Window, weight: float) -> None:
         """Count what a layer shows, (height, width) on the layer's own grid, with this weight."""
         cells = interpolate(seen[None, None].float(), place.size, mode="bilinear")[0, 0]
         self._sum = self._sum.to(cells.device) + weight * self._placed(cells, place)
         self._weight += weight * self._placed(torch.ones(place.size), place)
 
-    def _placed(self, cells: Tensor, place: Place) -> Tensor:
+    def _placed(self, cells: Tensor, place: Window) -> Tensor:
         """Cells on the grid, 0 around them; beyond an edge a picture goes on at the other."""
         below, beside = (whole - length for whole, length in zip(self._grid, place.size, strict=True))
         return pad(cells, (0, beside, 0, below)).roll(place.corner, (0, 1))
@@ -121,13 +121,13 @@ SCALES = ("from zero", "lowest to highest")
 class Maps:
     """Maps of a picture, (maps, height, width), by what each is of; what they show; a row of SCALES."""
 
-    show: Show
+    show: MapKind
     names: tuple[str, ...]
     found: Tensor
     scale: str = SCALES[0]
 
     @staticmethod
-    def of(tallies: Mapping[str, Tally], show: Show, size: Grid, scale: str = SCALES[0]) -> Maps:
+    def of(tallies: Mapping[str, MapAccumulator], show: MapKind, size: Grid, scale: str = SCALES[0]) -> Maps:
         """What tallies say, brought to a picture of this size."""
         means = torch.stack([tally.mean() for tally in tallies.values()])
         return Maps(show, tuple(tallies), interpolate(means[None], size, mode="bilinear")[0], scale)
@@ -171,7 +171,7 @@ _STEPS = Wanted(
 )
 
 
-def picked(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:
+def pick_images(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:
     """The picture of a frame, (height, width, channels), of all that were decoded or of that one alone.
 
     latent: (pictures, channels, height, width). Raises ValueError where images are not as many, or of another shape.

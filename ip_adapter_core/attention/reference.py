@@ -10,7 +10,7 @@ from ..adapters.keys_values import KeysValues
 
 
 def plain_image_attention(
-    q: Tensor, keys: Tensor, values: Tensor, heads: int, emphasis: Tensor | None = None
+    q: Tensor, keys: Tensor, values: Tensor, heads: int, attn_bias: Tensor | None = None
 ) -> Tensor:
     """Attn(Q, K', V') as the formula says it; the reference every faster form must equal.
 
@@ -19,25 +19,25 @@ def plain_image_attention(
     """
     q, keys, values = (rearrange(x, "b s (h d) -> b h s d", h=heads) for x in (q, keys, values))
     scores = q @ keys.transpose(-1, -2) * q.shape[-1] ** -0.5
-    if emphasis is not None:
-        scores = scores + emphasis
+    if attn_bias is not None:
+        scores = scores + attn_bias
     return rearrange(scores.softmax(dim=-1) @ values, "b h s d -> b s (h d)")
 
 
-def image_attention(q: Tensor, image: KeysValues, heads: int, emphasis: Tensor | None = None) -> Tensor:
+def image_attention(q: Tensor, image: KeysValues, heads: int, attn_bias: Tensor | None = None) -> Tensor:
     """Attn(Q, K', V') where neighbouring rows of the batch share one image prompt.
 
     q (batch, pixels, inner), K' and V' (rows, tokens, inner) -> (batch, pixels, inner); batch is a multiple of rows.
     Rows that share keys are read as one longer sequence, so nothing is repeated. emphasis as in the plain formula, or
     (rows, tokens).
     """
-    queries, keys, values = (by_head(x.to(q.dtype), len(image.keys), heads) for x in (q, *image))
-    bias = None if emphasis is None else emphasis.to(q.dtype).view(-1, 1, 1, emphasis.shape[-1])
+    queries, keys, values = (split_heads(x.to(q.dtype), len(image.keys), heads) for x in (q, *image))
+    bias = None if attn_bias is None else attn_bias.to(q.dtype).view(-1, 1, 1, attn_bias.shape[-1])
     attended = scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
     return attended.transpose(1, 2).reshape(q.shape)
 
 
-def by_head(x: Tensor, parts: int, heads: int) -> Tensor:
+def split_heads(x: Tensor, parts: int, heads: int) -> Tensor:
     """A tensor (rows, length, inner) in so many parts, by heads: (parts, heads, length of all its rows, width).
 
     Called for every layer of every step, where an expression of einops takes twice as long.
@@ -45,7 +45,7 @@ def by_head(x: Tensor, parts: int, heads: int) -> Tensor:
     return x.reshape(parts, -1, heads, x.shape[-1] // heads).transpose(1, 2)
 
 
-def masked(added: Tensor, mask: Tensor) -> Tensor:
+def apply_mask(added: Tensor, mask: Tensor) -> Tensor:
     """What is added to a layer, where the mask lets it.
 
     added (batch, pixels, inner), mask (rows, pixels, 1) where neighbouring rows of the batch share one.

@@ -19,17 +19,17 @@ Weight = float | Tensor
 _PENALTY_FREE = 1280  # the width at which a penalty for narrow layers ends
 
 
-def scaled(image: KeysValues, weight: Weight, scaling: str) -> KeysValues:
+def scale_kv(image: KeysValues, weight: Weight, scaling: str) -> KeysValues:
     """K' and V' (rows, tokens, inner) of which plain attention gives the weighted result; weight 0 always gives 0.
 
     Computed in fp32 at least, so that halves are rounded once whatever the formula.
     """
     wide = torch.promote_types(image.keys.dtype, torch.float32)
     keys, values = SCALINGS[scaling](KeysValues(*(part.to(wide) for part in image)), weight)
-    return KeysValues(keys.to(image.keys.dtype), _silenced(values, weight).to(image.values.dtype))
+    return KeysValues(keys.to(image.keys.dtype), _zero_at_zero(values, weight).to(image.values.dtype))
 
 
-def _silenced(values: Tensor, weight: Weight) -> Tensor:
+def _zero_at_zero(values: Tensor, weight: Weight) -> Tensor:
     """Nothing where the weight is nothing: K+mean(V) alone would leave something, as its formula goes on to."""
     if isinstance(weight, Tensor):
         return torch.where(weight == 0, torch.zeros_like(values), values)
@@ -45,15 +45,15 @@ def _k_v(image: KeysValues, weight: Weight) -> KeysValues:
 
 
 def _k_v_penalty(image: KeysValues, weight: Weight) -> KeysValues:
-    return _k_v(image, _penalised(image, weight))
+    return _k_v(image, _penalise(image, weight))
 
 
 def _k_mean_v_penalty(image: KeysValues, weight: Weight) -> KeysValues:
-    weight, mean = _penalised(image, weight), image.values.mean(dim=-2, keepdim=True)
+    weight, mean = _penalise(image, weight), image.values.mean(dim=-2, keepdim=True)
     return KeysValues(image.keys * weight, image.values - mean + mean * weight)
 
 
-def _penalised(image: KeysValues, weight: Weight) -> Weight:
+def _penalise(image: KeysValues, weight: Weight) -> Weight:
     return weight * (image.keys.shape[-1] / _PENALTY_FREE)
 
 

@@ -12,7 +12,7 @@ from ..layers.layout import Geometry
 from ..vision.encoder import Tower
 
 
-class Kind(NamedTuple):
+class WantedKind(NamedTuple):
     """What a user may ask for: variants in order of preference, and words in file names that speak for or against."""
 
     variants: tuple[str, ...]
@@ -22,17 +22,17 @@ class Kind(NamedTuple):
 
 _OF_PICTURES = tuple(variant.name for variant in VARIANTS if variant.reads[0] in ENCODED)
 
-KINDS: dict[str, Kind] = {
-    "any": Kind(_OF_PICTURES, avoided=("face", "composition", "light")),
-    "base": Kind(("base",), avoided=("light",)),
-    "light": Kind(("base",), wanted=("light",)),
-    "plus": Kind(("plus", "Kolors plus"), avoided=("face", "composition")),
-    "plus face": Kind(("plus",), wanted=("face",)),
-    "full face": Kind(("full face",)),
-    "composition": Kind(("plus",), wanted=("composition",)),
-    "FaceID": Kind(("FaceID",)),
-    "FaceID-Plus": Kind(("FaceID-Plus v2", "FaceID-Plus v1", "Kolors FaceID-Plus")),
-    "portrait": Kind(("portrait", "portrait unnorm")),
+KINDS: dict[str, WantedKind] = {
+    "any": WantedKind(_OF_PICTURES, avoided=("face", "composition", "light")),
+    "base": WantedKind(("base",), avoided=("light",)),
+    "light": WantedKind(("base",), wanted=("light",)),
+    "plus": WantedKind(("plus", "Kolors plus"), avoided=("face", "composition")),
+    "plus face": WantedKind(("plus",), wanted=("face",)),
+    "full face": WantedKind(("full face",)),
+    "composition": WantedKind(("plus",), wanted=("composition",)),
+    "FaceID": WantedKind(("FaceID",)),
+    "FaceID-Plus": WantedKind(("FaceID-Plus v2", "FaceID-Plus v1", "Kolors FaceID-Plus")),
+    "portrait": WantedKind(("portrait", "portrait unnorm")),
 }
 
 
@@ -89,7 +89,7 @@ def lacks_encoder(pair: Pair, adapters: Mapping[str, Identity]) -> bool:
     return pair.encoder is None and adapters[pair.adapter].encoder is not None
 
 
-def _rank(name: str, wish: Kind) -> tuple[bool, bool]:
+def _rank(name: str, wish: WantedKind) -> tuple[bool, bool]:
     lower = name.lower()
     lacks = bool(wish.wanted) and not any(word in lower for word in wish.wanted)
     return lacks, any(word in lower for word in wish.avoided)

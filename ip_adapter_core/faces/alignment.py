@@ -21,7 +21,7 @@ def align(picture: Tensor, points: Tensor, size: int) -> Tensor:
     Raises ValueError when the points of a face are all in one place.
     """
     source = picture.movedim(-1, 0)[None].float() / 255
-    crops = [_warped(source, similarity(face.double().numpy(), template(size)), size) for face in points.cpu()]
+    crops = [_warp(source, similarity(face.double().numpy(), template(size)), size) for face in points.cpu()]
     return torch.stack(crops) if crops else picture.new_empty(0, size, size, 3, dtype=torch.float32)
 
 
@@ -47,7 +47,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def _warped(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
+def _warp(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
     """Bilinear, with cv2.warpAffine's pixel centres at whole numbers. source: (1, 3, height, width)."""
     height, width = source.shape[-2:]
     turn, shift = matrix[:, :2], matrix[:, 2]

@@ -24,28 +24,28 @@ Network = Callable[[Tensor], Sequence[Tensor]]
 """Pixels (1, 3, height, width) -> scores, box distances and point distances, each for every stride."""
 
 
-class Found(NamedTuple):
+class FaceBox(NamedTuple):
     """Faces of a picture, the surest first: boxes (faces, 4), points (faces, 5, 2), in pixels; scores (faces,)."""
 
     boxes: Tensor
     points: Tensor
     scores: Tensor
 
-    def pick(self, which: Tensor) -> Found:
+    def pick(self, which: Tensor) -> FaceBox:
         """Some of the faces, by number or by mask."""
-        return Found(*(part[which] for part in self))
+        return FaceBox(*(part[which] for part in self))
 
-    def left_to_right(self) -> Found:
+    def left_to_right(self) -> FaceBox:
         """The faces in the order of their centres."""
         return self.pick((self.boxes[:, 0] + self.boxes[:, 2]).argsort(stable=True))
 
-    def largest(self) -> Found:
+    def largest(self) -> FaceBox:
         """The face with the largest box; none where there is none."""
         width, height = (self.boxes[:, 2:] - self.boxes[:, :2]).unbind(-1)
         return self.pick((width * height).argsort(descending=True, stable=True)[:1])
 
 
-CHOICES: dict[str, Callable[[Found, int], Found]] = {
+CHOICES: dict[str, Callable[[FaceBox, int], FaceBox]] = {
     "largest": lambda found, index: found.largest(),
     "all": lambda found, index: found.left_to_right(),
     "by index": lambda found, index: found.left_to_right().pick(torch.arange(len(found.scores)) == index),
@@ -53,7 +53,7 @@ CHOICES: dict[str, Callable[[Found, int], Found]] = {
 """Which faces of a picture are meant; index counts from 0, left to right."""
 
 
-def detect(network: Network, picture: Tensor, canvas: tuple[int, int] | None = None) -> Found:
+def detect(network: Network, picture: Tensor, canvas: tuple[int, int] | None = None) -> FaceBox:
     """The faces of a picture (height, width, 3) in eight-bit levels; smaller sizes are tried while there are none.
 
     canvas: height and width of the network's input, where they are fixed. Raises ValueError as `decode` does.
@@ -64,7 +64,7 @@ def detect(network: Network, picture: Tensor, canvas: tuple[int, int] | None = N
         found = decode(network(pixels), *pixels.shape[-2:])
         if len(found.scores):
             break
-    return Found(found.boxes / scale, found.points / scale, found.scores)
+    return FaceBox(found.boxes / scale, found.points / scale, found.scores)
 
 
 def letterbox(picture: Tensor, room: tuple[int, int], canvas: tuple[int, int]) -> tuple[Tensor, float]:
@@ -79,18 +79,18 @@ def letterbox(picture: Tensor, room: tuple[int, int], canvas: tuple[int, int]) -
     return (levels - _MEAN) / _SCALE, fitted[0] / height
 
 
-def decode(outputs: Sequence[Tensor], height: int, width: int) -> Found:
+def decode(outputs: Sequence[Tensor], height: int, width: int) -> FaceBox:
     """What the outputs for pixels of this height and width say, of several boxes over one face the surest.
 
     Raises ValueError when they are not for two anchors in each cell.
     """
     grids = [outputs[start : start + len(STRIDES)] for start in range(0, len(outputs), len(STRIDES))]
-    found = [_decoded(stride, (height, width), *parts) for stride, *parts in zip(STRIDES, *grids, strict=True)]
-    faces = Found(*(torch.cat(part) for part in zip(*found, strict=True)))
+    found = [_decode(stride, (height, width), *parts) for stride, *parts in zip(STRIDES, *grids, strict=True)]
+    faces = FaceBox(*(torch.cat(part) for part in zip(*found, strict=True)))
     return faces.pick(nms(faces.boxes, faces.scores, _OVERLAP))
 
 
-def _decoded(stride: int, size: tuple[int, int], scores: Tensor, sides: Tensor, points: Tensor) -> Found:
+def _decode(stride: int, size: tuple[int, int], scores: Tensor, sides: Tensor, points: Tensor) -> FaceBox:
     """The sure anchors of one grid; distances are counted in cells, from the cell's upper left corner."""
     rows, columns = (length // stride for length in size)
     if scores.numel() != rows * columns * ANCHORS:
@@ -103,4 +103,4 @@ def _decoded(stride: int, size: tuple[int, int], scores: Tensor, sides: Tensor, 
     cells = repeat(grid, "rows columns xy -> (rows columns anchors) xy", anchors=ANCHORS)[sure]
     before, after = sides.reshape(-1, 4)[sure].chunk(2, dim=-1)
     boxes = torch.cat([cells - before, cells + after], dim=-1) * stride
-    return Found(boxes, (cells[:, None] + points.reshape(-1, 5, 2)[sure]) * stride, scores.reshape(-1)[sure])
+    return FaceBox(boxes, (cells[:, None] + points.reshape(-1, 5, 2)[sure]) * stride, scores.reshape(-1)[sure])

@@ -29,12 +29,12 @@ def embeddings(given: Any) -> Tensor:
     if isinstance(given, np.ndarray) and given.dtype.kind not in _NUMBERS:
         raise ValueError(f"An array of {given.dtype} was given; needed are numbers of shape (…, {WIDTH}).")
     if isinstance(given, Tensor | np.ndarray):
-        return _checked(torch.as_tensor(given))
+        return _check(torch.as_tensor(given))
     if isinstance(given, list | tuple):
         if not given:
             raise ValueError("The list of face embeddings is empty; connect one with at least one face.")
         numbers = all(isinstance(one, Number) for one in given)
-        return _checked(torch.tensor(given)) if numbers else torch.cat([embeddings(one) for one in given])
+        return _check(torch.tensor(given)) if numbers else torch.cat([embeddings(one) for one in given])
     inner = given.get(_KEY) if isinstance(given, Mapping) else getattr(given, _KEY, None)
     if inner is None:
         raise ValueError(
@@ -55,7 +55,7 @@ def read(file: Path) -> Tensor:
         raise ValueError(f"Choose another file; {file.name} gives no face embeddings: {error}") from error
 
 
-def _checked(found: Tensor) -> Tensor:
+def _check(found: Tensor) -> Tensor:
     shape = "x".join(map(str, found.shape)) or "a single number"
     if found.shape[-1:] != (WIDTH,) or not found.numel():
         raise ValueError(f"Face embeddings of shape {shape} were given; needed is (…, {WIDTH}).")

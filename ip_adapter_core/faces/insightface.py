@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .detection import SIZES, Found
+from .detection import SIZES, FaceBox
 from .features import WIDTH
 from .networks import CPU, silence
 
@@ -42,7 +42,7 @@ class InsightFace:
         if set(_TASKS) - set(self._app.models):
             raise ValueError(f"insightface finds no face recognition in {folder.name}.")
 
-    def detect(self, picture: Tensor) -> Found:
+    def detect(self, picture: Tensor) -> FaceBox:
         """The faces of a picture (height, width, 3) in eight-bit levels; smaller sizes are tried while there are none.
 
         Raises ValueError when the detector gives no points.
@@ -54,9 +54,9 @@ class InsightFace:
                 break
         if points is None:
             raise ValueError("This face detector gives no points, which cutting out faces needs; take another pack.")
-        return Found(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
+        return FaceBox(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
 
-    def embed(self, picture: Tensor, found: Found) -> Tensor:
+    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
         """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
         from insightface.app.common import Face
 

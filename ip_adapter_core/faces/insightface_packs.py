@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from .networks import DETECTION, RECOGNITION, Kind, kind_of
+from .networks import DETECTION, RECOGNITION, NetworkKind, kind_of
 
 MANIFEST = "manifest.json"
 _NEEDED = (DETECTION, RECOGNITION)
@@ -15,7 +15,7 @@ class Pack(NamedTuple):
     """What is in a folder: its networks, the first of each kind; other ONNX files; and what is wrong with some."""
 
     folder: Path
-    networks: dict[Kind, Path]
+    networks: dict[NetworkKind, Path]
     others: tuple[str, ...]
     damaged: tuple[str, ...]
 
@@ -49,7 +49,7 @@ class Pack(NamedTuple):
 
 def pack(folder: Path) -> Pack:
     """What the ONNX files of a folder are, by their inputs and outputs."""
-    networks, others, damaged = dict[Kind, Path](), list[str](), list[str]()
+    networks, others, damaged = dict[NetworkKind, Path](), list[str](), list[str]()
     for file in sorted(folder.glob("*.onnx")):
         try:
             kind = kind_of(file)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .alignment import align
-from .detection import Found, detect
+from .detection import FaceBox, detect
 from .features import WIDTH
 from .onnx_io import Shape, Signature, signature
 
@@ -29,7 +29,7 @@ _SCORES_BOXES, _POINTS = (1, 1, 1, 4, 4, 4), (10, 10, 10)
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-class Kind(NamedTuple):
+class NetworkKind(NamedTuple):
     """One kind of face network: how its inputs and outputs tell it from others."""
 
     name: str
@@ -60,12 +60,12 @@ def _detects(*widths: int) -> Callable[[Signature], bool]:
     return fits
 
 
-RECOGNITION = Kind("face recognition", _recognises)
-DETECTION = Kind("face detection", _detects(*_SCORES_BOXES, *_POINTS))
-KINDS = (RECOGNITION, DETECTION, Kind("face detection without points", _detects(*_SCORES_BOXES)))
+RECOGNITION = NetworkKind("face recognition", _recognises)
+DETECTION = NetworkKind("face detection", _detects(*_SCORES_BOXES, *_POINTS))
+KINDS = (RECOGNITION, DETECTION, NetworkKind("face detection without points", _detects(*_SCORES_BOXES)))
 
 
-def kind_of(file: Path) -> Kind | None:
+def kind_of(file: Path) -> NetworkKind | None:
     """What kind of face network a file is, None for others. Raises ValueError when it is no whole ONNX file."""
     found = signature(file)
     return next((kind for kind in KINDS if kind.fits(found)), None)
@@ -97,7 +97,7 @@ class Detector:
         height, width = (signature(file).inputs[0] or (None,) * 4)[2:]
         self._canvas = (height, width) if height and width else None
 
-    def __call__(self, picture: Tensor) -> Found:
+    def __call__(self, picture: Tensor) -> FaceBox:
         """(height, width, 3) in eight-bit levels -> its faces."""
         return detect(lambda pixels: _run(self._session, pixels), picture, self._canvas)
 
@@ -109,7 +109,7 @@ class FaceNetworks:
         self.detect = Detector(detection, providers)
         self._recognise = Recogniser(recognition, providers)
 
-    def embed(self, picture: Tensor, found: Found) -> Tensor:
+    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
         """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
         return self._recognise(align(picture, found.points, SIDE))
 

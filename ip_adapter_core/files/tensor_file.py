@@ -50,7 +50,7 @@ class Entry(NamedTuple):
     dtype: str
 
 
-class _Place(NamedTuple):
+class _Extent(NamedTuple):
     """Where the values of a tensor are in a safetensors file, in bytes."""
 
     entry: Entry
@@ -72,9 +72,7 @@ def entries(path: str | Path) -> dict[str, Entry]:
     path = _existing(path)
     if not _is_pickle(path):
         return {key: place.entry for key, place in _header(path).items()}
-    return {
-        key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _flattened(_mapping(path, mapped=True))
-    }
+    return {key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _flatten(_mapping(path, mapped=True))}
 
 
 def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
@@ -85,13 +83,13 @@ def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
     when the file is missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    return dict(_flattened(_mapping(path))) if _is_pickle(path) else _Values(path, _header(path))
+    return dict(_flatten(_mapping(path))) if _is_pickle(path) else _Values(path, _header(path))
 
 
 class _Values(Mapping[str, torch.Tensor]):
     """Tensors of a safetensors file, read anew at each look."""
 
-    def __init__(self, path: Path, places: Mapping[str, _Place]) -> None:
+    def __init__(self, path: Path, places: Mapping[str, _Extent]) -> None:
         self._path, self._places = path, places
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -118,7 +116,7 @@ def container(path: str | Path) -> str:
     return "nested pickle" if nested else "flat pickle"
 
 
-def unpickled(path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False) -> object:
+def unpickle(path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False) -> object:
     """What a pickle of any name holds; none of its code is run.
 
     instead: what to do where it wants to run code; mapped: for names and shapes alone, as the values, if anybody looked
@@ -173,7 +171,7 @@ def _is_pickle(path: Path) -> bool:
     return start.startswith(_PICKLE_STARTS)
 
 
-def _header(path: Path) -> dict[str, _Place]:
+def _header(path: Path) -> dict[str, _Extent]:
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -195,12 +193,12 @@ def _check_extent(header: dict[str, dict], available: int) -> None:
             raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
 
 
-def _place(row: dict[str, Any], first: int) -> _Place:
+def _place(row: dict[str, Any], first: int) -> _Extent:
     start, end = map(int, row["data_offsets"])
-    return _Place(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
+    return _Extent(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
 
 
-def _values(file: FileIO, place: _Place) -> torch.Tensor:
+def _values(file: FileIO, place: _Extent) -> torch.Tensor:
     """A tensor's values. Raises ValueError when the file does not hold what its header says."""
     shape, name = place.entry
     dtype = _DTYPES.get(name)
@@ -226,7 +224,7 @@ def _fill(file: FileIO, memory: memoryview) -> None:
 
 
 def _mapping(path: Path, mapped: bool = False) -> Mapping:
-    loaded = unpickled(path, mapped=mapped)
+    loaded = unpickle(path, mapped=mapped)
     if not isinstance(loaded, Mapping):
         raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
     return loaded
@@ -244,14 +242,14 @@ def _load_pickle(path: Path, mapped: bool) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6 cannot be mapped
 
 
-def _flattened(nested: Mapping, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
+def _flatten(nested: Mapping, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
     if depth > 8:
         return
     for key, value in nested.items():
         if isinstance(value, torch.Tensor):
             yield f"{prefix}{key}", value
         elif isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{key}.", depth + 1)
+            yield from _flatten(value, f"{prefix}{key}.", depth + 1)
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

@@ -29,7 +29,7 @@ class Role(NamedTuple):
 STYLE, COMPOSITION, REST = Role("style"), Role("composition"), Role("rest")
 
 
-class Place(NamedTuple):
+class LayerPosition(NamedTuple):
     """Where a layer stands: its transformer is number t of so many in running order, and the block has a role."""
 
     layer: Layer
@@ -79,19 +79,20 @@ CONSTRUCTIONS: dict[str, Construction] = {
 }
 
 
-def running(layer: Layer) -> tuple[int, int, int]:
+def running_order(layer: Layer) -> tuple[int, int, int]:
     """Where a layer comes when the UNet runs, as a key to sort by."""
     return STAGES.index(layer.stage), layer.block, layer.depth
 
 
-def places(layers: Iterable[Layer], source: str = TUNED) -> tuple[Place, ...]:
+def layer_positions(layers: Iterable[Layer], source: str = TUNED) -> tuple[LayerPosition, ...]:
     """The place of every layer, in the order given; layers: all of a model's."""
     layers = tuple(layers)
-    blocks = list(dict.fromkeys(layer.address[:2] for layer in sorted(layers, key=running)))
+    blocks = list(dict.fromkeys(layer.address[:2] for layer in sorted(layers, key=running_order)))
     roles = _roles(blocks, source)
     number = {block: t for t, block in enumerate(blocks)}
     return tuple(
-        Place(layer, number[layer.address[:2]], len(blocks), roles.get(layer.address[:2], REST)) for layer in layers
+        LayerPosition(layer, number[layer.address[:2]], len(blocks), roles.get(layer.address[:2], REST))
+        for layer in layers
     )
 
 

@@ -64,17 +64,17 @@ def draw(image: Tensor, maps: Maps, opacity: float) -> Image:
     layout = _layout(len(maps.names), *image.shape[:2])
     picture = Image.new("RGB", layout.size, PAPER)
     pen = ImageDraw.Draw(picture)
-    grey = _resized(_grey(image), layout.tile)
+    grey = _resize(_grey(image), layout.tile)
     for number, mask in enumerate(maps.masks()):
         left, top = layout.corner(number)
         _name(pen, (left, top, left + layout.column), maps.names[number], float(maps.found[number].mean()))
-        tile = blended(_resized(mask, layout.tile), grey - grey.mean(), opacity)
+        tile = blend(_resize(mask, layout.tile), grey - grey.mean(), opacity)
         picture.paste(Image.fromarray(tile), (left, top + _TITLE))
     _explain(picture, maps, opacity, layout.corner(layout.rows * layout.columns))
     return picture
 
 
-def blended(numbers: np.ndarray, relief: np.ndarray | float, opacity: float) -> np.ndarray:
+def blend(numbers: np.ndarray, relief: np.ndarray | float, opacity: float) -> np.ndarray:
     """Colours of numbers 0..1 with a picture's light and shade: (height, width) each -> (height, width, 3), 8 bit.
 
     relief: how much lighter than the whole picture each pixel is. Added to the colours, it leaves them as the bar has
@@ -98,7 +98,7 @@ def _grey(image: Tensor) -> Tensor:
     return pixels.expand(*pixels.shape[:2], 3) @ torch.tensor(_WEIGHTS)
 
 
-def _resized(plane: Tensor, size: tuple[int, int]) -> np.ndarray:
+def _resize(plane: Tensor, size: tuple[int, int]) -> np.ndarray:
     found = interpolate(plane[None, None], (size[1], size[0]), mode="bilinear", antialias=True)
     return found[0, 0].clamp(0, 1).numpy()
 
@@ -123,7 +123,7 @@ def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]
     pen = ImageDraw.Draw(picture)
     (left, top), width = corner, min(picture.width - 2 * _MARGIN, TILE)
     pen.text((left, top + _WORDS / 2), maps.show.words, INK, font(_SMALL), "lm")
-    bar = blended(np.linspace(0, 1, width)[None].repeat(_BAR, axis=0), 0.0, opacity)
+    bar = blend(np.linspace(0, 1, width)[None].repeat(_BAR, axis=0), 0.0, opacity)
     picture.paste(Image.fromarray(bar), (left, top + _WORDS))
     edge = top + _WORDS + _BAR
     x = axis(*maps.ends).onto(left, left + width - 1)

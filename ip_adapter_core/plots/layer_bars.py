@@ -103,13 +103,13 @@ def _plot(pen: ImageDraw, bars: Sequence[Bar]) -> None:
     pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=INK, width=2)
     _mark_roles(pen, found)
     _name_blocks(pen, found)
-    if any(bar.share.swapped for bar in bars):
+    if any(bar.share.to_negative for bar in bars):
         _explain_hatch(pen)
 
 
 def _axis(bars: Iterable[Bar]) -> Axis:
     """From the round number below the lowest weight to the one above the highest, and always with zero."""
-    numbers = [number for bar in bars for number in (bar.share.straight, -bar.share.swapped)]
+    numbers = [number for bar in bars for number in (bar.share.positive, -bar.share.to_negative)]
     least, most = min(0.0, *numbers), max(0.0, *numbers)
     if least == most:
         most = 1.0
@@ -128,10 +128,10 @@ def _draw_bar(pen: ImageDraw, column: Column, y: ToPixels) -> None:
     """Where a layer has both kinds of weight, they share its width."""
     share, colour = column.bar.share, COLOURS[column.bar.layer.stage]
     middle = (column.left + column.right) // 2
-    if share.straight:
-        pen.rectangle(_box(column.left, middle if share.swapped else column.right, y, share.straight), fill=colour)
-    if share.swapped:
-        _hatch(pen, _box(middle if share.straight else column.left, column.right, y, -share.swapped), colour)
+    if share.positive:
+        pen.rectangle(_box(column.left, middle if share.to_negative else column.right, y, share.positive), fill=colour)
+    if share.to_negative:
+        _hatch(pen, _box(middle if share.positive else column.left, column.right, y, -share.to_negative), colour)
 
 
 def _box(left: int, right: int, y: ToPixels, weight: float) -> Box:

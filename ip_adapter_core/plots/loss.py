@@ -32,7 +32,7 @@ def draw(losses: Sequence[float], first: int = 1) -> Image:
     return picture
 
 
-def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
+def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     """The running mean, exponential over a twentieth of the run and without a pull towards zero at its beginning."""
     keep = 1 - 1 / max(1.0, len(losses) * _SMOOTHED_OVER)
     mean, weight, found = 0.0, 0.0, []
@@ -43,7 +43,7 @@ def smoothed(losses: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:
-    mean = smoothed(losses)
+    mean = smooth(losses)
     across = axis(float(steps[0]), float(steps[-1]))
     # Single outliers would press the rest of the curve to the floor.
     low, high = np.percentile(losses, (1, 99))

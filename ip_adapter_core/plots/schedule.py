@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..settings.schedule import UNITS, Course, Schedule
+from ..settings.schedule import UNITS, Curve, Schedule
 from .axes import Axis, axis
 from .drawing import PAPER, font
 
@@ -103,12 +103,12 @@ def draw(schedule: Schedule, many: int) -> Image:
     return picture
 
 
-def _panel(courses: tuple[Course, ...], unit: str, many: int) -> Image:
+def _panel(curves: tuple[Curve, ...], unit: str, many: int) -> Image:
     words, dotted = PANELS[unit]
     last = many - 1 if dotted else 1
     positions = np.linspace(0, last, _RIGHT - _LEFT + 1).tolist()
-    parts = [_product([course], positions, many) for course in courses] if len(courses) > 1 else []
-    product = _product(courses, positions, many)
+    parts = [_product([curve], positions, many) for curve in curves] if len(curves) > 1 else []
+    product = _product(curves, positions, many)
 
     def drawn(plane: Plane) -> None:
         plane.shade(plane.places(positions, product))
@@ -117,7 +117,7 @@ def _panel(courses: tuple[Course, ...], unit: str, many: int) -> Image:
             plane.line(plane.places(positions, part), colour, _PART_WIDTH)
         plane.line(plane.places(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
         if dotted:
-            plane.dots(plane.places(range(many), _product(courses, range(many), many)))
+            plane.dots(plane.places(range(many), _product(curves, range(many), many)))
 
     return panel(across(last, dotted), _up([product, *parts]), drawn)
 
@@ -131,8 +131,8 @@ def panel(positions: Axis, values: Axis, draw_on: Callable[[Plane], None]) -> Im
     return picture.reduce(_FINER)
 
 
-def _product(courses: Sequence[Course], positions: Iterable[float], many: int) -> list[float]:
-    return [math.prod((course.value(at, many) for course in courses), start=1.0) for at in positions]
+def _product(curves: Sequence[Curve], positions: Iterable[float], many: int) -> list[float]:
+    return [math.prod((curve.value(at, many) for curve in curves), start=1.0) for at in positions]
 
 
 def across(last: int, whole: bool) -> Axis:

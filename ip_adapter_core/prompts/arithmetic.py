@@ -11,41 +11,41 @@ from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
 from ..settings.layer_weights import check_finite
-from .prompt import ImagePrompt, Part
+from .prompt import ImagePrompt, PromptPart
 
 
-class Shares(NamedTuple):
+class MixCoefficients(NamedTuple):
     """How much of two prompts: on the cond side, and on the uncond side."""
 
     cond: tuple[float, float]
     uncond: tuple[float, float]
 
 
-def combined(first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float]) -> ImagePrompt:
+def combine_prompts(first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float]) -> ImagePrompt:
     """Two prompts as one; how: a row of HOW; weights: of the first and the second, each as its row reads it.
 
     Raises ValueError when they are of different adapters, when they cannot be mixed in this way, or for weights that
     cannot be meant.
     """
-    if how not in HOW:
-        raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(HOW)}.")
+    if how not in PROMPT_OPS:
+        raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(PROMPT_OPS)}.")
     check_finite(first_weight=weights[0], second_weight=weights[1])
     _check_same_adapter(first, second)
-    return HOW[how](first, second, *weights)
+    return PROMPT_OPS[how](first, second, *weights)
 
 
-def joined(prompts: Sequence[ImagePrompt]) -> ImagePrompt:
+def concat_parts(prompts: Sequence[ImagePrompt]) -> ImagePrompt:
     """Prompts whose effects add up, as if applied one after the other. All are of one adapter."""
     return replace(prompts[0], parts=tuple(part for prompt in prompts for part in prompt.parts))
 
 
-def weighed(prompt: ImagePrompt, weight: float) -> ImagePrompt:
+def scale_prompt(prompt: ImagePrompt, weight: float) -> ImagePrompt:
     """The prompt at another strength."""
     parts = tuple(replace(part, weights=tuple(w * weight for w in part.weights)) for part in prompt.parts)
     return replace(prompt, parts=parts)
 
 
-def placed(prompt: ImagePrompt, mask: Tensor) -> ImagePrompt:
+def add_mask(prompt: ImagePrompt, mask: Tensor) -> ImagePrompt:
     """The prompt where a mask (masks, height, width) lets it, beside the masks it has."""
     return replace(prompt, parts=tuple(replace(part, masks=(*part.masks, mask)) for part in prompt.parts))
 
@@ -61,20 +61,20 @@ def _check_same_adapter(first: ImagePrompt, second: ImagePrompt) -> None:
         )
 
 
-def _interpolated(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+def _interpolate(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
     total = one + other
     if not total:
         raise ValueError(f"The weights {one:g} and {other:g} add up to 0; nothing lies between the prompts there.")
     shares = (one / total, other / total)
-    return _mixed(first, second, Shares(shares, shares))
+    return _mix(first, second, MixCoefficients(shares, shares))
 
 
-def _added(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    return _mixed(first, second, Shares((one, other), (1.0, 0.0)))
+def _add(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    return _mix(first, second, MixCoefficients((one, other), (1.0, 0.0)))
 
 
-def _subtracted(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    return _mixed(first, second, Shares((one, -other), (1.0, 0.0)))
+def _subtract(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    return _mix(first, second, MixCoefficients((one, -other), (1.0, 0.0)))
 
 
 def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
@@ -84,25 +84,25 @@ def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: fl
         raise ValueError("Both prompts have weight 0, so nothing would be left; give one of them another weight.")
     if not one or not other:
         return first if one else second
-    parts = tuple(_beside(*pair, (one, other)) for pair in _pairs(first, second))
+    parts = tuple(_concat_tokens(*pair, (one, other)) for pair in _pairs(first, second))
     return replace(first, parts=parts)
 
 
-def _both(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    kept = [weighed(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
-    return joined(kept or [weighed(first, 0.0)])
+def _apply_both(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
+    kept = [scale_prompt(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
+    return concat_parts(kept or [scale_prompt(first, 0.0)])
 
 
-HOW: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePrompt]] = {
-    "interpolate": _interpolated,
-    "add": _added,
-    "subtract": _subtracted,
+PROMPT_OPS: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePrompt]] = {
+    "interpolate": _interpolate,
+    "add": _add,
+    "subtract": _subtract,
     "side by side": _side_by_side,
-    "both": _both,
+    "both": _apply_both,
 }
 
 
-def _mixed(first: ImagePrompt, second: ImagePrompt, shares: Shares) -> ImagePrompt:
+def _mix(first: ImagePrompt, second: ImagePrompt, shares: MixCoefficients) -> ImagePrompt:
     """Weighted sums of tokens, and of keys and values, which are linear in them."""
     parts = []
     for one, other in _pairs(first, second):
@@ -111,7 +111,7 @@ def _mixed(first: ImagePrompt, second: ImagePrompt, shares: Shares) -> ImageProm
                 f"These prompts have {one.tokens.shape[1]} and {other.tokens.shape[1]} tokens, which cannot be added. "
                 "Give both the same number of images, or combine them side by side."
             )
-        if not _equal(_given(one.emphasis), _given(other.emphasis)):
+        if not _equal(_as_tuple(one.attn_bias), _as_tuple(other.attn_bias)):
             raise ValueError(
                 "The images of these prompts count differently under one softmax, and mixed they would count alike. "
                 "Encode both with the same weights of their images, or combine them side by side."
@@ -120,7 +120,7 @@ def _mixed(first: ImagePrompt, second: ImagePrompt, shares: Shares) -> ImageProm
     return replace(first, parts=tuple(parts))
 
 
-def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[Part, Part]]:
+def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[PromptPart, PromptPart]]:
     """Parts that belong together, with as many frames and a row for each frame of each side."""
     if len(first.parts) != len(second.parts):
         raise ValueError(
@@ -135,7 +135,7 @@ def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[Part, Part]]:
                 'Encode both with the same ones, or combine them by "both".'
             )
         frames = max(one.frames, other.frames)
-        pairs.append((_spread(one, frames), _spread(other, frames)))
+        pairs.append((_expand_frames(one, frames), _expand_frames(other, frames)))
     return pairs
 
 
@@ -143,41 +143,41 @@ def _equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
-def _given(emphasis: Tensor | None) -> tuple[Tensor, ...]:
-    return () if emphasis is None else (emphasis,)
+def _as_tuple(attn_bias: Tensor | None) -> tuple[Tensor, ...]:
+    return () if attn_bias is None else (attn_bias,)
 
 
-def _spread(part: Part, frames: int) -> Part:
+def _expand_frames(part: PromptPart, frames: int) -> PromptPart:
     """The part with a row of its own for each frame of each side."""
-    rows = part.order[:, torch.arange(frames).clamp(max=part.frames - 1)].flatten()
+    rows = part.row_index[:, torch.arange(frames).clamp(max=part.frames - 1)].flatten()
     moved = tuple(KeysValues(keys[rows], values[rows]) for keys, values in part.keys_values)
-    return replace(part, tokens=part.tokens[rows], keys_values=moved, order=torch.arange(len(rows)).reshape(2, -1))
+    return replace(part, tokens=part.tokens[rows], keys_values=moved, row_index=torch.arange(len(rows)).reshape(2, -1))
 
 
-def _sum(one: Part, other: Part, shares: Shares) -> Part:
+def _sum(one: PromptPart, other: PromptPart, shares: MixCoefficients) -> PromptPart:
     of_one, of_other = (_by_row(index, shares, one.frames).to(one.tokens) for index in (0, 1))
     pairs = zip(one.keys_values, other.keys_values, strict=True)
     made = tuple(KeysValues(*(a * of_one + b * of_other for a, b in zip(x, y, strict=True))) for x, y in pairs)
     return replace(one, tokens=one.tokens * of_one + other.tokens * of_other, keys_values=made)
 
 
-def _by_row(prompt: int, shares: Shares, frames: int) -> Tensor:
+def _by_row(prompt: int, shares: MixCoefficients, frames: int) -> Tensor:
     """The share of the first or second prompt in each row, (rows, 1, 1): rows of the cond side, then of the other."""
     sides = torch.tensor([shares.cond[prompt], shares.uncond[prompt]])
     return sides.repeat_interleave(frames)[:, None, None]
 
 
-def _beside(one: Part, other: Part, weights: tuple[float, float]) -> Part:
+def _concat_tokens(one: PromptPart, other: PromptPart, weights: tuple[float, float]) -> PromptPart:
     """Tokens of both under one softmax."""
     pairs = zip(one.keys_values, other.keys_values, strict=True)
     made = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
     counts = torch.cat([_counts(part, weight) for part, weight in zip((one, other), weights, strict=True)])
     tokens = torch.cat([one.tokens, other.tokens], dim=1)
     kept = counts if counts.unique().numel() > 1 else None
-    return replace(one, tokens=tokens, keys_values=made, emphasis=kept, images=one.images + other.images)
+    return replace(one, tokens=tokens, keys_values=made, attn_bias=kept, images=one.images + other.images)
 
 
-def _counts(part: Part, weight: float) -> Tensor:
+def _counts(part: PromptPart, weight: float) -> Tensor:
     tokens = part.tokens.shape[1]
-    own = torch.zeros(tokens) if part.emphasis is None else part.emphasis
+    own = torch.zeros(tokens) if part.attn_bias is None else part.attn_bias
     return own + torch.tensor(weight).log()

@@ -17,7 +17,7 @@ Merge = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Way:
+class CombineMode:
     """One way to combine images: a row of WAYS.
 
     merge makes features of one image of them before the projection; without it every image keeps tokens of its own:
@@ -29,7 +29,7 @@ class Way:
     framed: bool = False
 
     @property
-    def together(self) -> bool:
+    def shares_softmax(self) -> bool:
         """Whether all tokens stand under one softmax."""
         return self.merge is None and not (self.apart or self.framed)
 
@@ -38,16 +38,16 @@ def _share(weights: Tensor, like: Tensor) -> Tensor:
     return weights.reshape(-1, *(1,) * (like.ndim - 1)).to(like)
 
 
-def _weighted(found: Tensor, weights: Tensor) -> Tensor:
+def _weigh(found: Tensor, weights: Tensor) -> Tensor:
     return found * _share(weights, found)
 
 
 def _add(found: Tensor, weights: Tensor) -> Tensor:
-    return _weighted(found, weights).sum(0, keepdim=True)
+    return _weigh(found, weights).sum(0, keepdim=True)
 
 
 def _subtract(found: Tensor, weights: Tensor) -> Tensor:
-    parts = _weighted(found, weights)
+    parts = _weigh(found, weights)
     return parts[:1] - parts[1:].mean(0, keepdim=True) if len(parts) > 1 else parts
 
 
@@ -67,29 +67,29 @@ def _norm_average(found: Tensor, weights: Tensor) -> Tensor:
 
 def _norm_average_across(found: Tensor, weights: Tensor) -> Tensor:
     """As IPAdapter Plus has it: every number divided by its length across the images, which is no average of them."""
-    parts = _weighted(found, weights)
+    parts = _weigh(found, weights)
     return (parts / parts.norm(dim=0, keepdim=True).clamp(min=1e-12)).mean(0, keepdim=True)
 
 
 def _largest(found: Tensor, weights: Tensor) -> Tensor:
-    return _weighted(found, weights).amax(0, keepdim=True)
+    return _weigh(found, weights).amax(0, keepdim=True)
 
 
 def _smallest(found: Tensor, weights: Tensor) -> Tensor:
-    return _weighted(found, weights).amin(0, keepdim=True)
+    return _weigh(found, weights).amin(0, keepdim=True)
 
 
-WAYS: dict[str, Way] = {
-    "concat": Way(),
-    "separate": Way(apart=True),
-    "one per frame": Way(framed=True),
-    "average": Way(_average),
-    "norm average": Way(_norm_average),
-    "add": Way(_add),
-    "subtract": Way(_subtract),
-    "max": Way(_largest),
-    "min": Way(_smallest),
-    "norm average (IPAdapter Plus)": Way(_norm_average_across),
+COMBINE_MODES: dict[str, CombineMode] = {
+    "concat": CombineMode(),
+    "separate": CombineMode(apart=True),
+    "one per frame": CombineMode(framed=True),
+    "average": CombineMode(_average),
+    "norm average": CombineMode(_norm_average),
+    "add": CombineMode(_add),
+    "subtract": CombineMode(_subtract),
+    "max": CombineMode(_largest),
+    "min": CombineMode(_smallest),
+    "norm average (IPAdapter Plus)": CombineMode(_norm_average_across),
 }
 
 
@@ -108,16 +108,16 @@ class Gathering:
         Raises ValueError where weights or masks are not as many, or cannot be meant.
         """
         weights = self.weights or (1.0,) * images
-        if self.how not in WAYS:
-            raise ValueError(f"Set combine to one of {', '.join(WAYS)}; found {quoted(self.how)}.")
+        if self.how not in COMBINE_MODES:
+            raise ValueError(f"Set combine to one of {', '.join(COMBINE_MODES)}; found {quoted(self.how)}.")
         for name, found in (("weights", len(weights)), ("masks", images if self.masks is None else len(self.masks))):
             if found != images:
                 raise ValueError(f"Give {name} for each {what}, or none at all; {what}s: {images}, {name}: {found}.")
         if not all(map(math.isfinite, weights)):
             raise ValueError(f"Set all weights of the {what}s to finite numbers; found {listed(weights)}.")
-        if not any(weights) and not WAYS[self.how].framed:
+        if not any(weights) and not COMBINE_MODES[self.how].framed:
             raise ValueError(f"Give one of the {what}s a weight that is not 0; found only 0, which leaves nothing.")
-        if self.way.together and min(weights) < 0:
+        if self.way.shares_softmax and min(weights) < 0:
             raise ValueError(
                 f"Combine the {what}s by separate, as under one softmax no weight can be below 0; found "
                 f"{listed(weights)}."
@@ -130,14 +130,14 @@ class Gathering:
         return Gathering(self.how, weights, self.masks)
 
     @property
-    def way(self) -> Way:
+    def way(self) -> CombineMode:
         """What the images become: under masks, parts that stand apart, as one softmax has no places."""
-        way = WAYS[self.how]
+        way = COMBINE_MODES[self.how]
         if self.masks is None or way.framed:
             return way
         if way.merge:
             raise ValueError(f"Combining by {self.how} makes one image of all, so there is nothing to mask one by one.")
-        return WAYS["separate"]
+        return COMBINE_MODES["separate"]
 
 
 CONCAT = Gathering()
@@ -151,7 +151,7 @@ def read_weights(text: str) -> tuple[float, ...]:
     return numbers(text, _WEIGHTS)
 
 
-def emphasis(weights: Sequence[float], tokens: int) -> Tensor | None:
+def attn_bias(weights: Sequence[float], tokens: int) -> Tensor | None:
     """The logarithm of how often each token counts under one softmax, (images·tokens,); None where all count alike."""
     if len(set(weights)) == 1:
         return None

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..adapters.identity import Identity
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import unpickled
-from .prompt import Features, Reading
+from ..files.tensor_file import unpickle
+from .prompt import AdapterInputs, Features
 
 ENDING = ".ipadpt"
 
@@ -23,7 +23,7 @@ def embeds(path: Path) -> Features:
     Nothing in the file is executed. Raises UnsupportedCheckpoint, naming the file, when it is a pickle that wants to
     run code, damaged, or something else.
     """
-    found = unpickled(path, instead="Do not use it if you do not know who made it.")
+    found = unpickle(path, instead="Do not use it if you do not know who made it.")
     if not isinstance(found, Tensor) or found.layout != torch.strided or not found.is_floating_point():
         raise UnsupportedCheckpoint(
             f"{path.name} holds {_kind(found)}; needed is the one tensor that IPAdapter Plus saves as embeds."
@@ -38,7 +38,7 @@ def embeds(path: Path) -> Features:
     return Features(**{_FIELDS[found.ndim]: found.detach().to(torch.float32, copy=True)})
 
 
-def reading(path: Path, identity: Identity) -> Reading:
+def reading(path: Path, identity: Identity) -> AdapterInputs:
     """What an adapter reads of a file.
 
     Raises UnsupportedCheckpoint as `embeds` does, and ValueError when the adapter reads something else.

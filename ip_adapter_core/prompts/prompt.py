@@ -14,12 +14,12 @@ from ..adapters.identity import Identity
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
 from ..adapters.variants import ENCODED
-from .combine import CONCAT, Gathering, Merge, emphasis
+from .combine import CONCAT, Gathering, Merge, attn_bias
 
 COND, UNCOND = 0, 1
 
 
-Reading = tuple[Tensor, ...]
+AdapterInputs = tuple[Tensor, ...]
 """What an adapter reads of images: a tensor (images, …, width) for each field of its variant, in order."""
 
 
@@ -36,7 +36,7 @@ class Features(NamedTuple):
         """Face embeddings of length 1."""
         return None if self.face is None else normalize(self.face, dim=-1)
 
-    def read_by(self, identity: Identity, encoder: str) -> Reading:
+    def select_for(self, identity: Identity, encoder: str) -> AdapterInputs:
         """What an adapter reads of the images.
 
         encoder: how the user knows the encoder. Raises ValueError when it is not the one the adapter was trained with.
@@ -54,7 +54,7 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class PromptPart:
     """References that are attended to under one softmax.
 
     tokens (rows, tokens, context); keys_values of every layer (rows, tokens, inner), in adapter order. order (sides,
@@ -66,20 +66,20 @@ class Part:
 
     tokens: Tensor
     keys_values: tuple[KeysValues, ...]
-    order: Tensor
+    row_index: Tensor
     weights: tuple[float, ...] = (1.0,)
-    emphasis: Tensor | None = None
+    attn_bias: Tensor | None = None
     masks: tuple[Tensor, ...] = ()
     images: int = 1
 
     @property
     def frames(self) -> int:
         """For how many frames it says something; 1 is for all alike."""
-        return self.order.shape[1]
+        return self.row_index.shape[1]
 
     def side(self, side: int) -> Tensor:
         """Tokens of one side, (frames, tokens, context)."""
-        return self.tokens[self.order[side]]
+        return self.tokens[self.row_index[side]]
 
 
 class Origin(NamedTuple):
@@ -93,26 +93,29 @@ class Origin(NamedTuple):
 class ImagePrompt:
     """Reference images as a condition, bound to the adapter that reads them; its parts add up.
 
-    Where the base model itself projects the tokens first, the parts have no keys and values until `widened`, and
-    project makes them. lora is what the adapter brings for the model's own weights; origin is known of adapters that
-    were loaded for a graph.
+    identity: what the adapter is.
+    parts: tokens under a softmax each.
+    lora: what the adapter brings for the model's own weights.
+    make_keys_values: makes keys and values from tokens, where the base model itself projects the tokens first
+        (`with_text_projection`); until then the parts have none.
+    origin: known of adapters that were loaded for a graph.
     """
 
     identity: Identity
-    parts: tuple[Part, ...]
+    parts: tuple[PromptPart, ...]
     lora: AdapterLora | None = None
-    project: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
+    make_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
     origin: Origin | None = None
 
-    def widened(self, widen: Callable[[Tensor], Tensor]) -> ImagePrompt:
+    def with_text_projection(self, project: Callable[[Tensor], Tensor]) -> ImagePrompt:
         """The prompt with keys and values of the tokens as the base model projects them; itself where it does not."""
-        if self.project is None:
+        if self.make_keys_values is None:
             return self
         parts = []
         for part in self.parts:
-            tokens = widen(part.tokens)
-            parts.append(replace(part, tokens=tokens, keys_values=self.project(tokens)))
-        return replace(self, parts=tuple(parts), project=None)
+            tokens = project(part.tokens)
+            parts.append(replace(part, tokens=tokens, keys_values=self.make_keys_values(tokens)))
+        return replace(self, parts=tuple(parts), make_keys_values=None)
 
 
 class Network(Protocol):
@@ -131,7 +134,7 @@ class Network(Protocol):
 
 
 def image_prompt(
-    network: Network, cond: Reading, uncond: Reading, gathering: Gathering = CONCAT, **scales: float
+    network: Network, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
 ) -> ImagePrompt:
     """One prompt of all given images.
 
@@ -143,20 +146,20 @@ def image_prompt(
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
         raise ValueError(f"There are {negative} negative images for {count} images; give at most as many.")
-    drafts = [draft for draft in _drafts(gathering.check(count), cond, uncond) if draft.counts]
+    drafts = [draft for draft in _part_specs(gathering.check(count), cond, uncond) if draft.counts]
     parts = tuple(_part(network, draft, **scales) for draft in drafts)
-    project = network.keys_values if network.identity().variant.widened else None
+    project = network.keys_values if network.identity().variant.needs_text_projection else None
     return ImagePrompt(network.identity(), parts, network.lora, project)
 
 
-class _Draft(NamedTuple):
+class _PartSpec(NamedTuple):
     """What a part is made of: readings of its images, and how the tokens of these stand.
 
     weights: of the images under one softmax; strengths: of the frames.
     """
 
-    cond: Reading
-    uncond: Reading
+    cond: AdapterInputs
+    uncond: AdapterInputs
     weights: tuple[float, ...] = (1.0,)
     framed: bool = False
     strengths: tuple[float, ...] = (1.0,)
@@ -168,7 +171,7 @@ class _Draft(NamedTuple):
         return any(self.strengths)
 
 
-def _drafts(gathering: Gathering, cond: Reading, uncond: Reading) -> Iterator[_Draft]:
+def _part_specs(gathering: Gathering, cond: AdapterInputs, uncond: AdapterInputs) -> Iterator[_PartSpec]:
     """The parts of a prompt: one, or one for each image that stands apart.
 
     Images of weight 0 are left out, except that a frame keeps its place.
@@ -177,38 +180,38 @@ def _drafts(gathering: Gathering, cond: Reading, uncond: Reading) -> Iterator[_D
     masks = () if gathering.masks is None else (gathering.masks,)
     if way.framed:
         strengths = weights if len(set(weights)) > 1 else weights[:1]
-        yield _Draft(cond, uncond, (1.0,), True, strengths, masks)
+        yield _PartSpec(cond, uncond, (1.0,), True, strengths, masks)
         return
     kept = [index for index, weight in enumerate(weights) if weight]
     dealt = [index % len(uncond[0]) for index in kept]
-    negatives, cond, uncond = uncond, rows(cond, kept), rows(uncond, dealt)
+    negatives, cond, uncond = uncond, select_rows(cond, kept), select_rows(uncond, dealt)
     weights = tuple(weights[index] for index in kept)
     if way.merge:
-        yield _Draft(_merged(way.merge, cond, weights), _merged_negatives(way.merge, negatives))
+        yield _PartSpec(_merge(way.merge, cond, weights), _merge_negatives(way.merge, negatives))
     elif way.apart:
         for row, (index, weight) in enumerate(zip(kept, weights, strict=True)):
             own = tuple(mask[index : index + 1] for mask in masks)
-            yield _Draft(rows(cond, [row]), rows(uncond, [row]), strengths=(weight,), masks=own)
+            yield _PartSpec(select_rows(cond, [row]), select_rows(uncond, [row]), strengths=(weight,), masks=own)
     else:
-        yield _Draft(cond, uncond, weights)
+        yield _PartSpec(cond, uncond, weights)
 
 
-def _merged(merge: Merge, reading: Reading, weights: Sequence[float]) -> Reading:
+def _merge(merge: Merge, reading: AdapterInputs, weights: Sequence[float]) -> AdapterInputs:
     return tuple(merge(part, torch.tensor(weights)) for part in reading)
 
 
-def _merged_negatives(merge: Merge, reading: Reading) -> Reading:
+def _merge_negatives(merge: Merge, reading: AdapterInputs) -> AdapterInputs:
     """Several negative images as the images are merged, all of weight 1; a single one stays as it is."""
     count = len(reading[0])
-    return reading if count == 1 else _merged(merge, reading, (1.0,) * count)
+    return reading if count == 1 else _merge(merge, reading, (1.0,) * count)
 
 
-def rows(reading: Reading, numbers: Sequence[int]) -> Reading:
+def select_rows(reading: AdapterInputs, numbers: Sequence[int]) -> AdapterInputs:
     """What is read of the images with these numbers, in this order."""
     return tuple(part[list(numbers)] for part in reading)
 
 
-def _part(network: Network, draft: _Draft, **scales: float) -> Part:
+def _part(network: Network, draft: _PartSpec, **scales: float) -> PromptPart:
     """Tokens, keys and values of a draft: its images are frames, or stand side by side under one softmax."""
     cond, uncond = network.tokens(*draft.cond, **scales), network.tokens(*draft.uncond, **scales)
     images, each = 1 if draft.framed else len(cond), cond.shape[1]
@@ -219,5 +222,5 @@ def _part(network: Network, draft: _Draft, **scales: float) -> Part:
         cond, uncond = (tokens.flatten(0, 1)[None] for tokens in (cond, uncond))
         order = torch.tensor([[0], [1]])
     tokens = torch.cat([cond, uncond])
-    made = () if network.identity().variant.widened else network.keys_values(tokens)
-    return Part(tokens, made, order, draft.strengths, emphasis(draft.weights, each), draft.masks, images)
+    made = () if network.identity().variant.needs_text_projection else network.keys_values(tokens)
+    return PromptPart(tokens, made, order, draft.strengths, attn_bias(draft.weights, each), draft.masks, images)

@@ -20,7 +20,7 @@ from ..files.atomic import save_whole
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, tensors
 from . import tensors as prompt_tensors
-from .prompt import ImagePrompt, Origin, Part
+from .prompt import ImagePrompt, Origin, PromptPart
 
 ENDING = ".safetensors"
 
@@ -129,11 +129,13 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
         )
     found = dict(tensors(path))
     try:
-        parts = prompt_tensors.restored(found, maker.width)
+        parts = prompt_tensors.restore(found, maker.width)
     except ValueError as error:
         raise _damaged(path, error) from error
     prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
-    return prompt if maker.identity.variant.widened else prompt.widened(lambda tokens: tokens)
+    return (
+        prompt if maker.identity.variant.needs_text_projection else prompt.with_text_projection(lambda tokens: tokens)
+    )
 
 
 def _said(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
@@ -153,13 +155,13 @@ def _said(identity: Identity, origin: Origin, images: int, note: str) -> dict[st
     return {key: str(value) for key, value in told.items() if value}
 
 
-def _images(parts: Sequence[Part]) -> int:
+def _images(parts: Sequence[PromptPart]) -> int:
     """How many images a prompt is of; those that several parts read, as in transitions, count once."""
-    found: list[Part] = []
+    found: list[PromptPart] = []
     for part in parts:
         if not any(torch.equal(part.tokens, other.tokens) for other in found):
             found.append(part)
-    return sum(part.images * len(part.order[0].unique()) for part in found)
+    return sum(part.images * len(part.row_index[0].unique()) for part in found)
 
 
 def _count(number: int | None, thing: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..files.tensor_file import Entry
-from .prompt import Part
+from .prompt import PromptPart
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ _FORMS: dict[torch.dtype, _Form] = {
 }
 
 
-def named(parts: Iterable[Part]) -> dict[str, Tensor]:
+def named(parts: Iterable[PromptPart]) -> dict[str, Tensor]:
     """Tensors of all parts by name, each in memory of its own; masks take the least room in which none of their numbers
     changes.
 
@@ -61,7 +61,7 @@ def named(parts: Iterable[Part]) -> dict[str, Tensor]:
 
 def checked(found: Mapping[str, Entry]) -> list[dict[str, Entry]]:
     """The tensors of each part by name. Raises ValueError where one is missing, unknown, or of an impossible shape."""
-    parts = _grouped(found)
+    parts = _group_by_part(found)
     for part in parts:
         if missing := [name for name, slot in _SLOTS.items() if slot.needed and name not in part]:
             raise ValueError(f"a part lacks its {missing[0]}")
@@ -70,26 +70,26 @@ def checked(found: Mapping[str, Entry]) -> list[dict[str, Entry]]:
     return parts
 
 
-def restored(found: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
+def restore(found: Mapping[str, Tensor], width: int) -> tuple[PromptPart, ...]:
     """The parts of tensors whose names and shapes are `checked`; width: of the adapter's tokens.
 
     Raises ValueError where their numbers cannot be meant.
     """
-    return tuple(_part(held, width) for held in _grouped(found))
+    return tuple(_part(held, width) for held in _group_by_part(found))
 
 
-def _held(part: Part) -> dict[str, Tensor]:
+def _held(part: PromptPart) -> dict[str, Tensor]:
     weights = torch.tensor(part.weights, dtype=torch.float64)
     images = torch.tensor(part.images)
-    held = {"tokens": part.tokens, "order": part.order.long(), "weights": weights, "images": images}
-    if part.emphasis is not None:
-        held["emphasis"] = part.emphasis
-    held |= {f"masks.{number}": _packed(mask.detach().cpu().float()) for number, mask in enumerate(part.masks)}
+    held = {"tokens": part.tokens, "order": part.row_index.long(), "weights": weights, "images": images}
+    if part.attn_bias is not None:
+        held["emphasis"] = part.attn_bias
+    held |= {f"masks.{number}": _pack(mask.detach().cpu().float()) for number, mask in enumerate(part.masks)}
     _check_numbers(held)
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in held.items()}
 
 
-def _packed(mask: Tensor) -> Tensor:
+def _pack(mask: Tensor) -> Tensor:
     """A mask in the first of _FORMS that gives the same numbers back."""
     forms = ((form, form.pack(mask)) for form in _FORMS.values())
     return next((packed for form, packed in forms if torch.equal(form.unpack(packed), mask)), mask)
@@ -101,7 +101,7 @@ def _check_numbers(held: Mapping[str, Tensor]) -> None:
             raise ValueError(f"there are values that are no numbers in its {_kind(name)}")
 
 
-def _grouped(found: Mapping[str, T]) -> list[dict[str, T]]:
+def _group_by_part(found: Mapping[str, T]) -> list[dict[str, T]]:
     """What there is of each part, by name."""
     parts: dict[int, dict[str, T]] = {}
     for name, value in found.items():
@@ -125,7 +125,7 @@ def _check_entry(name: str, entry: Entry, tokens: tuple[int, ...]) -> None:
         )
 
 
-def _part(held: Mapping[str, Tensor], width: int) -> Part:
+def _part(held: Mapping[str, Tensor], width: int) -> PromptPart:
     _check_numbers(held)
     own = {name: tensor.clone() for name, tensor in held.items()}  # a file that is mapped could not be replaced
     tokens, order = own["tokens"], own["order"]
@@ -136,7 +136,7 @@ def _part(held: Mapping[str, Tensor], width: int) -> Part:
     images = int(own["images"])
     if images < 1 or tokens.shape[1] % images:
         raise ValueError(f"it says that its {tokens.shape[1]} tokens are of {images} images")
-    return Part(tokens, (), order, tuple(own["weights"].tolist()), own.get("emphasis"), _masks(own), images)
+    return PromptPart(tokens, (), order, tuple(own["weights"].tolist()), own.get("emphasis"), _masks(own), images)
 
 
 def _masks(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import torch
 
-from ..settings.schedule import Course
+from ..settings.schedule import Curve
 from ..text.number_lists import Wanted, numbers
-from .prompt import ImagePrompt, Part
+from .prompt import ImagePrompt, PromptPart
 
-RAMPS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
+EASINGS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
 """Shapes of curves that go from one end to the other, the usual ones first."""
 
 
@@ -27,7 +27,7 @@ class Transition:
 
     frames: int
     keys: tuple[int, ...] = ()
-    shape: str = RAMPS[0]
+    shape: str = EASINGS[0]
     hold: float = 0.0
     loop: bool = False
 
@@ -37,8 +37,8 @@ class Transition:
             raise ValueError("A transition needs two images or more; encode a batch of them, combined one per frame.")
         if self.frames < images:
             raise ValueError(f"There are {images} images for {self.frames} frames; give at least as many frames.")
-        if self.shape not in RAMPS:
-            raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(RAMPS)}.")
+        if self.shape not in EASINGS:
+            raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(EASINGS)}.")
         if not 0 <= self.hold <= 1:
             raise ValueError(f"The hold is {self.hold:g}; it must lie in 0..1.")
         keys = self.keys or self._even(images)
@@ -74,7 +74,7 @@ class Transition:
         if moving <= 0:
             return float(share >= 0.5)
         held = min(max((share - self.hold / 2) / moving, 0.0), 1.0)
-        return Course(self.shape, "percent", 0.0, 1.0).value(held, 1)
+        return Curve(self.shape, "percent", 0.0, 1.0).value(held, 1)
 
 
 def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePrompt, Transition]:
@@ -95,13 +95,13 @@ def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePromp
     return replace(prompt, parts=(leaving, coming)), checked
 
 
-def _reading(part: Part, images: Sequence[int], weights: Sequence[float]) -> Part:
+def _reading(part: PromptPart, images: Sequence[int], weights: Sequence[float]) -> PromptPart:
     """The part as it is read by frames: the number of an image for each, and how strongly."""
     numbers = torch.tensor(images)
     own = part.weights if len(part.weights) > 1 else part.weights * part.frames
     return replace(
         part,
-        order=part.order[:, numbers],
+        row_index=part.row_index[:, numbers],
         weights=tuple(own[image] * weight for image, weight in zip(images, weights, strict=True)),
         masks=tuple(mask[numbers] if len(mask) > 1 else mask for mask in part.masks),
     )

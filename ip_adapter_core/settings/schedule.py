@@ -15,7 +15,7 @@ from ..text.number_lists import Pair, Wanted, pairs
 _NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
 
 
-class Moment(NamedTuple):
+class SamplingStep(NamedTuple):
     """Where a model call is in the sampling: percent 0..1 of the noise schedule (as start/end percent count it), and
     step (from 0) of so many steps."""
 
@@ -29,7 +29,7 @@ class Position(NamedTuple):
 
     at: float
     last: float
-    before: int
+    whole: int
 
     @property
     def share(self) -> float:
@@ -63,7 +63,7 @@ FRAMES = "frames"
 
 
 @dataclass(frozen=True)
-class Course:
+class Curve:
     """One shape over one unit, as the user says it; each shape reads the numbers it needs.
 
     start, end: values; n: of whole units, for first n; points: text, for points; seed: for random.
@@ -77,7 +77,7 @@ class Course:
     points: str = ""
     seed: int = 0
 
-    def check(self) -> Course:
+    def check(self) -> Curve:
         """This course, or ValueError when it cannot be meant."""
         for name, value, known in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
             if value not in known:
@@ -87,29 +87,29 @@ class Course:
                 raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
         if self.n < 0:
             raise ValueError(f"n is {self.n}; it must be 0 or more.")
-        self.turns()  # reads the points, where they are used
+        self.value_bounds()  # reads the points, where they are used
         return self
 
     def value(self, at: float, many: int) -> float:
         """What λ is multiplied with at a position (0..1, or a number from 0) where there are so many."""
         return SHAPES[self.shape].value(self, UNITS[self.unit].position(at, many))
 
-    def turns(self) -> tuple[float, ...]:
+    def value_bounds(self) -> tuple[float, ...]:
         """Values among which all its values lie."""
-        return SHAPES[self.shape].turns(self)
+        return SHAPES[self.shape].value_bounds(self)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What λ is multiplied with in each step and in each frame: the product of its courses."""
 
-    courses: tuple[Course, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     def __mul__(self, other: Schedule) -> Schedule:
         """Both at once."""
-        return Schedule(self.courses + other.courses)
+        return Schedule(self.curves + other.curves)
 
-    def strength(self, moment: Moment) -> float:
+    def strength(self, moment: SamplingStep) -> float:
         """What λ is multiplied with at this moment; 1 where only frames are scheduled."""
         return self._product({"percent": moment.percent, "steps": moment.step}, moment.steps)
 
@@ -127,15 +127,15 @@ class Schedule:
         """Whether a course over frames can be anything but 1, and with it `frame`."""
         return self._acts(FRAMES)
 
-    def over(self, *units: str) -> tuple[Course, ...]:
+    def over(self, *units: str) -> tuple[Curve, ...]:
         """The courses that count in these units."""
-        return tuple(course for course in self.courses if course.unit in units)
+        return tuple(curve for curve in self.curves if curve.unit in units)
 
     def _acts(self, *units: str) -> bool:
-        return any(value != 1 for course in self.over(*units) for value in course.turns())
+        return any(value != 1 for curve in self.over(*units) for value in curve.value_bounds())
 
     def _product(self, positions: Mapping[str, float], many: int) -> float:
-        return math.prod((course.value(positions[course.unit], many) for course in self.over(*positions)), start=1.0)
+        return math.prod((curve.value(positions[curve.unit], many) for curve in self.over(*positions)), start=1.0)
 
 
 CONSTANT = Schedule()
@@ -174,57 +174,63 @@ def _point(pair: Pair, most: float) -> Point:
     return Point(at, value)
 
 
-class Shape(NamedTuple):
+class CurveShape(NamedTuple):
     """How a course goes: its value at a position, and values among which all its values lie."""
 
-    value: Callable[[Course, Position], float]
-    turns: Callable[[Course], tuple[float, ...]]
+    value: Callable[[Curve, Position], float]
+    value_bounds: Callable[[Curve], tuple[float, ...]]
 
 
-def _ends(course: Course) -> tuple[float, ...]:
-    return (course.start, course.end)
+def _ends(curve: Curve) -> tuple[float, ...]:
+    return (curve.start, curve.end)
 
 
-def _ramp(ease: Callable[[float], float]) -> Shape:
+def _ramp(ease: Callable[[float], float]) -> CurveShape:
     """From start to end; ease says how far it has come, 0..1, when a share 0..1 of the way is done."""
 
-    def value(course: Course, position: Position) -> float:
-        come, way = ease(position.share), course.end - course.start
+    def value(curve: Curve, position: Position) -> float:
+        come, way = ease(position.share), curve.end - curve.start
         # Counted from the nearer end, so that both ends are exact.
-        return course.start + way * come if come < 0.5 else course.end - way * (1 - come)
+        return curve.start + way * come if come < 0.5 else curve.end - way * (1 - come)
 
-    return Shape(value, _ends)
-
-
-def _first_n(course: Course, position: Position) -> float:
-    return course.start if position.before < course.n else course.end
+    return CurveShape(value, _ends)
 
 
-def _random(course: Course, position: Position) -> float:
+def _first_n(curve: Curve, position: Position) -> float:
+    return curve.start if position.whole < curve.n else curve.end
+
+
+def _random(curve: Curve, position: Position) -> float:
     """Drawn from the seed and the unit's number alone: the same whichever others were asked for."""
-    return random.Random(f"{course.seed} {position.before}").uniform(course.start, course.end)
+    return random.Random(f"{curve.seed} {position.whole}").uniform(curve.start, curve.end)
 
 
-def _through_points(course: Course, position: Position) -> float:
+def _through_points(curve: Curve, position: Position) -> float:
     """On straight lines between points, held outside them; at a jump, the value after it."""
-    known = points(course.points, course.unit)
+    known = points(curve.points, curve.unit)
     behind = bisect_right(known, position.at, key=lambda point: point.at)
     left, right = known[max(behind - 1, 0)], known[min(behind, len(known) - 1)]
     share = (position.at - left.at) / (right.at - left.at) if left.at < right.at else 0.0
     return left.value + (right.value - left.value) * share
 
 
-SHAPES: dict[str, Shape] = {
-    "constant": Shape(lambda course, _: course.start, lambda course: (course.start,)),
+def _values_of_points(curve: Curve) -> tuple[float, ...]:
+    return tuple(point.value for point in points(curve.points, curve.unit))
+
+
+SHAPES: dict[str, CurveShape] = {
+    "constant": CurveShape(lambda curve, _: curve.start, lambda curve: (curve.start,)),
     "linear": _ramp(lambda share: share),
     # The eases are the quadratic ones of robertpenner.com/easing.
     "ease in": _ramp(lambda share: share**2),
     "ease out": _ramp(lambda share: 1 - (1 - share) ** 2),
     "ease in-out": _ramp(lambda share: 2 * share**2 if share < 0.5 else 1 - 2 * (1 - share) ** 2),
     "cosine": _ramp(lambda share: (1 - math.cos(math.pi * share)) / 2),
-    "first n": Shape(_first_n, lambda course: _ends(course) if course.n else (course.end,)),
-    "points": Shape(_through_points, lambda course: tuple(point.value for point in points(course.points, course.unit))),
-    "random": Shape(_random, _ends),
+    "first n": CurveShape(_first_n, lambda curve: _ends(curve) if curve.n else (curve.end,)),
+    "points": CurveShape(
+        _through_points, lambda curve: tuple(point.value for point in points(curve.points, curve.unit))
+    ),
+    "random": CurveShape(_random, _ends),
 }
 
 

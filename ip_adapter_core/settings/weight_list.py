@@ -10,18 +10,18 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..layers.layout import Layer
-from ..layers.roles import COMPOSITION, REST, STAGES, STYLE, Place, places, running
+from ..layers.roles import COMPOSITION, REST, STAGES, STYLE, LayerPosition, layer_positions, running_order
 from ..text.number_lists import Pair, Wanted, pairs
-from .layer_weights import LayerWeights, Share, check_finite
+from .layer_weights import LayerWeight, LayerWeights, check_finite
 
 CUSTOM = "custom list"
 """What these weights are called where weight types are chosen."""
 
-Select = Callable[[Sequence[Place]], list[Layer]]
+Select = Callable[[Sequence[LayerPosition]], list[Layer]]
 """The layers of a model that a name means; none where the model lacks some of them."""
 
 
-class Entry(NamedTuple):
+class ListEntry(NamedTuple):
     """A name as it was written, the layers that it means, and their multiple of λ."""
 
     name: str
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     number: float
 
 
-class Form(NamedTuple):
+class NamePattern(NamedTuple):
     """A way to name layers: its pattern, from whose groups select is made."""
 
     pattern: str
@@ -51,7 +51,7 @@ def _range(first: str, last: str | None) -> Select:
             f"Write {last}-{first} in the list of layer weights; found '{first}-{last}', which runs backwards."
         )
 
-    def select(model: Sequence[Place]) -> list[Layer]:
+    def select(model: Sequence[LayerPosition]) -> list[Layer]:
         has_all = any(place.t == most for place in model)
         return [place.layer for place in model if has_all and least <= place.t <= most]
 
@@ -64,10 +64,10 @@ def _address(stage: str, *numbers: str | None) -> Select:
 
 
 _FORMS = (
-    Form("all", _all),
-    Form(f"({STYLE.name}|{COMPOSITION.name})", _role),
-    Form(r"([0-9]+)(?:\s*[-–]\s*([0-9]+))?", _range),
-    Form(rf"({'|'.join(STAGES)})(?:\s*\.\s*([0-9]+)(?:\s*\.\s*([0-9]+))?)?", _address),
+    NamePattern("all", _all),
+    NamePattern(f"({STYLE.name}|{COMPOSITION.name})", _role),
+    NamePattern(r"([0-9]+)(?:\s*[-–]\s*([0-9]+))?", _range),
+    NamePattern(rf"({'|'.join(STAGES)})(?:\s*\.\s*([0-9]+)(?:\s*\.\s*([0-9]+))?)?", _address),
 )
 _NAMES = (
     "a block such as output.1, a stage (input, middle, output), style, composition, all, or numbers such as 4 or 0-3"
@@ -83,13 +83,13 @@ def custom(text: str, weight: float = 1.0) -> LayerWeights:
     return LayerWeights(CUSTOM, partial(_spread, parse(text), weight))
 
 
-def parse(text: str) -> tuple[Entry, ...]:
+def parse(text: str) -> tuple[ListEntry, ...]:
     """The entries of a list in their order, of which the later win. Raises ValueError that quotes the wrong piece."""
     return tuple(_entry(pair) for pair in pairs(text, _LIST))
 
 
-def _entry(pair: Pair) -> Entry:
-    return Entry(pair.name, _select(pair.name), _LIST.number(pair.number, pair.piece))
+def _entry(pair: Pair) -> ListEntry:
+    return ListEntry(pair.name, _select(pair.name), _LIST.number(pair.number, pair.piece))
 
 
 _LIST = Wanted(
@@ -107,8 +107,8 @@ def _select(name: str) -> Select:
     raise ValueError(f"Name layers in the list of layer weights by {_NAMES}; found {name!r}.")
 
 
-def _spread(entries: Sequence[Entry], weight: float, layers: tuple[Layer, ...]) -> list[Share]:
-    model = places(layers)
+def _spread(entries: Sequence[ListEntry], weight: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
+    model = layer_positions(layers)
     found = dict.fromkeys(layers, 0.0)
     for entry in entries:
         named = entry.select(model)
@@ -117,12 +117,12 @@ def _spread(entries: Sequence[Entry], weight: float, layers: tuple[Layer, ...]) 
                 f"The list of layer weights names {entry.name}, which this model lacks. It has {_contents(model)}."
             )
         found.update(dict.fromkeys(named, entry.number))
-    return [Share(number * weight) for number in found.values()]
+    return [LayerWeight(number * weight) for number in found.values()]
 
 
-def _contents(model: Sequence[Place]) -> str:
+def _contents(model: Sequence[LayerPosition]) -> str:
     """What can be named in a model: `input: 4 (0-1), 5 (0-1), 7 (0-9); …; style, composition, all; numbers 0-10`."""
-    layers = sorted((place.layer for place in model), key=running)
+    layers = sorted((place.layer for place in model), key=running_order)
     stages = (f"{stage}: {', '.join(_blocks(inside))}" for stage, inside in groupby(layers, attrgetter("stage")))
     roles = sorted({place.role.name for place in model} - {REST.name}, reverse=True)
     return "; ".join([*stages, ", ".join([*roles, "all"]), f"numbers 0-{model[0].many - 1}"])

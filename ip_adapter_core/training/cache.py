@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..text.wording import shown
 from .pairs import Pair
-from .pictures import Picture, Unreadable, read, stacked
+from .pictures import Picture, Unreadable, read, stack_pictures
 from .shards import CachedExamples, Rows, Shards, places, write
 
 BATCH = 8  # pictures that the models see at once
@@ -49,7 +49,7 @@ class Encoder(Protocol):
         """What stands for a condition that is dropped: tensors of one row."""
 
 
-def cached(
+def cache_examples(
     folder: Path, pairs: Sequence[Pair], encoder: Encoder, size: int, on_picture: OnPicture | None = None
 ) -> CachedExamples:
     """The examples of these pictures at `size` pixels, encoding those that are not in the folder yet.
@@ -70,7 +70,7 @@ def cached(
     if not kept:
         raise ValueError(f"None of the {len(wanted)} pictures can be read; the first is {unread[0]}.")
     with torch.inference_mode(False):
-        return CachedExamples(tuple(known[key] for key in kept), _loaded(home / _NULLS), _identity(kept.values()))
+        return CachedExamples(tuple(known[key] for key in kept), _load(home / _NULLS), _identity(kept.values()))
 
 
 def _identity(pairs: Iterable[Pair]) -> str:
@@ -79,15 +79,15 @@ def _identity(pairs: Iterable[Pair]) -> str:
 
 def _home(folder: Path, encoder: Encoder, size: int) -> Path:
     """The folder of what these models said before, or a new one."""
-    said, made = _probed(encoder, size), {_MODELS: encoder.identity(), _SEEN: _WHOLE}
-    homes = {path.parent: _made(path) for path in sorted(folder.glob(f"*/{_PROBE}"))}
+    said, made = _probe(encoder, size), {_MODELS: encoder.identity(), _SEEN: _WHOLE}
+    homes = {path.parent: _make(path) for path in sorted(folder.glob(f"*/{_PROBE}"))}
     if any(_SEEN not in found for found in homes.values()):
         _log.info("%s also holds what an earlier version encoded otherwise; it is not read any more.", shown(folder))
-    alike = (home for home, found in homes.items() if found == made and _same(_loaded(home / _PROBE), said))
-    return next(alike, None) or _begun(folder, encoder, said, made)
+    alike = (home for home, found in homes.items() if found == made and _same(_load(home / _PROBE), said))
+    return next(alike, None) or _begin(folder, encoder, said, made)
 
 
-def _made(probe: Path) -> dict[str, str]:
+def _make(probe: Path) -> dict[str, str]:
     """What a probe tells of its models; one that is damaged is nobody's."""
     try:
         with safe_open(probe, framework="pt") as file:
@@ -96,7 +96,7 @@ def _made(probe: Path) -> dict[str, str]:
         return {_SEEN: "damaged"}
 
 
-def _begun(folder: Path, encoder: Encoder, said: Rows, made: dict[str, str]) -> Path:
+def _begin(folder: Path, encoder: Encoder, said: Rows, made: dict[str, str]) -> Path:
     number = next(number for number in range(1, 10**6) if not (folder / f"{number:03d}").exists())
     home = folder / f"{number:03d}"
     home.mkdir(parents=True)
@@ -105,10 +105,10 @@ def _begun(folder: Path, encoder: Encoder, said: Rows, made: dict[str, str]) -> 
     return home
 
 
-def _probed(encoder: Encoder, size: int) -> Rows:
+def _probe(encoder: Encoder, size: int) -> Rows:
     """What the models say of a fixed picture and text."""
     numbers = torch.tensor([size, size, 0, 0, size, size], dtype=torch.int32)
-    picture = stacked([Picture(_waves(size), _waves(encoder.sees), numbers)])
+    picture = stack_pictures([Picture(_waves(size), _waves(encoder.sees), numbers)])
     return {name: row.float() for name, row in encoder.encode(picture, [_PROBE_TEXT]).items()}
 
 
@@ -144,7 +144,7 @@ def _encode(
             }
             if good:
                 captions = [missing[key].caption for key in good]
-                shards.add(list(good), _finite(encoder.encode(stacked(list(good.values())), captions)))
+                shards.add(list(good), _finite(encoder.encode(stack_pictures(list(good.values())), captions)))
             if on_picture:
                 on_picture(start + len(part), len(missing))
     return unread
@@ -167,7 +167,7 @@ def _finite(rows: Rows) -> Rows:
     return rows
 
 
-def _loaded(path: Path) -> Rows:
+def _load(path: Path) -> Rows:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -34,7 +34,7 @@ class Draws(NamedTuple):
         return Draws(self.shares[rows], self.drops.part(rows), self.noise[rows])
 
 
-class Place(NamedTuple):
+class DataPosition(NamedTuple):
     """Where a batch stands in a run: the optimizer step, and the batch within it, from 0."""
 
     step: int
@@ -61,7 +61,7 @@ class Order:
         return torch.randperm(self._examples, generator=generator(self._seed, "epoch", epoch))
 
 
-def draw(settings: Settings, place: Place, latents: tuple[int, ...]) -> Draws:
+def draw(settings: Settings, place: DataPosition, latents: tuple[int, ...]) -> Draws:
     """The random numbers of the whole batch at a place, on the CPU; latents: the shape of one row."""
     random = generator(settings.seed, *place)
     shares, chances = torch.rand(2, settings.batch, generator=random)

@@ -23,7 +23,7 @@ _RESAMPLERS = {768: (768, 12), 1024: (1024, 12), 2048: (1280, 20)}
 no other. Source: tencent-ailab/IP-Adapter, tutorial_train_plus.py, which fixes 12 heads, and ip_adapter.py."""
 
 
-class Kind(NamedTuple):
+class FreshKind(NamedTuple):
     """A kind of adapter that can be trained: its published number of tokens, and the shapes of its projection."""
 
     tokens: int
@@ -51,7 +51,7 @@ def _resampler(context: int) -> tuple[int, int]:
     return heads * HEAD_WIDTH, heads
 
 
-KINDS: dict[str, Kind] = {"base": Kind(4, _base), "plus": Kind(16, _plus)}
+KINDS: dict[str, FreshKind] = {"base": FreshKind(4, _base), "plus": FreshKind(16, _plus)}
 
 
 @torch.inference_mode(False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import examples as given
 from . import objective, state
-from .draws import Order, Place, draw
+from .draws import DataPosition, Order, draw
 from .engines import Alone, Engine
 from .examples import FEATURES, LATENTS, Examples
 from .settings import Settings
@@ -120,7 +120,7 @@ class Course:
 
     def step(self, number: int, trainee: state.Trainee) -> Step:
         """Make one step of the optimizer. Raises ValueError instead of a step on a loss that is no number."""
-        parts = [self._part(Place(number, part)) for part in range(self.settings.accumulate)]
+        parts = [self._part(DataPosition(number, part)) for part in range(self.settings.accumulate)]
         loss = self.engine.mean(torch.stack(parts).mean())
         if not math.isfinite(loss):
             raise ValueError(
@@ -137,7 +137,7 @@ class Course:
         trainee.losses.append(loss)
         return Step(number + 1, self.settings.steps, loss, rate)
 
-    def _part(self, place: Place) -> Tensor:
+    def _part(self, place: DataPosition) -> Tensor:
         """Add the gradients of a batch, and tell its loss."""
         last = place.part == self.settings.accumulate - 1
         with self.engine.computing(self.network, last):
@@ -145,7 +145,7 @@ class Course:
             self.engine.backward(loss / self.settings.accumulate)
         return loss.detach()
 
-    def _loss(self, place: Place) -> Tensor:
+    def _loss(self, place: DataPosition) -> Tensor:
         """The objective on this process's rows of the batch at a place."""
         mine = self._mine()
         first = (place.step * self.settings.accumulate + place.part) * self.settings.batch

@@ -67,7 +67,7 @@ def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tupl
     in it, or a list that cannot be understood.
     """
     pairs = []
-    for pair in _found(_expanded_user(source)):
+    for pair in _find(_expanded_user(source)):
         pairs.append(pair)
         if on_found:
             on_found()
@@ -100,7 +100,7 @@ def fingerprint(source: str | Path) -> str:
 def _files(source: Path) -> Iterator[Path]:
     """Every file that a data set is made of."""
     if _ending(source.name) == SHARD:
-        yield from _expanded(source)
+        yield from _expand(source)
     elif _is_folder(source):
         yield from (path for path in sorted(source.rglob("*")) if _is_file(path))
     else:
@@ -131,9 +131,9 @@ def _is_file(path: Path) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
-def _found(source: Path) -> Iterator[Pair]:
+def _find(source: Path) -> Iterator[Pair]:
     if _ending(source.name) == SHARD:
-        yield from _in_shards(_expanded(source))
+        yield from _in_shards(_expand(source))
     elif _is_folder(source):
         yield from _in_folder(source)
     elif not _is_file(source):
@@ -174,7 +174,7 @@ def _in_list(listing: Path) -> Iterator[Pair]:
         yield Pair(name, caption, listing.parent / name)
 
 
-def _expanded(pattern: Path) -> Iterable[Path]:
+def _expand(pattern: Path) -> Iterable[Path]:
     """The shards that `name-{0000..0009}.tar` stands for, counted before they are named."""
     before, opened, rest = str(pattern).partition("{")
     inside, closed, after = rest.partition("}")

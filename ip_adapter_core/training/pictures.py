@@ -41,7 +41,7 @@ class Picture(NamedTuple):
     numbers: Tensor
 
 
-def stacked(pictures: Sequence[Picture]) -> Picture:
+def stack_pictures(pictures: Sequence[Picture]) -> Picture:
     """Several pictures as one value."""
     return Picture(*(torch.stack(part) for part in zip(*pictures, strict=True)))
 
@@ -65,12 +65,12 @@ def _read(content: bytes, size: int, sees: int) -> Picture:
     with Image.open(BytesIO(content)) as opened:
         picture = ImageOps.exif_transpose(opened).convert("RGB")
     square, seen = _cut(picture, size, Image.Resampling.BILINEAR), _cut(picture, sees, Image.Resampling.BICUBIC)
-    left, top = ((length - size) // 2 for length in _scaled(picture, size))
+    left, top = ((length - size) // 2 for length in _scale(picture, size))
     numbers = torch.tensor([picture.height, picture.width, top, left, size, size], dtype=torch.int32)
     return Picture(_levels(square), _levels(seen), numbers)
 
 
-def _scaled(picture: Image, size: int) -> tuple[int, int]:
+def _scale(picture: Image, size: int) -> tuple[int, int]:
     """Width and height, so that the shortest side is `size`."""
     short = min(picture.size)
     return size * picture.width // short, size * picture.height // short
@@ -78,7 +78,7 @@ def _scaled(picture: Image, size: int) -> tuple[int, int]:
 
 def _cut(picture: Image, size: int, resample: int) -> np.ndarray:
     middle = _middle(picture)
-    width, height = _scaled(middle, size)
+    width, height = _scale(middle, size)
     left, top = (width - size) // 2, (height - size) // 2
     return np.asarray(middle.resize((width, height), resample))[top : top + size, left : left + size]
 

@@ -26,7 +26,7 @@ Rows = dict[str, Tensor]
 _log = logging.getLogger(__name__)
 
 
-class Place(NamedTuple):
+class RowRange(NamedTuple):
     """Where an example is kept."""
 
     shard: Path
@@ -40,7 +40,7 @@ class CachedExamples:
     identity: of the pictures and captions, wherever they lie.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[RowRange, ...]
     nulls: Mapping[str, Tensor]
     identity: str = ""
 
@@ -80,15 +80,15 @@ class Shards:
     def write(self) -> None:
         """Write what was added since the last time."""
         if self.keys:
-            stacked = {name: _halved(torch.cat([part[name] for part in self.rows])) for name in self.rows[0]}
+            stacked = {name: _to_half(torch.cat([part[name] for part in self.rows])) for name in self.rows[0]}
             free = (path for n in count() if not (path := self.home / f"shard-{n:05d}.safetensors").exists())
             write(next(free), stacked, {_KEYS: json.dumps(self.keys)})
         self.keys, self.rows = [], []
 
 
-def places(home: Path) -> dict[str, Place]:
+def places(home: Path) -> dict[str, RowRange]:
     """Every example that a folder keeps, by key; reads the header of each file once."""
-    return {key: Place(shard, row) for shard in sorted(home.glob("shard-*")) for row, key in enumerate(_keys(shard))}
+    return {key: RowRange(shard, row) for shard in sorted(home.glob("shard-*")) for row, key in enumerate(_keys(shard))}
 
 
 def write(path: Path, tensors: Rows, metadata: dict[str, str] | None = None) -> None:
@@ -97,7 +97,7 @@ def write(path: Path, tensors: Rows, metadata: dict[str, str] | None = None) -> 
     save_whole(owned, path, metadata)
 
 
-def _halved(values: Tensor) -> Tensor:
+def _to_half(values: Tensor) -> Tensor:
     """Half precision, as the models mostly compute in, where the values have room in it; whole numbers as they are."""
     if not values.is_floating_point():
         return values
@@ -114,14 +114,14 @@ def _keys(shard: Path) -> list[str]:
         return []
 
 
-def _by_shard(wanted: Sequence[Place]) -> dict[Path, list[Place]]:
-    grouped: dict[Path, list[Place]] = {}
+def _by_shard(wanted: Sequence[RowRange]) -> dict[Path, list[RowRange]]:
+    grouped: dict[Path, list[RowRange]] = {}
     for place in wanted:
         grouped.setdefault(place.shard, []).append(place)
     return grouped
 
 
-def _read(shard: Path, wanted: Sequence[Place]) -> list[tuple[Place, Rows]]:
+def _read(shard: Path, wanted: Sequence[RowRange]) -> list[tuple[RowRange, Rows]]:
     """Examples of one file, mapped from disk: its other rows are not read."""
     with safe_open(shard, framework="pt") as file:
         names = list(file.keys())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, is_weight_file, tensors
 from .layouts import Layout, find_layout, values
-from .positions import interpolated
+from .positions import interpolate
 from .preprocess import normalise
 from .towers import AS_TRAINED, Tower, build, identify
 
@@ -117,7 +117,7 @@ def load(
     layout = find_layout(found, path.name)
     weights = values(tensors(path), layout, dtype or _stored_dtype(found, layout))
     visual = build(tower)
-    visual.load_state_dict(_placed(weights, tower), strict=True, assign=True)
+    visual.load_state_dict(_place(weights, tower), strict=True, assign=True)
     _fill_buffers(visual)
     visual.to(next(visual.parameters()).dtype)  # only the constants change, each as its module wants
     return VisionEncoder(tower, visual).eval().requires_grad_(False)
@@ -172,12 +172,12 @@ def _stored_dtype(found: Mapping[str, Entry], layout: Layout) -> torch.dtype:
     return _COMPUTED_IN.get(values_of.most_common(1)[0][0], torch.float32)
 
 
-def _placed(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
+def _place(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
     """The weights with the position embeddings of as many patches as the tower's pictures have."""
     positions = tower.positions
     if positions is None or positions.grid == tower.grid:
         return weights
-    return {**weights, positions.key: interpolated(weights[positions.key], positions, tower.grid)}
+    return {**weights, positions.key: interpolate(weights[positions.key], positions, tower.grid)}
 
 
 def _fill_buffers(visual: nn.Module) -> None:

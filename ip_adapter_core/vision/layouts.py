@@ -105,10 +105,10 @@ def published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts = dict(_hf_parts("vision_model.", "visual_projection.weight", layers))
     if parts.keys() != weights.keys():
         return {f"visual.{name}": value for name, value in weights.items()}
-    return {key: value for name, part in parts.items() for key, value in _divided(weights[name], part)}
+    return {key: value for name, part in parts.items() for key, value in _divide(weights[name], part)}
 
 
-def _divided(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
+def _divide(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
     """A tensor of the tower as the tensors of a file: what `_value` made it of."""
     value = value.T if part.transposed else value
     yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)

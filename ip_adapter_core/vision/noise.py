@@ -42,7 +42,7 @@ class Dice(NamedTuple):
         return interpolate(drawn, self.size, mode="nearest-exact")[0]
 
 
-class Kind(NamedTuple):
+class NoiseKind(NamedTuple):
     """A way to disturb a picture, and whether it makes no sense of a plain one.
 
     disturb(picture, strength, dice): (channels, height, width) -> the same; strength 0 changes nothing.
@@ -68,11 +68,11 @@ def noisy(images: Tensor | None, kind: str, strength: float, blur: int = 0, seed
     height, width = pictures.shape[2:]
     dice = [Dice(_generator(seed, number), (height, width)) for number in range(len(pictures))]
     disturbed = [KINDS[kind].disturb(picture, strength, own) for picture, own in zip(pictures, dice, strict=True)]
-    soft = blurred(torch.stack(disturbed), round(blur * grain(height, width))).clamp(0, 1)
+    soft = gaussian_blur(torch.stack(disturbed), round(blur * grain(height, width))).clamp(0, 1)
     return rearrange(soft, "images channels height width -> images height width channels").contiguous().to(images.dtype)
 
 
-def blurred(pictures: Tensor, radius: int) -> Tensor:
+def gaussian_blur(pictures: Tensor, radius: int) -> Tensor:
     """A Gaussian blur that reaches `radius` pixels far, three standard deviations; the border is continued.
 
     pictures: (images, channels, height, width). Radius 0 changes nothing.
@@ -116,17 +116,17 @@ def _shuffle(picture: Tensor, strength: float, dice: Dice) -> Tensor:
     """
     shifts = strength * (2 * dice.uniform(2) - 1)
     rows, columns = (
-        _mirrored(_centres(side, axis) + shift * side, side).to(picture.device)
+        _mirror(_centres(side, axis) + shift * side, side).to(picture.device)
         for axis, (side, shift) in enumerate(zip(picture.shape[1:], shifts, strict=True))
     )
     return picture[:, rows, columns]
 
 
-KINDS: dict[str, Kind] = {
-    "fade": Kind(_fade),
-    "dissolve": Kind(_dissolve),
-    "gaussian": Kind(_gaussian),
-    "shuffle": Kind(_shuffle, needs_picture=True),
+KINDS: dict[str, NoiseKind] = {
+    "fade": NoiseKind(_fade),
+    "dissolve": NoiseKind(_dissolve),
+    "gaussian": NoiseKind(_gaussian),
+    "shuffle": NoiseKind(_shuffle, needs_picture=True),
 }
 
 
@@ -141,7 +141,7 @@ def _centres(side: int, axis: int) -> Tensor:
     return (torch.arange(side) + 0.5).reshape((-1, 1) if axis == 0 else (1, -1))
 
 
-def _mirrored(places: Tensor, side: int) -> Tensor:
+def _mirror(places: Tensor, side: int) -> Tensor:
     """The pixels that places along a side, and beyond it, fall on."""
     folded = places.remainder(2 * side)
     return torch.minimum(folded, 2 * side - folded).long().clamp(max=side - 1)

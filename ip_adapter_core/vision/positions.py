@@ -32,7 +32,7 @@ def find_positions(visual: Any) -> Positions | None:
     return _square("trunk.pos_embed", embeddings, trunk.patch_embed.img_size, trunk.patch_embed.patch_size)
 
 
-def interpolated(embeddings: Tensor, positions: Positions, grid: int) -> Tensor:
+def interpolate(embeddings: Tensor, positions: Positions, grid: int) -> Tensor:
     """Position embeddings of grid x grid patches, (…, others + grid², width), bicubic in float32; others stay.
 
     Growing equals transformers' `interpolate_pos_encoding`; shrinking is antialiased. The trained grid changes nothing.

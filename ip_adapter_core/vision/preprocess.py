@@ -86,7 +86,7 @@ def _center_crop(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray
     # Truncated as in transformers; ComfyUI rounds, which shifts the crop by up to a pixel (about 30 levels at edges).
     width, height = (size * length // short for length in picture.size)
     left, top = (width - size) // 2, (height - size) // 2
-    return _resized(picture, (width, height))[top : top + size, left : left + size]
+    return _resize(picture, (width, height))[top : top + size, left : left + size]
 
 
 def _pad(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
@@ -94,15 +94,15 @@ def _pad(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
     canvas = np.empty((size, size, 3), dtype=np.uint8)
     canvas[:] = np.round(np.asarray(mean) * 255)
     left, top = (size - width) // 2, (size - height) // 2
-    canvas[top : top + height, left : left + width] = _resized(picture, (width, height))
+    canvas[top : top + height, left : left + width] = _resize(picture, (width, height))
     return canvas
 
 
 def _squash(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
-    return _resized(picture, (size, size))
+    return _resize(picture, (size, size))
 
 
-def _resized(picture: Image, size: tuple[int, int]) -> np.ndarray:
+def _resize(picture: Image, size: tuple[int, int]) -> np.ndarray:
     from PIL.Image import Resampling
 
     return np.asarray(picture.resize(size, resample=Resampling.BICUBIC))

@@ -88,12 +88,12 @@ def _shares(spans: set[_Span], length: int, cells: int) -> dict[_Span, Tensor]:
     """How much of every cell along a side belongs to each stretch of it, (cells,)."""
     ordered = sorted(spans)
     places = (torch.arange(cells, dtype=torch.float64) + 0.5) * length / cells
-    begun = [_begun(places, *pair) for pair in pairwise(ordered)]
+    begun = [_starts(places, *pair) for pair in pairwise(ordered)]
     edges = [torch.ones_like(places), *begun, torch.zeros_like(places)]
     return {span: (edges[number] - edges[number + 1]).float() for number, span in enumerate(ordered)}
 
 
-def _begun(places: Tensor, before: _Span, after: _Span) -> Tensor:
+def _starts(places: Tensor, before: _Span, after: _Span) -> Tensor:
     """How far the second of two stretches has taken over from the first at each place, from 0 to 1."""
     overlap = before[1] - after[0]
     if not overlap:

@@ -110,13 +110,13 @@ def identify(
         raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
     layout = find_layout(entries, file)
     found = shapes(entries, layout)
-    return _described(*_closest(found, layout, config, file), activation)
+    return _describe(*_closest(found, layout, config, file), activation)
 
 
 def build(tower: Tower) -> torch.nn.Module:
     """An empty tower on the meta device, OpenCLIP's visual module without its text half."""
     visual: Any = empty_tower(tower.config, tower.quick_gelu)
-    if tower.positions is not None and _measured(visual, tower.config).image_size != tower.image_size:
+    if tower.positions is not None and _measure(visual, tower.config).image_size != tower.image_size:
         visual.trunk.set_input_size(img_size=tower.image_size)  # OpenCLIP 3.3.0 hands its image_size to no trunk
     return visual
 
@@ -176,9 +176,9 @@ def _unknown(found: Mapping[str, Shape], file: str) -> str:
     )
 
 
-def _described(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
+def _describe(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
     config = candidate.config
-    sizes = _measured(visual, config)
+    sizes = _measure(visual, config)
     auto = config.get("quick_gelu", candidate.name in _QUICK_GELU)
     return Tower(
         name=candidate.name,
@@ -200,7 +200,7 @@ class _Sizes(NamedTuple):
     positions: Positions | None = None
 
 
-def _measured(visual: Any, config: Config) -> _Sizes:
+def _measure(visual: Any, config: Config) -> _Sizes:
     if hasattr(visual, "transformer"):
         tokens, width = visual.positional_embedding.shape
         patch, size = visual.patch_size[0], visual.image_size[0]

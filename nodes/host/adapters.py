@@ -19,7 +19,7 @@ from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Reading, image_prompt
+from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt, Origin, image_prompt
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches
@@ -33,7 +33,9 @@ class LoadedAdapter:
     identity: Identity
     patcher: comfy.model_patcher.ModelPatcher
 
-    def prompt(self, cond: Reading, uncond: Reading, gathering: Gathering = CONCAT, **scales: float) -> ImagePrompt:
+    def prompt(
+        self, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
+    ) -> ImagePrompt:
         """Tokens, keys and values of features, computed in fp32 on the adapter's device and kept off it.
 
         cond, uncond: what this adapter reads of the reference and of the negative images; gathering, scales and errors
@@ -42,7 +44,7 @@ class LoadedAdapter:
         origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
         made = image_prompt(_Resident(self), cond, uncond, gathering, **scales)
-        return replace(made, project=self.keys_values if made.project else None, origin=origin)
+        return replace(made, make_keys_values=self.keys_values if made.make_keys_values else None, origin=origin)
 
     @cached_property
     def origin(self) -> Origin:

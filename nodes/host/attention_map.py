@@ -15,10 +15,10 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...ip_adapter_core.attention.attention_map import Tally, picked
+from ...ip_adapter_core.attention.attention_map import MapAccumulator, pick_images
 from .sampling import compile
-from .sampling.attention_hook import Sight, Watch
-from .sampling.layer_patch import WATCH, Options
+from .sampling.attention_hook import MapRequest, WatchedRun
+from .sampling.layer_patch import ATTENTION_HOOK, Options
 from .sampling.model_patch import KEY, applications
 
 # Guidance, which is not looked at and may call the model for its own ends; and what spreads calls over devices.
@@ -62,7 +62,7 @@ class Sampled(NamedTuple):
     images: Tensor
 
 
-def look(model: ModelPatcher, sampled: Sampled, noise: Noise, sight: Sight) -> dict[str, Tally]:
+def look(model: ModelPatcher, sampled: Sampled, noise: Noise, sight: MapRequest) -> dict[str, MapAccumulator]:
     """Maps of one picture over the grid of its latent, by what each is of: `reference 1` and so on.
 
     Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
@@ -70,10 +70,10 @@ def look(model: ModelPatcher, sampled: Sampled, noise: Noise, sight: Sight) -> d
     """
     samples = sampled.latent["samples"]
     _check_latent(model, samples, sight.frame)
-    picked(sampled.images, samples.shape, sight.frame)
+    pick_images(sampled.images, samples.shape, sight.frame)
     _check_prompts(model, noise)
     levels = noise.levels(model)
-    watch = Watch(model, sight, noise.schedule(levels), samples.shape)
+    watch = WatchedRun(model, sight, noise.schedule(levels), samples.shape)
     _check_sight(watch, noise, levels)
     _run(model, sampled, noise.seed, _Glances(levels, watch))
     return _found(watch)
@@ -91,7 +91,7 @@ def _run(model: ModelPatcher, sampled: Sampled, seed: int, glances: _Glances) ->
 class _Glances(comfy.samplers.Sampler):
     """Calls the model on a finished picture with noise up to each level, where other samplers make a picture."""
 
-    def __init__(self, levels: Sequence[float], watch: Watch) -> None:
+    def __init__(self, levels: Sequence[float], watch: WatchedRun) -> None:
         self._levels, self.watch = levels, watch
 
     @torch.no_grad()
@@ -119,7 +119,10 @@ class _Glances(comfy.samplers.Sampler):
 
     def _watched(self, given: Options) -> Options:
         kept = {name: value for name, value in given.items() if name not in _LEFT_OUT}
-        return {**kept, "transformer_options": {**given["transformer_options"], KEY: self.watch, WATCH: self.watch}}
+        return {
+            **kept,
+            "transformer_options": {**given["transformer_options"], KEY: self.watch, ATTENTION_HOOK: self.watch},
+        }
 
 
 def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:
@@ -154,7 +157,7 @@ def _check_prompts(model: ModelPatcher, noise: Noise) -> None:
         )
 
 
-def _check_sight(watch: Watch, noise: Noise, levels: Sequence[float]) -> None:
+def _check_sight(watch: WatchedRun, noise: Noise, levels: Sequence[float]) -> None:
     if not watch.maps():
         raise ValueError(
             "There are no shares to show: under each softmax stands one reference alone. "
@@ -167,7 +170,7 @@ def _check_sight(watch: Watch, noise: Noise, levels: Sequence[float]) -> None:
         )
 
 
-def _found(watch: Watch) -> dict[str, Tally]:
+def _found(watch: WatchedRun) -> dict[str, MapAccumulator]:
     """What was seen. Raises ValueError when conds, which may act at some steps only, left nothing to see."""
     maps = watch.maps()
     if not any(tally.seen for tally in maps.values()):

@@ -43,7 +43,7 @@ def find(model: ModelPatcher, kind: str) -> Found:
 
 def _report(pair: Pair, others: list[str]) -> str:
     chosen = [(files.ADAPTERS, pair.adapter), (files.ENCODERS, pair.encoder)]
-    lines = [files.described(category, name) for category, name in chosen if name]
+    lines = [files.describe(category, name) for category, name in chosen if name]
     return "\n".join(lines + [f"also fits: {name}" for name in others])
 
 

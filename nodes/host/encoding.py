@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces.features import WIDTH, Faces
-from ...ip_adapter_core.prompts.arithmetic import joined, placed, weighed
+from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, Reading, rows
+from ...ip_adapter_core.prompts.prompt import AdapterInputs, Features, ImagePrompt, select_rows
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from .adapters import LoadedAdapter
-from .vision import blank_features, encoded, fitted
+from .vision import blank_features, encode, fit_pictures
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Whether the whole picture is read, and whether its tiles are."""
@@ -57,24 +57,24 @@ def image_prompt(
     views = [view(adapter, encoder, images, look) for view, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
     first = views[0].readings[0]
     uncond = _blank(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
-    prompts = [weighed(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
-    return joined(prompts), torch.cat([view.seen for view in views])
+    prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
+    return concat_parts(prompts), torch.cat([view.seen for view in views])
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
     """What an adapter reads of images: of them whole, or of each tile of them with the place where it acts."""
 
-    readings: list[Reading]
+    readings: list[AdapterInputs]
     seen: Tensor
     masks: Tensor | None = None
 
-    def prompt(self, adapter: LoadedAdapter, uncond: Reading, gathering: Gathering) -> ImagePrompt:
+    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs, gathering: Gathering) -> ImagePrompt:
         """The prompt of all its readings."""
         prompts = [adapter.prompt(reading, uncond, gathering) for reading in self.readings]
         if self.masks is None:
             return prompts[0]
-        return joined([placed(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
+        return concat_parts([add_mask(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
 
 
 def _whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
@@ -119,12 +119,12 @@ def face_prompt(
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _away(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.way.framed:
-        uncond = rows(uncond, negative.places)
+        uncond = select_rows(uncond, negative.places)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(rows(cond, faces.places), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen
 
 
-def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[Reading, Tensor]:
+def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any."""
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
@@ -134,11 +134,11 @@ def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[R
         return _reading(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
         raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
-    seen = fitted(encoder, crops, FITS[0])
-    return _reading(adapter, encoder, encoded(encoder, seen)._replace(face=embeddings)), seen
+    seen = fit_pictures(encoder, crops, FITS[0])
+    return _reading(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
 
 
-def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> Reading:
+def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
     """What an adapter reads of faces to move away from, or of images beside the embedding that stands for no face."""
     if isinstance(negative, Faces):
         return _faces(adapter, encoder, negative)[0]
@@ -147,17 +147,17 @@ def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor)
             f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads no pictures."
         )
-    read = encoded(encoder, fitted(encoder, negative, FITS[0]))
+    read = encode(encoder, fit_pictures(encoder, negative, FITS[0]))
     return _reading(adapter, encoder, read._replace(face=torch.zeros(len(negative), WIDTH)))
 
 
-def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> tuple[Reading, Tensor]:
+def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
-    seen = fitted(encoder, images, how)
-    return _reading(adapter, encoder, encoded(encoder, seen)), seen
+    seen = fit_pictures(encoder, images, how)
+    return _reading(adapter, encoder, encode(encoder, seen)), seen
 
 
-def _blank(adapter: LoadedAdapter, encoder: Any, cond: Reading) -> Reading:
+def _blank(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> AdapterInputs:
     """The unconditional input: zeros, or what the encoder says of an image of zeros, as the variant was trained."""
     variant = adapter.identity.variant
     return tuple(
@@ -166,6 +166,6 @@ def _blank(adapter: LoadedAdapter, encoder: Any, cond: Reading) -> Reading:
     )
 
 
-def _reading(adapter: LoadedAdapter, encoder: Any, features: Features) -> Reading:
+def _reading(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
     tower = getattr(encoder, "tower", None)
-    return features.read_by(adapter.identity, tower.name if tower else "CLIP vision encoder")
+    return features.select_for(adapter.identity, tower.name if tower else "CLIP vision encoder")

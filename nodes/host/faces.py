@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
-from ...ip_adapter_core.faces.detection import CHOICES, Found
+from ...ip_adapter_core.faces.detection import CHOICES, FaceBox
 from ...ip_adapter_core.faces.features import Faces, Portrait, cat
 from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.insightface_packs import Pack
@@ -43,10 +43,10 @@ _WHERE_FROM = (
 class Reader(Protocol):
     """What finds and recognises the faces of a picture (height, width, 3) in eight-bit levels."""
 
-    def detect(self, picture: Tensor) -> Found:
+    def detect(self, picture: Tensor) -> FaceBox:
         """The faces."""
 
-    def embed(self, picture: Tensor, found: Found) -> Tensor:
+    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
         """Raw embeddings of some of them, (faces, 512)."""
 
 
@@ -214,10 +214,10 @@ def _fingerprint(folder: Path) -> files.Fingerprint:
 
 
 def _pack(folder: Path) -> Pack:
-    return _identified(folder, _fingerprint(folder))
+    return _identify(folder, _fingerprint(folder))
 
 
 @lru_cache(maxsize=64)
-def _identified(folder: Path, state: files.Fingerprint) -> Pack:
+def _identify(folder: Path, state: files.Fingerprint) -> Pack:
     """Remembered until a file changes: opening the menu costs a stat per file."""
     return insightface_packs.pack(folder)

@@ -91,7 +91,7 @@ def identify(category: str, name: str, choice: str = AUTO) -> Any:
     """
     path(category, name)
     try:
-        return _identified(category, choice, fingerprint(category, name))
+        return _identify(category, choice, fingerprint(category, name))
     except (UnsupportedCheckpoint, OSError) as error:
         raise UnsupportedCheckpoint(_naming(name, error)) from error
 
@@ -124,7 +124,7 @@ def encoders() -> dict[str, Tower]:
     return _usable(ENCODERS)
 
 
-def described(category: str, name: str) -> str:
+def describe(category: str, name: str) -> str:
     """A file and what it is, in one line."""
     return complaint(category, name) or f"{name}: {identify(category, name).describe()}"
 
@@ -132,7 +132,7 @@ def described(category: str, name: str) -> str:
 def listing(category: str) -> list[str]:
     """A line for each file of a category, up to a number that people still read."""
     found = names(category)
-    lines = [described(category, name) for name in found[:_LISTED]]
+    lines = [describe(category, name) for name in found[:_LISTED]]
     return lines + ([f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else [])
 
 
@@ -168,6 +168,6 @@ def _naming(name: str, error: Exception) -> str:
 
 
 @lru_cache(maxsize=512)
-def _identified(category: str, choice: str, state: Fingerprint) -> Any:
+def _identify(category: str, choice: str, state: Fingerprint) -> Any:
     """Remembered until the file changes: listing a folder costs a few stats per file."""
     return _IDENTIFY[category](state[0], choice)

@@ -56,7 +56,7 @@ def _text_projection(model: ModelPatcher) -> Any:
     return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
 
 
-def widen(model: ModelPatcher, tokens: Tensor) -> Tensor:
+def project_as_text(model: ModelPatcher, tokens: Tensor) -> Tensor:
     """Image tokens as the model projects the tokens of texts. Raises ValueError when it was loaded without that."""
     projection = _text_projection(model)
     if projection is None:

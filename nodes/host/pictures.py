@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def pictured(drawn: Image) -> Tensor:
+def to_image(drawn: Image) -> Tensor:
     """A picture as ComfyUI's IMAGE, (1, height, width, 3)."""
     return torch.from_numpy(np.asarray(drawn).copy()).float()[None] / 255

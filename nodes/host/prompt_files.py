@@ -13,7 +13,7 @@ import torch
 
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.prompts import ipadpt, saved
-from ...ip_adapter_core.prompts.prompt import ImagePrompt, Reading
+from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt
 from ...ip_adapter_core.prompts.saved import Maker
 from ...ip_adapter_core.text.wording import shown
 from . import files
@@ -96,7 +96,7 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(waiting)) for part in prompt.parts))
 
 
-def _uncond(adapter: LoadedAdapter, cond: Reading, encoder: Any | None, negative: str) -> Reading:
+def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, negative: str) -> AdapterInputs:
     """What is read of a negative file; else what the encoder says of the blank image, where the kind was trained with
     that; else zeros."""
     variant = adapter.identity.variant
@@ -105,10 +105,10 @@ def _uncond(adapter: LoadedAdapter, cond: Reading, encoder: Any | None, negative
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
-    return _alike(blank_features(encoder).read_by(adapter.identity, connected), cond, f"The connected {connected}")
+    return _alike(blank_features(encoder).select_for(adapter.identity, connected), cond, f"The connected {connected}")
 
 
-def _alike(found: Reading, cond: Reading, source: str) -> Reading:
+def _alike(found: AdapterInputs, cond: AdapterInputs, source: str) -> AdapterInputs:
     """What is found, or ValueError where an encoder of another resolution made it."""
     for ours, theirs in zip(found, cond, strict=True):
         if ours.shape[1:] != theirs.shape[1:]:

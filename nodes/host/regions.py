@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
-from ...ip_adapter_core.attention.application import Use
+from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.settings.masks import usable
 from .sampling import model_patch
@@ -26,7 +26,7 @@ class Region:
     """
 
     prompt: ImagePrompt
-    use: Use
+    use: ApplyOptions
     mask: Tensor
     positive: Conditioning | None = None
     negative: Conditioning | None = None
@@ -52,12 +52,12 @@ def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
         model = model_patch.apply(model, region.prompt, replace(region.use, mask=region.mask))
     return Prompted(
         model,
-        base.positive + [entry for region in regions for entry in _placed(region.positive, region)],
-        base.negative + [entry for region in regions for entry in _placed(region.negative, region)],
+        base.positive + [entry for region in regions for entry in _place(region.positive, region)],
+        base.negative + [entry for region in regions for entry in _place(region.negative, region)],
     )
 
 
-def _placed(text: Conditioning | None, region: Region) -> Conditioning:
+def _place(text: Conditioning | None, region: Region) -> Conditioning:
     """A region's text where the region is, as core's Conditioning (Set Mask) does it."""
     if not text:
         return []

@@ -104,7 +104,7 @@ def _read(file: str, activation: str, resolution: str) -> OpenClipVision:
 
 def features(encoder: Any, images: Tensor, how: str = FITS[0]) -> Features:
     """What an encoder says of images, through this package's preprocessing; encoder and how as in `image_prompt`."""
-    return _features(encoder.encode_image(fitted(encoder, images, how)))
+    return _features(encoder.encode_image(fit_pictures(encoder, images, how)))
 
 
 def blank_features(encoder: Any) -> Features:
@@ -112,12 +112,12 @@ def blank_features(encoder: Any) -> Features:
     return _features(_encoded_blank(encoder))
 
 
-def fitted(encoder: Any, images: Tensor, how: str) -> Tensor:
+def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
     """Pictures as the encoder sees them."""
     return fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
 
 
-def encoded(encoder: Any, pictures: Tensor) -> Features:
+def encode(encoder: Any, pictures: Tensor) -> Features:
     """Features of pictures that already have the encoder's size, so that its own resizing has nothing to do."""
     progress = comfy.utils.ProgressBar(len(pictures))
     found = []

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.benchmarks import fused, fused_kernel
 from comfyui_ip_adapter.benchmarks.fused import ImageGroup, available, qualifies
-from comfyui_ip_adapter.ip_adapter_core.attention.reference import masked, plain_image_attention
+from comfyui_ip_adapter.ip_adapter_core.attention.reference import apply_mask, plain_image_attention
 
 HEADS = 2
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, images: Sequence[ImageGroup]) -> Tens
     for keys, values, emphasis, mask in images:
         keys, values = (x.float().repeat_interleave(len(q) // len(x), dim=0) for x in (keys, values))
         added = plain_image_attention(q.float(), keys, values, HEADS, emphasis)
-        found = found + (added if mask is None else masked(added, mask))
+        found = found + (added if mask is None else apply_mask(added, mask))
     return found
 
 
@@ -140,7 +140,7 @@ def test_neighbouring_rows_share_keys_values_and_masks(attention: Attention, row
 @needs_triton
 def test_tokens_count_as_often_as_they_are_said_to(attention: Attention) -> None:
     counts = torch.tensor([2.0, 1.0, 0.5, 0.0])
-    check(attention, layer(), [group(1, 4, emphasis=counts.log()), group(1, 16)])
+    check(attention, layer(), [group(1, 4, attn_bias=counts.log()), group(1, 16)])
 
 
 @needs_triton

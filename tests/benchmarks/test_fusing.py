@@ -36,7 +36,7 @@ for number, use in enumerate([*uses, uses[0]]):
     calls.clear()
     if number == len(uses):
         core.optimized_attention = lambda *given, **more: usual(*given, **more)
-    with fusing.unstacked():
+    with fusing.ungrouped():
         found = sample(fusing.with_kernel(use(twins.patcher)), steps=1, cfg=2.0)
     count = len(calls)
     expected = sample(use(twins.patcher), steps=1, cfg=2.0)

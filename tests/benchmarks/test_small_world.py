@@ -152,12 +152,12 @@ def test_an_image_prompt_alone_carries_colour_and_background(recipe: Any, subjec
 
 def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: Any, subjects: Any) -> None:
     """Text and image disagree about everything: whose attributes are drawn?"""
-    from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import of_type
+    from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 
     seen, scores = recipe.host.features(drawing.draw(subjects.scenes)), recipe.scores
     of_image, of_text = {}, {}
     for name in ("style transfer", "composition"):
-        wish = recipe.sampling.Wish(subjects.contrary, seen, "plus", 1.5, layers=of_type(name))
+        wish = recipe.sampling.Wish(subjects.contrary, seen, "plus", 1.5, layers=from_weight_type(name))
         pictures = recipe.sampling.sampled(wish)
         of_image[name], of_text[name] = (
             scores.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import SHOWS
+from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import CONCAT, Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import of_type
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
@@ -161,21 +161,21 @@ def test_prompts_are_told_apart_whatever_else_acts(model: Any, network: Adapter)
     """Also where one pushes away in negative rows, which nobody looks at, or rests at this step."""
     one, other = prompt(network), prompt(network, seed=1)
     alone = only(look(apply(model, other), layers=FIRST))
-    swapping = of_type("composition precise")
+    swapping = from_weight_type("composition precise")
     for first in (
         apply(model, one),
         apply(model, one, layer_weights=swapping),
         apply(model, one, span=Span(0.0, 0.5)),
-        apply(model, one, schedule=Schedule((Course("points", "percent", points="0:1, 0.5:1, 0.5:0, 1:0"),))),
+        apply(model, one, schedule=Schedule((Curve("points", "percent", points="0:1, 0.5:1, 0.5:0, 1:0"),))),
     ):
         found = look(apply(first, other), layers=FIRST)
         assert torch.allclose(found["reference 2"], alone, rtol=1e-4)
 
 
 def test_what_only_pushes_away_has_no_influence(model: Any, network: Adapter) -> None:
-    pushing = apply(model, prompt(network), layer_weights=of_type("composition precise"))
-    shares = of_type("composition precise").on(layout.layers(model.model.model_config.unet_config))
-    straight = [layer for layer, share in shares.items() if share.straight]
+    pushing = apply(model, prompt(network), layer_weights=from_weight_type("composition precise"))
+    shares = from_weight_type("composition precise").on(layout.layers(model.model.model_config.unet_config))
+    straight = [layer for layer, share in shares.items() if share.positive]
     listed = ", ".join(f"{layer.stage}.{layer.block} = 1" for layer in straight)
     assert torch.equal(only(look(pushing)), only(look(pushing, layers=custom(listed))))
 
@@ -392,7 +392,7 @@ def test_steps_that_are_counted_need_the_noise_levels_of_the_sampling(model: Any
     import comfy.samplers
 
     first = apply(model, prompt(network), span=Span(0, 2, "steps"))
-    faded = apply(model, prompt(network), schedule=Schedule((Course("linear", "steps"),)))
+    faded = apply(model, prompt(network), schedule=Schedule((Curve("linear", "steps"),)))
     for counted in (first, faded):
         with pytest.raises(ValueError, match="counts steps"):
             look(counted)
@@ -477,6 +477,6 @@ def test_the_node_offers_everything_there_is() -> None:
     from comfyui_ip_adapter.nodes.attention_map import AttentionMap
 
     inputs = {one.id: one for one in AttentionMap.define_schema().inputs}
-    assert list(inputs["show"].options) == list(SHOWS)
+    assert list(inputs["show"].options) == list(MAP_KINDS)
     assert inputs["seed"].control_after_generate is False
     assert all(one.tooltip for one in inputs.values())

@@ -222,7 +222,7 @@ def test_a_trained_adapter_is_loaded_from_its_file(announced: None, tmp_path: Pa
     from comfyui_ip_adapter.nodes.host.training import session
 
     network = loading.load(written(tmp_path, "base"))
-    loaded = session.written(network, tmp_path / "trained.safetensors")
+    loaded = session.write_adapter(network, tmp_path / "trained.safetensors")
     assert loaded.patcher.model.digest() == network.digest()
 
 

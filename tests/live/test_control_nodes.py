@@ -44,7 +44,7 @@ def stocked(server: Server) -> Server:
 
 
 def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
-    return server.run(text_to_image(*hooks, **options)).image()
+    return server.run(text_to_image(*hooks, **options)).kv()
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_a_control_makes_another_picture_and_encodes_nothing_again(
 ) -> None:
     found = stocked.run(text_to_image(Controlled(applying=CONTROLS[control])))
     assert {"adapter", "tower", "encode"} <= found.cached
-    assert difference(found.image(), prompted) > ACTS
-    assert difference(found.image(), plain) > ACTS
+    assert difference(found.kv(), prompted) > ACTS
+    assert difference(found.kv(), plain) > ACTS
 
 
 @pytest.mark.parametrize("control", ["layer weights", "schedule"])
@@ -89,10 +89,10 @@ def test_what_a_control_does_is_shown_on_its_node(stocked: Server, control: str)
     graph = text_to_image(Controlled(applying=CONTROLS[control]), seed=11)
     graph.add("PreviewImage", "shown", images=["control", 1])
     result = stocked.run(graph)
-    shown = result.image("shown")
+    shown = result.kv("shown")
     assert min(shown.shape[:2]) >= 300
     assert shown.std() > 5
-    assert "control" not in result.outputs or np.array_equal(result.image("control")[..., :3], shown[..., :3])
+    assert "control" not in result.outputs or np.array_equal(result.kv("control")[..., :3], shown[..., :3])
 
 
 def test_a_white_mask_is_no_mask_and_a_black_one_no_prompt_bit_for_bit(
@@ -206,9 +206,9 @@ def test_two_pictures_in_one_node_are_two_of_the_simple_node_in_a_row(stocked: S
     together = picture(stocked, simple("IPA_StyleComposition", strong_style=False, **images, **weights))
 
     def apart(graph: Graph, model: Any) -> Node:
-        simple("IPA_Simple", image=one, weight=0.9, weight_type="style transfer")(graph, model)
+        simple("IPA_Simple", kv=one, weight=0.9, weight_type="style transfer")(graph, model)
         graph["styled"] = graph.pop("simple")
-        return simple("IPA_Simple", image=other, weight=0.7, weight_type="composition")(graph, ["styled", 0])
+        return simple("IPA_Simple", kv=other, weight=0.7, weight_type="composition")(graph, ["styled", 0])
 
     assert difference(together, picture(stocked, apart)) < 0.1
 

@@ -7,7 +7,12 @@ import torch
 
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.plots.layer_bars import SIZE
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights, combined, of_type
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
+    LINEAR,
+    LayerWeights,
+    from_weight_type,
+    merge_weights,
+)
 from published_weights import BLOCKS, ROWS, expected
 from twins import Twins
 
@@ -89,8 +94,12 @@ def test_nodes_in_a_row_combine(model: Any) -> None:
     first = made("style transfer", weight=2.0)
     for way in ("multiply", "add", "maximum"):
         found = made("ease in", combine_with=first, combine=way).on(layers(model))
-        assert found == combined(way, of_type("style transfer", 2.0), of_type("ease in", WEIGHT)).on(layers(model))
-    assert made("ease in", combine_with=LINEAR).on(layers(model)) == of_type("ease in", WEIGHT).on(layers(model))
+        assert found == merge_weights(
+            way, from_weight_type("style transfer", 2.0), from_weight_type("ease in", WEIGHT)
+        ).on(layers(model))
+    assert made("ease in", combine_with=LINEAR).on(layers(model)) == from_weight_type("ease in", WEIGHT).on(
+        layers(model)
+    )
 
 
 def test_names_that_the_connected_model_lacks_are_told(odd: Any) -> None:

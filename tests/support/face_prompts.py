@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Reading, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt, image_prompt
 from fabricate import adapters
 from fabricate.adapters import KINDS, Nested
 from twins import Twins
@@ -31,7 +31,7 @@ def face(seed: int = 5) -> Tensor:
     return normalize(torch.randn(1, FACE, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def prompt(nested: Nested, folder: Path, cond: Reading, uncond: Reading) -> ImagePrompt:
+def prompt(nested: Nested, folder: Path, cond: AdapterInputs, uncond: AdapterInputs) -> ImagePrompt:
     return image_prompt(core.load(adapters.save(folder / "faceid.safetensors", nested)), cond, uncond)
 
 

@@ -10,7 +10,13 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Part, Reading, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
+    AdapterInputs,
+    ImagePrompt,
+    Origin,
+    PromptPart,
+    image_prompt,
+)
 
 MASKS = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(7))
 GATHERINGS = {
@@ -23,7 +29,7 @@ GATHERINGS = {
 }
 
 
-def read(identity: Identity, images: int = 3, seed: int = 0) -> Reading:
+def read(identity: Identity, images: int = 3, seed: int = 0) -> AdapterInputs:
     """Something that the adapter could read of images, in the order of its fields."""
     random = torch.Generator().manual_seed(seed)
     shapes = [(5, width) if field == "hidden" else (width,) for field, width in _fields(identity)]
@@ -44,7 +50,7 @@ def assert_same(one: ImagePrompt, other: ImagePrompt) -> None:
     for ours, theirs in zip(one.parts, other.parts, strict=True):
         assert ours.weights == theirs.weights
         assert ours.images == theirs.images
-        assert (ours.emphasis is None) == (theirs.emphasis is None)
+        assert (ours.attn_bias is None) == (theirs.attn_bias is None)
         assert len(ours.keys_values) == len(theirs.keys_values)
         for a, b in zip_longest(_tensors(ours), _tensors(theirs)):
             assert a.dtype == b.dtype
@@ -56,8 +62,8 @@ def _fields(identity: Identity) -> Iterable[tuple[str, int]]:
     return zip(identity.variant.reads, identity.widths, strict=True)
 
 
-def _tensors(part: Part) -> list[Tensor]:
+def _tensors(part: PromptPart) -> list[Tensor]:
     """All tensors of a part, in a fixed order."""
-    emphasis = () if part.emphasis is None else (part.emphasis,)
+    emphasis = () if part.attn_bias is None else (part.attn_bias,)
     pairs = (tensor for pair in part.keys_values for tensor in pair)
-    return [part.tokens, part.order, *emphasis, *part.masks, *pairs]
+    return [part.tokens, part.row_index, *emphasis, *part.masks, *pairs]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Use
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
@@ -29,7 +29,7 @@ def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> Image
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None, **how: Any) -> Any:
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
-    return model_patch.apply(model, prompt, Use(weight, span or Span(), **how))
+    return model_patch.apply(model, prompt, ApplyOptions(weight, span or Span(), **how))
 
 
 def cond(seed: int, context: int = 48) -> list[Any]:

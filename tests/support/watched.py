@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import SHOWS
+from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS
 from sampled import cond, noise
 
 SIDE = 16
@@ -19,11 +19,11 @@ def look(model: Any, show: str = "influence", given: dict[str, Any] | None = Non
     """The maps of a sampled latent, (16, 16), by name; how: layers, frame, steps, seed, sigmas, positive."""
     from comfyui_ip_adapter.nodes.host.attention_map import Noise, Sampled
     from comfyui_ip_adapter.nodes.host.attention_map import look as look_again
-    from comfyui_ip_adapter.nodes.host.sampling.attention_hook import Sight
+    from comfyui_ip_adapter.nodes.host.sampling.attention_hook import MapRequest
 
     given = given or latent()
     positive = how.pop("positive", cond(1))
     level = Noise(how.pop("steps", (0.3, 0.7)), how.pop("seed", 0), how.pop("sigmas", None))
     images = how.pop("images", torch.zeros(len(given["samples"]), 8 * SIDE, 8 * SIDE, 3))
-    tallies = look_again(model, Sampled(positive, given, images), level, Sight(SHOWS[show], **how))
+    tallies = look_again(model, Sampled(positive, given, images), level, MapRequest(MAP_KINDS[show], **how))
     return {name: tally.mean() for name, tally in tallies.items()}

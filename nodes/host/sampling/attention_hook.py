@@ -11,34 +11,34 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
-from ....ip_adapter_core.attention.application import Application, Term
-from ....ip_adapter_core.attention.attention_map import Place, Show, Tally
-from ....ip_adapter_core.attention.grouped import Image
+from ....ip_adapter_core.attention.application import Application, LayerTerm
+from ....ip_adapter_core.attention.attention_map import MapAccumulator, MapKind, Window
+from ....ip_adapter_core.attention.grouped import ImageKV
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from .. import models
-from .batch import Batch, Contents
-from .layer_patch import Options, added
+from .batch import Batch
+from .layer_patch import Options, image_result
 from .model_patch import applications
 from .prepared import Address
 from .run import Prepared, Run
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class MapRequest:
     """What to see, how much each layer of the model counts, and which picture of the batch is watched."""
 
-    show: Show
+    show: MapKind
     layers: LayerWeights = LINEAR
     frame: int = 0
 
 
-class _Seen(NamedTuple):
+class _Captured(NamedTuple):
     """What is seen of an application: its layers, the tokens that each map is of (maps, tokens), and the maps."""
 
-    layers: dict[Address, tuple[Term, ...]]
-    marks: Tensor
-    maps: tuple[Tally, ...]
+    layers: dict[Address, tuple[LayerTerm, ...]]
+    token_groups: Tensor
+    maps: tuple[MapAccumulator, ...]
 
 
 class _Call(NamedTuple):
@@ -46,23 +46,23 @@ class _Call(NamedTuple):
     picture, each with its place."""
 
     prepared: Prepared
-    acting: tuple[_Seen, ...]
-    rows: tuple[tuple[int, Place], ...]
+    acting: tuple[_Captured, ...]
+    rows: tuple[tuple[int, Window], ...]
 
 
-class Watch(Run):
+class WatchedRun(Run):
     """A run that sees what the prompts of a model do in its layers. sigmas, latent: as a `Run` has them."""
 
-    def __init__(self, model: ModelPatcher, sight: Sight, sigmas: Tensor, latent: Sequence[int]) -> None:
+    def __init__(self, model: ModelPatcher, sight: MapRequest, sigmas: Tensor, latent: Sequence[int]) -> None:
         super().__init__(applications(model), model.get_model_object("model_sampling"), sigmas, latent)
         self.sigmas = sigmas
         self._show, self._frame = sight.show, sight.frame
         shares = sight.layers.on(models.layers(model))
-        self._weights = {layer.address: share.straight for layer, share in shares.items() if share.straight > 0}
+        self._weights = {layer.address: share.positive for layer, share in shares.items() if share.positive > 0}
         self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
         self._call = _Call({}, (), ())
 
-    def stacked(self, images: Sequence[Image], heads: int, contents: Contents) -> tuple[Image, ...]:
+    def group(self, images: Sequence[ImageKV], heads: int) -> tuple[ImageKV, ...]:
         """Each by itself, to be seen by itself."""
         return tuple(images)
 
@@ -76,9 +76,9 @@ class Watch(Run):
         """Always, so that batches say where in the picture they lie."""
         return True
 
-    def maps(self) -> dict[str, Tally]:
+    def maps(self) -> dict[str, MapAccumulator]:
         """What was seen, by its name: `reference 1` and so on, in the order in which prompts were applied."""
-        found: dict[str, Tally] = {}
+        found: dict[str, MapAccumulator] = {}
         first = 1
         for application, seen in zip(self.applications, self._seen, strict=True):
             found |= {f"{self._show.noun} {first + number}": tally for number, tally in enumerate(seen.maps)}
@@ -101,34 +101,34 @@ class Watch(Run):
         address = (*options["block"], options["block_index"])
         height, width = options["activations_shape"][-2:]
         for image, seen in self._images(address):
-            for marks, tally in zip(seen.marks, seen.maps, strict=True):
-                numbers = self._show.measure(added(q, self._probe(image, marks), options), text)
+            for marks, tally in zip(seen.token_groups, seen.maps, strict=True):
+                numbers = self._show.measure(image_result(q, self._probe(image, marks), options), text)
                 for row, place in self._call.rows:
                     tally.add(numbers[row].reshape(height, width), place, self._weights[address])
 
-    def _images(self, address: Address) -> Iterator[tuple[Image, _Seen]]:
+    def _images(self, address: Address) -> Iterator[tuple[ImageKV, _Captured]]:
         """What a layer that counts attends to on the cond side, and of which application that is."""
         if address in self._weights:
             owners = [(seen, term) for seen in self._call.acting for term in seen.layers.get(address, ())]
             for image, (seen, term) in zip(self._call.prepared[address], owners, strict=True):
-                if isinstance(image, Image) and term.reads[COND] is not None:
+                if isinstance(image, ImageKV) and term.source_cond[COND] is not None:
                     yield image, seen
 
-    def _probe(self, image: Image, marks: Tensor) -> Image:
-        keys, values = image.image
-        return image._replace(image=KeysValues(keys, self._show.probe(values, marks[:, None].to(values))))
+    def _probe(self, image: ImageKV, marks: Tensor) -> ImageKV:
+        keys, values = image.kv
+        return image._replace(kv=KeysValues(keys, self._show.value_override(values, marks[:, None].to(values))))
 
-    def _begun(self, number: int, application: Application) -> _Seen:
+    def _begun(self, number: int, application: Application) -> _Captured:
         layers = {layer.address: terms for layer, terms in application.layers.items()}
-        marks = self._show.marks(application.part.tokens.shape[1], application.images)
+        marks = self._show.token_groups(application.part.tokens.shape[1], application.images)
         if self._show.alone and number:
             marks = marks[:0]
-        return _Seen(layers, marks, tuple(Tally(self.grid) for _ in marks))
+        return _Captured(layers, marks, tuple(MapAccumulator(self.grid) for _ in marks))
 
-    def _acting(self, sigma: Tensor) -> tuple[_Seen, ...]:
+    def _acting(self, sigma: Tensor) -> tuple[_Captured, ...]:
         return tuple(seen for seen, strength in zip(self._seen, self.strengths(sigma), strict=True) if strength)
 
-    def _places(self, batch: Batch) -> Iterator[tuple[int, Place]]:
+    def _places(self, batch: Batch) -> Iterator[tuple[int, Window]]:
         """Rows of a batch that are the watched picture on the cond side."""
         order, crops = batch.order, batch.crops
         if self._frame not in order.frames:
@@ -138,5 +138,5 @@ class Watch(Run):
             if side == COND:
                 yield (
                     first + within,
-                    Place(corner, crops.grid) if crops.whole == self.grid else Place((0, 0), self.grid),
+                    Window(corner, crops.grid) if crops.whole == self.grid else Window((0, 0), self.grid),
                 )

@@ -86,7 +86,7 @@ class Batch(NamedTuple):
         """
         order = _order(scene, options, len(x), texts)
         if order is None:
-            _tell_once()
+            _warn_once()
             return None
         whole = None if scene.picture is None else scene.picture[min(order.frames[0], len(scene.picture) - 1)]
         areas = [] if whole is None else _areas(scene.conds, options) * order.parts
@@ -131,7 +131,7 @@ def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 
 @lru_cache(maxsize=1)
-def _tell_once() -> None:
+def _warn_once() -> None:
     logging.warning(
         "IP-Adapter: another pack calls the model on a part of a batch and does not say which; image prompts leave "
         "those calls as they are."

@@ -22,7 +22,7 @@ Key = TypeVar("Key", bound=OnDevice)
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Key, Value]):
+class RunCache(Generic[Key, Value]):
     """Values by key, at most so many on each device; the host computes on several at once, in a thread for each."""
 
     def __init__(self, most: int) -> None:

@@ -17,13 +17,13 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....ip_adapter_core.attention.grouped import Image, Stack
+from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV
 from .compile_marks import Marks, Unmarkable
 from .foreign_attention import others
 from .run import Prepared
 
 _COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
-_SLOWER = (
+_UNTRACEABLE = (
     "torch.compile cannot trace this model in one graph, so image prompts run without it. "
     "Starting ComfyUI with --use-pytorch-cross-attention may help."
 )
@@ -43,13 +43,13 @@ def is_compiled(base: Any, options: Options) -> bool:
     return _COMPILE_KEY in wrapped or hasattr(base.diffusion_model, "_orig_mod")
 
 
-def call(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
+def call_compiled(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
     """Call a compiled model so that it gives what the uncompiled one gives.
 
     structure: names the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
     if not structure or _graph_breaks():
-        _tell_once(_SLOWER if structure else _NEW)
+        _tell_once(_UNTRACEABLE if structure else _NEW)
         with torch.compiler.set_stance("force_eager"):
             return executor(*given, **more)
     found = executor(*given, **more, **{structure: True})
@@ -67,15 +67,15 @@ def structure(options: Options, prepared: Prepared) -> str:
         marks = [_marks.mark(patch) for patch in (*inside, *others(options))]
     except Unmarkable:
         return ""
-    shapes = [(address, [_shape(image) for image in images]) for address, images in prepared.items()]
+    shapes = [(address, [_signature(image) for image in images]) for address, images in prepared.items()]
     return f"ip_adapter_{hash(str((marks, shapes))) & 0xFFFFFFFFFFFFFFFF:x}"
 
 
-def _shape(image: Image | Stack) -> tuple[Any, ...]:
+def _signature(image: ImageKV | GroupedKV) -> tuple[Any, ...]:
     """Of everything that a traced graph takes for granted."""
-    tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in (*image.image, image.emphasis)]
+    tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in (*image.kv, image.attn_bias)]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
-    return (image.form, image.groups) if isinstance(image, Stack) else None, tensors, masks
+    return (image.form, image.groups) if isinstance(image, GroupedKV) else None, tensors, masks
 
 
 @lru_cache(maxsize=2)

@@ -81,7 +81,7 @@ def _of_list(number: int, conds: Conds, named: Named, alone: bool) -> int:
         return told
     if any(_names(cond, named) for cond in conds):
         return _by_position(number)
-    _tell_once()
+    _warn_once()
     return UNCOND if alone else _by_position(number)
 
 
@@ -123,7 +123,7 @@ def _by_position(position: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _tell_once() -> None:
+def _warn_once() -> None:
     logging.warning(
         "IP-Adapter: another pack samples with a text that no guider named. Where it stands alone it counts as what "
         "guidance goes out from, and reads what the negative prompt reads."

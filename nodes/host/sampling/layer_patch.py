@@ -9,8 +9,8 @@ from typing import Any
 from comfy.ldm.modules import attention
 from torch import Tensor, contiguous_format
 
-from ....ip_adapter_core.attention.grouped import Image, Stack, add_stack_, mask_for
-from ....ip_adapter_core.attention.reference import image_attention, masked
+from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, mask_for
+from ....ip_adapter_core.attention.reference import apply_mask, image_attention
 from ....ip_adapter_core.settings.masks import Grid
 from . import foreign_attention
 from .foreign_attention import Attentions
@@ -18,16 +18,16 @@ from .run import Prepared
 
 ROWS = "ip_adapter_rows"
 """Where transformer_options hold how many rows the batch has."""
-WATCH = "ip_adapter_watch"
+ATTENTION_HOOK = "ip_adapter_watch"
 """Where they may hold one who sees q, the text's attention and the options of every patched layer."""
-_PREPARED, _CORES = "ip_adapter_prepared", "ip_adapter_cores"
+_PREPARED, _USES_COMFY_ATTENTION = "ip_adapter_prepared", "ip_adapter_uses_comfy_attention"
 
 Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Watcher = Callable[[Tensor, Tensor, Options], None]
 
 
-def patched(options: Options, prepared: Prepared, found: Attentions | None = None) -> Options:
+def add_patches(options: Options, prepared: Prepared, found: Attentions | None = None) -> Options:
     """Options whose patches add the prepared image attention to whatever each layer has already.
 
     found: the cross-attentions of the network, where other packs may have changed what happens inside them.
@@ -35,7 +35,7 @@ def patched(options: Options, prepared: Prepared, found: Attentions | None = Non
     found = found or Attentions()
     replace, patches = options.get("patches_replace", {}), options.get("patches", {})
     there = replace.get("attn2", {})
-    act = partial(_watched, options[WATCH]) if WATCH in options else _attend
+    act = partial(_attend_and_show, options[ATTENTION_HOOK]) if ATTENTION_HOOK in options else _attend
     inside = [address for address in prepared if address not in found.exchanged]
     ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in inside}
     if patches.get("attn2_patch") or found.exchanged & prepared.keys():
@@ -45,11 +45,11 @@ def patched(options: Options, prepared: Prepared, found: Attentions | None = Non
         "patches": patches,
         "patches_replace": {**replace, "attn2": {**there, **ours}},
         _PREPARED: prepared,
-        _CORES: _is_cores(options),
+        _USES_COMFY_ATTENTION: _uses_comfy_attention(options),
     }
 
 
-def without(options: Options) -> Options:
+def remove_patches(options: Options) -> Options:
     """Options as they would be without the patches of `patched`, whatever has come to them since."""
     replace = options.get("patches_replace", {})
     there = {address: _under(patch) for address, patch in replace.get("attn2", {}).items()}
@@ -60,7 +60,7 @@ def without(options: Options) -> Options:
 
 def _under(patch: Any) -> Any:
     """What a patch of ours is around, None where that is the host's own attention; another pack's patch as it is."""
-    if not (isinstance(patch, partial) and patch.func in (_attend, _watched)):
+    if not (isinstance(patch, partial) and patch.func in (_attend, _attend_and_show)):
         return patch
     return None if patch.args[-1] is _text_attention else patch.args[-1]
 
@@ -70,7 +70,9 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     attended = text(q, k, v, options)
     if not foreign_attention.follows(q, options.get(ROWS), options):
         return attended
-    return _add(attended, q, options, text is _text_attention and options[_CORES] and not attended.requires_grad)
+    return _add(
+        attended, q, options, text is _text_attention and options[_USES_COMFY_ATTENTION] and not attended.requires_grad
+    )
 
 
 def _add_alone(nothing: Tensor, q: Tensor, options: Options) -> Tensor:
@@ -81,10 +83,10 @@ def _add_alone(nothing: Tensor, q: Tensor, options: Options) -> Tensor:
 def _add(attended: Tensor, q: Tensor, options: Options, own: bool) -> Tensor:
     """What is attended to already with what images add; own: whether it may be added to in place."""
     for image in options[_PREPARED][_address(options)]:
-        if isinstance(image, Stack):
-            attended = add_stack_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
+        if isinstance(image, GroupedKV):
+            attended = add_grouped_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
         else:
-            more = added(q, image, options)
+            more = image_result(q, image, options)
             attended = attended.add_(more) if own else attended + more
         own = True
     return attended
@@ -103,13 +105,13 @@ def _grid(options: Options) -> Grid:
     return options["activations_shape"][-2], options["activations_shape"][-1]
 
 
-def _is_cores(options: Options) -> bool:
+def _uses_comfy_attention(options: Options) -> bool:
     """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
     usual = attention.optimized_attention.__module__ == attention.__name__
     return usual and "optimized_attention_override" not in options
 
 
-def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+def _attend_and_show(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """What `_attend` gives, while one sees it."""
     attended = text(q, k, v, options)
     if foreign_attention.follows(q, options.get(ROWS), options):
@@ -117,11 +119,11 @@ def _watched(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, o
     return _attend(lambda *_: attended, q, k, v, options)
 
 
-def added(q: Tensor, image: Image, options: Options) -> Tensor:
+def image_result(q: Tensor, image: ImageKV, options: Options) -> Tensor:
     """What one image prompt adds to a layer, where it acts: (batch, pixels, inner)."""
-    found = image_attention(q, image.image, options["n_heads"], image.emphasis)
+    found = image_attention(q, image.kv, options["n_heads"], image.attn_bias)
     mask = None if image.masks is None else mask_for(image, _grid(options))
-    return found if mask is None else masked(found, mask)
+    return found if mask is None else apply_mask(found, mask)
 
 
 def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:

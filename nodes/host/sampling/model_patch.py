@@ -12,13 +12,13 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ....ip_adapter_core.attention.application import Application, Use
+from ....ip_adapter_core.attention.application import Application, ApplyOptions
 from ....ip_adapter_core.attention.application import applications as applications_of
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
 from . import compile, cond_sides, crops, lora
 from .foreign_attention import Attentions
-from .layer_patch import ROWS, Options, patched, without
+from .layer_patch import ROWS, Options, add_patches, remove_patches
 from .run import Prepared, Run
 from .steps import calls
 
@@ -27,12 +27,12 @@ _FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options") 
 _PATCHES = ("patches", "patches_replace")
 
 
-def apply(model: ModelPatcher, prompt: ImagePrompt, use: Use | None = None) -> ModelPatcher:
+def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = None) -> ModelPatcher:
     """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
     context = models.geometry(model).context
     models.check_family(model, prompt.identity)
-    widened = prompt.widened(partial(models.widen, model))
-    more = applications_of(widened, models.layers(model), context, use)
+    projected = prompt.with_text_projection(partial(models.project_as_text, model))
+    more = applications_of(projected, models.layers(model), context, use)
     clone = install(model, more)
     if any(application.lora for application in more):
         on_model = [application.lora for application in (*applications(model), *more)]
@@ -118,7 +118,7 @@ class ImagePrompts:
         """Tell the run how the guider names its conds, and what the picture is at this step."""
         run = self._run(model_options.get("transformer_options", {}))
         if run is not None:
-            run.learn(executor.class_obj, x)
+            run.observe_step(executor.class_obj, x)
         return executor(x, timestep, model_options, *rest)
 
     def calc_cond_batch(
@@ -152,9 +152,9 @@ class ImagePrompts:
         if not (batch and prepared):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
         found = run.attentions(base)
-        options = patched({**options, ROWS: batch.order.rows}, prepared, found)
+        options = add_patches({**options, ROWS: batch.order.rows}, prepared, found)
         if is_compiled:
-            executor = partial(compile.call, executor, structure=compile.structure(options, prepared))
+            executor = partial(compile.call_compiled, executor, structure=compile.structure(options, prepared))
         else:
             options = _patched_again(options, prepared, found)
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
@@ -191,7 +191,7 @@ def _patched_again(options: Options, prepared: Prepared, found: Attentions) -> O
     def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
         x, t, context, y, control, seen = (*given, *(more.pop(name, None) for name in _FORWARD[len(given) :]))
         if any(mine is not theirs for mine, theirs in zip(known, map(seen.get, _PATCHES), strict=True)):
-            seen = patched(without(seen), prepared, found)
+            seen = add_patches(remove_patches(seen), prepared, found)
         return executor(x, t, context, y, control, seen, **more)
 
     wrappers = options.get("wrappers", {})

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
-from ....ip_adapter_core.attention.application import Application, Term
-from ....ip_adapter_core.attention.grouped import Image, MasksByGrid
-from ....ip_adapter_core.attention.scaling import Weight, scaled
+from ....ip_adapter_core.attention.application import Application, LayerTerm
+from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
+from ....ip_adapter_core.attention.scaling import Weight, scale_kv
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
 from .batch import Batch, Contents
@@ -19,7 +19,7 @@ Address = tuple[str, int, int]
 Reads = tuple[int | None, int | None]
 
 
-class Rows:
+class PreparedPrompt:
     """What an application gives to the rows of a batch, at strength 1, on the batch's device.
 
     pictures: how many the latent batch holds.
@@ -27,24 +27,24 @@ class Rows:
 
     def __init__(self, application: Application, contents: Contents, pictures: int) -> None:
         self.application = application
-        emphasis = application.part.emphasis
-        self.emphasis = None if emphasis is None else emphasis.to(contents.device)
+        attn_bias = application.part.attn_bias
+        self.attn_bias = None if attn_bias is None else attn_bias.to(contents.device)
         self.factors = _factors(application, contents, pictures)
         self.images = {
             layer.address: [(_image(application, term, contents), term) for term in terms]
             for layer, terms in application.layers.items()
         }
 
-    def at(self, strength: float) -> dict[Address, list[Image]]:
+    def at(self, strength: float) -> dict[Address, list[ImageKV]]:
         """What each layer attends to at this strength, wherever it acts."""
         return {
             address: [self._scaled(image, term, strength) for image, term in terms]
             for address, terms in self.images.items()
         }
 
-    def _scaled(self, image: KeysValues, term: Term, strength: float) -> Image:
-        weight = self.factors[term.reads] * (term.weight * strength)
-        return Image(scaled(image, weight, self.application.scaling), self.emphasis)
+    def _scaled(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
+        weight = self.factors[term.source_cond] * (term.weight * strength)
+        return ImageKV(scale_kv(image, weight, self.application.scaling), self.attn_bias)
 
 
 def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGrid | None:
@@ -67,9 +67,11 @@ def _factors(application: Application, contents: Contents, pictures: int) -> dic
     by_frame = [application.frame_weight(frame, pictures) for frame in _frames(application, contents)]
     found: dict[Reads, Weight] = {}
     for term in (term for terms in application.layers.values() for term in terms):
-        if term.reads not in found:
-            rows = [0.0 if term.reads[side] is None else weight for side in contents.groups for weight in by_frame]
-            found[term.reads] = rows[0] if len(set(rows)) == 1 else _column(rows, contents)
+        if term.source_cond not in found:
+            rows = [
+                0.0 if term.source_cond[side] is None else weight for side in contents.groups for weight in by_frame
+            ]
+            found[term.source_cond] = rows[0] if len(set(rows)) == 1 else _column(rows, contents)
     return found
 
 
@@ -82,11 +84,11 @@ def _column(rows: Sequence[float], contents: Contents) -> Tensor:
     return torch.tensor(rows, device=contents.device)[:, None, None]  # fp32: a weight is not rounded by itself
 
 
-def _image(application: Application, term: Term, contents: Contents) -> KeysValues:
+def _image(application: Application, term: LayerTerm, contents: Contents) -> KeysValues:
     """K' and V' of a batch, a row per group; a row per picture where frames differ."""
-    order = application.part.order
+    order = application.part.row_index
     numbers = torch.tensor(_frames(application, contents)).clamp(max=order.shape[1] - 1)
-    sides = [COND if term.reads[side] is None else term.reads[side] for side in contents.groups]
+    sides = [COND if term.source_cond[side] is None else term.source_cond[side] for side in contents.groups]
     rows = torch.cat([order[side, numbers] for side in sides])
-    keys, values = (part[rows].to(contents.device, contents.dtype) for part in term.image)
+    keys, values = (part[rows].to(contents.device, contents.dtype) for part in term.kv)
     return KeysValues(keys, values)

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from ....ip_adapter_core.attention.application import Application
-from ....ip_adapter_core.attention.grouped import Image, MasksByGrid, Stack, joined, stacked
-from ....ip_adapter_core.settings.schedule import Moment, percent_at
+from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, MasksByGrid, group_images, join_masks
+from ....ip_adapter_core.settings.schedule import SamplingStep, percent_at
 from . import crops
 from .batch import Batch, Contents, Scene
-from .cache import Kept
+from .cache import RunCache
 from .cond_sides import Named
 from .foreign_attention import Attentions, attentions
-from .prepared import Address, Rows, masks_of
+from .prepared import Address, PreparedPrompt, masks_of
 from .steps import Clock, Instant
 
 # How many values of a run stay on each device. Where frames differ, keys and values are large, and windows come and go:
 # then only those of one window, cond and uncond. Masks are small, and there is one for each area or tile.
 _KEPT, _KEPT_OF_FRAMES, _KEPT_MASKS = 4, 2, 64
 
-Prepared = dict[Address, tuple[Image | Stack, ...]]
+Prepared = dict[Address, tuple[ImageKV | GroupedKV, ...]]
 Strengths = tuple[float, ...]
 
 
@@ -64,9 +64,9 @@ class Run:
         self._last: Tensor | None = None
         self._attentions: dict[Any, Attentions] = {}
         kept = _KEPT_OF_FRAMES if self.framed else _KEPT
-        self._rows: Kept[Contents, list[Rows]] = Kept(kept)
-        self._layers: Kept[Contents, _Layers] = Kept(kept)
-        self._masks: Kept[Batch, list[MasksByGrid | None]] = Kept(_KEPT_MASKS)
+        self._rows: RunCache[Contents, list[PreparedPrompt]] = RunCache(kept)
+        self._layers: RunCache[Contents, _Layers] = RunCache(kept)
+        self._masks: RunCache[Batch, list[MasksByGrid | None]] = RunCache(_KEPT_MASKS)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         """Itself: packs copy the options that it travels in."""
@@ -97,7 +97,7 @@ class Run:
         """The conds of the guider by their names, which it keeps for itself."""
         return getattr(self._guider(), "conds", {})
 
-    def learn(self, guider: Any, x: Tensor) -> None:
+    def observe_step(self, guider: Any, x: Tensor) -> None:
         """A guider is called with the whole noisy picture of this step."""
         self._guider = ref(guider)
         self.clock.called()
@@ -121,7 +121,7 @@ class Run:
         if not self.masked:
             return prepared
         masks = self._masks.get(batch, lambda: [masks_of(each, batch, self.pictures) for each in self.applications])
-        of_owners = cache(lambda owners: joined([masks[owner] for owner in owners]))
+        of_owners = cache(lambda owners: join_masks([masks[owner] for owner in owners]))
         return {
             address: tuple(image._replace(masks=of_owners(image.owners)) for image in images)
             for address, images in prepared.items()
@@ -144,8 +144,8 @@ class Run:
             for application, reach in zip(self.applications, self._reaches, strict=True)
         )
 
-    def _moment(self, now: Instant) -> Moment:
-        return Moment(percent_at(now.level, self._to_sigma), now.step, self.clock.steps)
+    def _moment(self, now: Instant) -> SamplingStep:
+        return SamplingStep(percent_at(now.level, self._to_sigma), now.step, self.clock.steps)
 
     def _of(self, contents: Contents, strengths: Strengths, keep: bool) -> Prepared:
         found = self._layers.get(
@@ -156,20 +156,20 @@ class Run:
         return found.prepared
 
     def _prepare(self, contents: Contents, strengths: Strengths, keep: bool) -> Prepared:
-        images: dict[Address, list[Image]] = {}
+        images: dict[Address, list[ImageKV]] = {}
         for number, (rows, strength) in enumerate(zip(self._rows_of(contents), strengths, strict=True)):
             for address, found in (rows.at(strength) if strength or keep else {}).items():
                 images.setdefault(address, []).extend(image._replace(owners=(number,)) for image in found)
-        return {address: self.stacked(found, self._heads[address], contents) for address, found in images.items()}
+        return {address: self.group(found, self._heads[address]) for address, found in images.items()}
 
-    def _rows_of(self, contents: Contents) -> list[Rows]:
+    def _rows_of(self, contents: Contents) -> list[PreparedPrompt]:
         """Tensors that hold at every noise level; kept only where levels differ."""
 
-        def made() -> list[Rows]:
-            return [Rows(application, contents, self.pictures) for application in self.applications]
+        def made() -> list[PreparedPrompt]:
+            return [PreparedPrompt(application, contents, self.pictures) for application in self.applications]
 
         return self._rows.get(contents, made) if self.timed else made()
 
-    def stacked(self, images: Sequence[Image], heads: int, contents: Contents) -> tuple[Image | Stack, ...]:
+    def group(self, images: Sequence[ImageKV], heads: int) -> tuple[ImageKV | GroupedKV, ...]:
         """The images of a layer in the form that is computed fastest on the batch's device."""
-        return stacked(images, heads)
+        return group_images(images, heads)

@@ -16,13 +16,13 @@ from comfy.samplers import encode_model_conds
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
-from ....ip_adapter_core.attention.grouped import Image
+from ....ip_adapter_core.attention.grouped import ImageKV
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.training.pictures import NUMBERS
 from .. import models
 from ..sampling import compile
 from ..sampling.foreign_attention import attention
-from ..sampling.layer_patch import patched
+from ..sampling.layer_patch import add_patches
 from ..sampling.model_patch import applications
 from ..sampling.run import Prepared
 from .frozen import checkpointed, frozen, in_training
@@ -55,7 +55,7 @@ class HostBase:
         self._open = ExitStack()
 
     def __enter__(self) -> HostBase:
-        self._patcher = _loaded(self._given)
+        self._patcher = _load(self._given)
         self._model = self._patcher.model
         network = self._model.diffusion_model
         with ExitStack() as opening:
@@ -88,8 +88,8 @@ class HostBase:
         text: context (rows, tokens, width); for SDXL also pooled (rows, width) and, where the pictures' sizes are not
         their latents', the NUMBERS (rows) of the pictures, on the CPU.
         """
-        prepared: Prepared = {layer.address: (Image(pair),) for layer, pair in zip(self._layers, image, strict=True)}
-        options = patched(self._options(sigmas), prepared)
+        prepared: Prepared = {layer.address: (ImageKV(pair),) for layer, pair in zip(self._layers, image, strict=True)}
+        options = add_patches(self._options(sigmas), prepared)
         return self._model.apply_model(noisy, sigmas, transformer_options=options, **self._conds(noisy, text))
 
     def _options(self, sigmas: Tensor) -> Options:
@@ -134,7 +134,7 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
     Raises ValueError for models without cross-attention blocks.
     """
     layers = models.layers(model)
-    resident = _loaded(model)  # held while its weights are read
+    resident = _load(model)  # held while its weights are read
     attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):
         return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]
@@ -151,7 +151,7 @@ def _check(model: ModelPatcher) -> None:
         raise ValueError("This model follows an image prompt already; connect the model without one.")
 
 
-def _loaded(model: ModelPatcher) -> ModelPatcher:
+def _load(model: ModelPatcher) -> ModelPatcher:
     """The model wholly on its device; gradients need weights that stay where they are until the backward pass.
 
     Raises ValueError for a model that moves its weights while it computes and cannot be had in another way.

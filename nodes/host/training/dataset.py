@@ -16,7 +16,7 @@ from torch import Tensor
 from ....ip_adapter_core.adapters.variants import VARIANTS
 from ....ip_adapter_core.prompts.prompt import Features
 from ....ip_adapter_core.training import pairs
-from ....ip_adapter_core.training.cache import cached
+from ....ip_adapter_core.training.cache import cache_examples
 from ....ip_adapter_core.training.pictures import NUMBERS, Picture
 from ....ip_adapter_core.training.shards import CachedExamples, Rows
 from .. import vision
@@ -115,7 +115,7 @@ def examples(
     like pairs.find and cache.cached.
     """
     found = pairs.find(source, memory.throw_exception_if_processing_interrupted)
-    return cached(kept or kept_at() / "_features", found, encoder, resolution, on_picture)
+    return cache_examples(kept or kept_at() / "_features", found, encoder, resolution, on_picture)
 
 
 def kept_at() -> Path:

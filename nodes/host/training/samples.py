@@ -54,7 +54,7 @@ class Sampler:
         model = model_patch.apply(self.encoder.model, prompt)
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)
-        positive, negative = ([[text["context"], _pooled(text)]] for text in (row, dict(nulls)))
+        positive, negative = ([[text["context"], _pool(text)]] for text in (row, dict(nulls)))
         how = (self.steps, _GUIDANCE, "euler", "normal")
         sampled = comfy.sample.sample(model, noise, *how, positive, negative, blank, seed=_SEED, disable_pbar=True)
         return self.encoder.vae.decode(sampled)[..., :3].float().cpu()
@@ -70,5 +70,5 @@ class Sampler:
         Image.fromarray(levels).save(self.folder / f"step-{number:07d}.png")
 
 
-def _pooled(text: Rows) -> dict[str, Tensor]:
+def _pool(text: Rows) -> dict[str, Tensor]:
     return {"pooled_output": text["pooled"]} if "pooled" in text else {}

@@ -27,7 +27,7 @@ from ....ip_adapter_core.training.loop import Step, train
 from ....ip_adapter_core.training.settings import Settings
 from .. import adapters, models
 from ..adapters import LoadedAdapter
-from ..pictures import pictured
+from ..pictures import to_image
 from . import base_model, dataset
 from .dataset import HostEncoder
 
@@ -108,7 +108,8 @@ def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[
         outcome = train(network, base, found, wish.settings, engine=engine, folder=folder, on_step=progress.stepped)
     drawn = loss.draw(outcome.losses)
     drawn.save(folder / "loss.png")
-    return written(cast(Adapter, outcome.network), folder / f"{wish.name}-{outcome.steps}.safetensors"), pictured(drawn)
+    file = write_adapter(cast(Adapter, outcome.network), folder / f"{wish.name}-{outcome.steps}.safetensors")
+    return file, to_image(drawn)
 
 
 def fingerprint(source: str | None) -> str | None:
@@ -134,7 +135,7 @@ def beginning(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> 
     return trainable(_plain(start.patcher.model))
 
 
-def written(network: Adapter, path: Path) -> LoadedAdapter:
+def write_adapter(network: Adapter, path: Path) -> LoadedAdapter:
     """A trained adapter in a file of its own, loaded from there as every other adapter is."""
     saving.save(network, path, "fp32")
     return adapters.read(path.name, path)

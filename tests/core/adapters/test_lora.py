@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.lora import AdapterLora, LoraUse, LowRank, expected
+from comfyui_ip_adapter.ip_adapter_core.adapters.lora import AdapterLora, LoraUse, LowRank, expected_shapes
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS, FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from fabricate.adapters import LORA, lora_shapes
@@ -103,11 +103,11 @@ def test_expected_shapes_are_those_of_a_file_of_any_rank(rank: int, turned: bool
     for name, shape in reversed(shapes.items()) if turned else shapes.items():
         number, key = name.split(".", 1)
         found.setdefault(int(number), {})[key] = shape
-    assert expected(geometry, found) == {f"ip_adapter.{name}": shape for name, shape in shapes.items()}
+    assert expected_shapes(geometry, found) == {f"ip_adapter.{name}": shape for name, shape in shapes.items()}
 
 
 def test_a_file_without_a_lora_needs_none() -> None:
-    assert expected(FAMILIES["SD1.5"], {}) == {}
+    assert expected_shapes(FAMILIES["SD1.5"], {}) == {}
 
 
 def test_published_names_are_given_back() -> None:

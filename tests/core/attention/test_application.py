@@ -12,14 +12,14 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, Use, applications
+from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import weighed
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import scale_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LayerWeights, Share, of_type
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
 from twins import CONSTRUCTIONS
@@ -51,18 +51,18 @@ def encode(network: Adapter, images: int = 1, how: str = "concat", **gathered: A
     return image_prompt(network, (cond,), (torch.zeros(1, width),), Gathering(how, **gathered))
 
 
-def applied(prompt: ImagePrompt, use: Use | None = None) -> tuple[Application, ...]:
+def applied(prompt: ImagePrompt, use: ApplyOptions | None = None) -> tuple[Application, ...]:
     return applications(prompt, MODEL, adapters.TINY_CONTEXT, use)
 
 
-def only(prompt: ImagePrompt, use: Use | None = None) -> Application:
+def only(prompt: ImagePrompt, use: ApplyOptions | None = None) -> Application:
     (found,) = applied(prompt, use)
     return found
 
 
-def spread(**shares: Share) -> LayerWeights:
+def spread(**shares: LayerWeight) -> LayerWeights:
     """By stage: input, middle, output."""
-    return LayerWeights("spread", lambda model: [shares.get(layer.stage, Share(0.0)) for layer in model])
+    return LayerWeights("spread", lambda model: [shares.get(layer.stage, LayerWeight(0.0)) for layer in model])
 
 
 def half(side: str) -> Tensor:
@@ -76,12 +76,12 @@ def half(side: str) -> Tensor:
 
 def test_every_layer_gets_its_keys_and_values_in_adapter_order(adapter: Adapter) -> None:
     prompt = encode(adapter)
-    found = only(prompt, Use(0.8))
+    found = only(prompt, ApplyOptions(0.8))
     assert tuple(found.layers) == MODEL
     for (layer, (term,)), image in zip(found.layers.items(), prompt.parts[0].keys_values, strict=True):
-        assert term.image is image  # no copy
+        assert term.kv is image  # no copy
         assert image.keys.shape[-1] == layer.width
-        assert (term.weight, term.reads) == (0.8, STRAIGHT)
+        assert (term.weight, term.source_cond) == (0.8, STRAIGHT)
 
 
 def test_a_use_that_says_nothing_is_the_whole_prompt_at_weight_one(adapter: Adapter) -> None:
@@ -94,49 +94,49 @@ def test_a_use_that_says_nothing_is_the_whole_prompt_at_weight_one(adapter: Adap
 
 
 def test_layers_of_weight_zero_are_left_out(adapter: Adapter) -> None:
-    shares = {"input": Share(0.5), "output": Share(-0.25)}
-    found = only(encode(adapter), Use(0.8, layer_weights=spread(**shares)))
+    shares = {"input": LayerWeight(0.5), "output": LayerWeight(-0.25)}
+    found = only(encode(adapter), ApplyOptions(0.8, layer_weights=spread(**shares)))
     assert {layer.stage for layer in found.layers} == shares.keys()
     assert list(found.layers) == [layer for layer in MODEL if layer.stage in shares]
     for layer, (term,) in found.layers.items():
-        assert term.weight == pytest.approx(0.8 * shares[layer.stage].straight)
+        assert term.weight == pytest.approx(0.8 * shares[layer.stage].positive)
 
 
 def test_no_layer_with_a_weight_is_no_application(adapter: Adapter) -> None:
-    assert not applied(encode(adapter), Use(layer_weights=spread()))
-    assert not applied(encode(adapter), Use(0.0))
+    assert not applied(encode(adapter), ApplyOptions(layer_weights=spread()))
+    assert not applied(encode(adapter), ApplyOptions(0.0))
 
 
 def test_what_is_swapped_is_read_by_the_negative_side_alone(adapter: Adapter) -> None:
-    shares = {"input": Share(0.0, 0.5), "output": Share(1.0, 0.25)}
-    found = only(encode(adapter), Use(-0.8, layer_weights=spread(**shares)))
+    shares = {"input": LayerWeight(0.0, 0.5), "output": LayerWeight(1.0, 0.25)}
+    found = only(encode(adapter), ApplyOptions(-0.8, layer_weights=spread(**shares)))
     for layer, terms in found.layers.items():
-        told = [(term.weight, term.reads) for term in terms]
+        told = [(term.weight, term.source_cond) for term in terms]
         if layer.stage == "input":
             assert told == [(pytest.approx(-0.4), SWAPPED)]
         else:
             assert told == [(pytest.approx(-0.8), STRAIGHT), (pytest.approx(-0.2), SWAPPED)]
-        assert len({id(term.image) for term in terms}) == 1
+        assert len({id(term.kv) for term in terms}) == 1
 
 
 def test_the_weights_are_those_of_the_type_on_this_model(adapter: Adapter) -> None:
     for name in ("ease in", "style transfer precise", "composition"):
-        weights = of_type(name, 0.9, 0.6)
-        found = only(encode(adapter), Use(0.8, layer_weights=weights)).layers
+        weights = from_weight_type(name, 0.9, 0.6)
+        found = only(encode(adapter), ApplyOptions(0.8, layer_weights=weights)).layers
         for layer, share in weights.on(MODEL).items():
-            terms = {term.reads: term.weight for term in found.get(layer, ())}
-            assert terms.get(STRAIGHT, 0.0) == pytest.approx(0.8 * share.straight)
-            assert terms.get(SWAPPED, 0.0) == pytest.approx(0.8 * share.swapped)
+            terms = {term.source_cond: term.weight for term in found.get(layer, ())}
+            assert terms.get(STRAIGHT, 0.0) == pytest.approx(0.8 * share.positive)
+            assert terms.get(SWAPPED, 0.0) == pytest.approx(0.8 * share.to_negative)
 
 
 def test_the_middle_can_be_left_out_alone(adapter: Adapter) -> None:
-    everything, without = (only(encode(adapter), Use(skip_middle=skip)).layers for skip in (False, True))
+    everything, without = (only(encode(adapter), ApplyOptions(skip_middle=skip)).layers for skip in (False, True))
     assert [layer for layer in everything if layer not in without] == [
         layer for layer in MODEL if layer.stage == "middle"
     ]
     for layer in without:
         assert without[layer][0].weight == everything[layer][0].weight
-        assert without[layer][0].image.keys.shape[-1] == layer.width
+        assert without[layer][0].kv.keys.shape[-1] == layer.width
 
 
 # Parts
@@ -144,14 +144,14 @@ def test_the_middle_can_be_left_out_alone(adapter: Adapter) -> None:
 
 def test_every_part_is_an_application_of_its_own(adapter: Adapter) -> None:
     prompt = encode(adapter, 3, "separate", weights=(1.0, 0.5, -0.5))
-    found = applied(prompt, Use(0.8))
+    found = applied(prompt, ApplyOptions(0.8))
     assert [made.part for made in found] == list(prompt.parts)
     assert [made.frame_weight(0, 1) for made in found] == [1.0, 0.5, -0.5]
 
 
 def test_a_part_of_weight_zero_is_no_application(adapter: Adapter) -> None:
     prompt = encode(adapter, 2, "separate")
-    assert not applied(weighed(prompt, 0.0))
+    assert not applied(scale_prompt(prompt, 0.0))
     one, other = prompt.parts
     some = replace(prompt, parts=(replace(one, weights=(0.0, 0.0)), replace(other, weights=(0.0, 0.5))))
     assert [made.part.weights for made in applied(some)] == [(0.0, 0.5)]
@@ -161,11 +161,11 @@ def test_a_part_of_weight_zero_is_no_application(adapter: Adapter) -> None:
 
 
 def test_a_white_mask_is_dropped(adapter: Adapter) -> None:
-    assert only(encode(adapter), Use(mask=torch.ones(3, 4, 4))).masks == ()
+    assert only(encode(adapter), ApplyOptions(mask=torch.ones(3, 4, 4))).masks == ()
 
 
 def test_a_black_mask_leaves_no_application(adapter: Adapter) -> None:
-    assert not applied(encode(adapter), Use(mask=torch.zeros(2, 4, 4)))
+    assert not applied(encode(adapter), ApplyOptions(mask=torch.zeros(2, 4, 4)))
     masks = torch.cat([half("left"), torch.zeros(1, 4, 4)])
     prompt = encode(adapter, 2, masks=masks)
     assert [made.part for made in applied(prompt)] == [prompt.parts[0]]
@@ -173,21 +173,21 @@ def test_a_black_mask_leaves_no_application(adapter: Adapter) -> None:
 
 def test_masks_of_the_images_and_of_the_use_act_together(adapter: Adapter) -> None:
     masks = torch.cat([half("left"), torch.ones(1, 4, 4)])
-    one, other = applied(encode(adapter, 2, masks=masks), Use(mask=half("right")))
+    one, other = applied(encode(adapter, 2, masks=masks), ApplyOptions(mask=half("right")))
     assert [mask.tolist() for mask in one.masks] == [half("left").tolist(), half("right").tolist()]
     assert [mask.tolist() for mask in other.masks] == [half("right").tolist()]
 
 
 def test_a_mask_that_cannot_be_used_is_refused(adapter: Adapter) -> None:
     with pytest.raises(ValueError, match="A mask of shape 4x4x3x2 cannot be used"):
-        applied(encode(adapter), Use(mask=torch.zeros(4, 4, 3, 2)))
+        applied(encode(adapter), ApplyOptions(mask=torch.zeros(4, 4, 3, 2)))
 
 
 # The LoRA that an adapter brings
 
 
 def test_the_lora_goes_with_the_first_application_alone(faceid: Adapter) -> None:
-    one, other = applied(encode(faceid, 2, "separate"), Use(lora_strength=0.6))
+    one, other = applied(encode(faceid, 2, "separate"), ApplyOptions(lora_strength=0.6))
     assert one.lora is not None
     assert one.lora.strength == 0.6
     assert len(one.lora.patches) == 8 * len(MODEL)
@@ -202,8 +202,8 @@ def test_the_lora_goes_with_the_first_that_acts(faceid: Adapter) -> None:
     assert found.lora is not None
 
 
-@pytest.mark.parametrize("use", [Use(0.0), Use(mask=torch.zeros(1, 4, 4))])
-def test_a_prompt_that_does_nothing_brings_no_lora(faceid: Adapter, use: Use) -> None:
+@pytest.mark.parametrize("use", [ApplyOptions(0.0), ApplyOptions(mask=torch.zeros(1, 4, 4))])
+def test_a_prompt_that_does_nothing_brings_no_lora(faceid: Adapter, use: ApplyOptions) -> None:
     assert not applied(encode(faceid), use)
 
 
@@ -211,13 +211,13 @@ def test_a_prompt_that_does_nothing_brings_no_lora(faceid: Adapter, use: Use) ->
 def test_the_lora_is_used_as_the_user_says_or_says_nothing(faceid: Adapter, strength: float | None) -> None:
     """Strength 0 too: it may have to undo what an earlier use says."""
     for weight in (1.0, 0.001, -2.0):
-        found = only(encode(faceid), Use(weight, lora_strength=strength)).lora
+        found = only(encode(faceid), ApplyOptions(weight, lora_strength=strength)).lora
         assert found is not None
         assert found.strength == strength
 
 
 def test_an_adapter_without_a_lora_brings_none(adapter: Adapter) -> None:
-    assert only(encode(adapter), Use(lora_strength=1.0)).lora is None
+    assert only(encode(adapter), ApplyOptions(lora_strength=1.0)).lora is None
 
 
 # Time and frames
@@ -226,16 +226,16 @@ def test_an_adapter_without_a_lora_brings_none(adapter: Adapter) -> None:
 @pytest.mark.parametrize(
     ("use", "timed", "framed"),
     [
-        (Use(), False, False),
-        (Use(span=Span(0.0, 0.5)), True, False),
-        (Use(span=Span(0, 5, "steps")), True, False),
-        (Use(schedule=Schedule((Course("linear"),))), True, False),
-        (Use(schedule=Schedule((Course("linear", "frames"),))), False, True),
-        (Use(schedule=Schedule((Course("constant"),))), False, False),
+        (ApplyOptions(), False, False),
+        (ApplyOptions(span=Span(0.0, 0.5)), True, False),
+        (ApplyOptions(span=Span(0, 5, "steps")), True, False),
+        (ApplyOptions(schedule=Schedule((Curve("linear"),))), True, False),
+        (ApplyOptions(schedule=Schedule((Curve("linear", "frames"),))), False, True),
+        (ApplyOptions(schedule=Schedule((Curve("constant"),))), False, False),
     ],
 )
 def test_an_application_tells_whether_steps_or_frames_differ(
-    adapter: Adapter, use: Use, timed: bool, framed: bool
+    adapter: Adapter, use: ApplyOptions, timed: bool, framed: bool
 ) -> None:
     found = only(encode(adapter), use)
     assert (found.timed, found.framed) == (timed, framed)
@@ -248,14 +248,14 @@ def test_frames_of_a_prompt_make_it_framed(adapter: Adapter) -> None:
 
 
 def test_the_weight_of_a_frame_is_that_of_the_prompt_times_that_of_the_schedule(adapter: Adapter) -> None:
-    schedule = Schedule((Course("linear", "frames", 1.0, 0.0),))
-    found = only(encode(adapter, 3, "one per frame", weights=(1.0, 0.5, 0.25)), Use(schedule=schedule))
+    schedule = Schedule((Curve("linear", "frames", 1.0, 0.0),))
+    found = only(encode(adapter, 3, "one per frame", weights=(1.0, 0.5, 0.25)), ApplyOptions(schedule=schedule))
     weights = [found.frame_weight(frame, 5) for frame in range(5)]
     assert weights == pytest.approx([1.0, 0.5 * 0.75, 0.25 * 0.5, 0.25 * 0.25, 0.0])
 
 
 def test_an_application_carries_the_span_schedule_and_scaling_of_its_use(adapter: Adapter) -> None:
-    use = Use(span=Span(0.1, 0.9), schedule=Schedule((Course("linear"),)), scaling="K+V")
+    use = ApplyOptions(span=Span(0.1, 0.9), schedule=Schedule((Curve("linear"),)), scaling="K+V")
     for found in applied(encode(adapter, 2, "separate"), use):
         assert (found.span, found.schedule, found.scaling) == (use.span, use.schedule, use.scaling)
 
@@ -266,22 +266,22 @@ def test_an_application_carries_the_span_schedule_and_scaling_of_its_use(adapter
 @pytest.mark.parametrize(
     ("use", "complaint"),
     [
-        (Use(math.nan), "The weight is nan; it must be a finite number"),
-        (Use(math.inf), "The weight is inf"),
-        (Use(lora_strength=math.nan), "The lora_strength is nan; it must be a finite number"),
-        (Use(lora_strength=-math.inf), "The lora_strength is -inf"),
-        (Use(scaling="Q only"), r"no scaling called 'Q only'; use one of V only, K\+V"),
-        (Use(span=Span(0.8, 0.2)), r"Start 0\.8 is after end 0\.2"),
+        (ApplyOptions(math.nan), "The weight is nan; it must be a finite number"),
+        (ApplyOptions(math.inf), "The weight is inf"),
+        (ApplyOptions(lora_strength=math.nan), "The lora_strength is nan; it must be a finite number"),
+        (ApplyOptions(lora_strength=-math.inf), "The lora_strength is -inf"),
+        (ApplyOptions(scaling="Q only"), r"no scaling called 'Q only'; use one of V only, K\+V"),
+        (ApplyOptions(span=Span(0.8, 0.2)), r"Start 0\.8 is after end 0\.2"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(adapter: Adapter, use: Use, complaint: str) -> None:
+def test_what_cannot_be_meant_is_refused(adapter: Adapter, use: ApplyOptions, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         applied(encode(adapter), use)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_every_scaling_can_be_used(scaling: str) -> None:
-    assert Use(-1.5, scaling=scaling).check().scaling == scaling
+    assert ApplyOptions(-1.5, scaling=scaling).check().scaling == scaling
 
 
 @pytest.mark.parametrize(

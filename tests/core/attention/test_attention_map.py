@@ -6,13 +6,13 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import (
+    MAP_KINDS,
     MOST,
     SCALES,
-    SHOWS,
+    MapAccumulator,
     Maps,
-    Place,
-    Tally,
-    picked,
+    Window,
+    pick_images,
     read_steps,
 )
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
@@ -24,40 +24,42 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def attended(show: str, emphasis: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def attended(show: str, attn_bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """What each map of a part with three images attends to, (maps, 1, pixels, inner), and its numbers."""
     q, keys, values = draw(1, PIXELS, INNER), draw(1, TOKENS, INNER, seed=1), draw(1, TOKENS, INNER, seed=2)
-    row = SHOWS[show]
-    probes = [KeysValues(keys, row.probe(values, marks[:, None])) for marks in row.marks(TOKENS, IMAGES)]
-    added = torch.stack([image_attention(q, probe, HEADS, emphasis) for probe in probes])
+    row = MAP_KINDS[show]
+    probes = [
+        KeysValues(keys, row.value_override(values, marks[:, None])) for marks in row.token_groups(TOKENS, IMAGES)
+    ]
+    added = torch.stack([image_attention(q, probe, HEADS, attn_bias) for probe in probes])
     return added, torch.stack([row.measure(one, draw(1, PIXELS, INNER, seed=3)) for one in added])
 
 
-def probabilities(emphasis: Tensor | None = None) -> Tensor:
+def probabilities(attn_bias: Tensor | None = None) -> Tensor:
     """The softmax of the same queries and keys as the formula says it, mean over heads: (pixels, tokens)."""
     q, keys = (
         x.reshape(-1, HEADS, INNER // HEADS).transpose(0, 1)
         for x in (draw(1, PIXELS, INNER)[0], draw(1, TOKENS, INNER, seed=1)[0])
     )
     scores = q @ keys.transpose(-1, -2) * (INNER // HEADS) ** -0.5
-    return (scores if emphasis is None else scores + emphasis).softmax(-1).mean(0)
+    return (scores if attn_bias is None else scores + attn_bias).softmax(-1).mean(0)
 
 
 @pytest.mark.parametrize("emphasis", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
-def test_what_images_under_one_softmax_add_adds_up_to_what_all_add(emphasis: Tensor | None) -> None:
+def test_what_images_under_one_softmax_add_adds_up_to_what_all_add(attn_bias: Tensor | None) -> None:
     whole = plain_image_attention(
-        draw(1, PIXELS, INNER), draw(1, TOKENS, INNER, seed=1), draw(1, TOKENS, INNER, seed=2), HEADS, emphasis
+        draw(1, PIXELS, INNER), draw(1, TOKENS, INNER, seed=1), draw(1, TOKENS, INNER, seed=2), HEADS, attn_bias
     )
-    parts, lengths = attended("influence", emphasis)
+    parts, lengths = attended("influence", attn_bias)
     assert torch.allclose(parts.sum(0), whole, atol=1e-5)
     text = draw(1, PIXELS, INNER, seed=3)
     assert torch.allclose(lengths, parts.norm(dim=-1) / text.norm(dim=-1))
 
 
 @pytest.mark.parametrize("emphasis", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
-def test_shares_are_the_softmax_of_the_tokens_of_each_image(emphasis: Tensor | None) -> None:
-    _, shares = attended("share", emphasis)
-    expected = probabilities(emphasis).reshape(PIXELS, IMAGES, TOKENS // IMAGES).sum(-1).T
+def test_shares_are_the_softmax_of_the_tokens_of_each_image(attn_bias: Tensor | None) -> None:
+    _, shares = attended("share", attn_bias)
+    expected = probabilities(attn_bias).reshape(PIXELS, IMAGES, TOKENS // IMAGES).sum(-1).T
     assert torch.allclose(shares[:, 0], expected, atol=1e-6)
     assert torch.allclose(shares.sum(0), torch.ones(1, PIXELS))
 
@@ -68,33 +70,33 @@ def test_token_maps_are_the_softmax_of_the_first_image() -> None:
 
 
 def test_no_more_tokens_are_shown_than_fit() -> None:
-    assert len(SHOWS["tokens"].marks(257, 1)) == MOST
-    assert len(SHOWS["tokens"].marks(8, 2)) == 4
+    assert len(MAP_KINDS["tokens"].token_groups(257, 1)) == MOST
+    assert len(MAP_KINDS["tokens"].token_groups(8, 2)) == 4
 
 
 def test_one_image_alone_has_nothing_to_share() -> None:
-    assert len(SHOWS["share"].marks(4, 1)) == 0
-    assert len(SHOWS["influence"].marks(4, 1)) == 1
+    assert len(MAP_KINDS["share"].token_groups(4, 1)) == 0
+    assert len(MAP_KINDS["influence"].token_groups(4, 1)) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_numbers_are_exact_where_the_model_is_not(dtype: torch.dtype) -> None:
     added, text = draw(2, PIXELS, 64).to(dtype), draw(2, PIXELS, 64, seed=1).to(dtype)
-    found = SHOWS["influence"].measure(added, text)
+    found = MAP_KINDS["influence"].measure(added, text)
     assert found.dtype == torch.float32
     assert torch.allclose(found, added.float().norm(dim=-1) / text.float().norm(dim=-1))
 
 
 def test_where_the_text_says_nothing_numbers_are_finite() -> None:
-    assert torch.isfinite(SHOWS["influence"].measure(draw(1, 2, 4), torch.zeros(1, 2, 4))).all()
+    assert torch.isfinite(MAP_KINDS["influence"].measure(draw(1, 2, 4), torch.zeros(1, 2, 4))).all()
 
 
-def whole(height: int, width: int) -> Place:
-    return Place((0, 0), (height, width))
+def whole(height: int, width: int) -> Window:
+    return Window((0, 0), (height, width))
 
 
 def test_a_tally_is_the_weighted_mean_over_layers_of_all_sizes() -> None:
-    tally = Tally((8, 12))
+    tally = MapAccumulator((8, 12))
     fine = draw(8, 12).abs()
     tally.add(fine, whole(8, 12), 3.0)
     tally.add(torch.full((1, 2), 5.0), whole(8, 12), 1.0)
@@ -102,29 +104,29 @@ def test_a_tally_is_the_weighted_mean_over_layers_of_all_sizes() -> None:
 
 
 def test_a_tally_lies_on_the_cpu_in_float32() -> None:
-    tally = Tally((4, 4))
+    tally = MapAccumulator((4, 4))
     tally.add(torch.ones(2, 2, dtype=torch.bfloat16), whole(4, 4), 1.0)
     assert tally.mean().dtype == torch.float32
     assert torch.equal(tally.mean(), torch.ones(4, 4))
 
 
 def test_parts_of_a_picture_are_counted_where_they_lie() -> None:
-    tally = Tally((4, 6))
-    tally.add(torch.full((2, 2), 2.0), Place((1, 3), (2, 2)), 1.0)
-    tally.add(torch.full((1, 1), 4.0), Place((1, 4), (2, 2)), 1.0)
+    tally = MapAccumulator((4, 6))
+    tally.add(torch.full((2, 2), 2.0), Window((1, 3), (2, 2)), 1.0)
+    tally.add(torch.full((1, 1), 4.0), Window((1, 4), (2, 2)), 1.0)
     expected = torch.zeros(4, 6)
     expected[1:3, 3:6] = torch.tensor([2.0, 3.0, 4.0])
     assert torch.equal(tally.mean(), expected)
 
 
 def test_parts_beyond_an_edge_go_on_at_the_other() -> None:
-    tally = Tally((4, 6))
-    tally.add(torch.ones(4, 2), Place((0, 5), (4, 2)), 1.0)
+    tally = MapAccumulator((4, 6))
+    tally.add(torch.ones(4, 2), Window((0, 5), (4, 2)), 1.0)
     assert torch.equal(tally.mean()[0], torch.tensor([1.0, 0, 0, 0, 0, 1]))
 
 
 def test_a_tally_knows_whether_anything_was_seen() -> None:
-    tally = Tally((2, 2))
+    tally = MapAccumulator((2, 2))
     assert not tally.seen
     assert torch.equal(tally.mean(), torch.zeros(2, 2))
     tally.add(torch.zeros(2, 2), whole(2, 2), 1.0)
@@ -134,9 +136,9 @@ def test_a_tally_knows_whether_anything_was_seen() -> None:
 def maps(show: str, *numbers: float, scale: str = SCALES[0]) -> Maps:
     tallies = {}
     for number, value in enumerate(numbers, 1):
-        tallies[f"reference {number}"] = tally = Tally((2, 2))
+        tallies[f"reference {number}"] = tally = MapAccumulator((2, 2))
         tally.add(torch.tensor([[0.5, value], [value, value]]), whole(2, 2), 1.0)
-    return Maps.of(tallies, SHOWS[show], (6, 8), scale)
+    return Maps.of(tallies, MAP_KINDS[show], (6, 8), scale)
 
 
 def test_masks_have_the_size_of_the_picture_and_one_scale_for_all() -> None:
@@ -161,9 +163,9 @@ def test_the_scale_from_lowest_to_highest_shows_small_differences() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_maps_without_differences_are_masks_all_the_same(scale: str, value: float) -> None:
-    tally = Tally((2, 2))
+    tally = MapAccumulator((2, 2))
     tally.add(torch.full((2, 2), value), whole(2, 2), 1.0)
-    found = Maps.of({"reference 1": tally}, SHOWS["influence"], (2, 2), scale).masks()
+    found = Maps.of({"reference 1": tally}, MAP_KINDS["influence"], (2, 2), scale).masks()
     assert torch.isfinite(found).all()
     assert len(found.unique()) == 1
 
@@ -188,12 +190,12 @@ def test_no_steps_at_all_are_refused(nothing: str) -> None:
 
 def test_the_image_of_the_frame_is_picked() -> None:
     images = torch.arange(3.0)[:, None, None, None].expand(3, 16, 24, 3)
-    assert picked(images, (3, 4, 2, 3), 2)[0, 0, 0] == 2
-    assert picked(images[:1], (3, 4, 2, 3), 2)[0, 0, 0] == 0
+    assert pick_images(images, (3, 4, 2, 3), 2)[0, 0, 0] == 2
+    assert pick_images(images[:1], (3, 4, 2, 3), 2)[0, 0, 0] == 0
 
 
 def test_an_image_that_is_cut_by_less_than_a_cell_will_do() -> None:
-    assert picked(torch.zeros(1, 1020, 768, 3), (1, 4, 128, 96), 0).shape == (1020, 768, 3)
+    assert pick_images(torch.zeros(1, 1020, 768, 3), (1, 4, 128, 96), 0).shape == (1020, 768, 3)
 
 
 @pytest.mark.parametrize(
@@ -202,4 +204,4 @@ def test_an_image_that_is_cut_by_less_than_a_cell_will_do() -> None:
 )
 def test_an_image_of_something_else_is_refused(count: int, height: int, width: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        picked(torch.zeros(count, height, width, 3), (3, 4, 64, 96), 0)
+        pick_images(torch.zeros(count, height, width, 3), (3, 4, 64, 96), 0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Use, applications
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
@@ -47,7 +47,7 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
 def apply(twins: Twins, prompt: ImagePrompt, weight: float = 1.0) -> Any:
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
-    return model_patch.apply(twins.patcher, prompt, Use(weight))
+    return model_patch.apply(twins.patcher, prompt, ApplyOptions(weight))
 
 
 def set_reference_weight(twins: Twins, weight: float) -> None:
@@ -173,7 +173,7 @@ def _error_of_map(twins: Twins, nested: Any, folder: Path, change: Any) -> float
     layers = layout.layers(twins.patcher.model.model_config.unet_config)
     (right,) = applications(ours(nested, folder, cond, cond), layers, twins.context)
     assigned = dict(zip(change(list(layers)), right.layers.values(), strict=True))
-    fitting = {layer: terms for layer, terms in assigned.items() if terms[0].image.keys.shape[-1] == layer.width}
+    fitting = {layer: terms for layer, terms in assigned.items() if terms[0].kv.keys.shape[-1] == layer.width}
     wrong = model_patch.install(twins.patcher, (replace(right, layers=fitting),))
     found = twins.call_comfy(given, wrong, cond_or_uncond=[0])
     return error(found, expected)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Use
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
@@ -37,7 +37,7 @@ def small(comfy: None) -> Twins:
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, **more: Any) -> Any:
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
-    return model_patch.apply(model, prompt, Use(weight, **more))
+    return model_patch.apply(model, prompt, ApplyOptions(weight, **more))
 
 
 def loras(twins: Twins, nested: Nested) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
-from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, masked, plain_image_attention
-from comfyui_ip_adapter.ip_adapter_core.attention.scaling import scaled
+from comfyui_ip_adapter.ip_adapter_core.attention.reference import apply_mask, image_attention, plain_image_attention
+from comfyui_ip_adapter.ip_adapter_core.attention.scaling import scale_kv
 from golden import check, golden
 
 HEADS = 3
@@ -27,7 +27,7 @@ def decoupled(scale: float, scaling: str = "V only") -> Tensor:
     q = linear(x, weight("to_q.weight", 12, 12))
     k, v = linear(text, weight("to_k.weight", 12, 10)), linear(text, weight("to_v.weight", 12, 10))
     k_ip, v_ip = linear(image, weight("to_k_ip.weight", 12, 10)), linear(image, weight("to_v_ip.weight", 12, 10))
-    added = image_attention(q, scaled(KeysValues(k_ip, v_ip), scale, scaling), HEADS)
+    added = image_attention(q, scale_kv(KeysValues(k_ip, v_ip), scale, scaling), HEADS)
     z = plain_image_attention(q, k, v, HEADS) + added
     return linear(z, weight("to_out.0.weight", 12, 12), weight("to_out.0.bias", 12))
 
@@ -105,11 +105,11 @@ COUNTS = torch.tensor([2.0, 1.0, 0.5, 3.0, 1.0])
 
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_shared_rows_equal_the_plain_formula_where_tokens_count_differently(rows: int) -> None:
-    q, emphasis = random(6, 35, 24), COUNTS.log()
+    q, attn_bias = random(6, 35, 24), COUNTS.log()
     image = KeysValues(random(rows, 5, 24, seed=1), random(rows, 5, 24, seed=2))
     repeated = (x.repeat_interleave(6 // rows, dim=0) for x in image)
-    expected = plain_image_attention(q, *repeated, heads=4, emphasis=emphasis)
-    torch.testing.assert_close(image_attention(q, image, 4, emphasis), expected, atol=1e-5, rtol=0)
+    expected = plain_image_attention(q, *repeated, heads=4, attn_bias=attn_bias)
+    torch.testing.assert_close(image_attention(q, image, 4, attn_bias), expected, atol=1e-5, rtol=0)
     assert (expected - image_attention(q, image, 4)).abs().max() > 0.01
 
 
@@ -145,7 +145,7 @@ def test_tokens_that_all_count_alike_change_nothing(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_a_mask_multiplies_every_pixel_of_the_rows_that_share_it(rows: int) -> None:
     added, mask = random(6, 9, 24), torch.rand(rows, 9, 1, generator=torch.Generator().manual_seed(1))
-    found = masked(added, mask)
+    found = apply_mask(added, mask)
     for row in range(6):
         for pixel in range(9):
             torch.testing.assert_close(found[row, pixel], added[row, pixel] * mask[row * rows // 6, pixel, 0])
@@ -154,6 +154,6 @@ def test_a_mask_multiplies_every_pixel_of_the_rows_that_share_it(rows: int) -> N
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_white_mask_leaves_all_and_a_black_one_nothing(dtype: torch.dtype) -> None:
     added = random(4, 9, 24).to(dtype)
-    assert torch.equal(masked(added, torch.ones(2, 9, 1)), added)
-    assert not masked(added, torch.zeros(1, 9, 1)).any()
-    assert masked(added, torch.zeros(1, 9, 1)).dtype == dtype
+    assert torch.equal(apply_mask(added, torch.ones(2, 9, 1)), added)
+    assert not apply_mask(added, torch.zeros(1, 9, 1)).any()
+    assert apply_mask(added, torch.zeros(1, 9, 1)).dtype == dtype

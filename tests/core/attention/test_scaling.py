@@ -8,7 +8,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
-from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scaled
+from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_kv
 
 HEADS, ROWS, TOKENS, PIXELS = 4, 3, 5, 7
 WIDTHS = (24, 320, 640, 1280)
@@ -60,7 +60,7 @@ def test_every_scaling_has_its_formula_here() -> None:
 @each_width
 @pytest.mark.parametrize("weight", [0.8, -0.5, 2.5])
 def test_a_scaling_is_its_formula(scaling: str, width: int, weight: float) -> None:
-    found = image_attention(query(width), scaled(image(width), weight, scaling), HEADS)
+    found = image_attention(query(width), scale_kv(image(width), weight, scaling), HEADS)
     expected = FORMULAS[scaling](query(width), *image(width), weight)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert found.abs().max() > 1e-3
@@ -70,24 +70,24 @@ def test_a_scaling_is_its_formula(scaling: str, width: int, weight: float) -> No
 @each_width
 def test_rows_may_have_weights_of_their_own(scaling: str, width: int) -> None:
     weights = (0.8, 0.0, -1.5)
-    found = scaled(image(width), torch.tensor(weights)[:, None, None], scaling)
+    found = scale_kv(image(width), torch.tensor(weights)[:, None, None], scaling)
     for row, weight in enumerate(weights):
-        alone = scaled(KeysValues(*(part[row : row + 1] for part in image(width))), weight, scaling)
+        alone = scale_kv(KeysValues(*(part[row : row + 1] for part in image(width))), weight, scaling)
         for ours, theirs in zip(found, alone, strict=True):
             torch.testing.assert_close(ours[row : row + 1], theirs, atol=1e-6, rtol=1e-6)
 
 
 @each_scaling
 def test_weight_zero_adds_nothing_at_all(scaling: str) -> None:
-    number = image_attention(query(24), scaled(image(24), 0.0, scaling), HEADS)
-    rows = image_attention(query(24), scaled(image(24), torch.zeros(ROWS, 1, 1), scaling), HEADS)
+    number = image_attention(query(24), scale_kv(image(24), 0.0, scaling), HEADS)
+    rows = image_attention(query(24), scale_kv(image(24), torch.zeros(ROWS, 1, 1), scaling), HEADS)
     assert not number.any()
     assert not rows.any()
 
 
 @each_scaling
 def test_at_the_widest_layers_weight_one_changes_nothing(scaling: str) -> None:
-    for found, given in zip(scaled(image(1280), 1.0, scaling), image(1280), strict=True):
+    for found, given in zip(scale_kv(image(1280), 1.0, scaling), image(1280), strict=True):
         torch.testing.assert_close(found, given, atol=1e-5, rtol=0)
 
 
@@ -96,7 +96,7 @@ def test_shapes_and_dtype_are_kept_and_what_is_given_is_not_changed(scaling: str
     given = KeysValues(*(part.bfloat16() for part in image(24)))
     before = [part.clone() for part in given]
     for weight in (0.0, 0.7, torch.full((ROWS, 1, 1), 0.7, dtype=torch.bfloat16)):
-        found = scaled(given, weight, scaling)
+        found = scale_kv(given, weight, scaling)
         assert [(part.shape, part.dtype) for part in found] == [(part.shape, part.dtype) for part in given]
     assert all(map(torch.equal, given, before))
 
@@ -106,6 +106,6 @@ def test_shapes_and_dtype_are_kept_and_what_is_given_is_not_changed(scaling: str
 @pytest.mark.parametrize("weight", [0.7, torch.tensor([0.7, 0.0, -1.3])[:, None, None]])
 def test_halves_are_rounded_once(scaling: str, dtype: torch.dtype, weight: float | Tensor) -> None:
     given = KeysValues(*(part.to(dtype) for part in image(320)))
-    exact = scaled(KeysValues(*(part.double() for part in given)), weight, scaling)
-    for found, expected in zip(scaled(given, weight, scaling), exact, strict=True):
+    exact = scale_kv(KeysValues(*(part.double() for part in given)), weight, scaling)
+    for found, expected in zip(scale_kv(given, weight, scaling), exact, strict=True):
         assert (found != expected.to(dtype)).float().mean() < 0.002  # fp32 is not fp64 where two halves are as near

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import SHOWS, Maps
-from comfyui_ip_adapter.ip_adapter_core.plots.heat_map import ROW, TILE, blended, colours, draw
+from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS, Maps
+from comfyui_ip_adapter.ip_adapter_core.plots.heat_map import ROW, TILE, blend, colours, draw
 
 MARGIN, TITLE = 24, 44
 TOP = MARGIN // 2 + TITLE  # of the first map
@@ -18,7 +18,7 @@ def image(height: int = 64, width: int = 64) -> Tensor:
 
 def maps(*found: Tensor) -> Maps:
     names = tuple(f"reference {number + 1}" for number in range(len(found)))
-    return Maps(SHOWS["influence"], names, torch.stack(found))
+    return Maps(MAP_KINDS["influence"], names, torch.stack(found))
 
 
 def halves(height: int = 64, width: int = 64) -> Tensor:
@@ -80,7 +80,7 @@ def test_the_bar_has_every_colour_of_the_maps_from_least_to_most() -> None:
 def test_the_picture_shines_through_and_colours_stay_what_the_bar_says() -> None:
     flat = np.full((64, 64), 0.6)
     relief = image().mean(-1).numpy() - 0.5
-    seen = blended(flat, relief, 0.6) / 255
+    seen = blend(flat, relief, 0.6) / 255
     assert np.corrcoef(seen.mean(-1).ravel(), relief.ravel())[0, 1] > 0.9
     assert np.allclose(seen.mean((0, 1)), colours(np.array(0.6)), atol=0.03)
 
@@ -92,8 +92,8 @@ def test_heat_looks_alike_over_dark_and_bright_pictures() -> None:
 
 def test_opacity_1_is_colours_alone_and_0_the_picture_alone() -> None:
     relief = image().mean(-1).numpy() - 0.5
-    assert np.allclose(blended(halves().numpy() / 2, relief, 1.0) / 255, colours(halves().numpy() / 2), atol=0.003)
-    assert np.allclose(blended(halves().numpy() / 2, relief, 0.0) / 255, (relief + 0.5)[..., None], atol=0.003)
+    assert np.allclose(blend(halves().numpy() / 2, relief, 1.0) / 255, colours(halves().numpy() / 2), atol=0.003)
+    assert np.allclose(blend(halves().numpy() / 2, relief, 0.0) / 255, (relief + 0.5)[..., None], atol=0.003)
 
 
 def test_the_name_and_the_mean_of_each_map_are_written() -> None:
@@ -101,7 +101,7 @@ def test_the_name_and_the_mean_of_each_map_are_written() -> None:
     other = pixels(image(), maps(halves() + 1))[:TOP]
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)  # its mean
-    named = Maps(SHOWS["influence"], ("token 1",), halves()[None])
+    named = Maps(MAP_KINDS["influence"], ("token 1",), halves()[None])
     assert not np.array_equal(one[:, : TILE // 2], pixels(image(), named)[:TOP, : TILE // 2])
 
 

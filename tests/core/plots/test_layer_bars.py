@@ -8,9 +8,14 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
-from comfyui_ip_adapter.ip_adapter_core.layers.roles import running
+from comfyui_ip_adapter.ip_adapter_core.layers.roles import running_order
 from comfyui_ip_adapter.ip_adapter_core.plots import layer_bars
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import TYPES, LayerWeights, combined, of_type
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
+    TYPES,
+    LayerWeights,
+    from_weight_type,
+    merge_weights,
+)
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 
 SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
@@ -69,15 +74,15 @@ def seen(picture: np.ndarray) -> list[Seen]:
 
 @pytest.mark.parametrize("model", [SD, SDXL])
 def test_every_layer_has_a_bar_in_running_order(model: tuple[Layer, ...]) -> None:
-    found = seen(draw(of_type("linear"), model))
-    assert [bar.stage for bar in found] == [layer.stage for layer in sorted(model, key=running)]
+    found = seen(draw(from_weight_type("linear"), model))
+    assert [bar.stage for bar in found] == [layer.stage for layer in sorted(model, key=running_order)]
 
 
 @pytest.mark.parametrize("model", [SD, SDXL])
 @pytest.mark.parametrize("name", ["ease in", "reverse in-out", "strong middle", "style and composition"])
 def test_bars_are_as_high_as_the_weights(name: str, model: tuple[Layer, ...]) -> None:
-    weights = of_type(name, 0.8, 0.6)
-    given = [share.straight for _, share, _ in weights.described(model) if share.straight]
+    weights = from_weight_type(name, 0.8, 0.6)
+    given = [share.positive for _, share, _ in weights.described(model) if share.positive]
     found = seen(draw(weights, model))
     tall = max(bar.up for bar in found)
     assert tall > 100
@@ -86,9 +91,9 @@ def test_bars_are_as_high_as_the_weights(name: str, model: tuple[Layer, ...]) ->
 
 
 def test_blocks_stand_apart_and_stages_further() -> None:
-    found = seen(draw(of_type("linear"), SDXL))
+    found = seen(draw(from_weight_type("linear"), SDXL))
     gaps = [after.left - before.right for before, after in pairwise(found)]
-    order = sorted(SDXL, key=running)
+    order = sorted(SDXL, key=running_order)
     kinds: dict[str, set[int]] = {"layer": set(), "block": set(), "stage": set()}
     for (before, after), gap in zip(pairwise(order), gaps, strict=True):
         kind = "stage" if before.stage != after.stage else "block" if before.block != after.block else "layer"
@@ -97,15 +102,15 @@ def test_blocks_stand_apart_and_stages_further() -> None:
 
 
 def test_a_layer_without_weight_has_its_place_but_no_bar() -> None:
-    picture = draw(of_type("style transfer"), SDXL)
+    picture = draw(from_weight_type("style transfer"), SDXL)
     assert len(seen(picture)) == 10
-    nothing = draw(of_type("linear", 0), SDXL)
+    nothing = draw(from_weight_type("linear", 0), SDXL)
     assert not seen(nothing)
     assert len(runs(coloured(nothing[PLOT], TRACK).any(axis=0))) == 70
 
 
 def test_swapped_weights_hang_down_hatched() -> None:
-    found = seen(draw(of_type("style transfer precise", 0.8, 0.4), SD))
+    found = seen(draw(from_weight_type("style transfer precise", 0.8, 0.4), SD))
     hanging = [bar for bar in found if bar.down]
     assert [bar.up > 0 for bar in found] == [True] * 4 + [False] * 2 + [True] * 7
     assert all(0.2 < bar.filled < 0.9 for bar in hanging)
@@ -115,14 +120,14 @@ def test_swapped_weights_hang_down_hatched() -> None:
 
 
 def test_negative_weights_hang_down_filled_and_negative_swapped_ones_stand() -> None:
-    assert {(bar.up, bar.filled) for bar in seen(draw(of_type("linear", -1), SD))} == {(0, 1.0)}
-    stands = [bar for bar in seen(draw(of_type("style transfer precise", 0, -1), SD)) if bar.up]
+    assert {(bar.up, bar.filled) for bar in seen(draw(from_weight_type("linear", -1), SD))} == {(0, 1.0)}
+    stands = [bar for bar in seen(draw(from_weight_type("style transfer precise", 0, -1), SD)) if bar.up]
     assert len(stands) == 2
     assert all(bar.filled < 0.9 for bar in stands)
 
 
 def test_a_layer_with_both_kinds_shows_both() -> None:
-    both = combined("add", of_type("style transfer precise", 0, 0.5), of_type("composition", -1))
+    both = merge_weights("add", from_weight_type("style transfer precise", 0, 0.5), from_weight_type("composition", -1))
     right = draw(both, SD)[PLOT][:, 250:300]
     full, striped = (
         coloured(right[:, part], layer_bars.COLOURS["input"]).any(axis=1).sum() for part in (slice(23), slice(23, 50))
@@ -130,7 +135,10 @@ def test_a_layer_with_both_kinds_shows_both() -> None:
     assert full > striped > 20
 
 
-@pytest.mark.parametrize("weights", [of_type("linear", 0.8), of_type("linear", -3), of_type("composition precise")])
+@pytest.mark.parametrize(
+    "weights",
+    [from_weight_type("linear", 0.8), from_weight_type("linear", -3), from_weight_type("composition precise")],
+)
 def test_every_line_across_has_its_number(weights: LayerWeights) -> None:
     picture = draw(weights, SD)
     across = coloured(picture, GRID) | coloured(picture, INK)
@@ -142,15 +150,15 @@ def test_every_line_across_has_its_number(weights: LayerWeights) -> None:
 
 
 def test_the_axis_follows_the_weights_and_is_that_of_linear_where_there_are_none() -> None:
-    one, none, five = (draw(of_type("linear", weight), SD)[40:, :58] for weight in (1, 0, 5))
+    one, none, five = (draw(from_weight_type("linear", weight), SD)[40:, :58] for weight in (1, 0, 5))
     assert np.array_equal(one, none)
     assert not np.array_equal(one, five)
 
 
 @pytest.mark.parametrize("model", [SD, SDXL])
 def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) -> None:
-    picture = draw(of_type("linear", 0), model)
-    places = layer_bars.columns(of_type("linear").described(model))
+    picture = draw(from_weight_type("linear", 0), model)
+    places = layer_bars.columns(from_weight_type("linear").described(model))
     numbers = (picture[300:324] != 255).any(axis=(0, 2))
     for _, block in groupby(places, lambda column: column.bar.layer.address[:2]):
         left, *_, right = [edge for column in block for edge in column[1:]]
@@ -164,15 +172,15 @@ def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) 
 
 def test_the_legend_of_hatched_bars_is_there_when_some_are() -> None:
     rows = slice(46, 66)
-    assert coloured(draw(of_type("composition precise"), SD)[rows], FAINT).any()
-    assert not coloured(draw(of_type("composition"), SD)[rows], FAINT).any()
+    assert coloured(draw(from_weight_type("composition precise"), SD)[rows], FAINT).any()
+    assert not coloured(draw(from_weight_type("composition"), SD)[rows], FAINT).any()
 
 
 @pytest.mark.parametrize("model", [SD, SDXL])
 @pytest.mark.parametrize("name", ["linear", "InstantStyle layout"])
 def test_style_and_composition_blocks_are_marked_below_their_bars(name: str, model: tuple[Layer, ...]) -> None:
-    picture = draw(of_type(name), model)
-    described = of_type(name).described(model)
+    picture = draw(from_weight_type(name), model)
+    described = from_weight_type(name).described(model)
     places = layer_bars.columns(described)
     for role, colour in (("style", STYLE), ("composition", COMPOSITION)):
         marked = coloured(picture, colour).any(axis=0)
@@ -182,14 +190,16 @@ def test_style_and_composition_blocks_are_marked_below_their_bars(name: str, mod
 
 
 def test_columns_are_where_the_bars_are() -> None:
-    places = layer_bars.columns(of_type("linear").described(SDXL))
-    assert [(bar.left, bar.right) for bar in seen(draw(of_type("linear"), SDXL))] == [place[1:] for place in places]
+    places = layer_bars.columns(from_weight_type("linear").described(SDXL))
+    assert [(bar.left, bar.right) for bar in seen(draw(from_weight_type("linear"), SDXL))] == [
+        place[1:] for place in places
+    ]
 
 
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("numbers", [(5.0, -5.0), (-5.0, 5.0), (0.0, 0.0), (1e-6, 1.0), (0.3, 0.1)])
 def test_bars_of_all_numbers_stay_in_the_plot(name: str, numbers: tuple[float, float]) -> None:
-    picture = draw(of_type(name, *numbers), SD)
+    picture = draw(from_weight_type(name, *numbers), SD)
     line = zero(picture)
     assert 70 < line < 268
     assert all(line - bar.up >= 74 and line + bar.down <= 266 for bar in seen(picture))
@@ -197,10 +207,10 @@ def test_bars_of_all_numbers_stay_in_the_plot(name: str, numbers: tuple[float, f
 
 @pytest.mark.parametrize("many", [1, 8])
 def test_a_name_of_any_length_ends_before_the_name_of_the_model(many: int) -> None:
-    weights = of_type("strong style and composition")
+    weights = from_weight_type("strong style and composition")
     for _ in range(many - 1):
-        weights = combined("multiply", weights, of_type("strong style and composition"))
-    title, short = (draw(given, SD)[:40] for given in (weights, of_type("linear")))
+        weights = merge_weights("multiply", weights, from_weight_type("strong style and composition"))
+    title, short = (draw(given, SD)[:40] for given in (weights, from_weight_type("linear")))
     name = np.flatnonzero(coloured(short, FAINT).any(axis=0))
     name = name[name > layer_bars.SIZE[0] // 2].min()
     assert coloured(title, INK)[:, :name].any()
@@ -209,7 +219,7 @@ def test_a_name_of_any_length_ends_before_the_name_of_the_model(many: int) -> No
 
 
 def test_models_stand_one_above_the_other() -> None:
-    picture = np.asarray(layer_bars.draw(of_type("linear"), layer_bars.EXAMPLES))
+    picture = np.asarray(layer_bars.draw(from_weight_type("linear"), layer_bars.EXAMPLES))
     half = len(picture) // 2
     assert picture.shape == (2 * layer_bars.SIZE[1], layer_bars.SIZE[0], 3)
     assert [len(seen(part)) for part in (picture[:half], picture[half:])] == [16, 70]
@@ -227,4 +237,4 @@ def test_a_list_that_does_not_fit_says_so_in_the_place_of_its_bars() -> None:
 
 def test_small_models_have_bars_too() -> None:
     model = (Layer("input", 3, 0, 8, 1), Layer("output", 7, 0, 8, 1))
-    assert [bar.stage for bar in seen(draw(of_type("linear"), model))] == ["input", "output"]
+    assert [bar.stage for bar in seen(draw(from_weight_type("linear"), model))] == ["input", "output"]

@@ -42,12 +42,12 @@ def test_an_outlier_does_not_flatten_the_rest() -> None:
 
 
 def test_the_running_mean_of_a_constant_is_the_constant_from_the_first_step() -> None:
-    assert np.allclose(loss.smoothed([3.0] * 50), 3)
+    assert np.allclose(loss.smooth([3.0] * 50), 3)
 
 
 def test_the_running_mean_is_calmer_than_the_losses() -> None:
     losses = np.random.default_rng(0).normal(1, 0.5, 1000)
-    assert loss.smoothed(losses)[100:].std() < losses.std() / 4
+    assert loss.smooth(losses)[100:].std() < losses.std() / 4
 
 
 @pytest.mark.parametrize(("least", "most"), [(0.1, 0.9), (1, 2000), (0.0123, 0.0129), (5, 5), (0, 0)])

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.plots.schedule import SIZE, draw
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, SHAPES, Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, SHAPES, Curve, Schedule
 
 DOT = (31, 95, 168)
 WIDTH, HEIGHT = SIZE
 
 
-def pixels(*courses: Course, many: int = 12) -> np.ndarray:
+def pixels(*courses: Curve, many: int = 12) -> np.ndarray:
     return np.asarray(draw(Schedule(courses), many)).astype(int)
 
 
@@ -28,14 +28,14 @@ def dots(picture: np.ndarray) -> np.ndarray:
 
 def height_of(value: float) -> float:
     """Where a value between 0 and 1 is drawn."""
-    return dots(pixels(Course("constant", start=value)))[0, 1]
+    return dots(pixels(Curve("constant", start=value)))[0, 1]
 
 
 @pytest.mark.parametrize("unit", ["steps", "frames"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("many", [2, 12, 30])
 def test_each_step_has_a_dot_where_its_value_is(shape: str, unit: str, many: int) -> None:
-    course = Course(shape, unit, 0.9, 0.1, n=5, points="0:0.2, 6:1, 6:0.5, 30:0", seed=2)
+    course = Curve(shape, unit, 0.9, 0.1, n=5, points="0:0.2, 6:1, 6:0.5, 30:0", seed=2)
     found = dots(pixels(course, many=many))
     bottom, top = height_of(0), height_of(1)
     assert len(found) == many
@@ -45,22 +45,22 @@ def test_each_step_has_a_dot_where_its_value_is(shape: str, unit: str, many: int
 
 
 def test_values_outside_0_to_1_fit_in_and_move_the_others() -> None:
-    found = dots(pixels(Course("linear", start=3, end=-1), many=5))[:, 1]
+    found = dots(pixels(Curve("linear", start=3, end=-1), many=5))[:, 1]
     assert found == pytest.approx(np.linspace(height_of(1), height_of(0), 5), abs=1)
 
 
 def test_the_last_dot_is_at_the_right_however_many_there_are() -> None:
-    few, more = (dots(pixels(Course("constant"), many=many)) for many in (2, 12))
+    few, more = (dots(pixels(Curve("constant"), many=many)) for many in (2, 12))
     assert few[[0, -1]] == pytest.approx(more[[0, -1]], abs=0.5)
 
 
 def test_a_single_step_is_a_single_dot() -> None:
-    ((_, height),) = dots(pixels(Course("linear"), many=1))
+    ((_, height),) = dots(pixels(Curve("linear"), many=1))
     assert height == pytest.approx(height_of(1), abs=0.5)
 
 
 def test_over_percent_there_is_a_line_without_dots() -> None:
-    seen = (np.abs(pixels(Course("linear", "percent")) - DOT) < 12).all(axis=-1)
+    seen = (np.abs(pixels(Curve("linear", "percent")) - DOT) < 12).all(axis=-1)
     rows, columns = np.nonzero(seen)
     heights = np.array([rows[columns == column].mean() for column in sorted(set(columns))])
     assert len(heights) > 500
@@ -70,30 +70,30 @@ def test_over_percent_there_is_a_line_without_dots() -> None:
 
 
 def test_each_unit_has_a_panel_that_looks_as_it_does_alone() -> None:
-    courses = (Course("cosine", "frames"), Course("linear", "steps"), Course("ease in", "percent"))
+    courses = (Curve("cosine", "frames"), Curve("linear", "steps"), Curve("ease in", "percent"))
     found = np.split(pixels(*courses), 3)
     for panel, course in zip(found, courses[::-1], strict=True):
         assert np.array_equal(panel, pixels(course))
 
 
 def test_over_the_same_unit_the_dots_are_on_the_product() -> None:
-    found = dots(pixels(Course("constant", start=0.5), Course("linear")))
+    found = dots(pixels(Curve("constant", start=0.5), Curve("linear")))
     assert found[:, 1] == pytest.approx(np.linspace(height_of(0.5), height_of(0), 12), abs=1)
 
 
 def test_over_the_same_unit_every_course_is_seen() -> None:
-    alone, beside = pixels(Course("linear")), pixels(Course("linear"), Course("constant"))
+    alone, beside = pixels(Curve("linear")), pixels(Curve("linear"), Curve("constant"))
     changed = (alone != beside).any(axis=-1)[45:280]
     assert changed[:, 300].sum() >= 3
     assert np.array_equal(dots(alone), dots(beside))
 
 
 def test_a_schedule_of_nothing_is_drawn_as_1() -> None:
-    assert np.array_equal(np.asarray(draw(CONSTANT, 12)), pixels(Course("constant")))
+    assert np.array_equal(np.asarray(draw(CONSTANT, 12)), pixels(Curve("constant")))
 
 
 def test_the_picture_says_how_many_there_are() -> None:
-    heading = [pixels(Course("constant"), many=many)[:40] for many in (20, 21)]
+    heading = [pixels(Curve("constant"), many=many)[:40] for many in (20, 21)]
     assert not np.array_equal(*heading)
 
 
@@ -101,10 +101,10 @@ def test_the_picture_says_how_many_there_are() -> None:
 @pytest.mark.parametrize("unit", ["percent", "steps", "frames"])
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (1, 1), (-5, 5), (1e-9, 0), (1e9, -1e9)])
 def test_every_schedule_is_drawn(unit: str, many: int, start: float, end: float) -> None:
-    assert draw(Schedule((Course("linear", unit, start, end),)), many).size == SIZE
+    assert draw(Schedule((Curve("linear", unit, start, end),)), many).size == SIZE
 
 
 def test_nothing_is_drawn_over_the_edge() -> None:
-    picture = pixels(Course("random", start=-5, end=5), many=300)
+    picture = pixels(Curve("random", start=-5, end=5), many=300)
     edge = np.concatenate([picture[:2].reshape(-1, 3), picture[:, :2].reshape(-1, 3), picture[:, -2:].reshape(-1, 3)])
     assert (edge == 255).all()

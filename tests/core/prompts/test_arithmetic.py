@@ -14,9 +14,22 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import HOW, combined, joined, placed, weighed
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import (
+    PROMPT_OPS,
+    add_mask,
+    combine_prompts,
+    concat_parts,
+    scale_prompt,
+)
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Origin, Part, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
+    COND,
+    UNCOND,
+    ImagePrompt,
+    Origin,
+    PromptPart,
+    image_prompt,
+)
 from fabricate import adapters
 
 TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
@@ -62,34 +75,34 @@ def second(adapter: Adapter) -> ImagePrompt:
     return encode(adapter, 2, negative=101)
 
 
-def only(prompt: ImagePrompt) -> Part:
+def only(prompt: ImagePrompt) -> PromptPart:
     (part,) = prompt.parts
     return part
 
 
-def pieces(part: Part, side: int) -> Iterator[Tensor]:
+def pieces(part: PromptPart, side: int) -> Iterator[Tensor]:
     """Tokens, and keys and values of every layer, as the frames of one side read them."""
     yield part.side(side)
     for keys, values in part.keys_values:
-        yield from (keys[part.order[side]], values[part.order[side]])
+        yield from (keys[part.row_index[side]], values[part.row_index[side]])
 
 
-def check_side(found: Part, side: int, expected: list[Tensor]) -> None:
+def check_side(found: PromptPart, side: int, expected: list[Tensor]) -> None:
     for ours, needed in zip(pieces(found, side), expected, strict=True):
         torch.testing.assert_close(ours, needed, atol=1e-5, rtol=1e-5)
 
 
-def attended(part: Part, side: int) -> list[Tensor]:
+def attended(part: PromptPart, side: int) -> list[Tensor]:
     """What each layer adds on one side, to queries of its width."""
     found = []
     for layer, (keys, values) in zip(TINY, part.keys_values, strict=True):
         q = torch.randn(1, 9, layer.width, generator=torch.Generator().manual_seed(layer.block))
-        rows = part.order[side]
-        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.emphasis))
+        rows = part.row_index[side]
+        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.attn_bias))
     return found
 
 
-def attends_alike(one: Part, other: Part) -> None:
+def attends_alike(one: PromptPart, other: PromptPart) -> None:
     for side in SIDES:
         for a, b in zip(attended(one, side), attended(other, side), strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
@@ -102,7 +115,10 @@ def attends_alike(one: Part, other: Part) -> None:
 def test_the_ends_of_an_interpolation_are_the_prompts_bit_for_bit(
     first: ImagePrompt, second: ImagePrompt, weights: tuple[float, float]
 ) -> None:
-    found, expected = only(combined(first, second, "interpolate", weights)), only(first if weights[0] else second)
+    found, expected = (
+        only(combine_prompts(first, second, "interpolate", weights)),
+        only(first if weights[0] else second),
+    )
     for side in SIDES:
         assert all(map(torch.equal, pieces(found, side), pieces(expected, side)))
 
@@ -111,21 +127,23 @@ def test_the_ends_of_an_interpolation_are_the_prompts_bit_for_bit(
 def test_the_middle_of_an_interpolation_is_the_mean_on_both_sides(
     first: ImagePrompt, second: ImagePrompt, weight: float
 ) -> None:
-    found = only(combined(first, second, "interpolate", (weight, weight)))
+    found = only(combine_prompts(first, second, "interpolate", (weight, weight)))
     for side in SIDES:
         of_both = zip(*(pieces(only(prompt), side) for prompt in (first, second)), strict=True)
         check_side(found, side, [(a + b) / 2 for a, b in of_both])
 
 
 def test_only_the_proportion_counts_in_an_interpolation(first: ImagePrompt, second: ImagePrompt) -> None:
-    one, other = (only(combined(first, second, "interpolate", weights)) for weights in ((0.2, 0.6), (1.0, 3.0)))
+    one, other = (only(combine_prompts(first, second, "interpolate", weights)) for weights in ((0.2, 0.6), (1.0, 3.0)))
     for side in SIDES:
         check_side(one, side, list(pieces(other, side)))
 
 
 def test_an_interpolation_of_a_prompt_with_itself_is_that_prompt(first: ImagePrompt) -> None:
     for side in SIDES:
-        check_side(only(combined(first, first, "interpolate", (0.3, 0.9))), side, list(pieces(only(first), side)))
+        check_side(
+            only(combine_prompts(first, first, "interpolate", (0.3, 0.9))), side, list(pieces(only(first), side))
+        )
 
 
 # Sums and differences
@@ -136,7 +154,7 @@ def test_an_interpolation_of_a_prompt_with_itself_is_that_prompt(first: ImagePro
 def test_sums_are_of_the_cond_sides_and_the_uncond_side_is_that_of_the_first(
     first: ImagePrompt, second: ImagePrompt, how: str, sign: float, weights: tuple[float, float]
 ) -> None:
-    found, (one, other) = only(combined(first, second, how, weights)), weights
+    found, (one, other) = only(combine_prompts(first, second, how, weights)), weights
     of_both = zip(*(pieces(only(prompt), COND) for prompt in (first, second)), strict=True)
     check_side(found, COND, [one * a + sign * other * b for a, b in of_both])
     assert all(map(torch.equal, pieces(found, UNCOND), pieces(only(first), UNCOND)))
@@ -146,16 +164,16 @@ def test_sums_are_of_the_cond_sides_and_the_uncond_side_is_that_of_the_first(
 def test_keys_and_values_are_those_the_adapter_makes_of_the_mixed_tokens(
     adapter: Adapter, first: ImagePrompt, second: ImagePrompt, how: str
 ) -> None:
-    part = only(combined(first, second, how, (0.7, 0.4)))
+    part = only(combine_prompts(first, second, how, (0.7, 0.4)))
     for found, expected in zip(part.keys_values, adapter.keys_values(part.tokens), strict=True):
         torch.testing.assert_close(found.keys, expected.keys, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.values, expected.values, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", PROMPT_OPS)
 def test_the_given_prompts_stay_as_they_were(first: ImagePrompt, second: ImagePrompt, how: str) -> None:
     before = [[piece.clone() for side in SIDES for piece in pieces(only(p), side)] for p in (first, second)]
-    combined(first, second, how, (0.7, 0.4))
+    combine_prompts(first, second, how, (0.7, 0.4))
     for prompt, expected in zip((first, second), before, strict=True):
         assert all(map(torch.equal, (piece for side in SIDES for piece in pieces(only(prompt), side)), expected))
 
@@ -164,13 +182,13 @@ def test_the_given_prompts_stay_as_they_were(first: ImagePrompt, second: ImagePr
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_mixture_keeps_the_dtype(first: ImagePrompt, second: ImagePrompt, how: str, dtype: torch.dtype) -> None:
     one, other = (_cast(prompt, dtype=dtype) for prompt in (first, second))
-    assert {piece.dtype for piece in pieces(only(combined(one, other, how, (0.7, 0.4))), COND)} == {dtype}
+    assert {piece.dtype for piece in pieces(only(combine_prompts(one, other, how, (0.7, 0.4))), COND)} == {dtype}
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", PROMPT_OPS)
 def test_prompts_are_combined_on_the_device_where_they_are(first: ImagePrompt, second: ImagePrompt, how: str) -> None:
     one, other = (_cast(prompt, device="meta") for prompt in (first, second))
-    found = combined(one, other, how, (0.7, 0.4))
+    found = combine_prompts(one, other, how, (0.7, 0.4))
     assert {piece.device.type for piece in pieces(found.parts[0], COND)} == {"meta"}
 
 
@@ -190,8 +208,8 @@ def test_side_by_side_is_both_images_under_one_softmax(
     adapter: Adapter, first: ImagePrompt, second: ImagePrompt
 ) -> None:
     together = image_prompt(adapter, (embeds(1, 2),), (embeds(100, 101),))
-    found = combined(first, second, "side by side", (1.0, 1.0))
-    assert only(found).emphasis is None
+    found = combine_prompts(first, second, "side by side", (1.0, 1.0))
+    assert only(found).attn_bias is None
     for side in SIDES:
         check_side(only(found), side, list(pieces(only(together), side)))
     attends_alike(only(found), only(together))
@@ -202,12 +220,12 @@ def test_weights_side_by_side_are_those_of_images_under_one_softmax(
     adapter: Adapter, first: ImagePrompt, second: ImagePrompt, weights: tuple[float, float]
 ) -> None:
     together = image_prompt(adapter, (embeds(1, 2),), (embeds(100, 101),), Gathering(weights=weights))
-    attends_alike(only(combined(first, second, "side by side", weights)), only(together))
+    attends_alike(only(combine_prompts(first, second, "side by side", weights)), only(together))
 
 
 def test_side_by_side_images_keep_the_weights_they_had(adapter: Adapter, second: ImagePrompt) -> None:
     several = encode(adapter, 1, 3, weights=(2.0, 1.0))
-    found = combined(several, second, "side by side", (1.0, 3.0))
+    found = combine_prompts(several, second, "side by side", (1.0, 3.0))
     negatives = embeds(100, 100, 101)
     together = image_prompt(adapter, (embeds(1, 3, 2),), (negatives,), Gathering(weights=(2.0, 1.0, 3.0)))
     attends_alike(only(found), only(together))
@@ -215,13 +233,13 @@ def test_side_by_side_images_keep_the_weights_they_had(adapter: Adapter, second:
 
 
 def test_side_by_side_a_prompt_of_weight_zero_is_left_out(first: ImagePrompt, second: ImagePrompt) -> None:
-    assert combined(first, second, "side by side", (0.7, 0.0)) is first
-    assert combined(first, second, "side by side", (0.0, 0.7)) is second
+    assert combine_prompts(first, second, "side by side", (0.7, 0.0)) is first
+    assert combine_prompts(first, second, "side by side", (0.0, 0.7)) is second
 
 
 def test_both_are_two_applications(adapter: Adapter, first: ImagePrompt) -> None:
     separate = encode(adapter, 2, 3, how="separate", weights=(1.0, 0.5))
-    found = applications(combined(first, separate, "both", (0.8, 0.5)), TINY, adapters.TINY_CONTEXT)
+    found = applications(combine_prompts(first, separate, "both", (0.8, 0.5)), TINY, adapters.TINY_CONTEXT)
     assert [made.part.weights for made in found] == [(0.8,), (0.5,), (0.25,)]
     for made, part in zip(found, (*first.parts, *separate.parts), strict=True):
         assert made.part.keys_values is part.keys_values
@@ -231,13 +249,13 @@ def test_both_are_two_applications(adapter: Adapter, first: ImagePrompt) -> None
 def test_of_both_one_of_weight_zero_is_left_out(
     first: ImagePrompt, second: ImagePrompt, weights: tuple[float, float]
 ) -> None:
-    found = only(combined(first, second, "both", weights))
+    found = only(combine_prompts(first, second, "both", weights))
     assert found.weights == (0.8,)
     assert found.tokens is only(first if weights[0] else second).tokens
 
 
 def test_both_at_weight_zero_do_nothing(first: ImagePrompt, second: ImagePrompt) -> None:
-    assert not applications(combined(first, second, "both", (0.0, 0.0)), TINY, adapters.TINY_CONTEXT)
+    assert not applications(combine_prompts(first, second, "both", (0.0, 0.0)), TINY, adapters.TINY_CONTEXT)
 
 
 # Frames
@@ -254,11 +272,11 @@ def test_a_framed_prompt_is_mixed_with_an_unframed_one_frame_by_frame(
     adapter: Adapter, first: ImagePrompt, framed: ImagePrompt, how: str, turned: bool
 ) -> None:
     one, other = (framed, first) if turned else (first, framed)
-    found = only(combined(one, other, how, (0.7, 0.4)))
+    found = only(combine_prompts(one, other, how, (0.7, 0.4)))
     assert found.frames == 3
     for frame, seed in enumerate((3, 4, 5)):
         still = encode(adapter, seed)
-        expected = only(combined(*((still, first) if turned else (first, still)), how, (0.7, 0.4)))
+        expected = only(combine_prompts(*((still, first) if turned else (first, still)), how, (0.7, 0.4)))
         for side in SIDES:
             for ours, needed in zip(pieces(found, side), pieces(expected, side), strict=True):
                 torch.testing.assert_close(ours[frame : frame + 1], needed, atol=1e-5, rtol=1e-5)
@@ -266,74 +284,74 @@ def test_a_framed_prompt_is_mixed_with_an_unframed_one_frame_by_frame(
 
 def test_of_framed_prompts_the_shorter_ones_last_image_holds(adapter: Adapter, framed: ImagePrompt) -> None:
     shorter = encode(adapter, 6, 7, how="one per frame")
-    found = only(combined(framed, shorter, "interpolate", (0.0, 1.0)))
+    found = only(combine_prompts(framed, shorter, "interpolate", (0.0, 1.0)))
     torch.testing.assert_close(found.side(COND), only(shorter).side(COND)[[0, 1, 1]], atol=0, rtol=0)
-    assert found.order.shape == (2, 3)
+    assert found.row_index.shape == (2, 3)
 
 
 def test_a_framed_prompt_stands_side_by_side_with_an_unframed_one(
     adapter: Adapter, first: ImagePrompt, framed: ImagePrompt
 ) -> None:
-    found = only(combined(framed, first, "side by side", (2.0, 1.0)))
+    found = only(combine_prompts(framed, first, "side by side", (2.0, 1.0)))
     assert found.frames == 3
     for frame, seed in enumerate((3, 4, 5)):
-        alone = replace(found, order=found.order[:, frame : frame + 1])
+        alone = replace(found, row_index=found.row_index[:, frame : frame + 1])
         attends_alike(alone, only(encode(adapter, seed, 1, weights=(2.0, 1.0))))
 
 
 # What cannot be combined
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", PROMPT_OPS)
 def test_prompts_of_adapters_with_other_weights_are_refused_by_name(
     adapter: Adapter, another: Adapter, first: ImagePrompt, how: str
 ) -> None:
     one = replace(first, origin=Origin("a.safetensors", adapter.digest()))
     other = replace(encode(another, 2), origin=Origin("b.safetensors", another.digest()))
     with pytest.raises(ValueError, match=r"of two adapters, a\.safetensors and b\.safetensors.*same adapter"):
-        combined(one, other, how, (0.5, 0.5))
+        combine_prompts(one, other, how, (0.5, 0.5))
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", PROMPT_OPS)
 def test_prompts_of_other_kinds_are_refused(plus: Adapter, first: ImagePrompt, how: str) -> None:
     hidden = torch.randn(1, 7, 64)
     with pytest.raises(ValueError, match="of two adapters, base and plus"):
-        combined(first, image_prompt(plus, (hidden,), (hidden * 0,)), how, (0.5, 0.5))
+        combine_prompts(first, image_prompt(plus, (hidden,), (hidden * 0,)), how, (0.5, 0.5))
 
 
 def test_an_adapter_under_another_name_is_the_same(first: ImagePrompt, second: ImagePrompt) -> None:
     one, other = (replace(p, origin=Origin(name, "digest")) for p, name in ((first, "a"), (second, "folder/b")))
-    assert combined(one, other, "add", (1.0, 1.0)).origin == Origin("a", "digest")
+    assert combine_prompts(one, other, "add", (1.0, 1.0)).origin == Origin("a", "digest")
 
 
 @each_mix
 def test_prompts_with_other_numbers_of_tokens_are_refused(adapter: Adapter, first: ImagePrompt, how: str) -> None:
     with pytest.raises(ValueError, match=r"have 4 and 8 tokens.*same number of images, or combine them side by side"):
-        combined(first, encode(adapter, 2, 3), how, (0.5, 0.5))
+        combine_prompts(first, encode(adapter, 2, 3), how, (0.5, 0.5))
 
 
 @pytest.mark.parametrize("how", [*MIXED, "side by side"])
 def test_prompts_in_other_numbers_of_places_are_refused(adapter: Adapter, first: ImagePrompt, how: str) -> None:
     with pytest.raises(ValueError, match=r'in 1 and 2 places.*by "both"'):
-        combined(first, encode(adapter, 2, 3, how="separate"), how, (0.5, 0.5))
+        combine_prompts(first, encode(adapter, 2, 3, how="separate"), how, (0.5, 0.5))
 
 
 @pytest.mark.parametrize("how", [*MIXED, "side by side"])
 def test_prompts_of_other_weights_or_masks_are_refused(first: ImagePrompt, second: ImagePrompt, how: str) -> None:
     half = torch.zeros(1, 4, 4)
     half[..., :2] = 1
-    for other in (weighed(second, 0.5), placed(second, half)):
+    for other in (scale_prompt(second, 0.5), add_mask(second, half)):
         with pytest.raises(ValueError, match=r'different weights or masks.*by "both"'):
-            combined(first, other, how, (0.5, 0.5))
-    assert only(combined(placed(first, half), placed(second, half.clone()), how, (0.5, 0.5))).masks
+            combine_prompts(first, other, how, (0.5, 0.5))
+    assert only(combine_prompts(add_mask(first, half), add_mask(second, half.clone()), how, (0.5, 0.5))).masks
 
 
 @each_mix
 def test_prompts_whose_images_count_differently_are_refused(adapter: Adapter, how: str) -> None:
     plain, weighted, alike = (encode(adapter, 1, 2, weights=weights) for weights in ((), (2.0, 1.0), (2.0, 1.0)))
     with pytest.raises(ValueError, match="count differently under one softmax"):
-        combined(plain, weighted, how, (0.5, 0.5))
-    assert only(combined(weighted, alike, how, (0.5, 0.5))).emphasis is only(weighted).emphasis
+        combine_prompts(plain, weighted, how, (0.5, 0.5))
+    assert only(combine_prompts(weighted, alike, how, (0.5, 0.5))).attn_bias is only(weighted).attn_bias
 
 
 @pytest.mark.parametrize(
@@ -352,24 +370,24 @@ def test_what_cannot_be_meant_is_refused(
     first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        combined(first, second, how, weights)
+        combine_prompts(first, second, how, weights)
 
 
 # Pieces that nodes use
 
 
 def test_joined_prompts_stand_one_after_the_other(first: ImagePrompt, second: ImagePrompt) -> None:
-    assert joined([first, second, first]).parts == (*first.parts, *second.parts, *first.parts)
+    assert concat_parts([first, second, first]).parts == (*first.parts, *second.parts, *first.parts)
 
 
 def test_a_weighed_prompt_has_every_strength_multiplied(adapter: Adapter) -> None:
     framed = encode(adapter, 1, 2, how="one per frame", weights=(1.0, 0.5))
-    assert only(weighed(framed, 0.5)).weights == (0.5, 0.25)
-    assert only(weighed(framed, 0.5)).keys_values is only(framed).keys_values
+    assert only(scale_prompt(framed, 0.5)).weights == (0.5, 0.25)
+    assert only(scale_prompt(framed, 0.5)).keys_values is only(framed).keys_values
 
 
 def test_a_placed_prompt_keeps_the_masks_it_had(first: ImagePrompt) -> None:
     one, other = torch.zeros(1, 4, 4), torch.zeros(1, 3, 3)
-    found = only(placed(placed(first, one), other)).masks
+    found = only(add_mask(add_mask(first, one), other)).masks
     assert found[0] is one
     assert found[1] is other

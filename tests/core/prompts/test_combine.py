@@ -10,19 +10,19 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.prompts.combine import CONCAT, WAYS, Gathering, emphasis, read_weights
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, Reading, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES, CONCAT, Gathering, attn_bias, read_weights
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, AdapterInputs, ImagePrompt, image_prompt
 from fabricate import adapters
 
 Array = NDArray[np.float64]
 Formula = Callable[[list[Array], list[float]], Array]
 
-MERGES = [name for name, way in WAYS.items() if way.merge]
+MERGES = [name for name, way in COMBINE_MODES.items() if way.merge]
 QUIRK = "norm average (IPAdapter Plus)"
 EMBEDS, HIDDEN = (3, 32), (3, 5, 16)
 
 each_merge = pytest.mark.parametrize("how", MERGES)
-each_way = pytest.mark.parametrize("how", WAYS)
+each_way = pytest.mark.parametrize("how", COMBINE_MODES)
 each_shape = pytest.mark.parametrize("shape", [EMBEDS, HIDDEN], ids=["embeds", "hidden"])
 
 
@@ -45,12 +45,12 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def embeds(images: int, seed: int = 0) -> Reading:
+def embeds(images: int, seed: int = 0) -> AdapterInputs:
     return (random(images, 32, seed=seed),)
 
 
 def merged(how: str, found: Tensor, *weights: float) -> Tensor:
-    merge = WAYS[how].merge
+    merge = COMBINE_MODES[how].merge
     assert merge
     return merge(found, torch.tensor(weights or (1.0,) * len(found)))
 
@@ -162,14 +162,14 @@ def prompts_equal(one: ImagePrompt, other: ImagePrompt) -> None:
             torch.testing.assert_close(ours.side(side), theirs.side(side), atol=1e-5, rtol=0)
         for pair, expected in zip(ours.keys_values, theirs.keys_values, strict=True):
             for found, needed in zip(pair, expected, strict=True):
-                torch.testing.assert_close(found[ours.order], needed[theirs.order], atol=1e-4, rtol=0)
+                torch.testing.assert_close(found[ours.row_index], needed[theirs.row_index], atol=1e-4, rtol=0)
         assert ours.weights == theirs.weights
-        assert (ours.emphasis is None) == (theirs.emphasis is None)
-        if ours.emphasis is not None and theirs.emphasis is not None:
-            torch.testing.assert_close(ours.emphasis, theirs.emphasis)
+        assert (ours.attn_bias is None) == (theirs.attn_bias is None)
+        if ours.attn_bias is not None and theirs.attn_bias is not None:
+            torch.testing.assert_close(ours.attn_bias, theirs.attn_bias)
 
 
-@pytest.mark.parametrize("how", [name for name, way in WAYS.items() if not way.framed])
+@pytest.mark.parametrize("how", [name for name, way in COMBINE_MODES.items() if not way.framed])
 @pytest.mark.parametrize("weights", [(0.0, 1.0, 0.5), (1.0, 0.0, 0.5), (1.0, 0.5, 0.0), (0.0, 0.0, 2.0)])
 def test_weight_zero_leaves_the_image_out(adapter: Adapter, how: str, weights: tuple[float, ...]) -> None:
     (cond,) = embeds(3)
@@ -185,7 +185,7 @@ def test_a_frame_of_weight_zero_keeps_its_place(adapter: Adapter) -> None:
     assert not image_prompt(adapter, embeds(3), BLANK, Gathering("one per frame", (0.0, 0.0, 0.0))).parts
 
 
-@pytest.mark.parametrize("how", [name for name in WAYS if name != QUIRK])
+@pytest.mark.parametrize("how", [name for name in COMBINE_MODES if name != QUIRK])
 def test_one_image_is_itself_in_every_way(adapter: Adapter, how: str) -> None:
     prompts_equal(
         image_prompt(adapter, embeds(1), BLANK, Gathering(how)), image_prompt(adapter, embeds(1), BLANK, CONCAT)
@@ -211,7 +211,7 @@ def test_separate_images_stand_apart_at_their_weights(adapter: Adapter) -> None:
     assert [part.weights for part in prompt.parts] == [(1.0,), (-0.5,), (0.25,)]
     for index, part in enumerate(prompt.parts):
         torch.testing.assert_close(part.side(COND), adapter.tokens(cond[index : index + 1]), atol=1e-5, rtol=0)
-        assert part.emphasis is None
+        assert part.attn_bias is None
         assert part.frames == 1
 
 
@@ -325,17 +325,17 @@ def test_what_is_no_weight_is_quoted(text: str, piece: str) -> None:
 
 
 def test_emphasis_is_the_logarithm_of_the_weight_for_each_token_of_an_image() -> None:
-    found = emphasis((2.0, 0.5), 3)
+    found = attn_bias((2.0, 0.5), 3)
     assert found is not None
     torch.testing.assert_close(found.exp(), torch.tensor([2.0, 2.0, 2.0, 0.5, 0.5, 0.5]))
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (3.0,), (0.5, 0.5, 0.5)])
 def test_images_that_count_alike_need_no_emphasis(weights: tuple[float, ...]) -> None:
-    assert emphasis(weights, 4) is None
+    assert attn_bias(weights, 4) is None
 
 
 @pytest.mark.parametrize(("how", "together"), [("concat", True), ("separate", False), ("one per frame", False)])
 def test_only_concat_puts_all_under_one_softmax(how: str, together: bool) -> None:
-    assert WAYS[how].together == together
-    assert not any(WAYS[merge].together for merge in MERGES)
+    assert COMBINE_MODES[how].shares_softmax == together
+    assert not any(COMBINE_MODES[merge].shares_softmax for merge in MERGES)

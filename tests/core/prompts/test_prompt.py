@@ -9,12 +9,19 @@ import torch
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Use, applications
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, Features, Part, Reading, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
+    COND,
+    UNCOND,
+    AdapterInputs,
+    Features,
+    PromptPart,
+    image_prompt,
+)
 from fabricate import adapters
 
 TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
@@ -28,7 +35,7 @@ def adapter(tmp_path: Path) -> Adapter:
 BLANK = (torch.zeros(1, 32),)
 
 
-def embeds(images: int, seed: int = 0) -> Reading:
+def embeds(images: int, seed: int = 0) -> AdapterInputs:
     return (torch.randn(images, 32, generator=torch.Generator().manual_seed(seed)),)
 
 
@@ -72,7 +79,7 @@ def test_more_negative_images_than_images_are_refused(adapter: Adapter) -> None:
 def test_the_wrong_encoder_is_named_with_both_widths(adapter: Adapter) -> None:
     features = Features(torch.zeros(1, 1280), torch.zeros(1, 257, 1664))
     with pytest.raises(ValueError, match=r"reads embeds of width 32 .*; the connected bigG gives 1280\. Load"):
-        features.read_by(adapter.identity(), "bigG")
+        features.select_for(adapter.identity(), "bigG")
 
 
 def test_an_adapter_for_another_model_is_refused_naming_both(adapter: Adapter) -> None:
@@ -86,33 +93,33 @@ def test_an_adapter_for_another_model_is_refused_naming_both(adapter: Adapter) -
 def test_a_weight_that_is_no_number_is_refused(adapter: Adapter, weight: float) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
     with pytest.raises(ValueError, match="must be a finite number"):
-        applications(prompt, TINY, adapters.TINY_CONTEXT, Use(weight))
+        applications(prompt, TINY, adapters.TINY_CONTEXT, ApplyOptions(weight))
 
 
 def test_weight_zero_patches_no_layer(adapter: Adapter) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
-    assert not applications(prompt, TINY, adapters.TINY_CONTEXT, Use(0.0))
+    assert not applications(prompt, TINY, adapters.TINY_CONTEXT, ApplyOptions(0.0))
 
 
 # Several images under one softmax
 
 
-def attended(part: Part, side: int) -> list[torch.Tensor]:
+def attended(part: PromptPart, side: int) -> list[torch.Tensor]:
     """What each layer adds on one side, to queries of its width."""
     found = []
     for layer, (keys, values) in zip(TINY, part.keys_values, strict=True):
         q = torch.randn(1, 9, layer.width, generator=torch.Generator().manual_seed(layer.block))
-        rows = part.order[side]
-        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.emphasis))
+        rows = part.row_index[side]
+        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.attn_bias))
     return found
 
 
-def difference(one: Part, other: Part) -> float:
+def difference(one: PromptPart, other: PromptPart) -> float:
     pairs = (zip(attended(one, side), attended(other, side), strict=True) for side in (COND, UNCOND))
     return max(float((a - b).abs().max()) for pair in pairs for a, b in pair)
 
 
-def concatenated(adapter: Adapter, cond: torch.Tensor, negatives: torch.Tensor, *weights: float) -> Part:
+def concatenated(adapter: Adapter, cond: torch.Tensor, negatives: torch.Tensor, *weights: float) -> PromptPart:
     (part,) = image_prompt(adapter, (cond,), (negatives,), Gathering(weights=weights)).parts
     return part
 
@@ -135,7 +142,7 @@ def test_under_one_softmax_only_the_proportion_of_weights_counts(adapter: Adapte
 def test_images_that_all_weigh_the_same_change_nothing(adapter: Adapter, weight: float) -> None:
     (cond,), (blank,) = embeds(3), BLANK
     weighed = concatenated(adapter, cond, blank, weight, weight, weight)
-    assert weighed.emphasis is None
+    assert weighed.attn_bias is None
     assert difference(weighed, concatenated(adapter, cond, blank)) == 0
 
 
@@ -174,7 +181,7 @@ def test_a_single_image_may_have_a_mask_in_every_way_that_keeps_it_apart(adapter
 # One image for each frame
 
 
-def framed(adapter: Adapter, uncond: Reading, *weights: float, places: torch.Tensor | None = None) -> Part:
+def framed(adapter: Adapter, uncond: AdapterInputs, *weights: float, places: torch.Tensor | None = None) -> PromptPart:
     (part,) = image_prompt(adapter, embeds(3), uncond, Gathering("one per frame", weights, places)).parts
     return part
 
@@ -187,7 +194,7 @@ def test_every_frame_reads_its_own_image(adapter: Adapter) -> None:
         (alone,) = image_prompt(adapter, (embeds(3)[0][index : index + 1],), BLANK).parts
         for ours, theirs in zip(part.keys_values, alone.keys_values, strict=True):
             for side in (COND, UNCOND):
-                found, expected = ours.keys[part.order[side, index]], theirs.keys[alone.order[side, 0]]
+                found, expected = ours.keys[part.row_index[side, index]], theirs.keys[alone.row_index[side, 0]]
                 torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
@@ -195,14 +202,14 @@ def test_the_blank_image_of_all_frames_is_stored_once(adapter: Adapter) -> None:
     part = framed(adapter, BLANK)
     assert len(part.tokens) == 4
     assert all(len(pair.keys) == len(pair.values) == 4 for pair in part.keys_values)
-    assert part.order.tolist() == [[0, 1, 2], [3, 3, 3]]
+    assert part.row_index.tolist() == [[0, 1, 2], [3, 3, 3]]
     torch.testing.assert_close(part.side(UNCOND), adapter.tokens(*BLANK).expand(3, -1, -1), atol=1e-5, rtol=0)
 
 
 def test_negative_images_are_dealt_out_to_the_frames(adapter: Adapter) -> None:
     negatives = embeds(2, seed=1)
     part = framed(adapter, negatives)
-    assert part.order.tolist() == [[0, 1, 2], [3, 4, 3]]
+    assert part.row_index.tolist() == [[0, 1, 2], [3, 4, 3]]
     torch.testing.assert_close(part.side(UNCOND), adapter.tokens(negatives[0][[0, 1, 0]]), atol=1e-5, rtol=0)
 
 
@@ -210,14 +217,14 @@ def test_frames_have_weights_and_masks_of_their_own(adapter: Adapter) -> None:
     part = framed(adapter, BLANK, 1.0, 0.0, 0.5, places=masks(3))
     assert part.weights == (1.0, 0.0, 0.5)
     assert torch.equal(part.masks[0], masks(3))
-    assert part.emphasis is None
+    assert part.attn_bias is None
     assert framed(adapter, BLANK, 0.5, 0.5, 0.5).weights == (0.5,)
 
 
 # Adapters whose tokens the base model projects first
 
 
-def test_keys_and_values_of_widened_tokens_are_made_when_the_model_is_known(tmp_path: Path) -> None:
+def test_keys_and_values_of_projected_tokens_are_made_when_the_model_is_known(tmp_path: Path) -> None:
     nested = adapters.adapter(**adapters.KINDS["Kolors FaceID-Plus"])
     network = load(adapters.save(tmp_path / "Kolors-IP-Adapter-FaceID-Plus.safetensors", nested))
     cond = (torch.randn(2, 512), torch.randn(2, 7, 64))
@@ -225,19 +232,19 @@ def test_keys_and_values_of_widened_tokens_are_made_when_the_model_is_known(tmp_
     prompt = image_prompt(network, cond, blank, Gathering(weights=(2.0, 1.0)))
     assert prompt.parts[0].keys_values == ()
     widening = torch.randn(128, adapters.TINY_CONTEXT)
-    widened = prompt.widened(lambda tokens: tokens @ widening)
-    (before,), (part,) = prompt.parts, widened.parts
+    projected = prompt.with_text_projection(lambda tokens: tokens @ widening)
+    (before,), (part,) = prompt.parts, projected.parts
     torch.testing.assert_close(part.tokens, before.tokens @ widening)
     for found, expected in zip(part.keys_values, network.keys_values(part.tokens), strict=True):
         torch.testing.assert_close(found.keys, expected.keys)
         torch.testing.assert_close(found.values, expected.values)
-    assert part.emphasis is before.emphasis
-    assert widened.project is None
+    assert part.attn_bias is before.attn_bias
+    assert projected.make_keys_values is None
 
 
-def test_prompts_of_other_adapters_are_not_widened(adapter: Adapter) -> None:
+def test_prompts_of_other_adapters_are_not_projected(adapter: Adapter) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
-    assert prompt.widened(lambda tokens: tokens * 0) is prompt
+    assert prompt.with_text_projection(lambda tokens: tokens * 0) is prompt
 
 
 # How many images a row is of

@@ -16,8 +16,8 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import joined
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, Part
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import concat_parts
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart
 from comfyui_ip_adapter.ip_adapter_core.prompts.saved import Maker, label, load, save
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import Transition, over_frames
 from fabricate import adapters
@@ -59,7 +59,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path, options: dict[str, Any
 
 
 def test_prompts_that_were_joined_keep_all_their_parts_in_order(tmp_path: Path, network: Adapter) -> None:
-    prompt = joined([prompt_of(network, how) for how in ("masked", "weighted", "one per frame", "separate") * 2])
+    prompt = concat_parts([prompt_of(network, how) for how in ("masked", "weighted", "one per frame", "separate") * 2])
     assert len(prompt.parts) == 16
     save(prompt, tmp_path / "p.safetensors")
     assert_same(load(tmp_path / "p.safetensors", maker(network)), prompt)
@@ -102,7 +102,7 @@ def test_masks_take_the_least_room_in_which_no_number_changes(tmp_path: Path, ne
 def test_a_saved_prompt_is_as_large_as_its_tokens(tmp_path: Path, network: Adapter) -> None:
     tokens = torch.randn(2, 16, 2048)  # of SDXL plus, one image
     keys_values = network.keys_values(torch.randn(2, 16, 64))
-    part = Part(tokens, keys_values, torch.tensor([[0], [1]]))
+    part = PromptPart(tokens, keys_values, torch.tensor([[0], [1]]))
     save(replace(prompt_of(network), parts=(part,)), tmp_path / "p.safetensors")
     assert (tmp_path / "p.safetensors").stat().st_size < tokens.nbytes + 2000
 
@@ -112,7 +112,7 @@ def test_tokens_of_kolors_are_kept_as_they_are_before_the_base_model_projects_th
     save(prompt_of(network), tmp_path / "p.safetensors")
     prompt = load(tmp_path / "p.safetensors", maker(network))
     assert prompt.parts[0].tokens.shape[-1] == network.image_proj.context != network.identity().geometry.context
-    (part,) = prompt.widened(lambda tokens: tokens[..., : adapters.TINY_CONTEXT]).parts
+    (part,) = prompt.with_text_projection(lambda tokens: tokens[..., : adapters.TINY_CONTEXT]).parts
     assert torch.equal(part.keys_values[0].keys, network.keys_values(part.tokens)[0].keys)
 
 

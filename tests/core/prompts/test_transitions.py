@@ -11,11 +11,11 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import joined
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import concat_parts
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import RAMPS, Transition, over_frames, read_keys
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course
+from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS, Transition, over_frames, read_keys
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve
 from fabricate import adapters
 
 CASES = [
@@ -33,7 +33,7 @@ CASES = [
 ]
 
 each_case = pytest.mark.parametrize(("images", "transition"), CASES)
-each_way = pytest.mark.parametrize("shape", RAMPS)
+each_way = pytest.mark.parametrize("shape", EASINGS)
 
 Weights = list[float]
 
@@ -92,7 +92,7 @@ def test_between_keys_only_their_two_images_act_and_one_gives_way_to_the_other(
 @each_way
 def test_the_way_has_the_shape_of_its_curve(shape: str) -> None:
     found = [second for _, second in weights(2, Transition(21, shape=shape))]
-    curve = Course(shape, "frames", 0.0, 1.0)
+    curve = Curve(shape, "frames", 0.0, 1.0)
     assert found == pytest.approx([curve.value(frame, 21) for frame in range(21)])
 
 
@@ -295,6 +295,6 @@ def test_a_prompt_of_one_frame_is_refused(adapter: Adapter) -> None:
 
 
 def test_a_prompt_of_several_parts_is_refused(adapter: Adapter) -> None:
-    for prompt in (encode(adapter, how="separate"), joined([encode(adapter), encode(adapter)])):
+    for prompt in (encode(adapter, how="separate"), concat_parts([encode(adapter), encode(adapter)])):
         with pytest.raises(ValueError, match=r"stand in several parts; encode them combined one per frame"):
             over_frames(prompt, Transition(16))

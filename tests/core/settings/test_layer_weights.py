@@ -8,15 +8,15 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
-from comfyui_ip_adapter.ip_adapter_core.layers.roles import INSTANT_STYLE, TUNED, places
+from comfyui_ip_adapter.ip_adapter_core.layers.roles import INSTANT_STYLE, TUNED, layer_positions
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
-    JOININGS,
     LINEAR,
+    MERGE_MODES,
     TYPES,
+    LayerWeight,
     LayerWeights,
-    Share,
-    combined,
-    of_type,
+    from_weight_type,
+    merge_weights,
 )
 from published_weights import BLOCKS, INSTANT_SETS, ROWS, expected
 from twins import CONSTRUCTIONS
@@ -61,14 +61,14 @@ KOALA = layers(
 def roles(model: tuple[Layer, ...], source: str = TUNED) -> dict[str, set[tuple[str, int]]]:
     """The blocks of style and composition."""
     found: dict[str, set[tuple[str, int]]] = {"style": set(), "composition": set(), "rest": set()}
-    for place in places(model, source):
+    for place in layer_positions(model, source):
         found[place.role.name].add(place.layer.address[:2])
     return {name: found[name] for name in ("style", "composition")}
 
 
-def blocks(weights: LayerWeights, model: tuple[Layer, ...]) -> Mapping[tuple[str, int], Share]:
+def blocks(weights: LayerWeights, model: tuple[Layer, ...]) -> Mapping[tuple[str, int], LayerWeight]:
     """The share of every block; its transformers must agree."""
-    found: dict[tuple[str, int], Share] = {}
+    found: dict[tuple[str, int], LayerWeight] = {}
     for layer, share in weights.on(model).items():
         assert found.setdefault(layer.address[:2], share) == share
     return found
@@ -81,7 +81,7 @@ def test_the_table_has_every_published_type() -> None:
 @pytest.mark.parametrize("name", ROWS["SD1.5"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_layer_gets_the_number_of_the_published_table(model: str, name: str) -> None:
-    found = of_type(name, WEIGHT, SECOND).on(MODELS[model])
+    found = from_weight_type(name, WEIGHT, SECOND).on(MODELS[model])
     row = dict(zip(BLOCKS[CONSTRUCTION[model]], expected(CONSTRUCTION[model], name, WEIGHT, SECOND), strict=True))
     assert len(found) == len(MODELS[model])
     for layer, share in found.items():
@@ -92,15 +92,15 @@ def test_every_layer_gets_the_number_of_the_published_table(model: str, name: st
 @pytest.mark.parametrize("model", MODELS)
 def test_instantstyle_acts_in_its_own_blocks(model: str, name: str) -> None:
     style, layout = INSTANT_SETS[CONSTRUCTION[model]][name]
-    for block, share in blocks(of_type(name, WEIGHT, SECOND), MODELS[model]).items():
+    for block, share in blocks(from_weight_type(name, WEIGHT, SECOND), MODELS[model]).items():
         both = "and" in name
         weight = WEIGHT if block in style else (SECOND if both else WEIGHT) if block in layout else 0
-        assert share == Share(weight, 0), block
+        assert share == LayerWeight(weight, 0), block
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_layers_keep_the_order_in_which_they_are_given(name: str) -> None:
-    forwards, backwards = of_type(name).on(SDXL), of_type(name).on(SDXL[::-1])
+    forwards, backwards = from_weight_type(name).on(SDXL), from_weight_type(name).on(SDXL[::-1])
     assert list(forwards) == list(SDXL)
     assert list(backwards) == list(SDXL[::-1])
     assert forwards == backwards
@@ -108,29 +108,29 @@ def test_layers_keep_the_order_in_which_they_are_given(name: str) -> None:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_both_numbers_are_multiples(name: str) -> None:
-    once, twice = of_type(name, WEIGHT, SECOND).on(SD), of_type(name, 2 * WEIGHT, 2 * SECOND).on(SD)
+    once, twice = from_weight_type(name, WEIGHT, SECOND).on(SD), from_weight_type(name, 2 * WEIGHT, 2 * SECOND).on(SD)
     for layer in SD:
-        assert twice[layer] == pytest.approx((2 * once[layer].straight, 2 * once[layer].swapped))
+        assert twice[layer] == pytest.approx((2 * once[layer].positive, 2 * once[layer].to_negative))
 
 
 def test_the_second_number_counts_where_there_are_two_parts() -> None:
-    counts = {name for name in TYPES if of_type(name, 1, 2).on(SD) != of_type(name, 1, 1).on(SD)}
+    counts = {name for name in TYPES if from_weight_type(name, 1, 2).on(SD) != from_weight_type(name, 1, 1).on(SD)}
     assert counts == {name for name in TYPES if "precise" in name or " and " in name}
 
 
 def test_linear_is_one_everywhere() -> None:
-    assert set(LINEAR.on(SDXL).values()) == {Share(1.0, 0.0)} == {Share()}
+    assert set(LINEAR.on(SDXL).values()) == {LayerWeight(1.0, 0.0)} == {LayerWeight()}
 
 
 @pytest.mark.parametrize("numbers", [(math.nan, 1), (1, math.inf)])
 def test_numbers_that_are_none_are_refused(numbers: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"weight is (nan|inf); it must be a finite number"):
-        of_type("linear", *numbers)
+        from_weight_type("linear", *numbers)
 
 
 def test_an_unknown_type_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="no weight type called 'original'; use one of linear, ease in"):
-        of_type("original")
+        from_weight_type("original")
 
 
 # Which blocks carry what
@@ -146,10 +146,10 @@ def test_a_relative_without_a_middle_has_the_roles_of_its_construction(source: s
 
 
 def test_without_a_middle_the_transformers_are_counted_without_it() -> None:
-    assert {place.many for place in places(SSD_1B)} == {10}
-    assert [place.t for place in places(SSD_1B) if place.layer.address == ("output", 0, 0)] == [4]
-    last = of_type("ease out").on(SSD_1B)[next(layer for layer in SSD_1B if layer.address == ("output", 5, 0))]
-    assert last.straight == pytest.approx(0.05 + 0.95 * 9 / 10)
+    assert {place.many for place in layer_positions(SSD_1B)} == {10}
+    assert [place.t for place in layer_positions(SSD_1B) if place.layer.address == ("output", 0, 0)] == [4]
+    last = from_weight_type("ease out").on(SSD_1B)[next(layer for layer in SSD_1B if layer.address == ("output", 5, 0))]
+    assert last.positive == pytest.approx(0.05 + 0.95 * 9 / 10)
 
 
 @pytest.mark.parametrize(
@@ -179,62 +179,73 @@ def test_sdxl_itself_follows_the_rule_for_other_constructions() -> None:
 def test_a_model_without_input_transformers_has_no_composition() -> None:
     model = (Layer("output", 0, 0, 8, 1), Layer("output", 1, 0, 8, 1))
     assert roles(model) == {"style": {("output", 1)}, "composition": set()}
-    assert set(of_type("composition").on(model).values()) == {Share(0, 0)}
+    assert set(from_weight_type("composition").on(model).values()) == {LayerWeight(0, 0)}
 
 
 # Combining
 
-MIXED = [of_type("style transfer precise", 0.5, 2), of_type("composition precise", -1, 0.3), of_type("ease in", 1.5)]
+MIXED = [
+    from_weight_type("style transfer precise", 0.5, 2),
+    from_weight_type("composition precise", -1, 0.3),
+    from_weight_type("ease in", 1.5),
+]
 
 
-@pytest.mark.parametrize("way", JOININGS)
+@pytest.mark.parametrize("way", MERGE_MODES)
 @pytest.mark.parametrize("model", [SD, SDXL, KOALA])
 def test_combining_does_not_ask_for_an_order(way: str, model: tuple[Layer, ...]) -> None:
     a, b, c = MIXED
-    assert combined(way, a, b).on(model) == combined(way, b, a).on(model)
-    left, right = combined(way, combined(way, a, b), c), combined(way, a, combined(way, b, c))
+    assert merge_weights(way, a, b).on(model) == merge_weights(way, b, a).on(model)
+    left, right = merge_weights(way, merge_weights(way, a, b), c), merge_weights(way, a, merge_weights(way, b, c))
     for layer in model:
         assert left.on(model)[layer] == pytest.approx(right.on(model)[layer])
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_multiplying_by_linear_changes_nothing(weights: LayerWeights) -> None:
-    assert combined("multiply", weights, LINEAR).on(SD) == weights.on(SD)
+    assert merge_weights("multiply", weights, LINEAR).on(SD) == weights.on(SD)
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_adding_what_is_zero_changes_nothing(weights: LayerWeights) -> None:
-    assert combined("add", weights, of_type("linear", 0)).on(SD) == weights.on(SD)
+    assert merge_weights("add", weights, from_weight_type("linear", 0)).on(SD) == weights.on(SD)
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_the_maximum_with_itself_changes_nothing(weights: LayerWeights) -> None:
-    assert combined("maximum", weights, weights).on(SD) == weights.on(SD)
+    assert merge_weights("maximum", weights, weights).on(SD) == weights.on(SD)
 
 
 def test_combinations_join_layer_by_layer() -> None:
-    a, b = of_type("weak input", 3), of_type("strong middle", 2)
-    assert blocks(combined("multiply", a, b), SD)["input", 1] == pytest.approx((0.6 * 0.4, 0))
-    assert blocks(combined("add", a, b), SD)["input", 1] == pytest.approx((0.6 + 0.4, 0))
-    assert blocks(combined("maximum", a, b), SD)["middle", 0] == pytest.approx((3, 0))
+    a, b = from_weight_type("weak input", 3), from_weight_type("strong middle", 2)
+    assert blocks(merge_weights("multiply", a, b), SD)["input", 1] == pytest.approx((0.6 * 0.4, 0))
+    assert blocks(merge_weights("add", a, b), SD)["input", 1] == pytest.approx((0.6 + 0.4, 0))
+    assert blocks(merge_weights("maximum", a, b), SD)["middle", 0] == pytest.approx((3, 0))
 
 
 def test_multiplying_keeps_what_is_swapped_swapped() -> None:
-    precise = of_type("style transfer precise", WEIGHT, SECOND)
-    halved, squared = combined("multiply", precise, of_type("linear", 0.5)), combined("multiply", precise, precise)
+    precise = from_weight_type("style transfer precise", WEIGHT, SECOND)
+    halved, squared = (
+        merge_weights("multiply", precise, from_weight_type("linear", 0.5)),
+        merge_weights("multiply", precise, precise),
+    )
     assert blocks(halved, SDXL)["input", 8] == pytest.approx((0, 0.3))
     assert blocks(squared, SDXL)["input", 8] == pytest.approx((0, 0.36))
     assert blocks(squared, SDXL)["output", 1] == pytest.approx((0.64, 0))
 
 
 def test_a_combination_says_what_it_is_made_of() -> None:
-    made = combined("add", combined("multiply", of_type("linear"), of_type("ease in")), of_type("composition"))
+    made = merge_weights(
+        "add",
+        merge_weights("multiply", from_weight_type("linear"), from_weight_type("ease in")),
+        from_weight_type("composition"),
+    )
     assert made.name == "linear x ease in + composition"
 
 
 def test_an_unknown_way_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="no way to combine called 'minus'; use one of multiply, add, maximum"):
-        combined("minus", LINEAR, LINEAR)
+        merge_weights("minus", LINEAR, LINEAR)
 
 
 # What a picture shows
@@ -242,7 +253,7 @@ def test_an_unknown_way_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_description_has_every_layer_in_running_order(model: str) -> None:
-    weights = of_type("composition precise", WEIGHT, SECOND)
+    weights = from_weight_type("composition precise", WEIGHT, SECOND)
     described = weights.described(MODELS[model])
     assert list(dict.fromkeys(bar.layer.address[:2] for bar in described)) == BLOCKS[CONSTRUCTION[model]]
     assert {bar.layer: bar.share for bar in described} == weights.on(MODELS[model])
@@ -252,8 +263,8 @@ def test_a_description_names_the_blocks_that_the_type_goes_by() -> None:
     def styles(weights: LayerWeights) -> set[tuple[str, int]]:
         return {bar.layer.address[:2] for bar in weights.described(SD) if bar.role == "style"}
 
-    tuned, instant = of_type("style transfer"), of_type("InstantStyle style")
+    tuned, instant = from_weight_type("style transfer"), from_weight_type("InstantStyle style")
     assert styles(tuned) == roles(SD)["style"]
     assert styles(instant) == roles(SD, INSTANT_STYLE)["style"]
-    assert styles(combined("add", instant, instant)) == styles(instant)
-    assert styles(combined("add", instant, tuned)) == styles(tuned)
+    assert styles(merge_weights("add", instant, instant)) == styles(instant)
+    assert styles(merge_weights("add", instant, tuned)) == styles(tuned)

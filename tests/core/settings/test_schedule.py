@@ -7,22 +7,29 @@ from typing import Any
 
 import pytest
 
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, SHAPES, Course, Moment, Schedule, percent_at
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import (
+    CONSTANT,
+    SHAPES,
+    Curve,
+    SamplingStep,
+    Schedule,
+    percent_at,
+)
 
 RAMPS = ["linear", "ease in", "ease out", "ease in-out", "cosine"]
 UNITS = ["percent", "steps", "frames"]
 
 
-def over(course: Course, many: int) -> list[float]:
+def over(course: Curve, many: int) -> list[float]:
     """Its values in each of so many steps or frames, or at as many even places of the noise schedule."""
     schedule = Schedule((course.check(),))
     if course.unit == "frames":
         return [schedule.frame(frame, many) for frame in range(many)]
-    return [schedule.strength(Moment(step / max(many - 1, 1), step, many)) for step in range(many)]
+    return [schedule.strength(SamplingStep(step / max(many - 1, 1), step, many)) for step in range(many)]
 
 
 def through(points: str, unit: str = "steps", many: int = 5) -> list[float]:
-    return over(Course("points", unit, points=points), many)
+    return over(Curve("points", unit, points=points), many)
 
 
 # Shapes
@@ -32,7 +39,7 @@ def through(points: str, unit: str = "steps", many: int = 5) -> list[float]:
 @pytest.mark.parametrize("shape", RAMPS)
 @pytest.mark.parametrize("many", [2, 3, 7, 20, 50])
 def test_a_ramp_has_exactly_its_start_first_and_its_end_last(shape: str, unit: str, many: int) -> None:
-    values = over(Course(shape, unit, -0.9, 0.05), many)
+    values = over(Curve(shape, unit, -0.9, 0.05), many)
     assert -0.9 + (0.05 + 0.9) != 0.05  # floats: exact is not a matter of course
     assert (values[0], values[-1]) == (-0.9, 0.05)
 
@@ -50,13 +57,13 @@ def test_a_ramp_has_exactly_its_start_first_and_its_end_last(shape: str, unit: s
     ],
 )
 def test_shapes_follow_their_formulas(shape: str, unit: str, quarters: list[float]) -> None:
-    assert over(Course(shape, unit, 0, 1), 5) == pytest.approx(quarters)
+    assert over(Curve(shape, unit, 0, 1), 5) == pytest.approx(quarters)
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, 0), (-1, 0.3), (0.3, 5)])
 @pytest.mark.parametrize("shape", RAMPS)
 def test_a_ramp_never_turns_back(shape: str, start: float, end: float) -> None:
-    values = over(Course(shape, "steps", start, end), 101)
+    values = over(Curve(shape, "steps", start, end), 101)
     assert values == sorted(values, reverse=end < start)
     assert len(set(values)) == 101
 
@@ -65,42 +72,42 @@ def test_a_ramp_never_turns_back(shape: str, start: float, end: float) -> None:
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "points"])
 def test_of_one_step_or_frame_the_start_is_taken(shape: str, unit: str) -> None:
     end = 0.4 if shape == "random" else 1.6
-    assert over(Course(shape, unit, 0.4, end, n=1), 1) == [0.4]
+    assert over(Curve(shape, unit, 0.4, end, n=1), 1) == [0.4]
 
 
 @pytest.mark.parametrize("shape", RAMPS)
 def test_between_equal_ends_nothing_moves(shape: str) -> None:
-    assert set(over(Course(shape, "steps", 0.7, 0.7), 30)) == {0.7}
+    assert set(over(Curve(shape, "steps", 0.7, 0.7), 30)) == {0.7}
 
 
 def test_percent_does_not_depend_on_the_step_and_steps_do_not_depend_on_percent() -> None:
-    noise, steps = Schedule((Course("linear", "percent"),)), Schedule((Course("linear", "steps"),))
-    assert {noise.strength(Moment(0.25, step, 9)) for step in range(9)} == {0.75}
-    assert {steps.strength(Moment(step / 10, 2, 5)) for step in range(11)} == {0.5}
+    noise, steps = Schedule((Curve("linear", "percent"),)), Schedule((Curve("linear", "steps"),))
+    assert {noise.strength(SamplingStep(0.25, step, 9)) for step in range(9)} == {0.75}
+    assert {steps.strength(SamplingStep(step / 10, 2, 5)) for step in range(11)} == {0.5}
 
 
 @pytest.mark.parametrize("unit", ["steps", "frames"])
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 100])
 def test_the_first_n_have_the_start_and_the_others_the_end(unit: str, n: int) -> None:
-    assert over(Course("first n", unit, 0.9, 0.2, n=n), 8) == ([0.9] * n + [0.2] * 8)[:8]
+    assert over(Curve("first n", unit, 0.9, 0.2, n=n), 8) == ([0.9] * n + [0.2] * 8)[:8]
 
 
 @pytest.mark.parametrize("n", [0, 1, 29, 57, 99, 100])
 def test_over_percent_the_first_n_are_hundredths(n: int) -> None:
-    values = over(Course("first n", "percent", 0.9, 0.2, n=n), 101)
+    values = over(Curve("first n", "percent", 0.9, 0.2, n=n), 101)
     assert values == [0.9] * min(n, 100) + [0.2] * (100 - n) + values[99:100]
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_random_values_lie_between_the_ends_and_differ(unit: str) -> None:
-    values = over(Course("random", unit, 0.5, -0.25), 40)
+    values = over(Curve("random", unit, 0.5, -0.25), 40)
     assert all(-0.25 <= value <= 0.5 for value in values)
     assert max(values) - min(values) > 0.5
     assert len(set(values)) == 40
 
 
 def test_a_random_value_depends_on_the_seed_and_its_number_alone() -> None:
-    schedule, other = (Schedule((Course("random", "frames", seed=seed),)) for seed in (1, 2))
+    schedule, other = (Schedule((Curve("random", "frames", seed=seed),)) for seed in (1, 2))
     values = [schedule.frame(frame, 40) for frame in range(40)]
     assert [schedule.frame(frame, 999) for frame in reversed(range(40))] == values[::-1]
     assert not {other.frame(frame, 40) for frame in range(40)} & set(values)
@@ -109,7 +116,7 @@ def test_a_random_value_depends_on_the_seed_and_its_number_alone() -> None:
 
 def test_random_values_leave_the_random_numbers_of_others_alone() -> None:
     before = random.getstate()
-    over(Course("random"), 10)
+    over(Curve("random"), 10)
     assert random.getstate() == before
 
 
@@ -163,16 +170,16 @@ def test_over_percent_points_lie_at_fractions() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_points_that_cannot_be_read_are_quoted(points: str, message: str, unit: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Course("points", unit, points=points).check()
+        Curve("points", unit, points=points).check()
 
 
 def test_a_step_number_is_no_fraction() -> None:
     with pytest.raises(ValueError, match="'19:0' lies past the end, which is 1 in percent"):
-        Course("points", "percent", points="0:1, 19:0").check()
+        Curve("points", "percent", points="0:1, 19:0").check()
 
 
 def test_points_are_not_read_by_other_shapes() -> None:
-    assert Course("linear", points="nonsense").check() == Course("linear", points="nonsense")
+    assert Curve("linear", points="nonsense").check() == Curve("linear", points="nonsense")
 
 
 # Courses and schedules
@@ -181,55 +188,55 @@ def test_points_are_not_read_by_other_shapes() -> None:
 @pytest.mark.parametrize(
     ("course", "message"),
     [
-        (Course("bump"), "The shape is 'bump'; it must be one of constant, linear"),
-        (Course("linear", "seconds"), "The unit is 'seconds'; it must be one of percent, steps, frames"),
-        (Course("linear", start=math.nan), "The start_value is nan; it must be a finite number"),
-        (Course("linear", end=-math.inf), "The end_value is -inf; it must be a finite number"),
-        (Course("first n", n=-1), "n is -1; it must be 0 or more"),
+        (Curve("bump"), "The shape is 'bump'; it must be one of constant, linear"),
+        (Curve("linear", "seconds"), "The unit is 'seconds'; it must be one of percent, steps, frames"),
+        (Curve("linear", start=math.nan), "The start_value is nan; it must be a finite number"),
+        (Curve("linear", end=-math.inf), "The end_value is -inf; it must be a finite number"),
+        (Curve("first n", n=-1), "n is -1; it must be 0 or more"),
     ],
 )
-def test_courses_that_cannot_be_meant_are_refused(course: Course, message: str) -> None:
+def test_courses_that_cannot_be_meant_are_refused(course: Curve, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         course.check()
 
 
 def test_the_constant_schedule_is_1_everywhere() -> None:
-    assert CONSTANT.strength(Moment(0.3, 2, 5)) == CONSTANT.frame(3, 4) == 1.0
+    assert CONSTANT.strength(SamplingStep(0.3, 2, 5)) == CONSTANT.frame(3, 4) == 1.0
     assert not CONSTANT.over_time
     assert not CONSTANT.over_frames
 
 
 def test_courses_over_time_are_multiplied_and_those_over_frames_apart() -> None:
-    schedule = Schedule((Course("linear", "steps"), Course("linear", "frames", 2, 0)))
-    schedule *= Schedule((Course("constant", "percent", 0.5), Course("constant", "frames", -1)))
-    assert [schedule.strength(Moment(0.0, step, 3)) for step in range(3)] == [0.5, 0.25, 0]
+    schedule = Schedule((Curve("linear", "steps"), Curve("linear", "frames", 2, 0)))
+    schedule *= Schedule((Curve("constant", "percent", 0.5), Curve("constant", "frames", -1)))
+    assert [schedule.strength(SamplingStep(0.0, step, 3)) for step in range(3)] == [0.5, 0.25, 0]
     assert [schedule.frame(frame, 3) for frame in range(3)] == [-2, -1, 0]
 
 
 def test_multiplying_leaves_both_schedules_as_they_are() -> None:
-    first, second = Schedule((Course("linear"),)), Schedule((Course("cosine", "frames"),))
+    first, second = Schedule((Curve("linear"),)), Schedule((Curve("cosine", "frames"),))
     both = first * second
-    assert (len(first.courses), len(second.courses)) == (1, 1)
-    assert both == Schedule((Course("linear"), Course("cosine", "frames")))
+    assert (len(first.curves), len(second.curves)) == (1, 1)
+    assert both == Schedule((Curve("linear"), Curve("cosine", "frames")))
     assert len({first, second, both, first * CONSTANT}) == 3
 
 
 @pytest.mark.parametrize(
     ("course", "acts"),
     [
-        (Course("linear"), True),
-        (Course("linear", start=1, end=1), False),
-        (Course("constant", start=1, end=0), False),
-        (Course("constant", start=0.9), True),
-        (Course("first n", n=0, start=0, end=1), False),
-        (Course("first n", n=1, start=0, end=1), True),
-        (Course("points", points="0:1, 1:1", end=0), False),
-        (Course("points", points="0:1, 1:1.1", end=1), True),
-        (Course("random", start=1, end=1), False),
-        (Course("random", start=1, end=2), True),
+        (Curve("linear"), True),
+        (Curve("linear", start=1, end=1), False),
+        (Curve("constant", start=1, end=0), False),
+        (Curve("constant", start=0.9), True),
+        (Curve("first n", n=0, start=0, end=1), False),
+        (Curve("first n", n=1, start=0, end=1), True),
+        (Curve("points", points="0:1, 1:1", end=0), False),
+        (Curve("points", points="0:1, 1:1.1", end=1), True),
+        (Curve("random", start=1, end=1), False),
+        (Curve("random", start=1, end=2), True),
     ],
 )
-def test_a_schedule_acts_only_where_it_can_differ_from_1(course: Course, acts: bool) -> None:
+def test_a_schedule_acts_only_where_it_can_differ_from_1(course: Curve, acts: bool) -> None:
     for unit, (time, frames) in {"steps": (acts, False), "percent": (acts, False), "frames": (False, acts)}.items():
         schedule = Schedule((replace(course, unit=unit),))
         assert (schedule.over_time, schedule.over_frames) == (time, frames)
@@ -295,7 +302,7 @@ def run(shape: str, unit: str = "steps", points: str = "0:1", n: int = 0, **more
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_node_makes_the_schedule_it_is_asked_for(shape: str) -> None:
     found, picture, shown = run(shape, "frames", "0:1, 3:0", 2, random_seed=5)
-    assert found == Schedule((Course(shape, "frames", 0.2, 0.9, 2, "0:1, 3:0", 5),))
+    assert found == Schedule((Curve(shape, "frames", 0.2, 0.9, 2, "0:1, 3:0", 5),))
     assert picture.shape == (1, 320, 640, 3)
     assert 0 <= picture.min() < picture.max() <= 1
     assert len(shown.as_dict()["images"]) == 1
@@ -305,7 +312,7 @@ def test_the_node_makes_the_schedule_it_is_asked_for(shape: str) -> None:
 def test_the_node_multiplies_with_another_schedule_and_shows_both() -> None:
     first, _, _ = run("linear", "frames")
     both, picture, _ = run("cosine", and_also=first)
-    assert both == Schedule((Course("cosine", "steps", 0.2, 0.9, points="0:1"), *first.courses))
+    assert both == Schedule((Curve("cosine", "steps", 0.2, 0.9, points="0:1"), *first.curves))
     assert (both.over_time, both.over_frames) == (True, True)
     assert picture.shape == (1, 640, 640, 3)
 
@@ -335,7 +342,7 @@ def test_the_node_refuses_what_cannot_be_read(given: dict[str, str], message: st
 
 @pytest.mark.usefixtures("comfy")
 def test_points_that_are_not_used_are_not_judged() -> None:
-    assert run("linear", points="x")[0] == Schedule((Course("linear", "steps", 0.2, 0.9, points="x"),))
+    assert run("linear", points="x")[0] == Schedule((Curve("linear", "steps", 0.2, 0.9, points="x"),))
 
 
 @pytest.mark.usefixtures("comfy")

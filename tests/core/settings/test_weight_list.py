@@ -4,7 +4,7 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import Share, of_type
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LayerWeight, from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom, parse
 
 SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
@@ -15,9 +15,9 @@ def numbers(text: str, model: tuple[Layer, ...]) -> dict[str, float]:
     """What the list gives, by block where all of its transformers agree, else by transformer; zeros left out."""
     found: dict[str, set[float]] = {}
     for layer, share in custom(text).on(model).items():
-        assert share.swapped == 0
-        found.setdefault(f"{layer.stage}.{layer.block}", set()).add(share.straight)
-        found.setdefault(f"{layer.stage}.{layer.block}.{layer.depth}", set()).add(share.straight)
+        assert share.to_negative == 0
+        found.setdefault(f"{layer.stage}.{layer.block}", set()).add(share.positive)
+        found.setdefault(f"{layer.stage}.{layer.block}.{layer.depth}", set()).add(share.positive)
     one = {name: min(given) for name, given in found.items() if len(given) == 1}
     return {name: number for name, number in one.items() if number and name.rpartition(".")[0] not in one}
 
@@ -80,18 +80,18 @@ def test_later_entries_win() -> None:
 
 
 def test_all_is_linear() -> None:
-    assert custom("all = 1").on(SDXL) == of_type("linear").on(SDXL)
-    assert custom("input=1, middle=1, output=1").on(SD) == custom("0-15: 1").on(SD) == of_type("linear").on(SD)
+    assert custom("all = 1").on(SDXL) == from_weight_type("linear").on(SDXL)
+    assert custom("input=1, middle=1, output=1").on(SD) == custom("0-15: 1").on(SD) == from_weight_type("linear").on(SD)
 
 
 def test_a_list_of_roles_is_the_type_of_its_name() -> None:
-    assert custom("style=1, composition=0.3").on(SDXL) == of_type("style and composition", 1, 0.3).on(SDXL)
-    assert custom("style = 0.7").on(SD) == of_type("style transfer", 0.7).on(SD)
+    assert custom("style=1, composition=0.3").on(SDXL) == from_weight_type("style and composition", 1, 0.3).on(SDXL)
+    assert custom("style = 0.7").on(SD) == from_weight_type("style transfer", 0.7).on(SD)
 
 
 def test_the_weight_multiplies_every_entry() -> None:
     doubled = custom("input = 0.2, output = -1", 2.0).on(SD)
-    assert set(doubled.values()) == {Share(0.4), Share(-2.0), Share(0.0)}
+    assert set(doubled.values()) == {LayerWeight(0.4), LayerWeight(-2.0), LayerWeight(0.0)}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.training import cache, shards
-from comfyui_ip_adapter.ip_adapter_core.training.cache import cached
+from comfyui_ip_adapter.ip_adapter_core.training.cache import cache_examples
 from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import Picture
 from comfyui_ip_adapter.ip_adapter_core.training.shards import CachedExamples
@@ -60,7 +60,7 @@ def drawn(folder: Path, number: int) -> Pair:
 
 
 def make(pairs: Sequence[Pair], folder: Path, encoder: Any = None, size: int = SIZE, **more: Any) -> CachedExamples:
-    return cached(folder / "cache", pairs, encoder or Counted(), size, **more)
+    return cache_examples(folder / "cache", pairs, encoder or Counted(), size, **more)
 
 
 def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(pairs: list[Pair], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training import examples as given
 from comfyui_ip_adapter.ip_adapter_core.training import fresh as fresh_module
 from comfyui_ip_adapter.ip_adapter_core.training import stopping as stopping_module
-from comfyui_ip_adapter.ip_adapter_core.training.draws import Order, Place, draw, drops, generator
+from comfyui_ip_adapter.ip_adapter_core.training.draws import DataPosition, Order, draw, drops, generator
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.fresh import KINDS, fresh, trainable
 from comfyui_ip_adapter.ip_adapter_core.training.loop import EndedElsewhere, Outcome, Step, train
@@ -105,7 +105,10 @@ def test_every_example_comes_once_per_epoch_in_an_order_of_its_own() -> None:
 
 
 def test_random_numbers_differ_between_places_and_repeat_at_one() -> None:
-    shares = [draw(QUICK, place, (1, 1, 1)).shares for place in (Place(0, 0), Place(0, 1), Place(1, 0), Place(0, 0))]
+    shares = [
+        draw(QUICK, place, (1, 1, 1)).shares
+        for place in (DataPosition(0, 0), DataPosition(0, 1), DataPosition(1, 0), DataPosition(0, 0))
+    ]
     assert torch.equal(shares[0], shares[3])
     assert not any(torch.equal(shares[0], other) for other in shares[1:3])
 
@@ -265,8 +268,8 @@ def test_accumulated_batches_are_one_large_batch(monkeypatch: pytest.MonkeyPatch
     large = replace(QUICK, steps=1, batch=8, drop_text=0, drop_image=0, drop_both=0)
     module = "comfyui_ip_adapter.ip_adapter_core.training.loop.draw"
 
-    def still(settings: Settings, place: Place, latents: Any) -> Any:
-        drawn = draw(settings, Place(0, 0), latents)
+    def still(settings: Settings, place: DataPosition, latents: Any) -> Any:
+        drawn = draw(settings, DataPosition(0, 0), latents)
         return drawn._replace(shares=drawn.shares * 0, noise=drawn.noise * 0)
 
     monkeypatch.setattr(module, still)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.vision.noise import GREY, KINDS, SIDE, blurred, grain, noisy
+from comfyui_ip_adapter.ip_adapter_core.vision.noise import GREY, KINDS, SIDE, gaussian_blur, grain, noisy
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 STRENGTHS = (0.1, 0.5, 1.0)
@@ -180,7 +180,7 @@ def test_shuffle_asks_for_an_image() -> None:
 
 def test_blur_leaves_a_plain_picture_and_calms_noise() -> None:
     plain = torch.full((2, 3, 30, 30), 0.3)
-    assert torch.allclose(blurred(plain, 9), plain, atol=1e-6)
+    assert torch.allclose(gaussian_blur(plain, 9), plain, atol=1e-6)
     spreads = [float(noisy(None, "fade", 1.0, blur).std()) for blur in (0, 2, 8, 32)]
     assert spreads == sorted(spreads, reverse=True)
     assert spreads[-1] < 0.05
@@ -189,7 +189,7 @@ def test_blur_leaves_a_plain_picture_and_calms_noise() -> None:
 def test_blur_reaches_as_far_as_its_radius_in_every_direction() -> None:
     point = torch.zeros(1, 1, 41, 41)
     point[..., 20, 20] = 1
-    found = blurred(point, 6)[0, 0]
+    found = gaussian_blur(point, 6)[0, 0]
     rows, columns = torch.nonzero(found, as_tuple=True)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (14, 26, 14, 26)
     assert found[20, 22] / found[20, 20] == pytest.approx(np.exp(-0.5))  # a third of the way is one deviation

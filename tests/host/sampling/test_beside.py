@@ -83,7 +83,7 @@ def image_of(twins: Twins, prompt: ImagePrompt) -> KeysValues:
     (keys, values) = next(
         pair for layer, pair in zip(layers(config), part.keys_values, strict=True) if layer.address == ADDRESS
     )
-    rows = part.order[[UNCOND, COND], 0]
+    rows = part.row_index[[UNCOND, COND], 0]
     return KeysValues(keys[rows], values[rows])
 
 

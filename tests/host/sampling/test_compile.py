@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combined
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from sampled import STEPS, apply, difference, halved, make_prompt, sample
 from twins import Twins
@@ -64,9 +64,9 @@ def test_a_compiled_model_gives_what_the_eager_one_gives(
         lambda model: apply(model, other, 0.7),
         lambda model: apply(apply(model, one, 0.7), other, 0.5),
         lambda model: apply(model, one, 1.0, Span(1, 3, "steps")),
-        lambda model: apply(model, one, 1.0, schedule=Schedule((Course("linear", "steps", 1.0, 0.2),))),
+        lambda model: apply(model, one, 1.0, schedule=Schedule((Curve("linear", "steps", 1.0, 0.2),))),
         lambda model: apply(model, one, 1.0, mask=torch.eye(8)[None]),
-        lambda model: apply(model, combined(one, other, "side by side", (1.0, 0.4)), scaling="K+V"),
+        lambda model: apply(model, combine_prompts(one, other, "side by side", (1.0, 0.4)), scaling="K+V"),
         lambda model: halved(apply(model, one, 0.7), "middle", 0),
         bare,
     ]
@@ -102,18 +102,18 @@ def test_a_compiled_bare_model_notices_a_prompt(
 def test_as_many_tokens_in_other_groups_are_another_structure(comfy: None) -> None:
     """What groups there are is written into a traced graph, and no tensor tells it."""
     from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
-    from comfyui_ip_adapter.ip_adapter_core.attention.grouped import Image, Stack, stacked
-    from comfyui_ip_adapter.nodes.host.sampling.compile import _shape
+    from comfyui_ip_adapter.ip_adapter_core.attention.grouped import GroupedKV, ImageKV, group_images
+    from comfyui_ip_adapter.nodes.host.sampling.compile import _signature
 
-    def stack(images: int, tokens: int) -> Stack:
-        image = Image(KeysValues(torch.zeros(2, tokens, 8), torch.zeros(2, tokens, 8)))
-        (found,) = stacked([image] * images, 2)
-        assert isinstance(found, Stack)
+    def stack(images: int, tokens: int) -> GroupedKV:
+        image = ImageKV(KeysValues(torch.zeros(2, tokens, 8), torch.zeros(2, tokens, 8)))
+        (found,) = group_images([image] * images, 2)
+        assert isinstance(found, GroupedKV)
         return found
 
-    assert stack(2, 16).image.keys.shape == stack(8, 4).image.keys.shape
-    assert _shape(stack(2, 16)) != _shape(stack(8, 4))
-    assert _shape(stack(2, 16)) == _shape(stack(2, 16))
+    assert stack(2, 16).kv.keys.shape == stack(8, 4).kv.keys.shape
+    assert _signature(stack(2, 16)) != _signature(stack(8, 4))
+    assert _signature(stack(2, 16)) == _signature(stack(2, 16))
 
 
 def anew(model: Any, factors: list[float], collected: bool = False) -> Any:

@@ -15,8 +15,8 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import Transition, over_frames
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import of_type
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Moment, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, SamplingStep, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
 from parts import evolved, half, tiled, windowed
@@ -26,7 +26,7 @@ from twins import Twins
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
 
 Encoder = Callable[..., ImagePrompt]
-RISING = Schedule((Course("linear", "steps", 0.25, 1.0),))
+RISING = Schedule((Curve("linear", "steps", 0.25, 1.0),))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
     from comfyui_ip_adapter.nodes.host.sampling import layer_patch, run
 
     seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
-    original = layer_patch.added
+    original = layer_patch.image_result
 
     def recording(q: Tensor, image: Any, options: Any) -> Tensor:
         found = original(q, image, options)
@@ -69,7 +69,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
         return found
 
     monkeypatch.setattr(layer_patch, "added", recording)
-    monkeypatch.setattr(run.Run, "stacked", lambda self, images, heads, batch: tuple(images))  # each by itself
+    monkeypatch.setattr(run.Run, "group", lambda self, images, heads: tuple(images))  # each by itself
     return seen
 
 
@@ -158,7 +158,7 @@ def test_the_strength_at_each_step_is_that_of_the_curve(
 ) -> None:
     import comfy.samplers
 
-    steps, schedule = 6, Schedule((Course("ease in-out", unit, 0.2, 0.9),))
+    steps, schedule = 6, Schedule((Curve("ease in-out", unit, 0.2, 0.9),))
     sample(apply(model, encode(1), schedule=schedule), sampler=sampler, steps=steps, denoise=denoise, cfg=1.0)
     sigmas = comfy.samplers.KSampler(
         model, steps, torch.device("cpu"), sampler, "normal", denoise, model_options=model.model_options
@@ -170,18 +170,18 @@ def test_the_strength_at_each_step_is_that_of_the_curve(
         if abs(sigmas[step] - level) > 1e-4 * level:
             continue  # between two steps: the one that began holds
         percent = min((p / 10000 for p in range(1, 10000)), key=lambda p: abs(percent_to_sigma(p) - level))
-        assert found == pytest.approx(schedule.strength(Moment(percent, step, steps)), abs=2e-3)
+        assert found == pytest.approx(schedule.strength(SamplingStep(percent, step, steps)), abs=2e-3)
         seen.add(step)
     assert seen == set(range(steps))
 
 
 def test_a_constant_schedule_is_a_weight(model: Any, encode: Encoder) -> None:
-    scheduled = sample(apply(model, encode(1), 0.8, schedule=Schedule((Course("constant", "steps", 0.5),))))
+    scheduled = sample(apply(model, encode(1), 0.8, schedule=Schedule((Curve("constant", "steps", 0.5),))))
     assert difference(scheduled, sample(apply(model, encode(1), 0.4))) < 1e-5
 
 
 def test_a_schedule_of_first_steps_is_a_span(model: Any, encode: Encoder) -> None:
-    scheduled = sample(apply(model, encode(1), schedule=Schedule((Course("first n", "steps", n=2),))))
+    scheduled = sample(apply(model, encode(1), schedule=Schedule((Curve("first n", "steps", n=2),))))
     assert torch.equal(scheduled, sample(apply(model, encode(1), 1.0, Span(0, 2, "steps"))))
 
 
@@ -194,12 +194,12 @@ def test_schedules_of_two_prompts_do_not_mix(model: Any, encode: Encoder, streng
 
 
 def test_only_the_layers_of_a_weight_type_are_patched(model: Any, encode: Encoder, added: list[Any]) -> None:
-    sample(apply(model, encode(1), layer_weights=of_type("composition")), steps=1)
+    sample(apply(model, encode(1), layer_weights=from_weight_type("composition")), steps=1)
     assert [address for address, *_ in added] == [("input", 7, 0), ("input", 8, 0)]
 
 
 def test_layer_weights_scale_what_a_layer_adds(model: Any, encode: Encoder, added: list[Any]) -> None:
-    sample(apply(model, encode(1), 0.8, layer_weights=of_type("ease in")), steps=1)
+    sample(apply(model, encode(1), 0.8, layer_weights=from_weight_type("ease in")), steps=1)
     eased = {address: found for address, _, found in added}
     added.clear()
     sample(apply(model, encode(1), 0.8), steps=1)
@@ -210,7 +210,7 @@ def test_layer_weights_scale_what_a_layer_adds(model: Any, encode: Encoder, adde
 
 
 def test_swapped_layers_push_away_on_the_negative_side_only(model: Any, encode: Encoder, added: list[Any]) -> None:
-    sample(apply(model, encode(1), layer_weights=of_type("style transfer precise")), steps=1)
+    sample(apply(model, encode(1), layer_weights=from_weight_type("style transfer precise")), steps=1)
     by_layer = {address: found for address, _, found in added}
     negative, positive = by_layer["input", 8, 0]  # the uncond row comes first
     assert not positive.any()
@@ -224,16 +224,16 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
     from comfyui_ip_adapter.nodes.host.sampling.model_patch import applications
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
-    monkeypatch.setattr(Run, "stacked", lambda run, images, heads, batch: tuple(images))
-    used = apply(model, encode(1), layer_weights=of_type("style transfer precise"))
+    monkeypatch.setattr(Run, "group", lambda run, images, heads: tuple(images))
+    used = apply(model, encode(1), layer_weights=from_weight_type("style transfer precise"))
     (application,) = applications(used)
     run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
     batch = run.batch({"cond_or_uncond": [1, 0]}, torch.cat([noise()] * 2), torch.float32)
     prepared = run.prepared(batch, torch.tensor([9.0]), keep=False)
-    (pair,) = (terms[0].image for layer, terms in application.layers.items() if layer.address == ("input", 8, 0))
+    (pair,) = (terms[0].kv for layer, terms in application.layers.items() if layer.address == ("input", 8, 0))
     (image,) = prepared["input", 8, 0]
-    negative, positive = image.image.values
-    assert torch.equal(negative, pair.values[application.part.order[COND, 0]])
+    negative, positive = image.kv.values
+    assert torch.equal(negative, pair.values[application.part.row_index[COND, 0]])
     assert not positive.any()
 
 
@@ -277,14 +277,14 @@ def test_the_form_for_gpus_gives_what_that_for_processors_gives(
     used = apply(model, encode(1), 0.7, mask=half("left"), schedule=RISING)
     for seed in range(1, count):
         used = apply(used, encode(seed, 5, weights=(2.0, 1.0)), 0.4)
-    expected, kinds, original = sample(used), set(), run.stacked
+    expected, kinds, original = sample(used), set(), run.group_images
 
     def seen(*given: Any) -> Any:
         found = original(*given)
-        kinds.update(one.form if isinstance(one, grouped.Stack) else "alone" for one in found)
+        kinds.update(one.form if isinstance(one, grouped.GroupedKV) else "alone" for one in found)
         return found
 
-    monkeypatch.setattr(run, "stacked", seen)
+    monkeypatch.setattr(run, "group_images", seen)
     monkeypatch.setitem(grouped.FORM_OF, "cpu", grouped.FORM_OF["cuda"])
     assert difference(sample(used), expected) < 1e-5
     assert kinds == ({"alone"} if count == 1 else {"alone", "attention"})
@@ -330,7 +330,7 @@ def test_the_last_reference_holds_for_further_frames(model: Any, encode: Encoder
 
 
 def test_frames_have_weights_and_masks_of_their_own(model: Any, encode: Encoder) -> None:
-    schedule, masks = Schedule((Course("linear", "frames", 1.0, 0.0),)), torch.cat([half("left"), half("right")])
+    schedule, masks = Schedule((Curve("linear", "frames", 1.0, 0.0),)), torch.cat([half("left"), half("right")])
     weighed = sample(apply(model, encode(1), schedule=schedule), given=noise(3))
     masked = sample(apply(model, encode(1), mask=masks), given=noise(3))
     for index, (weight, mask) in enumerate(zip((1.0, 0.5, 0.0), (0, 1, 1), strict=True)):
@@ -364,7 +364,7 @@ def test_a_run_keeps_few_windows_at_a_time(model: Any, encode: Encoder, monkeypa
     from comfyui_ip_adapter.nodes.host.sampling import run
 
     runs: list[Any] = []
-    learn = run.Run.learn
+    learn = run.Run.observe_step
 
     def recording(one: Any, *given: Any) -> None:
         learn(one, *given)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from sampled import apply, cond, difference, make_prompt, noise, sample
 from twins import Twins
 
@@ -206,7 +206,7 @@ def areas(number: int) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("schedule", "each"), [(Schedule(), 1), (Schedule((Course("linear"),)), 4)])
+@pytest.mark.parametrize(("schedule", "each"), [(Schedule(), 1), (Schedule((Curve("linear"),)), 4)])
 def test_keys_and_values_are_gathered_once_however_many_places_there_are(
     model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch, schedule: Schedule, each: int
 ) -> None:

@@ -117,7 +117,7 @@ def test_a_call_on_rows_that_nobody_can_know_is_left_alone_and_the_log_says_so(
     """Both sides have the same text, and a pack says nothing."""
     from comfyui_ip_adapter.nodes.host.sampling import batch
 
-    batch._tell_once.cache_clear()
+    batch._warn_once.cache_clear()
     alike = {"positive": cond(1), "negative": cond(1), "steps": 2}
     with caplog.at_level(logging.WARNING):
         found = sample(manner("row by row")(apply(model, prompt)), **alike)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import Use as Used
-from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combined
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions as Used
+from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from face_prompts import face_prompt
 from fake_cuda import CUDA, fake_cuda, on_device
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Should have tb")
 Use = Callable[..., Any]
 NEAR = {torch.float16: 0.01, torch.bfloat16: 0.06}  # of results of four steps on a random network
 OPENING = ["run.__init__"]  # where a run begins, it reads its noise levels, once
-RISING = Schedule((Course("linear", "steps", 0.25, 1.0),))
+RISING = Schedule((Curve("linear", "steps", 0.25, 1.0),))
 HALF = torch.eye(8)[None]
 HALVES = torch.stack([torch.eye(8), 1 - torch.eye(8)])
 
@@ -79,7 +79,9 @@ USES: dict[str, Use] = {
     "two": lambda model, a, b, c, *more: apply(apply(model, a, 0.7), b, 0.4),
     "mixed": lambda model, a, b, c, *more: apply(apply(apply(model, a, 0.7), c, 0.4), b, 0.3),
     "masked": lambda model, a, b, c, *more: apply(apply(model, a, 0.7, mask=HALF), b, 0.5),
-    "emphasised": lambda model, a, b, c, *more: apply(model, combined(a, b, "side by side", (1.0, 0.4)), scaling="K+V"),
+    "emphasised": lambda model, a, b, c, *more: apply(
+        model, combine_prompts(a, b, "side by side", (1.0, 0.4)), scaling="K+V"
+    ),
     "in a span": lambda model, a, b, c, *more: apply(model, a, 0.7, Span(0.2, 0.8)),
     "in steps": lambda model, a, b, c, *more: apply(model, a, 0.7, Span(1, 3, "steps")),
     "scheduled": lambda model, a, b, c, *more: apply(apply(model, a, 0.7, schedule=RISING), b, 0.5),
@@ -187,7 +189,7 @@ def test_a_map_there_is_that_here(twins: Twins, prompts: list[ImagePrompt], show
     def seen(model: Any) -> dict[str, Tensor]:
         import comfy.model_management as memory
 
-        both = combined(prompts[0], prompts[1], "side by side", (1.0, 0.6))
+        both = combine_prompts(prompts[0], prompts[1], "side by side", (1.0, 0.6))
         model = apply(apply(model, both), prompts[2], 0.5, mask=HALF)
         memory.load_models_gpu([model])  # as the sampler left it
         return look(model, show)

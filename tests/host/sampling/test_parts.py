@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from parts import evolved, half, tiled, windowed
 from sampled import apply, cond, difference, make_prompt, noise, sample
@@ -17,7 +17,7 @@ from twins import Twins
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
 
-FALLING = Schedule((Course("linear", "frames", 1.0, 0.25),))
+FALLING = Schedule((Curve("linear", "frames", 1.0, 0.25),))
 WINDOWS: dict[str, Callable[[Any, int], Any]] = {"core": windowed, "AnimateDiff-Evolved": evolved}
 every_window = pytest.mark.parametrize("windows", WINDOWS)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Course, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from package import ROOT
 from sampled import apply, cond, difference, make_prompt, noise, sample
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 STEPS = 6
-RISING = Schedule((Course("linear", "steps", 0.2, 1.0),))
+RISING = Schedule((Curve("linear", "steps", 0.2, 1.0),))
 OURS = str(ROOT)
 _DURING = "model_patch|layer_patch|run|steps|cond_sides|crops|batch|prepared|foreign_attention|grouped|reference"
 DURING = re.compile(rf"/({_DURING})\.py")
@@ -110,7 +110,7 @@ def test_calls_that_a_cache_skips_count_as_steps(
     def cached(model: Any) -> Any:
         return LazyCacheNode.execute(model, 0.5, 0.0, 1.0, False)[0]
 
-    falling, skipping = {"schedule": Schedule((Course("linear", "steps", 1.0, 0.0),))}, 11
+    falling, skipping = {"schedule": Schedule((Curve("linear", "steps", 1.0, 0.0),))}, 11
     base = small.patcher
     model = cached(apply(base, prompt, **falling)) if first == "adapter" else apply(cached(base), prompt, **falling)
     sample(model, cfg=1.0, steps=skipping)
@@ -169,7 +169,7 @@ def test_the_whole_is_the_same_picture_along_rising_levels_as_in_percent(small: 
 
 
 def test_a_run_in_two_parts_is_the_whole_run(small: Twins, prompt: ImagePrompt) -> None:
-    prompted = apply(small.patcher, prompt, span=Span(0.2, 0.7), schedule=Schedule((Course("cosine", "percent"),)))
+    prompted = apply(small.patcher, prompt, span=Span(0.2, 0.7), schedule=Schedule((Curve("cosine", "percent"),)))
     whole = sample(prompted, steps=STEPS)
     half = sample(prompted, steps=STEPS, last_step=3, force_full_denoise=False)
     rest = sample(prompted, given=torch.zeros_like(half), latent=half, steps=STEPS, start_step=3, disable_noise=True)
