@@ -81,6 +81,16 @@ def test_every_table_that_a_page_names_is_in_its_file(page: str) -> None:
         assert re.search(rf"^{name}\b.*=", (ROOT / file).read_text("utf-8"), re.MULTILINE), f"{name} in {file}"
 
 
+def test_every_step_of_the_weight_is_in_the_file_of_its_line() -> None:
+    path = PAGES["docs/architecture.md"].partition("**λ on one line")[2].partition("## ")[0]
+    steps = re.findall(r"^\| `(\w+)`, (?:`([\w/.]+)`|in the same file)", path, re.MULTILINE)
+    assert len(steps) == 5
+    file = ""
+    for name, said in steps:
+        file = said or file
+        assert re.search(rf"^(class |def )?{name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), name
+
+
 def test_every_test_that_the_page_names_is_in_the_file_of_its_line() -> None:
     for line in PAGES["docs/architecture.md"].splitlines():
         files = [Path(name) for name in FILE.findall(line) if "/test_" in name]
