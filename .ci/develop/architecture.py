@@ -172,7 +172,7 @@ def draw() -> str:
         *words(RESUME, bottom(classes) + 30, "nodes/host/", sentence(HOST), RIGHT - RESUME),
         rectangle(Box(40, inner, 820, bottom(cores) + 24 - inner), CORES, 14),
         *bands(cores),
-        *words(RESUME, inner + 40, "ip_adapter_core/", sentence(CORE), PLACES["identify"][0] - RESUME - 20),
+        *words(RESUME, inner + 32, "ip_adapter_core/", sentence(CORE), PLACES["identify"][0] - RESUME - 20),
         *(shown(each, is_room=True) for each in classes.values()),
         *(shown(each, name in rooms(HOST)) for name, each in hosts.items()),
         *(shown(each, name in rooms(CORE)) for name, each in cores.items()),
