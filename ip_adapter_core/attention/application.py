@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -15,10 +15,11 @@ from ..adapters.lora import LoraUse
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
 from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
-from ..settings.layer_weights import LINEAR, LayerWeights
+from ..settings.layer_weights import LINEAR, LayerWeight, LayerWeights
 from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
 from ..settings.span import WHOLE, Span
+from ..settings.weight_list import names_in
 from .scaling import SCALINGS
 
 
@@ -108,7 +109,8 @@ def applications(
 ) -> tuple[Application, ...]:
     """The prompt on a model with these layers: one application for each part, none that has nothing to do.
 
-    Raises ValueError when the adapter was made for another model, or when the use cannot be meant.
+    Raises ValueError when the adapter was made for another model, when the use cannot be meant, or when its layer
+    weights leave nothing of a weight that is not 0.
     """
     use = (use or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
@@ -122,20 +124,22 @@ def applications(
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> Application | None:
     masks = _masks((*part.masks, *(() if use.mask is None else (use.mask,))))
-    terms = _terms(part, layers, use)
-    if masks is None or not terms or not any(part.weights):
-        return None
-    return Application(part, terms, use.span, use.schedule, use.scaling, masks)
-
-
-def _terms(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> dict[Layer, tuple[LayerTerm, ...]]:
-    """What is added to each layer that has a weight."""
     shares = use.layer_weights.on(layers)
+    if masks is None or not use.weight or not any(part.weights):
+        return None
+    _check_acts(use.layer_weights, shares)
+    terms = _terms(part, shares, use)
+    return Application(part, terms, use.span, use.schedule, use.scaling, masks) if terms else None
+
+
+def _terms(
+    part: PromptPart, shares: Mapping[Layer, LayerWeight], use: ApplyOptions
+) -> dict[Layer, tuple[LayerTerm, ...]]:
+    """What is added to each layer that has a weight."""
     found = {}
-    for layer, image in zip(layers, part.keys_values, strict=True):
+    for (layer, share), image in zip(shares.items(), part.keys_values, strict=True):
         if use.skip_middle and layer.stage == "middle":
             continue
-        share = shares[layer]
         pairs = ((use.weight * share.positive, _POSITIVE), (use.weight * share.to_negative, _TO_NEGATIVE))
         terms = tuple(LayerTerm(image, weight, reads) for weight, reads in pairs if weight)
         if terms:
@@ -147,6 +151,16 @@ def _masks(given: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
     """The masks that leave something out; None where one leaves nothing."""
     kept = [mask for mask in map(usable, given) if mask is not None]
     return None if any(not mask.any() for mask in kept) else tuple(kept)
+
+
+def _check_acts(weights: LayerWeights, shares: Mapping[Layer, LayerWeight]) -> None:
+    """Refuse a spread that acts nowhere although its own weight is not 0: it would leave the model as it is, unseen."""
+    if not weights.muted and not any(any(share) for share in shares.values()):
+        raise ValueError(
+            "Choose another weight type, or name layers of this model with a number that is not 0 in a custom list: "
+            f"{weights.name} gives all of its layers 0, so that the image prompt would do nothing. The model has "
+            f"{names_in(tuple(shares))}."
+        )
 
 
 def _check_fit(adapter: Geometry, model: Geometry) -> None:

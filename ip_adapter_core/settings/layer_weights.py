@@ -34,11 +34,15 @@ LayerRule = Callable[[tuple[Layer, ...]], Iterable[LayerWeight]]
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A way to spread λ over the layers of any model; source: whose style and composition blocks it goes by."""
+    """A way to spread λ over the layers of any model.
+
+    source: whose style and composition blocks it goes by; muted: whether its own weight is 0, so that nothing is meant.
+    """
 
     name: str
     spread: LayerRule
     source: str = TUNED
+    muted: bool = False
 
     def on(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
         """The share of every layer, in their order; layers: all of a model's. Raises ValueError where it cannot fit."""
@@ -127,7 +131,7 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
     if name not in TYPES:
         raise ValueError(f"There is no weight type called {name!r}; use one of {', '.join(TYPES)}.")
     check_finite(weight=first, second_weight=second)
-    return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source)
+    return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source, muted=not first)
 
 
 def check_finite(**numbers: float) -> None:
@@ -172,7 +176,10 @@ def merge_weights(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
     if way not in MERGE_MODES:
         raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(MERGE_MODES)}.")
     source = a.source if a.source == b.source else TUNED
-    return LayerWeights(f"{a.name} {MERGE_MODES[way].sign} {b.name}", partial(_merge, way, a, b), source)
+    mode, weights = MERGE_MODES[way], [LayerWeight(float(not one.muted)) for one in (a, b)]
+    return LayerWeights(
+        f"{a.name} {mode.sign} {b.name}", partial(_merge, way, a, b), source, muted=not mode.join(*weights).positive
+    )
 
 
 def _merge(way: str, a: LayerWeights, b: LayerWeights, layers: tuple[Layer, ...]) -> list[LayerWeight]:
