@@ -146,8 +146,8 @@ def kind_input() -> io.Combo.Input:
         options=list(KINDS),
         default="any",
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
-        "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout; "
-        "the FaceID kinds and portrait read faces, for Encode Face Prompt.",
+        "closely, base more loosely, light even more so; plus face and full face want a cropped face; composition "
+        "takes only the layout; FaceID, FaceID-Plus and portrait read faces, for Encode Face Prompt.",
     )
 
 

@@ -1,6 +1,5 @@
 """Every node of the package's list has a help page, a row in the README, a picture, a graph, and names that stay."""
 
-import json
 import re
 
 import pytest
@@ -52,14 +51,10 @@ def says(text: str, option: str) -> bool:
     return any(f"{mark}{option}{mark}" in text for mark in ("*", "`"))
 
 
-def graphs() -> dict[str, set[str]]:
-    """The types of nodes in each template, subgraphs included."""
-    found = {}
-    for path in WORKFLOWS.glob("*.json"):
-        text = path.read_text(encoding="utf-8")
-        json.loads(text)
-        found[path.stem] = set(re.findall(r'"type":\s*"(IPA_\w+)"', text))
-    return found
+def shown_in_templates() -> set[str]:
+    """The ids of the nodes in graphs of workflows/, subgraphs included."""
+    texts = [path.read_text(encoding="utf-8") for path in WORKFLOWS.glob("*.json")]
+    return {node for text in texts for node in re.findall(r'"type":\s*"(IPA_\w+)"', text)}
 
 
 def test_every_id_begins_with_the_letters_of_the_package() -> None:
@@ -77,9 +72,7 @@ def test_every_help_page_begins_with_the_name_and_shows_a_picture() -> None:
     for node, schema in schemas().items():
         assert page(node).startswith(f"# {schema.display_name}\n"), f"Begin web/docs/{node}.md with the node's name."
         picture = HELP / "images" / f"{node}.png"
-        assert picture.exists(), (
-            f"Add {picture.relative_to(ROOT)}: a row of tests/browser/test_screenshots.py makes it."
-        )
+        assert picture.exists(), f"Add web/docs/images/{node}.png, which tests/browser/test_screenshots.py makes."
         assert f"](images/{node}.png)" in page(node), f"Show images/{node}.png in web/docs/{node}.md."
 
 
@@ -134,12 +127,10 @@ def test_the_readme_has_a_row_for_every_node() -> None:
 
 
 def test_every_node_is_in_a_template() -> None:
-    shown = set().union(*graphs().values())
+    shown = shown_in_templates()
     for node in schemas():
         if node not in IN_NO_GRAPH:
-            assert node in shown, (
-                f"Show {node} in a graph of workflows/, or give the reason in IN_NO_GRAPH of this test."
-            )
+            assert node in shown, f"Show {node} in a graph of workflows/, or say why not in IN_NO_GRAPH of this test."
     assert not shown & IN_NO_GRAPH.keys(), "Take the nodes that templates show out of IN_NO_GRAPH of this test."
 
 
@@ -163,7 +154,7 @@ def test_no_name_that_files_of_users_have_is_gone() -> None:
             assert not gone, f"Options of {name} of {node} are gone: {sorted(gone)}. {REMEMBER}"
         outputs = names["outputs"]
         assert found[node]["outputs"][: len(outputs)] == outputs, (
-            f"The outputs of {node} must begin with {outputs}: graphs have them by their number. Add new ones at the end."
+            f"Let the outputs of {node} begin with {outputs}: graphs have them by number. Add new ones at the end."
         )
 
 
