@@ -73,20 +73,28 @@ def test_what_is_fabricated_is_a_kind() -> None:
 
 
 @each_variant
-def test_a_kind_is_in_the_lists_for_users(variant: Any) -> None:
+def test_a_kind_is_in_the_readme(variant: Any) -> None:
     (listed,) = re.findall(r"^Adapters: .*?(?=\n\n)", read(ROOT / "README.md"), re.DOTALL | re.MULTILINE)
     assert has(listed, variant.name), f"Add {variant.name} to the paragraph “Adapters:” of README.md."
-    page = HELP / "IPA_LoadAdapter.md"
-    assert has(read(page), variant.name), f"Add {variant.name} to the kinds that {page.relative_to(ROOT)} lists."
+
+
+@each_variant
+def test_a_kind_is_in_the_help_page_of_the_loader(variant: Any) -> None:
+    listed = read(HELP / "IPA_LoadAdapter.md")
+    assert has(listed, variant.name), f"Add {variant.name} to the kinds that web/docs/IPA_LoadAdapter.md lists."
 
 
 @pytest.mark.parametrize("choice", KINDS)
-def test_a_choice_of_the_menu_of_kinds_is_explained(comfy: None, choice: str) -> None:
+def test_a_choice_of_kinds_is_explained_in_the_help_page(choice: str) -> None:
     assert f"*{choice}*" in read(HELP / "IPA_AutoLoad.md"), f"Say in web/docs/IPA_AutoLoad.md what *{choice}* is."
-    for node in ("IPA_AutoLoad", "IPA_Simple", "IPA_StyleComposition"):
-        kind = described(node, "kind")
-        assert choice in options(kind), f"Offer {choice} in the menu of {node}: kind_input of nodes/load.py."
-        assert has(kind.tooltip, choice), f"Say in the tooltip of kind_input in nodes/load.py what {choice} is."
+
+
+@pytest.mark.parametrize("choice", KINDS)
+@pytest.mark.parametrize("node", ["IPA_AutoLoad", "IPA_Simple", "IPA_StyleComposition"])
+def test_a_choice_of_kinds_is_in_the_menu_and_its_tooltip(comfy: None, node: str, choice: str) -> None:
+    kind = described(node, "kind")
+    assert choice in options(kind), f"Offer {choice} in the menu of {node}: kind_input of nodes/load.py."
+    assert has(kind.tooltip, choice), f"Say in the tooltip of kind_input in nodes/load.py what {choice} is."
 
 
 # Other tables
@@ -208,6 +216,4 @@ def test_a_row_is_explained_in_the_help_page(name: str, row: str) -> None:
 @each_row
 def test_a_row_has_a_test_of_its_formula(name: str, row: str) -> None:
     table = TABLES[name]
-    assert row in with_numbers(table), (
-        f"Add a row for the {name} {row!r} to tests/{table.tested}, with what it must give."
-    )
+    assert row in with_numbers(table), f"Add the {name} {row!r}, with what it must give, to tests/{table.tested}."
