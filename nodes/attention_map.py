@@ -27,7 +27,7 @@ class AttentionMap(Node):
             "IPA_AttentionMap",
             "Image Prompt Attention",
             "Show where in a sampled picture each reference image acted, as a heat map over it.",
-            inputs=[*_picture_inputs(), *_sight_inputs(), *_more_inputs()],
+            inputs=[*_picture_inputs(), *_map_inputs(), *_more_inputs()],
             outputs=[
                 io.Image.Output(display_name="picture", tooltip="The heat maps side by side, with their numbers."),
                 io.Mask.Output(
@@ -59,9 +59,9 @@ class AttentionMap(Node):
         opacity: float = 0.6,
     ) -> io.NodeOutput:
         shown, noise = MAP_KINDS[show], Noise(read_steps(percents), seed, sigmas)
-        tallies = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
+        maps_by_name = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
         result = pick_images(image, latent["samples"].shape, frame)
-        maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
+        maps = Maps.of(maps_by_name, shown, (result.shape[0], result.shape[1]), scale)
         picture = to_image(heat_map.draw(result, maps, opacity))
         return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))
 
@@ -76,8 +76,8 @@ def _picture_inputs() -> list[io.Input]:
     ]
 
 
-def _sight_inputs() -> list[io.Input]:
-    """What to see."""
+def _map_inputs() -> list[io.Input]:
+    """What the maps show."""
     return [
         io.Combo.Input(
             "show",
