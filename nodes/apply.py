@@ -15,8 +15,8 @@ from ..ip_adapter_core.settings import schedule as curves
 from ..ip_adapter_core.settings.span import UNITS, Span
 from .host.sampling import model_patch
 from .node import Node
+from .notices import of_mask, with_notices
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
-from .texts import of_mask, with_text
 
 
 class Apply(Node):
@@ -96,8 +96,8 @@ class Apply(Node):
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
         )
-        told = of_mask(mask)
-        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_text(told))
+        notices = of_mask(mask)
+        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_notices(notices))
 
 
 def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:

@@ -13,9 +13,9 @@ from ..ip_adapter_core.settings import layer_weights
 from .host.attention_map import Noise, Sampled, look
 from .host.pictures import to_image
 from .host.sampling.attention_hook import MapRequest
+from .input_checks import readable
 from .node import Node
 from .sockets import LayerWeights, schema
-from .texts import readable
 
 
 class AttentionMap(Node):

@@ -13,9 +13,10 @@ from ..ip_adapter_core.vision.preprocess import FITS
 from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
+from .input_checks import readable
 from .node import Node
+from .notices import of_mask, of_pictures, with_notices
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
-from .texts import of_mask, of_pictures, readable, with_text
 
 
 class Encode(Node):
@@ -73,8 +74,8 @@ class Encode(Node):
     ) -> io.NodeOutput:
         look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
         prompt, seen = encoding.image_prompt(ip_adapter, clip_vision, image, look, negative_image)
-        told = [*of_pictures(image), *of_mask(masks)]
-        return io.NodeOutput(prompt, seen, ui=with_text(told, ui.PreviewImage(seen, cls=cls)))
+        notices = [*of_pictures(image), *of_mask(masks)]
+        return io.NodeOutput(prompt, seen, ui=with_notices(notices, ui.PreviewImage(seen, cls=cls)))
 
 
 class EncodeFace(Node):

@@ -129,18 +129,18 @@ class AutoLoad(Node):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **given: object) -> object:
+    def fingerprint_inputs(cls, **inputs: object) -> object:
         categories = (files.ADAPTERS, files.ENCODERS)
         return [files.fingerprint(category, name) for category in categories for name in files.names(category)]
 
     @classmethod
     def execute(cls, model: object, kind: str) -> io.NodeOutput:
-        found = auto.find(model, kind)
-        return io.NodeOutput(found.adapter, found.encoder, ui=ui.PreviewText(found.report))
+        chosen = auto.find(model, kind)
+        return io.NodeOutput(chosen.adapter, chosen.encoder, ui=ui.PreviewText(chosen.report))
 
 
 def kind_input() -> io.Combo.Input:
-    """The wish of the automatic nodes."""
+    """The input of the automatic nodes that says which kind of adapter is wanted."""
     return io.Combo.Input(
         "kind",
         options=list(KINDS),

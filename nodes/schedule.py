@@ -44,9 +44,9 @@ class Schedule(Node):
         random_seed: int = 0,
         shown_over: int = 20,
     ) -> io.NodeOutput:
-        made = Courses((Curve(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
-        picture = to_image(schedule.draw(made, shown_over))
-        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+        combined = Courses((Curve(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
+        picture = to_image(schedule.draw(combined, shown_over))
+        return io.NodeOutput(combined, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _shape_inputs() -> list[io.Input]:

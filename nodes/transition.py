@@ -9,9 +9,9 @@ from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.prompts.transitions import EASINGS, over_frames, read_keys
 from ..ip_adapter_core.prompts.transitions import Transition as Course
 from .host.pictures import to_image
+from .input_checks import readable
 from .node import Node
 from .sockets import ImagePrompt, schema
-from .texts import readable
 
 
 class Transition(Node):
@@ -77,6 +77,6 @@ class Transition(Node):
         cls, image_prompt: prompt.ImagePrompt, frames: int, shape: str, hold: float, loop: bool, key_frames: str
     ) -> io.NodeOutput:
         wanted = Course(frames, read_keys(key_frames), shape, hold, loop)
-        made, course = over_frames(image_prompt, wanted)
+        prompt_of_frames, course = over_frames(image_prompt, wanted)
         picture = to_image(transition.draw(course))
-        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+        return io.NodeOutput(prompt_of_frames, picture, ui=ui.PreviewImage(picture, cls=cls))

@@ -137,7 +137,7 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
     Raises ValueError for models without cross-attention blocks.
     """
     layers = models.layers(model)
-    resident = _load(model)  # held while its weights are read
+    resident = _load(model)  # stays loaded while its weights are read
     attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):
         return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]

@@ -125,5 +125,5 @@ def test_a_data_set_is_looked_for_in_the_input_folder_unless_its_path_is_absolut
 
     from comfyui_ip_adapter.nodes.host.training import dataset
 
-    assert dataset.located(" pictures ") == Path(folder_paths.get_input_directory()) / "pictures"
-    assert dataset.located("/elsewhere/pictures") == Path("/elsewhere/pictures")
+    assert dataset.locate(" pictures ") == Path(folder_paths.get_input_directory()) / "pictures"
+    assert dataset.locate("/elsewhere/pictures") == Path("/elsewhere/pictures")
