@@ -124,8 +124,8 @@ def _core(module: str) -> Any:
 
 def leave_folder() -> None:
     """Take this folder, which Python puts on sys.path for a script, and the root from there: both shadow ComfyUI's."""
-    own = {ROOT, ROOT / "nodes"}
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in own]
+    ours = {ROOT, ROOT / "nodes"}
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in ours]
 
 
 def load_package() -> None:

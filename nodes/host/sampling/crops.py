@@ -63,8 +63,8 @@ def of_parts(x: Tensor, firsts: Sequence[int], whole: Tensor | None, areas: Sequ
     grid = grid_of(x)
     if whole is None or grid_of(whole) == grid:
         return Crops.everywhere(grid, len(firsts))
-    told = [area[2:] if area is not None and area[:2] == grid else None for area in areas] or [None] * len(firsts)
-    searched = [corner or corner_of(whole, x[row]) for row, corner in zip(firsts, told, strict=True)]
+    from_host = [area[2:] if area is not None and area[:2] == grid else None for area in areas] or [None] * len(firsts)
+    searched = [corner or corner_of(whole, x[row]) for row, corner in zip(firsts, from_host, strict=True)]
     corners = tuple(corner for corner in searched if corner is not None)
     if len(corners) < len(searched):
         warn_once(LOST_PARTS)

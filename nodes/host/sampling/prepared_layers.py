@@ -89,7 +89,7 @@ class PreparedLayers:
         unmasked = self._unmasked.get(
             contents,
             lambda: _Unmasked(strengths, keep_all, self._prepare(contents, strengths, keep_all)),
-            lambda kept: (kept.strengths, kept.keep_all) == (strengths, keep_all),
+            lambda entry: (entry.strengths, entry.keep_all) == (strengths, keep_all),
         )
         return unmasked.images
 

@@ -97,8 +97,8 @@ class HostBase:
 
     def _options(self, sigmas: Tensor) -> Options:
         """What the host's samplers would hand to this MODEL's patches, with an attention that has gradients."""
-        own = self._patcher.model_options.get("transformer_options", {})
-        options = merge_nested_dicts(own, {"wrappers": self._patcher.wrappers})
+        of_model = self._patcher.model_options.get("transformer_options", {})
+        options = merge_nested_dicts(of_model, {"wrappers": self._patcher.wrappers})
         return {
             **options,
             "cond_or_uncond": [COND],

@@ -129,6 +129,8 @@ def training_folder() -> Path:
 
 def check(encoder: HostEncoder) -> None:
     """Raises ValueError when VAE and model do not belong together."""
-    given, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
-    if given != needed:
-        raise ValueError(f"This VAE gives latents of {given} channels, the model needs {needed}; load the model's VAE.")
+    channels, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
+    if channels != needed:
+        raise ValueError(
+            f"This VAE gives latents of {channels} channels, the model needs {needed}; load the model's VAE."
+        )

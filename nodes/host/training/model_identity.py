@@ -51,9 +51,8 @@ def _bytes_of(value: Any) -> Iterator[bytes]:
 
 
 def _tensor_bytes(tensor: Tensor) -> bytes:
-    is_quantized: Any = is_traceable_wrapper_subclass(
-        tensor
-    )  # the host's quantized weights; mypy takes it for a type guard
+    # True for the host's quantized weights; Any, because mypy takes the function for a type guard.
+    is_quantized: Any = is_traceable_wrapper_subclass(tensor)
     plain = tensor.dequantize() if is_quantized else tensor.detach().as_subclass(Tensor)
     half = plain.to("cpu", torch.float16) if plain.is_floating_point() else plain.cpu()
     return half.contiguous().flatten().view(torch.uint8).numpy().tobytes()
