@@ -67,7 +67,7 @@ class AttentionMap(Node):
 
 
 def _picture_inputs() -> list[io.Input]:
-    """What was sampled, and with what."""
+    """Inputs for what was sampled, and with what."""
     return [
         io.Model.Input("model", tooltip="The model that sampled the picture, with its image prompts."),
         io.Conditioning.Input("positive", tooltip="The positive conditioning it was sampled with."),
@@ -77,7 +77,7 @@ def _picture_inputs() -> list[io.Input]:
 
 
 def _map_inputs() -> list[io.Input]:
-    """What the maps show."""
+    """Inputs for what the maps show."""
     return [
         io.Combo.Input(
             "show",
@@ -111,7 +111,7 @@ def _map_inputs() -> list[io.Input]:
 
 
 def _more_inputs() -> list[io.Input]:
-    """What few pictures need."""
+    """Inputs that few pictures need."""
     return [
         io.Sigmas.Input(
             "sigmas",

@@ -153,7 +153,7 @@ class EncodeFace(Node):
 
 
 def fit_input() -> io.Combo.Input:
-    """How pictures that are not square reach the encoder."""
+    """The input for how pictures that are not square reach the encoder."""
     return io.Combo.Input(
         "fit",
         options=list(FITS),
@@ -164,7 +164,7 @@ def fit_input() -> io.Combo.Input:
 
 
 def gathering_inputs(what: str) -> list[io.Input]:
-    """How several images or faces become one prompt."""
+    """Inputs for how several images or faces become one prompt."""
     return [
         io.Combo.Input(
             "combine",
@@ -191,7 +191,7 @@ def gathering_inputs(what: str) -> list[io.Input]:
 
 
 def detail_inputs() -> list[io.Input]:
-    """How closely pictures are read."""
+    """Inputs for how closely pictures are read."""
     return [
         io.Combo.Input(
             "detail",

@@ -44,7 +44,7 @@ def _is_regions(value: Any) -> bool:
 
 
 def _is_linked(value: Any) -> bool:
-    """Whether it is no literal: of the classes of other packs only that is known."""
+    """Whether a value came through a link; nothing more is known of the classes of other packs."""
     return not isinstance(value, str | int | float | list | dict)
 
 

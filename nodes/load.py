@@ -152,7 +152,7 @@ def kind_input() -> io.Combo.Input:
 
 
 def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:
-    """What was loaded, for the node to show."""
+    """A text for the node to show: what was loaded."""
     return ui.PreviewText(f"{loaded.describe()}, {weights(entries(files.path(category, file)))}")
 
 

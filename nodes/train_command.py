@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes; the settings of a training come from the class that holds them."""
+    """The arguments of the command; the settings of a training come from the fields of Settings."""
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--comfyui", help="folder of ComfyUI; else COMFYUI_PATH, else the one this package lies in")
     command.add_argument("--checkpoint", required=True, help="a file of models/checkpoints, or any path")

@@ -75,7 +75,7 @@ class Transition(Node):
     def execute(
         cls, image_prompt: prompt.ImagePrompt, frames: int, shape: str, hold: float, loop: bool, key_frames: str
     ) -> io.NodeOutput:
-        spec = transitions.Transition(frames, read_keys(key_frames), shape, hold, loop)
-        prompt_of_frames, weights = over_frames(image_prompt, spec)
-        picture = to_image(transition.draw(weights))
+        wanted = transitions.Transition(frames, read_keys(key_frames), shape, hold, loop)
+        prompt_of_frames, with_keys = over_frames(image_prompt, wanted)
+        picture = to_image(transition.draw(with_keys))
         return io.NodeOutput(prompt_of_frames, picture, ui=ui.PreviewImage(picture, cls=cls))

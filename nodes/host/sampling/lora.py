@@ -17,9 +17,9 @@ _TRAINED = 1.0  # the strength an adapter was trained with
 
 
 class AdapterPatch(LoRAAdapter):
-    """What an adapter's LoRA adds to one weight: the host's own patch, of a class that says who put it there.
+    """A patch of the host's kind for one weight; its class says that an adapter put it there.
 
-    The host makes patches anew from the class and what its constructor takes, so use is set afterwards.
+    use: the LoRA of the adapter. It is set afterwards, because the host copies patches with the constructor's arguments.
     """
 
     use: LoraUse | None = None

@@ -20,7 +20,9 @@ from .steps import Clock, Instant
 
 
 class Run:
-    """What the applications of a model resolve for one sampling run; it lives exactly as long as the run.
+    """What a sampling run knows of its guider and its step; it lives exactly as long as the run.
+
+    applications: the image prompts of the model, in the order they were applied.
 
     sampling: the model's noise schedule (`percent_to_sigma`).
     sigmas: the run's noise levels, the final one included.
