@@ -19,7 +19,7 @@ _TRAINED = 1.0  # the strength an adapter was trained with
 class AdapterPatch(LoRAAdapter):
     """A patch of the host's kind for one weight; its class says that an adapter put it there.
 
-    use: the LoRA of the adapter. It is set afterwards, because the host copies patches with the constructor's arguments.
+    use: the LoRA of the adapter. It is set afterwards: the host copies patches with the constructor's arguments alone.
     """
 
     use: LoraUse | None = None

@@ -23,7 +23,6 @@ class Run:
     """What a sampling run knows of its guider and its step; it lives exactly as long as the run.
 
     applications: the image prompts of the model, in the order they were applied.
-
     sampling: the model's noise schedule (`percent_to_sigma`).
     sigmas: the run's noise levels, the final one included.
     latent: shape of what is sampled, (pictures, channels, height, width).
