@@ -109,7 +109,7 @@ class LoadVision(Node):
 
 
 class AutoLoad(Node):
-    """MODEL and a wish -> the adapter and the encoder on disk that fit."""
+    """MODEL and a kind -> the adapter and the encoder on disk that fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -10,7 +10,7 @@ from ..ip_adapter_core.training.fresh import KINDS
 from ..ip_adapter_core.training.settings import Settings
 from .host.adapters import LoadedAdapter
 from .host.training import session
-from .host.training.session import PRECISIONS, Wish
+from .host.training.session import PRECISIONS, TrainingRequest
 from .node import Node
 from .sockets import IpAdapter, schema
 
@@ -52,8 +52,8 @@ class Train(Node):
         ip_adapter: LoadedAdapter | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        wish = Wish(name, kind, dataset, resolution, Settings(**settings), precision)
-        return io.NodeOutput(*session.run(wish, session.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
+        request = TrainingRequest(name, kind, dataset, resolution, Settings(**settings), precision)
+        return io.NodeOutput(*session.run(request, session.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
 
 
 def model_inputs() -> list[io.Input]:

@@ -25,7 +25,7 @@ from .. import adapters, files, small_world, vision
 from . import base_model, dataset, session
 from .dataset import HostEncoder
 from .samples import Sampler
-from .session import Wish
+from .session import TrainingRequest
 
 _CHECKPOINTS = "checkpoints"
 _LOGGED_EVERY = 10.0  # seconds between two lines
@@ -39,22 +39,26 @@ def run(arguments: Namespace) -> None:
     """Train as the command line says, or go on with it. Raises ValueError or ImportError before the work starts."""
     files.register_folders()
     small_world.register()
-    wish, folder = _wish(arguments), arguments.folder or arguments.output.with_suffix("")
+    request, folder = _request(arguments), arguments.folder or arguments.output.with_suffix("")
     accelerator = _accelerator()
     level = logging.INFO if accelerator.is_main_process else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", force=True)
     writer = _writer(arguments.log_dir if accelerator.is_main_process else None)
     encoder = _models(arguments)
-    base = base_model.HostBase(encoder.model, wish.settings.gradient_checkpointing)
+    base = base_model.HostBase(encoder.model, request.settings.gradient_checkpointing)
     start = adapters.read(arguments.start.name, arguments.start) if arguments.start else None
-    network = session.first_network(wish, encoder, start)
+    network = session.first_network(request, encoder, start)
     with accelerator.main_process_first():
-        examples = dataset.examples(Path(wish.source), encoder, wish.resolution, _log_encoded, folder / "features")
+        examples = dataset.examples(
+            Path(request.source), encoder, request.resolution, _log_encoded, folder / "features"
+        )
     sampler = Sampler(encoder, examples, network, folder / "samples", arguments.sample_steps)
     engine = Accelerated(accelerator)
     with base, StopRequest() as stop:
         report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process, stop)
-        outcome = train(network, base, examples, wish.settings, engine=engine, folder=folder, on_step=report.step)
+        outcome = train(
+            network, base, examples, request.settings, engine=engine, folder=folder, on_step=report.show_step
+        )
     if accelerator.is_main_process:
         _write(outcome, folder, arguments)
     accelerator.wait_for_everyone()
@@ -85,7 +89,7 @@ class Report:
     stop: StopRequest
     _logged: float = field(default_factory=time.monotonic)
 
-    def step(self, step: Step) -> None:
+    def show_step(self, step: Step) -> None:
         """Report a step that was made. Raises KeyboardInterrupt when the training is to stop."""
         if self.first:
             self._log_step(step)
@@ -108,12 +112,12 @@ class Report:
             self.writer.add_image("samples", grid, number, dataformats="HWC")
 
 
-def _wish(arguments: Namespace) -> Wish:
+def _request(arguments: Namespace) -> TrainingRequest:
     settings = Settings(**{setting.name: getattr(arguments, setting.name) for setting in fields(Settings)})
     settings.check()
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output is {arguments.output}; an adapter is written as .safetensors.")
-    return Wish(arguments.output.stem, arguments.kind, arguments.dataset, arguments.resolution, settings)
+    return TrainingRequest(arguments.output.stem, arguments.kind, arguments.dataset, arguments.resolution, settings)
 
 
 def _writer(folder: Path | None) -> Any:

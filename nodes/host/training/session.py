@@ -41,7 +41,7 @@ _SHOWN_EVERY = 1.0  # seconds between two pictures of the curve
 
 
 @dataclass(frozen=True)
-class Wish:
+class TrainingRequest:
     """What to train, as the user says it.
 
     name: of the run and of its folder.
@@ -80,12 +80,12 @@ class Progress:
     bar: Any = field(default_factory=lambda: comfy.utils.ProgressBar(1))
     _shown: float = 0.0
 
-    def encoded(self, done: int, of: int) -> None:
+    def show_encoding(self, done: int, of: int) -> None:
         """Show how many pictures are encoded."""
         memory.throw_exception_if_processing_interrupted()
         self.bar.update_absolute(done, of)
 
-    def stepped(self, step: Step) -> None:
+    def show_step(self, step: Step) -> None:
         """Show a step that was made."""
         if not self.losses:
             _log.info("Training %s: step %d of %d is made.", self.name, step.number, step.of)
@@ -103,25 +103,27 @@ def encoder(model: Any, clip: Any, vae: Any, clip_vision: Any, kind: str) -> Hos
     return HostEncoder(model, clip, vae, clip_vision, dataset.reads(kind))
 
 
-def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[LoadedAdapter, Tensor]:
+def run(request: TrainingRequest, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[LoadedAdapter, Tensor]:
     """Train, or go on with a run of this name; the adapter, and a picture of the loss (1, height, width, 3).
 
     start: the adapter to train on from, None for a new one. Raises ValueError, before anything is encoded, when the
-    wish is not valid or model, encoder and adapter do not belong together.
+    request is not valid or model, encoder and adapter do not belong together.
     """
-    wish.settings.check()
-    folder = wish.folder()
-    base = base_model.HostBase(encoder.model, wish.settings.gradient_checkpointing)
-    network = first_network(wish, encoder, start)
-    progress = Progress(wish.name)
-    examples = dataset.examples(dataset.locate(wish.source), encoder, wish.resolution, progress.encoded)
-    engine = Alone(base.device, PRECISIONS[wish.precision])
+    request.settings.check()
+    folder = request.folder()
+    base = base_model.HostBase(encoder.model, request.settings.gradient_checkpointing)
+    network = first_network(request, encoder, start)
+    progress = Progress(request.name)
+    examples = dataset.examples(dataset.locate(request.source), encoder, request.resolution, progress.show_encoding)
+    engine = Alone(base.device, PRECISIONS[request.precision])
     memory.unload_all_models()  # the encoders are done; gradients need their room
     with base:
-        outcome = train(network, base, examples, wish.settings, engine=engine, folder=folder, on_step=progress.stepped)
+        outcome = train(
+            network, base, examples, request.settings, engine=engine, folder=folder, on_step=progress.show_step
+        )
     drawn = loss.draw(outcome.losses)
     drawn.save(folder / "loss.png")
-    file = write_adapter(cast(Adapter, outcome.network), folder / f"{wish.name}-{outcome.steps}.safetensors")
+    file = write_adapter(cast(Adapter, outcome.network), folder / f"{request.name}-{outcome.steps}.safetensors")
     return file, to_image(drawn)
 
 
@@ -130,7 +132,7 @@ def fingerprint(source: str | None) -> str | None:
     return pairs.fingerprint(dataset.locate(source)) if source and source.strip() else None
 
 
-def first_network(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> Adapter:
+def first_network(request: TrainingRequest, encoder: HostEncoder, start: LoadedAdapter | None) -> Adapter:
     """The network before its first step. Raises ValueError when model, encoder and the adapter to start from do not
     fit."""
     geometry = models.geometry(encoder.model)
@@ -138,10 +140,10 @@ def first_network(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None)
     width = encoder.nulls()["features"].shape[-1]
     if start is None:
         weights = base_model.attention_weights(encoder.model)
-        return fresh(wish.kind, geometry, width, weights, wish.settings.seed)
-    training = f"{wish.kind}, {describe(geometry)}, reads {encoder.reads} of width {width}"
+        return fresh(request.kind, geometry, width, weights, request.settings.seed)
+    training = f"{request.kind}, {describe(geometry)}, reads {encoder.reads} of width {width}"
     identity = start.identity
-    if (identity.variant.name, identity.geometry, identity.widths) != (wish.kind, geometry, (width,)):
+    if (identity.variant.name, identity.geometry, identity.widths) != (request.kind, geometry, (width,)):
         raise ValueError(
             f"{start.name} is {identity.describe()} (width {identity.widths[-1]}); this training is {training}. "
             "Connect an adapter of the same kind, model and encoder, or none to begin a new one."
