@@ -46,7 +46,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Any:
     from comfyui_ip_adapter.nodes.host import vision
     from comfyui_ip_adapter.nodes.host.training.dataset import HostEncoder
 
-    monkeypatch.setattr(vision, "_encoded_blank", lambda encoder: encoder.saying(torch.full((1, 3), 9.0)))
+    monkeypatch.setattr(vision, "_encode_blank", lambda encoder: encoder.saying(torch.full((1, 3), 9.0)))
     latent_format = SimpleNamespace(latent_channels=4)
     inner = SimpleNamespace(process_latent_in=lambda latents: latents * 2, latent_format=latent_format)
     vae = SimpleNamespace(encode=lambda images: images.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1), latent_channels=4)
