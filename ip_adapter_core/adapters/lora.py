@@ -68,7 +68,7 @@ class AdapterLora:
     file: str
     weights: dict[int, dict[str, Tensor]]
 
-    def on(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
+    def bind(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
         """Its use on a model with these layers."""
         patches = {
             f"diffusion_model.{layer.module}.attn{cross + 1}.{weight}.weight": self._pair(2 * place + cross, name)

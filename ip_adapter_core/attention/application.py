@@ -117,7 +117,7 @@ def applications(
     if not (found and prompt.lora):
         return tuple(found)
     first, *others = found
-    return (replace(first, lora=prompt.lora.on(layers, use.lora_strength)), *others)
+    return (replace(first, lora=prompt.lora.bind(layers, use.lora_strength)), *others)
 
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> Application | None:
@@ -130,7 +130,7 @@ def _application(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions)
 
 def _terms(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> dict[Layer, tuple[LayerTerm, ...]]:
     """What is added to each layer that has a weight."""
-    shares = use.layer_weights.on(layers)
+    shares = use.layer_weights.per_layer(layers)
     found = {}
     for layer, image in zip(layers, part.keys_values, strict=True):
         if use.skip_middle and layer.stage == "middle":

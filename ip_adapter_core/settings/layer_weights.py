@@ -40,13 +40,13 @@ class LayerWeights:
     spread: LayerRule
     source: str = TUNED
 
-    def on(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
+    def per_layer(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
         """The share of every layer, in their order; layers: all of a model's. Raises ValueError where it cannot fit."""
         return dict(zip(layers, self.spread(layers), strict=True))
 
     def described(self, layers: tuple[Layer, ...]) -> tuple[Bar, ...]:
         """What a picture shows of it on a model with these layers, in the order in which they run."""
-        shares = self.on(layers)
+        shares = self.per_layer(layers)
         placed = sorted(layer_positions(layers, self.source), key=lambda place: running_order(place.layer))
         return tuple(Bar(place.layer, shares[place.layer], place.role.name) for place in placed)
 

@@ -57,7 +57,7 @@ class WatchedRun(Run):
         super().__init__(applications(model), model.get_model_object("model_sampling"), sigmas, latent)
         self.sigmas = sigmas
         self._show, self._frame = sight.show, sight.frame
-        shares = sight.layers.on(models.layers(model))
+        shares = sight.layers.per_layer(models.layers(model))
         self._weights = {layer.address: share.positive for layer, share in shares.items() if share.positive > 0}
         self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
         self._call = _Call({}, (), ())
