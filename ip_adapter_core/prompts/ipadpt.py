@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..adapters.identity import Identity
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import unpickle
+from ..files.pickles import unpickle
 from .prompt import AdapterInputs, Features
 
 ENDING = ".ipadpt"

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ..adapters.adapter import Adapter
 from ..adapters.checkpoint import Parts
 from ..adapters.projections import HEAD_WIDTH
+from ..files.tensor_file import Shape
 from ..layers.families import describe
 from ..layers.layout import Geometry
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = dict[str, Shape]
 
 _DEPTH = 4  # of the published resamplers
 _RESAMPLERS = {768: (768, 12), 1024: (1024, 12), 2048: (1280, 20)}

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry
-
-Shape = tuple[int, ...]
+from ..files.tensor_file import Entry, Shape
 
 
 class Part(NamedTuple):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files.errors import UnsupportedCheckpoint
-from .layouts import Layout, Shape
+from ..files.tensor_file import Shape
+from .layouts import Layout
 from .preprocess import CLIP_MEAN, CLIP_STD
 
 Config = Mapping[str, Any]

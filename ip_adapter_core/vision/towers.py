@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry
-from .layouts import Layout, Shape, find_layout, shapes
+from ..files.tensor_file import Entry, Shape
+from .layouts import Layout, find_layout, shapes
 from .positions import Positions, find_positions
 from .registry import Candidate, Config, candidate_tower, configured, empty_tower, registered
 

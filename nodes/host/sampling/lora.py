@@ -57,7 +57,7 @@ def warn_of_copies(model: ModelPatcher, lora: LoraUse) -> None:
 
 def _copies(model: ModelPatcher, lora: LoraUse) -> list[tuple[float, LoRAAdapter]]:
     """The strength and the patch of this LoRA wherever a model has it, whoever put it there: judged by one weight."""
-    name, pair = lora.judged()
+    name, pair = lora.sample()
     return [(strength, patch) for strength, patch, *_ in model.patches.get(name, ()) if _is(pair, patch)]
 
 
