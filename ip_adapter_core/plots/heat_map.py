@@ -67,7 +67,7 @@ def draw(image: Tensor, maps: Maps, opacity: float) -> Image:
     grey = _resize(_grey(image), layout.tile)
     for number, mask in enumerate(maps.masks()):
         left, top = layout.corner(number)
-        _name(pen, (left, top, left + layout.column), maps.names[number], float(maps.found[number].mean()))
+        _name(pen, (left, top, left + layout.column), maps.names[number], float(maps.values[number].mean()))
         tile = blend(_resize(mask, layout.tile), grey - grey.mean(), opacity)
         picture.paste(Image.fromarray(tile), (left, top + _TITLE))
     _explain(picture, maps, opacity, layout.corner(layout.rows * layout.columns))

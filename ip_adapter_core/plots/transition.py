@@ -35,7 +35,7 @@ def _weights(transition: Transition) -> list[list[float]]:
     """For each image its weight in every frame."""
     shares = transition.shares()
     return [
-        [(1 - come) * (start == number) + come * (end == number) for start, end, come in shares]
+        [(1 - progress) * (start == number) + progress * (end == number) for start, end, progress in shares]
         for number in range(len(transition.keys))
     ]
 

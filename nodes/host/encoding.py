@@ -118,7 +118,7 @@ def face_prompt(
     gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _away(adapter, encoder, negative)
-    if isinstance(negative, Faces) and gathering.way.framed:
+    if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.places)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
     return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen

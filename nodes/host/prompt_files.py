@@ -87,7 +87,7 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     """
     _check_negative(name, negative)
     if _holds_embeds(name):
-        cond = ipadpt.reading(_path(name), adapter.identity)
+        cond = ipadpt.read_inputs(_path(name), adapter.identity)
         return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
     network = adapter.patcher.model
     maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
@@ -101,7 +101,7 @@ def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, ne
     that; else zeros."""
     variant = adapter.identity.variant
     if negative != NONE:
-        return _alike(ipadpt.reading(_path(negative), adapter.identity), cond, negative)
+        return _alike(ipadpt.read_inputs(_path(negative), adapter.identity), cond, negative)
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
