@@ -45,7 +45,7 @@ def prompt_of(network: Adapter, how: str = "alike", name: str = "a.safetensors")
 
 def assert_same(one: ImagePrompt, other: ImagePrompt) -> None:
     """Both prompts say the same of every part."""
-    for name in ("identity", "lora", "project", "origin"):
+    for name in ("identity", "lora", "make_keys_values", "origin"):
         assert getattr(one, name) == getattr(other, name)
     for ours, theirs in zip(one.parts, other.parts, strict=True):
         assert ours.weights == theirs.weights
