@@ -38,7 +38,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """What a classifier reads of a picture with one object, and what held-out combinations are made of."""
 
 _SLANTS = ((1, 0), (0, 1), (1, 1), (1, -1))  # across which a texture is striped
-_HELD_OUT_OF = 7  # one combination in so many is held out
+_HELD_OUT_OF = 7  # one combination of this many is held out
 
 
 @dataclass(frozen=True)
