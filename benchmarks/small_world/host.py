@@ -8,7 +8,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.small_world.world import SIDE
 from ...ip_adapter_core.vision import encoder as vision
 from ...ip_adapter_core.vision.preprocess import fit

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..adapters.identity import Identity
 from ..files.errors import UnsupportedCheckpoint
 from ..files.pickles import unpickle
-from .prompt import AdapterInputs, Features
+from .features import AdapterInputs, Features
 
 ENDING = ".ipadpt"
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from ..text.number_lists import Pair, Wanted, pairs
 
-_NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
-
 
 class SamplingStep(NamedTuple):
     """Where a model call is in the sampling.
@@ -256,15 +254,3 @@ SHAPES: dict[str, CurveShape] = {
     "points": CurveShape(_through_points, _values_of_points),
     "random": CurveShape(_random, _ends),
 }
-
-
-def percent_at(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:
-    """The position of a noise level in the noise schedule, 0..1 to 1e-4: the inverse of a model's percent_to_sigma.
-
-    Levels above the schedule give 0, levels below it 1. It is found by bisection, because models have no inverse.
-    """
-    low, high = 0.0, 1.0
-    while high - low > _NEAR:
-        middle = (low + high) / 2
-        low, high = (middle, high) if percent_to_sigma(middle) > sigma else (low, middle)
-    return low if low == 0 else high

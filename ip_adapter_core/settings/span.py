@@ -1,4 +1,4 @@
-"""When an image prompt acts: the start and the end in the sampling."""
+"""When an image prompt acts: the start and the end in the sampling, as fractions, steps and noise levels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 UNITS = ("percent", "steps")
+
+_NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
 
 
 class Reach(Protocol):
@@ -84,3 +86,15 @@ class Span(NamedTuple):
 
 
 WHOLE = Span()
+
+
+def percent_at(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:
+    """The position of a noise level in the noise schedule, 0..1 to 1e-4: the inverse of a model's percent_to_sigma.
+
+    Levels above the schedule give 0, levels below it 1. It is found by bisection, because models have no inverse.
+    """
+    low, high = 0.0, 1.0
+    while high - low > _NEAR:
+        middle = (low + high) / 2
+        low, high = (middle, high) if percent_to_sigma(middle) > sigma else (low, middle)
+    return low if low == 0 else high

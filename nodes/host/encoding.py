@@ -11,7 +11,8 @@ from torch import Tensor
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, Features, ImagePrompt, select_rows
+from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from .adapters import LoadedAdapter

@@ -13,7 +13,8 @@ import torch
 
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.prompts import ipadpt, saved
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt
+from ...ip_adapter_core.prompts.features import AdapterInputs
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.prompts.saved import Maker
 from ...ip_adapter_core.text.wording import shown
 from . import files

@@ -13,7 +13,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
 from ...ip_adapter_core.vision.layouts import find_layout, name_for_file, values

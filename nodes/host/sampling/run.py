@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ....ip_adapter_core.attention.application import Application
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, MasksByGrid, group_images, join_masks
-from ....ip_adapter_core.settings.schedule import SamplingStep, percent_at
+from ....ip_adapter_core.settings.schedule import SamplingStep
+from ....ip_adapter_core.settings.span import percent_at
 from . import crops
 from .batch import Batch, Contents, Scene
 from .cache import RunCache
