@@ -21,7 +21,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
-	@$(BRING) run -- python tests/host/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
+	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
 test: ## all tests, on a real ComfyUI; with ARGS=tests/core/settings/test_masks.py these alone
 	@$(BRING) run -- python -m pytest $(ARGS)
