@@ -27,10 +27,7 @@ from ..settings.masks import Grid, for_layer
 from .reference import image_attention, split_heads
 
 MAX_TOKENS = 32  # tokens of a prompt in a product; with more, one attention for each prompt is as fast
-MAX_TOGETHER = (
-    4  # prompts in one attention, whose repeated queries and results then need less than a feed-forward layer
-)
-
+MAX_TOGETHER = 4  # prompts in one attention; its queries and results then need less than a feed-forward layer
 
 MasksByGrid = dict[Grid, Tensor]
 """Masks (rows, pixels, groups) by the grid of a layer, the finest grid first."""

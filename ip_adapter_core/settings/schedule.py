@@ -117,7 +117,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor of λ in each step and in each frame: the product of its curves."""
+    """The factor of λ in each step and in each frame.
+
+    curves: those of a step, and those of a frame, are multiplied.
+    """
 
     curves: tuple[Curve, ...] = ()
 

@@ -43,7 +43,15 @@ _HELD_OUT_OF = 7  # one combination of this many is held out
 
 @dataclass(frozen=True)
 class Object:
-    """One thing in a scene: what its caption says, then what only its picture shows."""
+    """One thing in a scene.
+
+    shape, colour, texture, size, place: what its caption says, rows of the tables above.
+    tint: red, green and blue, 0..1, around the colour.
+    centre: x and y in pixels.
+    radius: in pixels.
+    angle: in radians.
+    slant: x and y of the direction across which a texture is striped.
+    """
 
     shape: str
     colour: str
@@ -59,7 +67,12 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two objects on a background; `shade` is the background's own variation, from -1 to 1."""
+    """One or two objects on a background.
+
+    objects: the things in it.
+    background: a row of BACKGROUNDS.
+    shade: variation of the background, from -1 to 1.
+    """
 
     objects: tuple[Object, ...]
     background: str
