@@ -67,7 +67,7 @@ def panel(weights: LayerWeights, name: str, model: tuple[Layer, ...]) -> Image:
     pen.text((_RIGHT, _TITLE), name, FAINT, font(20), "rm")
     _write(pen, weights.name, (14, _TITLE, _RIGHT - 20 - pen.textlength(name, font(20))), 26)
     try:
-        bars = weights.described(model)
+        bars = weights.bars(model)
     except ValueError as reason:
         _explain(pen, str(reason))
     else:

@@ -57,7 +57,7 @@ class LayerWeights:
         """The factors of every layer, in their order; layers: all of a model's. Raises ValueError if it cannot fit."""
         return dict(zip(layers, self.spread(layers), strict=True))
 
-    def described(self, layers: tuple[Layer, ...]) -> tuple[Bar, ...]:
+    def bars(self, layers: tuple[Layer, ...]) -> tuple[Bar, ...]:
         """Bars for a model with these layers, in the order in which the layers run."""
         weights = self.per_layer(layers)
         positions = sorted(layer_positions(layers, self.source), key=lambda position: running_order(position.layer))

@@ -97,7 +97,7 @@ def scene(seed: int, index: int, *, unseen: bool = False, objects: int | None = 
     return Scene(things, background, float(dice.uniform(-1, 1)))
 
 
-def wished(look: tuple[str, str, str], background: str, size: str, place: str, seed: int) -> Scene:
+def compose(look: tuple[str, str, str], background: str, size: str, place: str, seed: int) -> Scene:
     """The scene of one object that these words ask for: shape, colour and texture; the rest is drawn from the seed."""
     dice = np.random.default_rng(seed)
     return Scene((_posed(dice, look, size, place),), background, float(dice.uniform(-1, 1)))

@@ -263,14 +263,14 @@ def test_an_unknown_way_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_description_has_every_layer_in_running_order(model: str) -> None:
     weights = from_weight_type("composition precise", WEIGHT, SECOND)
-    described = weights.described(MODELS[model])
+    described = weights.bars(MODELS[model])
     assert list(dict.fromkeys(bar.layer.address[:2] for bar in described)) == BLOCKS[CONSTRUCTION[model]]
     assert {bar.layer: bar.share for bar in described} == weights.per_layer(MODELS[model])
 
 
 def test_a_description_names_the_blocks_that_the_type_goes_by() -> None:
     def styles(weights: LayerWeights) -> set[tuple[str, int]]:
-        return {bar.layer.address[:2] for bar in weights.described(SD) if bar.role == "style"}
+        return {bar.layer.address[:2] for bar in weights.bars(SD) if bar.role == "style"}
 
     tuned, instant = from_weight_type("style transfer"), from_weight_type("InstantStyle style")
     assert styles(tuned) == roles(SD)["style"]
