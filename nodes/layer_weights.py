@@ -105,7 +105,7 @@ def _picture(chosen: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
     on = layer_bars.EXAMPLES if model is None else {models.family(model): models.layers(model)}
     if model is not None:
-        chosen.on(models.layers(model))
+        chosen.per_layer(models.layers(model))
     return to_image(layer_bars.draw(chosen, on))
 
 

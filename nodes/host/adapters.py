@@ -19,7 +19,8 @@ from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt, Origin, image_prompt
+from ...ip_adapter_core.prompts.features import AdapterInputs
+from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, image_prompt
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches

@@ -11,7 +11,8 @@ from torch import Tensor
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, Features, ImagePrompt, select_rows
+from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from .adapters import LoadedAdapter
@@ -130,7 +131,7 @@ def face_prompt(
     gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative)
-    if isinstance(negative, Faces) and gathering.way.framed:
+    if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.places)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
     return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen

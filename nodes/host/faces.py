@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
-from ...ip_adapter_core.faces.detection import CHOICES, FaceBox
+from ...ip_adapter_core.faces.detection import CHOICES, DetectedFaces
 from ...ip_adapter_core.faces.features import Faces, Portrait, cat
 from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.insightface_packs import Pack
@@ -42,10 +42,10 @@ _WHERE_FROM = (
 class Reader(Protocol):
     """What finds and recognises the faces of a picture (height, width, 3) in eight-bit levels."""
 
-    def detect(self, picture: Tensor) -> FaceBox:
+    def detect(self, picture: Tensor) -> DetectedFaces:
         """Where the faces are."""
 
-    def embed(self, picture: Tensor, faces: FaceBox) -> Tensor:
+    def embed(self, picture: Tensor, faces: DetectedFaces) -> Tensor:
         """Raw embeddings of faces that `detect` gave, (faces, 512)."""
 
 

@@ -13,7 +13,8 @@ import torch
 
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.prompts import ipadpt, saved
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt
+from ...ip_adapter_core.prompts.features import AdapterInputs
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.prompts.saved import Maker
 from ...ip_adapter_core.text.wording import shown
 from . import files
@@ -90,7 +91,7 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     """
     _check_negative(name, negative)
     if _holds_embeds(name):
-        cond = ipadpt.reading(_path(name), adapter.identity)
+        cond = ipadpt.read_inputs(_path(name), adapter.identity)
         return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
     network = adapter.patcher.model
     maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
@@ -104,7 +105,7 @@ def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, ne
     the kind was trained with them; else zeros."""
     variant = adapter.identity.variant
     if negative != NONE:
-        return _check_shapes(ipadpt.reading(_path(negative), adapter.identity), cond, negative)
+        return _check_shapes(ipadpt.read_inputs(_path(negative), adapter.identity), cond, negative)
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"

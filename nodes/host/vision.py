@@ -13,10 +13,10 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
-from ...ip_adapter_core.vision.layouts import find_layout, published, values
+from ...ip_adapter_core.vision.layouts import find_layout, name_for_file, values
 from ...ip_adapter_core.vision.preprocess import CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.vision.towers import AS_TRAINED
 from . import files
@@ -56,7 +56,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
 
     def get_sd(self) -> dict[str, Tensor]:
         """The weights, in transformers' naming where the tower has names there."""
-        return published(self.encoder.visual.state_dict())
+        return name_for_file(self.encoder.visual.state_dict())
 
     def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
         """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""

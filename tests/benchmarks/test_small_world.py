@@ -66,7 +66,7 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None
 
 
 def test_a_caption_names_what_was_wished() -> None:
-    scene = world.wished(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
+    scene = world.compose(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
     assert world.caption(scene) == "a large orange dotted star on the left on a sky background"
 
 
@@ -78,7 +78,7 @@ def test_silence_leaves_words_out_but_never_the_shape() -> None:
 
 
 def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
-    scene = world.wished(("ring", "red", "plain"), "white", "large", "center", seed=1)
+    scene = world.compose(("ring", "red", "plain"), "white", "large", "center", seed=1)
     empty = world.Scene(scene.objects[:0], scene.background, scene.shade)
     painted = (drawing.draw([scene]) - drawing._backgrounds([empty])).abs().amax(dim=1)
     mask = drawing.covers([scene])
@@ -87,7 +87,7 @@ def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
 
 
 def test_outlines_follow_the_edge_of_the_mask() -> None:
-    scene = world.wished(("circle", "red", "plain"), "white", "large", "center", seed=1)
+    scene = world.compose(("circle", "red", "plain"), "white", "large", "center", seed=1)
     lines, mask = drawing.outlines([scene])[0, 0], drawing.covers([scene])[0]
     near = (max_pool2d(mask[None], 5, 1, 2) + max_pool2d(-mask[None], 5, 1, 2))[0]
     assert lines.max() > 0.8

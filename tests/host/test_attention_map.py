@@ -174,7 +174,7 @@ def test_prompts_are_told_apart_whatever_else_acts(model: Any, network: Adapter)
 
 def test_what_only_pushes_away_has_no_influence(model: Any, network: Adapter) -> None:
     pushing = apply(model, prompt(network), layer_weights=from_weight_type("composition precise"))
-    shares = from_weight_type("composition precise").on(layout.layers(model.model.model_config.unet_config))
+    shares = from_weight_type("composition precise").per_layer(layout.layers(model.model.model_config.unet_config))
     straight = [layer for layer, share in shares.items() if share.positive]
     listed = ", ".join(f"{layer.stage}.{layer.block} = 1" for layer in straight)
     assert torch.equal(only(look(pushing)), only(look(pushing, layers=custom(listed))))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, Features, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from fabricate import adapters
 
 pytestmark = pytest.mark.usefixtures("comfy")

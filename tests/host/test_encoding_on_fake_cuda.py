@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Features, ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from fabricate import adapters
 from fabricate.towers import TINY
 from fake_cuda import CUDA, OnCuda, on_device

@@ -78,7 +78,7 @@ class CapturingRun(Run):
         super().__init__(applications(model), sampling, sigmas, latent, separate=True)
         self.sigmas = sigmas
         self._kind, self._frame = request.kind, request.frame
-        weights = request.layers.on(models.layers(model))
+        weights = request.layers.per_layer(models.layers(model))
         self._layer_weights = {layer.address: each.positive for layer, each in weights.items() if each.positive > 0}
         self._prompts = tuple(self._empty_maps(number, each) for number, each in enumerate(self.applications))
         self._call = _ModelCall({}, (), ())

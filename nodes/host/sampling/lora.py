@@ -58,7 +58,7 @@ def warn_of_copies(model: ModelPatcher, lora: LoraUse) -> None:
 def _patches_of(model: ModelPatcher, lora: LoraUse) -> list[tuple[float, LoRAAdapter]]:
     """The strength and the patch of this LoRA for each time that a model has it, whoever put it there; one weight
     tells for all."""
-    name, pair = lora.judged()
+    name, pair = lora.sample()
     return [(strength, patch) for strength, patch, *_ in model.patches.get(name, ()) if _is(pair, patch)]
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ....ip_adapter_core.attention.application import Application
-from ....ip_adapter_core.settings.schedule import SamplingStep, percent_at
+from ....ip_adapter_core.settings.schedule import SamplingStep
+from ....ip_adapter_core.settings.span import percent_at
 from . import crops
 from .batch import Batch, Scene
 from .cond_sides import CondsByName

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.variants import VARIANTS
-from ....ip_adapter_core.prompts.prompt import Features
+from ....ip_adapter_core.prompts.features import Features
 from ....ip_adapter_core.training import pairs
 from ....ip_adapter_core.training.cache import cache_examples
 from ....ip_adapter_core.training.pictures import NUMBERS, Picture
