@@ -34,19 +34,14 @@ LEFT[..., : SIDE // 2] = 1
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
+def model(sd15: Twins) -> Any:
+    return sd15.patcher
 
 
 @pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def network(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    widths = tuple(layer.width for layer in layout.layers(twins.patcher.model.model_config.unet_config))
-    nested = adapters.adapter("base", widths, twins.context, EMBED, 1, tokens=4)
+def network(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    widths = tuple(layer.width for layer in layout.layers(sd15.patcher.model.model_config.unet_config))
+    nested = adapters.adapter("base", widths, sd15.context, EMBED, 1, tokens=4)
     return load(adapters.save(tmp_path_factory.mktemp("adapters") / "adapter.safetensors", nested))
 
 
@@ -325,12 +320,6 @@ def test_guidance_is_left_out(model: Any, network: Adapter, seen: SimpleNamespac
     guided.set_model_sampler_post_cfg_function(refused, disable_cfg1_optimization=True)
     look(guided)
     assert [len(x) for x in seen.x] == [1, 1]
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    """Six layers: tracing takes time with every one."""
-    return Twins("one level")
 
 
 @pytest.fixture

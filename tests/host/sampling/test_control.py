@@ -30,21 +30,16 @@ RISING = Schedule((Curve("linear", "steps", 0.25, 1.0),))
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
+def model(sd15: Twins) -> Any:
+    return sd15.patcher
 
 
 @pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+def encode(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """Prompts of one adapter: of images by their seeds, gathered in some way."""
-    widths = tuple(layer.width for layer in layers(twins.patcher.model.model_config.unet_config))
+    widths = tuple(layer.width for layer in layers(sd15.patcher.model.model_config.unet_config))
     folder = tmp_path_factory.mktemp("adapters")
-    nested = adapters.adapter("base", widths, twins.context, EMBED, 3, tokens=4)
+    nested = adapters.adapter("base", widths, sd15.context, EMBED, 3, tokens=4)
     network = load(adapters.save(folder / "control.safetensors", nested))
 
     def encoded(*seeds: int, how: str = "concat", **gathered: Any) -> ImagePrompt:
@@ -390,9 +385,9 @@ def test_sides_stay_apart_where_frames_differ(model: Any, encode: Encoder) -> No
 
 
 def test_another_adapter_beside_frames_is_read_by_all_of_them(
-    model: Any, twins: Twins, encode: Encoder, tmp_path: Path
+    model: Any, sd15: Twins, encode: Encoder, tmp_path: Path
 ) -> None:
-    other = make_prompt(twins, tmp_path, 9)
+    other = make_prompt(sd15, tmp_path, 9)
     both = sample(apply(apply(model, encode(1, 2, how="one per frame")), other, 0.5), given=noise(2))
     alone = sample(apply(apply(model, encode(2)), other, 0.5), given=frame(1, 2))
     assert difference(both[1:], alone) < 1e-4

@@ -12,25 +12,9 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
-from sampled import apply, cond, difference, make_prompt, noise, sample
-from twins import Twins
+from sampled import apply, cond, difference, noise, sample
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(small: Twins) -> Any:
-    return small.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
 
 
 @pytest.fixture

@@ -32,21 +32,6 @@ Sampled = Callable[..., Tensor]
 
 
 @pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(small: Twins) -> Any:
-    return small.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
-
-
-@pytest.fixture(scope="module")
 def alone(model: Any, prompt: ImagePrompt) -> Sampled:
     """What the prompt gives without neighbours, by guidance and number of pictures."""
     return cache(lambda cfg, pictures: sample(apply(model, prompt), cfg=cfg, given=noise(pictures), steps=2))

@@ -12,29 +12,13 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from parts import evolved, half, tiled, windowed
-from sampled import apply, cond, difference, make_prompt, noise, sample
-from twins import Twins
+from sampled import apply, cond, difference, noise, sample
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
 
 FALLING = Schedule((Curve("linear", "frames", 1.0, 0.25),))
 WINDOWS: dict[str, Callable[[Any, int], Any]] = {"core": windowed, "AnimateDiff-Evolved": evolved}
 every_window = pytest.mark.parametrize("windows", WINDOWS)
-
-
-@pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(twins, tmp_path_factory.mktemp("adapters"), 1)
 
 
 def alone(model: Any, prompt: ImagePrompt, start: Tensor, weight: float = 1.0, mask: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from package import ROOT
-from sampled import apply, cond, difference, make_prompt, noise, sample
+from sampled import apply, cond, difference, noise, sample
 from twins import Twins
 
 pytestmark = [
@@ -32,16 +32,6 @@ _DURING = (
     "|grouped|reference"
 )
 DURING = re.compile(rf"/({_DURING})\.py")
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from comfyui_ip_adapter.ip_adapter_core.training import loop
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import NUMBERS
-from training_beginnings import QUICK, beginning, sdxl, tower
-from training_fake_cuda import CUDA, fake_cuda, onto_cuda
+from devices.cuda_without_numbers import CUDA, fake_cuda, onto_cuda
+from training.beginnings import QUICK, beginning, sdxl, tower
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
