@@ -17,7 +17,7 @@ relative to each other; those enter the softmax as PromptPart.attn_bias.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -29,10 +29,11 @@ from ..adapters.lora import LoraUse
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
 from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
-from ..settings.layer_weights import LINEAR, LayerWeights
+from ..settings.layer_weights import LINEAR, LayerWeight, LayerWeights
 from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
 from ..settings.span import WHOLE, Span
+from ..settings.weight_list import names_in
 from .scaling import SCALINGS
 
 
@@ -135,7 +136,8 @@ def applications(
     """The prompt on a model with these layers: one application for each part; a part without effect is left out.
 
     context: width of the model's text tokens. options: by default λ = 1 everywhere. Raises ValueError when the adapter
-    was made for another model, or when the options are not valid.
+    was made for another model, when the options are not valid, or when the layer weights are 0 in every layer although
+    λ is not 0.
     """
     options = (options or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
@@ -149,20 +151,23 @@ def applications(
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:
     masks = _masks((*part.masks, *(() if options.mask is None else (options.mask,))))
-    terms = _terms(part, layers, options)
-    if masks is None or not terms or not any(part.weights):
-        return None
-    return Application(part, terms, options.span, options.schedule, options.scaling, masks)
-
-
-def _terms(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> dict[Layer, tuple[LayerTerm, ...]]:
-    """What is added to each layer whose weight is not 0."""
     weights = options.layer_weights.per_layer(layers)
+    if masks is None or not options.weight or not any(part.weights):
+        return None
+    _check_acts(options.layer_weights, weights)
+    terms = _terms(part, weights, options)
+    return Application(part, terms, options.span, options.schedule, options.scaling, masks) if terms else None
+
+
+def _terms(
+    part: PromptPart, weights: Mapping[Layer, LayerWeight], options: ApplyOptions
+) -> dict[Layer, tuple[LayerTerm, ...]]:
+    """What is added to each layer whose weight is not 0."""
     by_layer = {}
-    for layer, kv in zip(layers, part.keys_values, strict=True):
+    for (layer, layer_weight), kv in zip(weights.items(), part.keys_values, strict=True):
         if options.skip_middle and layer.stage == "middle":
             continue
-        positive, to_negative = (options.weight * weight for weight in weights[layer])
+        positive, to_negative = (options.weight * weight for weight in layer_weight)
         pairs = ((positive, _POSITIVE), (to_negative, _TO_NEGATIVE))
         terms = tuple(LayerTerm(kv, weight, source_cond) for weight, source_cond in pairs if weight)
         if terms:
@@ -174,6 +179,16 @@ def _masks(masks: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
     """The masks that are not white everywhere; None when one of them is black everywhere."""
     partial = [mask for mask in map(usable, masks) if mask is not None]
     return None if any(not mask.any() for mask in partial) else tuple(partial)
+
+
+def _check_acts(weights: LayerWeights, shares: Mapping[Layer, LayerWeight]) -> None:
+    """Raises ValueError when every layer gets 0 although the user's number is not 0: nothing else would show it."""
+    if not weights.muted and not any(any(share) for share in shares.values()):
+        raise ValueError(
+            "Choose another weight type, or name layers of this model with a number that is not 0 in a custom list: "
+            f"{weights.name} gives all of its layers 0, so that the image prompt would do nothing. The model has "
+            f"{names_in(tuple(shares))}."
+        )
 
 
 def _check_fit(adapter: Geometry, model: Geometry) -> None:

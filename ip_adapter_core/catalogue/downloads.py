@@ -26,7 +26,7 @@ def _row(folder: str, file: str) -> Published:
     return Published(file, folder + file)
 
 
-# (family of families.FAMILIES, kind of choose.KINDS) -> file
+# (name of a family, kind of choose.KINDS) -> file
 ADAPTERS: dict[tuple[str, str], Published] = {
     ("SD1.5", "base"): _row(_H94 + "models/", "ip-adapter_sd15.safetensors"),
     ("SD1.5", "light"): _row(_H94 + "models/", "ip-adapter_sd15_light_v11.bin"),

@@ -47,11 +47,13 @@ class LayerWeights:
     name: for the user.
     spread: all layers of a model -> the factors of each.
     source: of the style and composition blocks, TUNED or INSTANT_STYLE.
+    muted: whether the user's own number is 0, so that no effect is wanted.
     """
 
     name: str
     spread: LayerRule
     source: str = TUNED
+    muted: bool = False
 
     def per_layer(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
         """The factors of every layer, in their order; layers: all of a model's. Raises ValueError if it cannot fit."""
@@ -150,7 +152,7 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
     if name not in TYPES:
         raise ValueError(f"There is no weight type called {name!r}; use one of {', '.join(TYPES)}.")
     check_finite(weight=first, second_weight=second)
-    return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source)
+    return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source, muted=not first)
 
 
 def check_finite(**numbers: float) -> None:
@@ -199,7 +201,10 @@ def merge_weights(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
     if way not in MERGE_MODES:
         raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(MERGE_MODES)}.")
     source = a.source if a.source == b.source else TUNED
-    return LayerWeights(f"{a.name} {MERGE_MODES[way].sign} {b.name}", partial(_merge, way, a, b), source)
+    mode, weights = MERGE_MODES[way], [LayerWeight(float(not one.muted)) for one in (a, b)]
+    return LayerWeights(
+        f"{a.name} {mode.sign} {b.name}", partial(_merge, way, a, b), source, muted=not mode.join(*weights).positive
+    )
 
 
 def _merge(way: str, a: LayerWeights, b: LayerWeights, layers: tuple[Layer, ...]) -> list[LayerWeight]:

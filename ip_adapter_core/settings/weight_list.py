@@ -89,7 +89,7 @@ def custom(text: str, weight: float = 1.0) -> LayerWeights:
     Raises ValueError when the list cannot be read, and on a model that lacks what it names.
     """
     check_finite(weight=weight)
-    return LayerWeights(CUSTOM, partial(_spread, parse(text), weight))
+    return LayerWeights(CUSTOM, partial(_spread, parse(text), weight), muted=not weight)
 
 
 def parse(text: str) -> tuple[ListEntry, ...]:
@@ -123,16 +123,16 @@ def _spread(entries: Sequence[ListEntry], weight: float, layers: tuple[Layer, ..
         selected = entry.select(model)
         if not selected:
             raise ValueError(
-                f"The list of layer weights names {entry.name}, which this model lacks. It has {_contents(model)}."
+                f"The list of layer weights names {entry.name}, which this model lacks. It has {names_in(layers)}."
             )
         numbers.update(dict.fromkeys(selected, entry.number))
     return [LayerWeight(number * weight) for number in numbers.values()]
 
 
-def _contents(model: Sequence[LayerPosition]) -> str:
+def names_in(layers: tuple[Layer, ...]) -> str:
     """The names that a model has: `input: 4 (0-1), 5 (0-1), 7 (0-9); …; style, composition, all; numbers 0-10`."""
-    layers = sorted((position.layer for position in model), key=running_order)
-    stages = (f"{stage}: {', '.join(_blocks(inside))}" for stage, inside in groupby(layers, attrgetter("stage")))
+    model, running = layer_positions(layers), sorted(layers, key=running_order)
+    stages = (f"{stage}: {', '.join(_blocks(inside))}" for stage, inside in groupby(running, attrgetter("stage")))
     roles = sorted({position.role.name for position in model} - {REST.name}, reverse=True)
     return "; ".join([*stages, ", ".join([*roles, "all"]), f"numbers 0-{model[0].many - 1}"])
 

@@ -267,7 +267,7 @@ def test_who_looks_changes_nothing(
     look(prompted)
     watched = list(seen.out)
     seen.out.clear()
-    monkeypatch.setattr(attention_map._Glances, "_watched", lambda glances, given: given)
+    monkeypatch.setattr(attention_map._CapturingSampler, "_with_hook", lambda sampler, given: given)
     with pytest.raises(ValueError, match="does not act"):  # nobody looked
         look(prompted)
     assert len(watched) == 2
@@ -278,7 +278,7 @@ def test_who_looks_changes_nothing(
 def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import layer_patch
 
-    calls = {"_attend": 0, "_watched": 0}
+    calls = {"_attend": 0, "_show_to_hook": 0}
 
     def counting(name: str) -> Any:
         real = getattr(layer_patch, name)
@@ -293,11 +293,11 @@ def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pyte
     for name in calls:
         monkeypatch.setattr(layer_patch, name, counting(name))
     before = sample(prompted)
-    assert calls == {"_attend": 16 * 4, "_watched": 0}
+    assert calls == {"_attend": 16 * 4, "_show_to_hook": 0}
     look(prompted)
-    assert calls == {"_attend": 16 * 6, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 6, "_show_to_hook": 16 * 2}
     assert torch.equal(sample(prompted), before)
-    assert calls == {"_attend": 16 * 10, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 10, "_show_to_hook": 16 * 2}
 
 
 def test_looking_leaves_the_model_as_it_was(model: Any, network: Adapter) -> None:

@@ -32,8 +32,8 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     from comfyui_ip_adapter.nodes.host import encoding
 
     found = Encoder()
-    monkeypatch.setattr(encoding, "fitted", lambda one, images, how: images)
-    monkeypatch.setattr(encoding, "encoded", lambda one, images: one.say(images.mean((1, 2, 3))))
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images)
+    monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
     monkeypatch.setattr(encoding, "blank_features", lambda one: one.say(torch.tensor([100.0])))
     return found
 

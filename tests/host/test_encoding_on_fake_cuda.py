@@ -27,8 +27,8 @@ def computing() -> Iterator[None]:
 
 
 NEAR = {torch.float16: 0.005, torch.bfloat16: 0.03}  # of what a tower computes; adapters compute in fp32
-HOME = {"vision._kept"}  # what encoders say is brought home
-MADE = {"adapters._home"}  # so are tokens, keys and values
+HOME = {"vision._off_device"}  # what encoders say is brought home
+MADE = {"adapters._off"}  # so are tokens, keys and values
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
     "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},

@@ -57,7 +57,7 @@ def made(name: str, text: str = "", **given: Any) -> LayerWeights:
 
 @pytest.mark.parametrize("name", ROWS["SD1.5"])
 def test_the_node_gives_the_published_numbers_on_a_real_model(construction: str, model: Any, name: str) -> None:
-    row = dict(zip(BLOCKS[construction], expected(construction, name, WEIGHT, SECOND), strict=True))
+    row = dict(zip(BLOCKS[construction], expected(ROWS[construction][name], WEIGHT, SECOND), strict=True))
     for layer, share in made(name, model=model).per_layer(layers(model)).items():
         assert share == pytest.approx(row[layer.address[:2]], abs=5e-5), layer
 
