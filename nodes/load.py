@@ -109,7 +109,7 @@ class LoadVision(Node):
 
 
 class AutoLoad(Node):
-    """MODEL and a wish -> the adapter and the encoder on disk that fit."""
+    """MODEL and a kind -> the adapter and the encoder on disk that fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -129,30 +129,30 @@ class AutoLoad(Node):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **given: object) -> object:
+    def fingerprint_inputs(cls, **inputs: object) -> object:
         categories = (files.ADAPTERS, files.ENCODERS)
         return [files.fingerprint(category, name) for category in categories for name in files.names(category)]
 
     @classmethod
     def execute(cls, model: object, kind: str) -> io.NodeOutput:
-        found = auto.find(model, kind)
-        return io.NodeOutput(found.adapter, found.encoder, ui=ui.PreviewText(found.report))
+        chosen = auto.find(model, kind)
+        return io.NodeOutput(chosen.adapter, chosen.encoder, ui=ui.PreviewText(chosen.report))
 
 
 def kind_input() -> io.Combo.Input:
-    """The wish of the automatic nodes."""
+    """The input of the automatic nodes that says which kind of adapter is wanted."""
     return io.Combo.Input(
         "kind",
         options=list(KINDS),
         default="any",
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
-        "closely, base more loosely; plus face and full face want a cropped face; composition takes only the layout; "
-        "the FaceID kinds and portrait read faces, for Encode Face Prompt.",
+        "closely, base more loosely, light even more so; plus face and full face want a cropped face; composition "
+        "takes only the layout; FaceID, FaceID-Plus and portrait read faces, for Encode Face Prompt.",
     )
 
 
 def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:
-    """What was loaded, for the node to show."""
+    """A text for the node to show: what was loaded."""
     return ui.PreviewText(f"{loaded.describe()}, {weights(entries(files.path(category, file)))}")
 
 

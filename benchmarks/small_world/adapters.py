@@ -62,7 +62,7 @@ def simple(shape: Geometry, width: int) -> nn.Module:
 
 
 def seen(split: str) -> dict[str, Tensor]:
-    """What the encoder says of a split's pictures; computed once and kept."""
+    """The encoder's features of a split's pictures; computed once and written to disk."""
     try:
         return load(f"{split}_features")
     except FileNotFoundError:

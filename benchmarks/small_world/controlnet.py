@@ -37,7 +37,7 @@ def enlarged(hint: Tensor) -> Tensor:
 
 
 def learning(model: ControlNet) -> list[nn.Parameter]:
-    """What is trained: all but the reader's first layers, which work at 256×256 and are as good as they begin."""
+    """The trained parameters: all but the first layers, which work at 256×256 and would gain nothing."""
     model.input_hint_block[:FROZEN].requires_grad_(False)
     return [weight for weight in model.parameters() if weight.requires_grad]
 

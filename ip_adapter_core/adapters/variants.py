@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Shape
 from .checkpoint import Parts
 from .projections import (
     FacePlusProjection,
@@ -19,7 +20,6 @@ from .projections import (
     Shapes,
 )
 
-Shape = tuple[int, ...]
 Test = Callable[[Parts[Shape]], bool]
 
 KOLORS = "Kolors"
@@ -29,11 +29,13 @@ ENCODED = ("embeds", "hidden")
 
 @dataclass(frozen=True)
 class Variant:
-    """One kind of adapter: a row of VARIANTS.
+    """One kind of adapter: a row of VARIANTS, from which the menu of kinds is made too.
 
     fits: tells it from the shapes of a file.
     reads: the fields of `Features` that its network takes, in order.
     network: makes the projection from the shapes.
+    menu: what a user who wants it chooses in the menu of kinds, None for its name; several kinds may share one choice.
+    preference: among the kinds that one choice allows, the one with the higher number comes first.
     family: of the base model, where that does not follow from the layers.
     zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
     scales: names of numbers that its network takes beside.
@@ -45,11 +47,18 @@ class Variant:
     fits: Test
     reads: tuple[str, ...]
     network: Callable[[Shapes, Any], Any]
+    menu: str | None = None
+    preference: int = 0
     family: str | None = None
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
     twins: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> str:
+        """What it is called in the menu of kinds."""
+        return self.menu or self.name
 
 
 def _has(*keys: str) -> Test:
@@ -90,13 +99,14 @@ RECOGNISED: tuple[tuple[Test, str], ...] = (
 _FACE = _size("proj.0.weight", 1, 512)
 _FACE_PLUS = _has("perceiver_resampler.proj_in.weight")
 
-# The first row that fits is the answer; between it and its twins `resolution` decides.
+# The first row that fits is the answer; the order means nothing else. Between a row and its twins `resolution` decides.
 VARIANTS = (
     Variant(
         "Kolors FaceID-Plus",
         _all(_FACE_PLUS, _needs_text_projection),
         ("face", "hidden"),
         partial(FacePlusProjection, shortcut=True),
+        menu="FaceID-Plus",
         family=KOLORS,
         zeroed=("face", "hidden"),
         scales=("shortcut",),
@@ -107,6 +117,8 @@ VARIANTS = (
         _FACE_PLUS,
         ("normed_face", "hidden"),
         partial(FacePlusProjection, shortcut=True),
+        menu="FaceID-Plus",
+        preference=2,
         scales=("shortcut",),
         twins=("FaceID-Plus v1",),
     ),
@@ -115,19 +127,29 @@ VARIANTS = (
         _all(_FACE_PLUS, _not(_size("norm.weight", 0, 2048))),  # for SDXL it was never published
         ("normed_face", "hidden"),
         partial(FacePlusProjection, shortcut=False),
+        menu="FaceID-Plus",
+        preference=1,
     ),
-    Variant("portrait unnorm", _all(_has("latents"), _size("proj_in.weight", 1, 512)), ("face",), FaceResampler),
+    Variant(
+        "portrait unnorm",
+        _all(_has("latents"), _size("proj_in.weight", 1, 512)),
+        ("face",),
+        FaceResampler,
+        menu="portrait",
+    ),
     Variant(
         "Kolors plus",
         _all(_has("latents"), _size("latents", 2, 2048), _size("proj_in.weight", 1, 1024)),
         ("hidden",),
         Resampler,
+        menu="plus",
+        preference=2,
         family=KOLORS,
     ),
-    Variant("plus", _has("latents"), ("hidden",), Resampler),
-    Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection),
+    Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2),
+    Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
-    Variant("portrait", _FACE, ("normed_face",), FaceProjection),
+    Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),
     Variant("base", _has("proj.weight", "norm.weight"), ("embeds",), ImageProjection),
 )
 

@@ -13,27 +13,51 @@ from ..vision.encoder import Tower
 
 
 class WantedKind(NamedTuple):
-    """What a user may ask for: variants in order of preference, and words in file names that speak for or against."""
+    """What a user may ask for: the names of variants, and words in file names that speak for or against."""
 
-    variants: tuple[str, ...]
+    variants: frozenset[str]
     wanted: tuple[str, ...] = ()
     avoided: tuple[str, ...] = ()
 
 
-_OF_PICTURES = tuple(variant.name for variant in VARIANTS if variant.reads[0] in ENCODED)
+class NamedKind(NamedTuple):
+    """A kind that only a file's name tells: the variant whose tensors it has, and the word in the name."""
+
+    variant: str
+    word: str
+
+
+ANY = "any"
+"""The choice of whatever an encoder reads."""
+
+NAMED: dict[str, NamedKind] = {
+    "light": NamedKind("base", "light"),
+    "plus face": NamedKind("plus", "face"),
+    "composition": NamedKind("plus", "composition"),
+}
+"""Choices beside those that VARIANTS has."""
+
+# Saved graphs have these words. A choice that is not here comes after them.
+_ORDER = (
+    *(ANY, "base", "light", "plus", "plus face", "full face", "composition"),
+    *("FaceID", "FaceID-Plus", "portrait"),
+)
+
+
+def _wanted(choice: str) -> WantedKind:
+    if named := NAMED.get(choice):
+        return WantedKind(frozenset({named.variant}), wanted=(named.word,))
+    allowed = [it for it in VARIANTS if (it.reads[0] in ENCODED if choice == ANY else it.choice == choice)]
+    names = frozenset(variant.name for variant in allowed)
+    return WantedKind(names, avoided=tuple(named.word for named in NAMED.values() if named.variant in names))
+
+
+_CHOICES = (ANY, *NAMED, *(variant.choice for variant in VARIANTS))
 
 KINDS: dict[str, WantedKind] = {
-    "any": WantedKind(_OF_PICTURES, avoided=("face", "composition", "light")),
-    "base": WantedKind(("base",), avoided=("light",)),
-    "light": WantedKind(("base",), wanted=("light",)),
-    "plus": WantedKind(("plus", "Kolors plus"), avoided=("face", "composition")),
-    "plus face": WantedKind(("plus",), wanted=("face",)),
-    "full face": WantedKind(("full face",)),
-    "composition": WantedKind(("plus",), wanted=("composition",)),
-    "FaceID": WantedKind(("FaceID",)),
-    "FaceID-Plus": WantedKind(("FaceID-Plus v2", "FaceID-Plus v1", "Kolors FaceID-Plus")),
-    "portrait": WantedKind(("portrait", "portrait unnorm")),
+    choice: _wanted(choice) for choice in dict.fromkeys((*_ORDER, *_CHOICES)) if choice in _CHOICES
 }
+"""The menu of kinds, in its order."""
 
 
 class Pair(NamedTuple):
@@ -54,7 +78,7 @@ def fitting(adapters: Mapping[str, Identity], geometry: Geometry, kind: str, fam
         for name, it in adapters.items()
         if (it.geometry, it.family) == made_for and it.variant.name in wish.variants
     ]
-    return sorted(fit, key=lambda name: (*_rank(name, wish), wish.variants.index(adapters[name].variant.name), name))
+    return sorted(fit, key=lambda name: (*_rank(name, wish), -adapters[name].variant.preference, name))
 
 
 def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]:

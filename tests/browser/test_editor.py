@@ -106,13 +106,6 @@ def test_a_node_shows_what_its_setting_does(editor: Editor, graph: str, node_typ
     assert of_type(editor, node_type)["pictures"] == 1
 
 
-def test_every_node_of_ours_has_a_help_page(server: Server) -> None:
-    ours = [node_type for node_type in server.object_info() if node_type.startswith("IPA_")]
-    assert ours
-    for node_type in ours:
-        assert len(server.fetch(f"/extensions/{PACK}/docs/{node_type}.md")) > 100, node_type
-
-
 def test_a_wrong_encoder_is_told_on_the_node_that_met_it(editor: Editor, other_encoder: str) -> None:
     graph = read(next(path for path in workflows() if path.stem == "text_to_image_with_image_prompt"))
     editor.load(graph)

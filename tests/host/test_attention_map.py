@@ -169,7 +169,7 @@ def test_prompts_are_told_apart_whatever_else_acts(model: Any, network: Adapter)
 
 def test_what_only_pushes_away_has_no_influence(model: Any, network: Adapter) -> None:
     pushing = apply(model, prompt(network), layer_weights=from_weight_type("composition precise"))
-    shares = from_weight_type("composition precise").on(layout.layers(model.model.model_config.unet_config))
+    shares = from_weight_type("composition precise").per_layer(layout.layers(model.model.model_config.unet_config))
     straight = [layer for layer, share in shares.items() if share.positive]
     listed = ", ".join(f"{layer.stage}.{layer.block} = 1" for layer in straight)
     assert torch.equal(only(look(pushing)), only(look(pushing, layers=custom(listed))))
@@ -262,7 +262,7 @@ def test_who_looks_changes_nothing(
     look(prompted)
     watched = list(seen.out)
     seen.out.clear()
-    monkeypatch.setattr(attention_map._Glances, "_watched", lambda glances, given: given)
+    monkeypatch.setattr(attention_map._CapturingSampler, "_with_hook", lambda sampler, given: given)
     with pytest.raises(ValueError, match="does not act"):  # nobody looked
         look(prompted)
     assert len(watched) == 2
@@ -273,7 +273,7 @@ def test_who_looks_changes_nothing(
 def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import layer_patch
 
-    calls = {"_attend": 0, "_watched": 0}
+    calls = {"_attend": 0, "_show_to_hook": 0}
 
     def counting(name: str) -> Any:
         real = getattr(layer_patch, name)
@@ -288,11 +288,11 @@ def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pyte
     for name in calls:
         monkeypatch.setattr(layer_patch, name, counting(name))
     before = sample(prompted)
-    assert calls == {"_attend": 16 * 4, "_watched": 0}
+    assert calls == {"_attend": 16 * 4, "_show_to_hook": 0}
     look(prompted)
-    assert calls == {"_attend": 16 * 6, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 6, "_show_to_hook": 16 * 2}
     assert torch.equal(sample(prompted), before)
-    assert calls == {"_attend": 16 * 10, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 10, "_show_to_hook": 16 * 2}
 
 
 def test_looking_leaves_the_model_as_it_was(model: Any, network: Adapter) -> None:

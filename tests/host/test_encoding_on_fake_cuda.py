@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Features, ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from devices.cuda_with_numbers import CUDA, OnCuda, on_device
 from fabricate import adapters
 from fabricate.towers import TINY
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 
 
 NEAR = {torch.float16: 0.005, torch.bfloat16: 0.03}  # of what a tower computes; adapters compute in fp32
-HOME = {"vision._kept"}  # what encoders say is brought home
-MADE = {"adapters._home"}  # so are tokens, keys and values
+HOME = {"vision._off_device"}  # what encoders say is brought home
+MADE = {"adapters._off"}  # so are tokens, keys and values
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
     "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},

@@ -117,7 +117,7 @@ def test_long_batches_are_encoded_in_parts_that_change_nothing(models: Path, mon
         return encoded(images)
 
     monkeypatch.setattr(encoder, "encode_image", counting)
-    monkeypatch.setattr(vision, "_ON_PROCESSOR", 1)
+    monkeypatch.setattr(vision, "_CHUNK_ON_PROCESSOR", 1)
     assert far(prompt(adapter, encoder).tokens, whole.tokens) < 1e-5
     assert set(parts) == {1}
     assert len(parts) > 1

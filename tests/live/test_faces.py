@@ -11,6 +11,7 @@ from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.faces import Square, pack, picture
 from live import specimens
 from live.graphs import Graph, Node, text_to_image
+from live.kinds import OF_FACES
 from live.prompting import difference
 from live.results import ExecutionError, Result
 from live.server import Server
@@ -20,8 +21,7 @@ ACTS = 1.0  # mean difference in levels, above which a picture is another one
 ONE, TWO, NONE = "one_face.png", "two_faces.png", "no_face.png"
 FACES = {ONE: [Square(200, 150, 60)], TWO: [Square(40, 60, 60), Square(400, 40, 70)], NONE: []}
 FILES: dict[str, specimens.Fabricate] = {
-    **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in KINDS if "F" in kind},
-    "ipadapter/portrait.bin": partial(tiny_adapter, seed=8, **KINDS["portrait"]),
+    **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in OF_FACES},
     "insightface/pack": pack,
 }
 
@@ -71,7 +71,7 @@ def plain(stocked: Server) -> np.ndarray:
     return stocked.run(text_to_image()).image()
 
 
-@pytest.mark.parametrize("kind", ["FaceID", "FaceID-Plus v2", "portrait"])
+@pytest.mark.parametrize("kind", OF_FACES)
 def test_a_face_changes_the_picture_and_at_weight_zero_nothing_does(
     stocked: Server, plain: np.ndarray, kind: str
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
+from live.kinds import OF_PICTURES
 from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, stock
 from live.results import PICTURE, Result
 from live.server import Server
@@ -60,9 +61,9 @@ def test_a_bypassed_node_leaves_no_trace(stocked: Server, plain: np.ndarray, pro
     assert difference(found, prompted) > ACTS
 
 
-@pytest.mark.parametrize("file", ["base.safetensors", "plus.safetensors", "full face.safetensors"])
-def test_every_kind_of_adapter_acts(stocked: Server, plain: np.ndarray, file: str) -> None:
-    assert difference(picture(stocked, Prompted(adapter=named(file))), plain) > ACTS
+@pytest.mark.parametrize("kind", OF_PICTURES)
+def test_every_kind_of_adapter_that_reads_pictures_acts(stocked: Server, plain: np.ndarray, kind: str) -> None:
+    assert difference(picture(stocked, Prompted(adapter=named(f"{kind}.safetensors"))), plain) > ACTS
 
 
 def test_a_negative_weight_acts_in_another_way(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:

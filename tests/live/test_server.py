@@ -6,6 +6,7 @@ import pytest
 from live.graphs import Graph, control, text_to_image
 from live.results import ExecutionError, ValidationError
 from live.server import Server
+from package import ROOT
 
 
 def test_the_stock_graph_makes_a_picture_with_something_in_it(server: Server) -> None:
@@ -71,3 +72,11 @@ def test_the_package_is_loaded_without_a_failure(server: Server) -> None:
     ours = [line for line in server.log().splitlines() if "comfyui-ip-adapter" in line]
     assert ours
     assert not [line for line in ours if "FAILED" in line or "Error" in line or "Cannot import" in line]
+
+
+def test_the_help_page_of_every_node_is_handed_out(server: Server) -> None:
+    ours = [node for node in server.object_info() if node.startswith("IPA_")]
+    assert ours
+    for node in ours:
+        page = (ROOT / "web" / "docs" / f"{node}.md").read_bytes()
+        assert server.fetch(f"/extensions/comfyui-ip-adapter/docs/{node}.md") == page, node

@@ -51,12 +51,14 @@ style transfer precise | 0 0 0 ssw 0 0 w 0 0 0 0
 composition precise | b/10sw b/10sw b/10sw w b/10sw b/10sw bsw b/10sw b/10sw b/10sw b/10sw
 """,
 }
-ROWS: dict[str, dict[str, list[str]]] = {
-    construction: {
-        name.strip(): cells.split() for name, cells in (line.split("|") for line in table.strip().splitlines())
-    }
-    for construction, table in _TABLES.items()
-}
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    """The cells of each weight type of a table, by its name."""
+    return {name.strip(): cells.split() for name, cells in (line.split("|") for line in table.strip().splitlines())}
+
+
+ROWS = {construction: rows(table) for construction, table in _TABLES.items()}
 
 _SD_STYLE, _SD_LAYOUT = {("output", 3), ("output", 4), ("output", 5)}, {("input", 7), ("input", 8), ("middle", 0)}
 _XL_STYLE, _XL_LAYOUT = {("output", 1)}, {("input", 8)}
@@ -74,9 +76,9 @@ INSTANT_SETS = {"SD1.5": _instant(_SD_STYLE, _SD_LAYOUT), "SDXL": _instant(_XL_S
 """InstantStyle's own blocks of style and of layout that a type acts in."""
 
 
-def expected(construction: str, name: str, weight: float, second: float) -> list[tuple[float, float]]:
+def expected(row: list[str], weight: float, second: float) -> list[tuple[float, float]]:
     """A row in numbers: straight and swapped for every transformer."""
-    return [_numbers(cell, weight, second) for cell in ROWS[construction][name]]
+    return [_numbers(cell, weight, second) for cell in row]
 
 
 def _numbers(cell: str, weight: float, second: float) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Applications: which layers of a model a prompt patches, how strongly and where, and when there is nothing to do."""
 
 import math
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,15 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import scale_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
+    LayerWeight,
+    LayerWeights,
+    from_weight_type,
+    merge_weights,
+)
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
 from twins import CONSTRUCTIONS
 
@@ -102,9 +109,52 @@ def test_layers_of_weight_zero_are_left_out(adapter: Adapter) -> None:
         assert term.weight == pytest.approx(0.8 * shares[layer.stage].positive)
 
 
-def test_no_layer_with_a_weight_is_no_application(adapter: Adapter) -> None:
-    assert not applied(encode(adapter), ApplyOptions(layer_weights=spread()))
-    assert not applied(encode(adapter), ApplyOptions(0.0))
+EVERYWHERE_ZERO = {
+    "a type without its blocks here": spread(),
+    "types that have no layer in common": merge_weights(
+        "multiply", from_weight_type("style transfer"), from_weight_type("composition")
+    ),
+    "a list of zeros": custom("all = 0"),
+    "a sum with a muted one": merge_weights("add", spread(), from_weight_type("linear", 0.0)),
+}
+MUTED = {
+    "a type": from_weight_type("linear", 0.0),
+    "a type without its blocks here": replace(spread(), muted=True),
+    "a list": custom("style = 1", 0.0),
+    "a product": merge_weights("multiply", from_weight_type("linear"), from_weight_type("composition", 0.0)),
+    "a sum": merge_weights("add", from_weight_type("linear", 0.0), from_weight_type("composition", 0.0)),
+}
+
+
+@pytest.mark.parametrize("weights", EVERYWHERE_ZERO.values(), ids=EVERYWHERE_ZERO)
+def test_layer_weights_that_are_zero_everywhere_are_told(adapter: Adapter, weights: LayerWeights) -> None:
+    wanted = (
+        f"Choose another weight type.*{re.escape(weights.name)} gives all of its layers 0.*The model has input: 1, 2"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        applied(encode(adapter), ApplyOptions(0.5, layer_weights=weights))
+
+
+def test_a_model_without_the_blocks_of_a_type_is_told(adapter: Adapter) -> None:
+    """Its layers are those of the adapter, but none is in an input block."""
+    output = tuple(layer._replace(stage="output", block=20 + number) for number, layer in enumerate(MODEL))
+    use = ApplyOptions(layer_weights=from_weight_type("composition"))
+    with pytest.raises(
+        ValueError, match=r"composition gives all of its layers 0.*output: 20, 21.*; style, all; numbers"
+    ):
+        applications(encode(adapter), output, adapters.TINY_CONTEXT, use)
+
+
+@pytest.mark.parametrize("weights", MUTED.values(), ids=MUTED)
+def test_layer_weights_of_weight_zero_are_no_application(adapter: Adapter, weights: LayerWeights) -> None:
+    assert not applied(encode(adapter), ApplyOptions(layer_weights=weights))
+
+
+@pytest.mark.parametrize("weights", EVERYWHERE_ZERO.values(), ids=EVERYWHERE_ZERO)
+def test_what_does_nothing_anyhow_is_no_application(adapter: Adapter, weights: LayerWeights) -> None:
+    assert not applied(encode(adapter), ApplyOptions(0.0, layer_weights=weights))
+    assert not applied(encode(adapter), ApplyOptions(mask=torch.zeros(1, 4, 4), layer_weights=weights))
+    assert not applied(scale_prompt(encode(adapter), 0.0), ApplyOptions(layer_weights=weights))
 
 
 def test_what_is_swapped_is_read_by_the_negative_side_alone(adapter: Adapter) -> None:
@@ -123,7 +173,7 @@ def test_the_weights_are_those_of_the_type_on_this_model(adapter: Adapter) -> No
     for name in ("ease in", "style transfer precise", "composition"):
         weights = from_weight_type(name, 0.9, 0.6)
         found = only(encode(adapter), ApplyOptions(0.8, layer_weights=weights)).layers
-        for layer, share in weights.on(MODEL).items():
+        for layer, share in weights.per_layer(MODEL).items():
             terms = {term.source_cond: term.weight for term in found.get(layer, ())}
             assert terms.get(STRAIGHT, 0.0) == pytest.approx(0.8 * share.positive)
             assert terms.get(SWAPPED, 0.0) == pytest.approx(0.8 * share.to_negative)

@@ -111,6 +111,36 @@ def test_all_that_fit_are_listed() -> None:
     assert found == ["ip-adapter-plus_sd15", "ip-adapter-plus-face_sd15", "ip_plus_composition_sd15"]
 
 
+def test_the_menu_begins_with_the_words_that_saved_graphs_have() -> None:
+    """A new choice comes after these."""
+    saved = (
+        "any",
+        "base",
+        "light",
+        "plus",
+        "plus face",
+        "full face",
+        "composition",
+        "FaceID",
+        "FaceID-Plus",
+        "portrait",
+    )
+    assert tuple(KINDS)[: len(saved)] == saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("any", ["ip-adapter-plus_sd15", "ip-adapter-full-face_sd15", "ip-adapter_sd15"]),
+        ("FaceID-Plus", ["ip-adapter-faceid-plusv2_sd15", "ip-adapter-faceid-plus_sd15"]),
+    ],
+)
+def test_kinds_have_their_preference_whatever_the_files_are_called(kind: str, files: list[str]) -> None:
+    best_first = [identities(file)[file] for file in files]
+    named = dict(zip("cba", best_first, strict=False))
+    assert [named[name] for name in fitting(named, FAMILIES["SD1.5"], kind)] == best_first
+
+
 def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
     assert {family for family, _ in downloads.ADAPTERS} <= {*FAMILIES, KOLORS}
     assert {kind for _, kind in downloads.ADAPTERS} <= set(KINDS)

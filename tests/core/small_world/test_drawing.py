@@ -13,7 +13,7 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None
 
 
 def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
-    scene = world.wished(("ring", "red", "plain"), "white", "large", "center", seed=1)
+    scene = world.compose(("ring", "red", "plain"), "white", "large", "center", seed=1)
     empty = world.Scene(scene.objects[:0], scene.background, scene.shade)
     painted = (drawing.draw([scene]) - drawing._backgrounds([empty])).abs().amax(dim=1)
     mask = drawing.covers([scene])
@@ -22,7 +22,7 @@ def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
 
 
 def test_outlines_follow_the_edge_of_the_mask() -> None:
-    scene = world.wished(("circle", "red", "plain"), "white", "large", "center", seed=1)
+    scene = world.compose(("circle", "red", "plain"), "white", "large", "center", seed=1)
     lines, mask = drawing.outlines([scene])[0, 0], drawing.covers([scene])[0]
     near = (max_pool2d(mask[None], 5, 1, 2) + max_pool2d(-mask[None], 5, 1, 2))[0]
     assert lines.max() > 0.8

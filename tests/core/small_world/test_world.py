@@ -32,7 +32,7 @@ def test_about_one_combination_in_seven_is_held_out_and_every_choice_is_seen() -
 
 
 def test_a_caption_names_what_was_wished() -> None:
-    scene = world.wished(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
+    scene = world.compose(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
     assert world.caption(scene) == "a large orange dotted star on the left on a sky background"
 
 

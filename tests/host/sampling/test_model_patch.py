@@ -238,7 +238,7 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
     )
     x = noise()
     batch = run.batch({}, x, torch.float32)
-    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]
+    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep_all=False)) for sigma in (9.0, 6.0, 4.0)]
     assert acts == [True, True, False]
 
 

@@ -111,9 +111,9 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_on_parts_that_are_not_found_a_mask_acts_as_on_whole_pictures_and_says_so_once(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import crops
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    crops.tell_of_parts.cache_clear()
+    warn_once.cache_clear()
     start, mask = noise(2, 8, 16), half("top", 32, 64) * half("left", 32, 64)
     found = sample(stretched(apply(model, prompt, mask=mask)), given=start)
     (said,) = told(caplog)
@@ -131,9 +131,9 @@ def test_on_parts_that_are_not_found_a_mask_acts_as_on_whole_pictures_and_says_s
 def test_without_masks_nobody_asks_where_parts_are_from(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import crops
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    crops.tell_of_parts.cache_clear()
+    warn_once.cache_clear()
     sample(stretched(apply(model, prompt)), given=noise(2, 8, 16))
     assert not told(caplog)
 

@@ -68,7 +68,7 @@ def test_a_step_runs_on_the_device_alone(
 
     model = sdxl()
     adapter = beginning(model)
-    monkeypatch.setattr(base_model, "_loaded", lambda patcher: patcher)  # the host would ask the card for its memory
+    monkeypatch.setattr(base_model, "_load", lambda patcher: patcher)  # the host would ask the card for its memory
     monkeypatch.setattr(loop, "Order", InOrder)
     engine = Unread(precision)
     with fake_cuda(monkeypatch):

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fabricate.adapters import tiny_adapter
+from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.checkpoints import SD15_SMALLEST, sd15_checkpoint
 from fabricate.loras import tiny_lora
 from fabricate.towers import tiny_tower
+from live.kinds import OF_PICTURES
 
 FOLDER = "specimens"
 Fabricate = Callable[[Path], object]
@@ -15,10 +16,8 @@ Fabricate = Callable[[Path], object]
 sd15_adapter = partial(tiny_adapter, widths=(SD15_SMALLEST.channels,) * 4, context=SD15_SMALLEST.context)
 
 GOOD: dict[str, Fabricate] = {
-    "ipadapter/base.safetensors": tiny_adapter,
+    **{f"ipadapter/{kind}.safetensors": partial(tiny_adapter, **KINDS[kind]) for kind in OF_PICTURES},
     "ipadapter/base.bin": tiny_adapter,
-    "ipadapter/plus.safetensors": partial(tiny_adapter, kind="plus", embed=64, tokens=16),
-    "ipadapter/full face.safetensors": partial(tiny_adapter, kind="full face", embed=64),
     "clip_vision/tower.safetensors": tiny_tower,
     "loras/tiny.safetensors": tiny_lora,
 }
