@@ -3,6 +3,7 @@
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   BROWSER=0          leave the browser tests out
+#   ROOM=prompts       make test runs the tests of this room alone: its folders under tests/core, tests/host and tests
 #   ARGS="-k mask -x"  more arguments for pytest
 #   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
 #   PEER=path          make bench measures the IP-Adapter nodes in this folder beside ours
@@ -13,6 +14,11 @@ BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
+ROOM ?=
+PLACES := tests/core tests/host tests
+ROOMS = $(filter-out core host support __pycache__,$(sort $(notdir $(patsubst %/,%,$(wildcard $(PLACES:=/*/))))))
+TESTS = $(wildcard $(PLACES:=/$(ROOM)))
+UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
 .PHONY: help demo test bench gpu evaluate train-tiny small-world serve lint clean
 
@@ -23,8 +29,9 @@ help: ## this list
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
 	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
 
-test: ## all tests, on a real ComfyUI; with ARGS=tests/core/settings/test_masks.py these alone
-	@$(BRING) run -- python -m pytest $(ARGS)
+test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
+	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \
+		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..ip_adapter_core.attention.grouped import ImageKV, mask_for
 from ..ip_adapter_core.settings.masks import Grid
-from ..nodes.host.sampling import layer_patch, run
+from ..nodes.host.sampling import layer_patch, prepared_layers
 from . import fused
 from .sampling import Options
 from .sampling import options as told
@@ -31,12 +31,12 @@ def with_kernel(model: ModelPatcher) -> ModelPatcher:
 @contextmanager
 def ungrouped() -> Iterator[None]:
     """Image prompts stand by themselves while this lasts, as the kernel takes them."""
-    usual = run.group_images
-    run.group_images = lambda images, heads: tuple(images)
+    usual = prepared_layers.group_images
+    prepared_layers.group_images = lambda images, heads: tuple(images)
     try:
         yield
     finally:
-        run.group_images = usual
+        prepared_layers.group_images = usual
 
 
 def _diffusion_model(executor: Any, x: Tensor, *given: Any, **more: Any) -> Tensor:

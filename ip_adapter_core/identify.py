@@ -1,4 +1,4 @@
-"""What model files are, on the command line: `python -m ip_adapter_core.identify FILE|FOLDER…`."""
+"""Names model files on the command line: `python -m ip_adapter_core.identify FILE|FOLDER…`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from .adapters import checkpoint, loading
 from .adapters.identity import Identity
-from .adapters.resolution import PUBLISHED, TENSORS, bare, digest, evidence
+from .adapters.resolution import PUBLISHED, TENSORS, bare, digest, gather_evidence
 from .files.errors import UnsupportedCheckpoint
 from .files.tensor_file import Entry, container, entries, is_weight_file
 from .vision import encoder
 from .vision.layouts import is_encoder
 
-# Words in file names that tell adapters of one kind apart, where tensors cannot: word -> kinds.
+# Words in file names that distinguish adapters of one kind whose tensors are equal: word -> kinds.
 _LABELS = {
     "light": ("base",),
     "noob": ("base", "plus"),
@@ -28,8 +28,14 @@ _LABELS = {
 }
 
 
-class Found(NamedTuple):
-    """What a file is, in a line, and more of it; foreign are files that nobody would give an adapter or encoder for."""
+class Description(NamedTuple):
+    """What a file is.
+
+    line: in one line.
+    details: more about it, in words.
+    usable: whether this package can use it.
+    foreign: whether it is a file of another kind, neither adapter nor encoder.
+    """
 
     line: str
     details: tuple[str, ...] = ()
@@ -37,13 +43,13 @@ class Found(NamedTuple):
     foreign: bool = False
 
 
-def describe(path: str | Path) -> Found:
-    """What a file is: an adapter, an encoder, one of them that cannot be used and why, or something else."""
+def describe(path: str | Path) -> Description:
+    """What a file is: an adapter, an encoder, an adapter or encoder that cannot be used and why, or something else."""
     try:
         named = entries(path)
         if checkpoint.is_adapter(named):
             return _adapter(Path(path), named)
-        return Found(f"CLIP vision encoder: {encoder.identify_file(path).describe()}", (weights(named),))
+        return Description(f"CLIP vision encoder: {encoder.identify_file(path).describe()}", (weights(named),))
     except UnsupportedCheckpoint as refusal:
         return _refused(path, refusal)
 
@@ -59,11 +65,11 @@ def main(paths: Sequence[str]) -> int:
     Files of other kinds are named; only those that are asked for by themselves count as unusable.
     """
     status = 0
-    for given in map(Path, paths):
-        for path in _files(given) if given.is_dir() else [given]:
-            found = describe(path)
-            status |= not (found.usable or (found.foreign and given.is_dir()))
-            sys.stdout.write("".join(f"{line}\n" for line in _lines(path, found)))
+    for argument in map(Path, paths):
+        for path in _files(argument) if argument.is_dir() else [argument]:
+            description = describe(path)
+            status |= not (description.usable or (description.foreign and argument.is_dir()))
+            sys.stdout.write("".join(f"{line}\n" for line in _lines(path, description)))
     return status
 
 
@@ -71,12 +77,12 @@ def _files(folder: Path) -> Iterator[Path]:
     yield from sorted(path for path in folder.rglob("*") if is_weight_file(path) and path.is_file())
 
 
-def _lines(path: Path, found: Found) -> list[str]:
-    return [f"{path}: {found.line}", *(["    " + "; ".join(found.details)] if found.details else [])]
+def _lines(path: Path, description: Description) -> list[str]:
+    return [f"{path}: {description.line}", *(["    " + "; ".join(description.details)] if description.details else [])]
 
 
-def _adapter(path: Path, named: Mapping[str, Entry]) -> Found:
-    identity = loading.identify(named, evidence(path))
+def _adapter(path: Path, named: Mapping[str, Entry]) -> Description:
+    identity = loading.identify(named, gather_evidence(path))
     details = (
         weights(named),
         ", ".join(filter(None, [container(path), checkpoint.naming(named)])),
@@ -84,7 +90,7 @@ def _adapter(path: Path, named: Mapping[str, Entry]) -> Found:
         f"kind told by {identity.rule}",
         *_labels(path, identity, named),
     )
-    return Found(f"IP-Adapter: {identity._replace(rule=TENSORS).describe()}", details)
+    return Description(f"IP-Adapter: {identity._replace(rule=TENSORS).describe()}", details)
 
 
 def _taken(identity: Identity) -> list[str]:
@@ -92,7 +98,7 @@ def _taken(identity: Identity) -> list[str]:
 
 
 def _labels(path: Path, identity: Identity, named: Mapping[str, Entry]) -> Iterator[str]:
-    """What else tells which of the files with these tensors it is."""
+    """Further signs of which published file this is."""
     kind = identity.variant.name
     if published := PUBLISHED.get(digest(path)):
         yield f"published as {published}"
@@ -111,14 +117,14 @@ def _dtypes(named: Mapping[str, Entry]) -> list[str]:
     return [dtype for dtype, _ in parameters.most_common()]
 
 
-def _refused(path: str | Path, refusal: UnsupportedCheckpoint) -> Found:
+def _refused(path: str | Path, refusal: UnsupportedCheckpoint) -> Description:
     try:
         names = list(entries(path))
     except UnsupportedCheckpoint:
         names = []
     if not names or checkpoint.is_adapter(names) or is_encoder(names):
-        return Found(f"cannot be used: {refusal}", usable=False)
-    return Found(f"no adapter and no encoder, but {checkpoint.what_else(names)}", usable=False, foreign=True)
+        return Description(f"cannot be used: {refusal}", usable=False)
+    return Description(f"no adapter and no encoder, but {checkpoint.what_else(names)}", usable=False, foreign=True)
 
 
 if __name__ == "__main__":

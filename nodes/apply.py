@@ -11,12 +11,12 @@ from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.scaling import SCALINGS
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
-from ..ip_adapter_core.settings import schedule as curves
+from ..ip_adapter_core.settings import schedule as schedules
 from ..ip_adapter_core.settings.span import UNITS, Span
 from .host.sampling import model_patch
 from .node import Node
+from .notices import of_mask, with_notices
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
-from .texts import of_mask, with_text
 
 
 class Apply(Node):
@@ -82,7 +82,7 @@ class Apply(Node):
         lora_strength: float = 1.0,
         skip_middle_block: bool = False,
         layer_weights: weights.LayerWeights = weights.LINEAR,
-        schedule: curves.Schedule = curves.CONSTANT,
+        schedule: schedules.Schedule = schedules.CONSTANT,
         mask: Tensor | None = None,
         scaling: str = "V only",
     ) -> io.NodeOutput:
@@ -96,12 +96,12 @@ class Apply(Node):
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
         )
-        told = of_mask(mask)
-        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_text(told))
+        notices = of_mask(mask)
+        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_notices(notices))
 
 
 def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:
-    """The weight λ."""
+    """The input of the weight λ."""
     return io.Float.Input(
         name,
         default=1.0,
@@ -114,7 +114,7 @@ def weight_input(name: str = "weight", what: str = "how strongly the image promp
 
 
 def mask_input(raw_link: bool = False) -> io.Mask.Input:
-    """Where in the picture the prompt acts; raw_link: for nodes that hand it on to others."""
+    """The input for where in the picture the prompt acts; raw_link: for nodes that hand it on to others."""
     return io.Mask.Input(
         "mask",
         optional=True,
@@ -125,7 +125,7 @@ def mask_input(raw_link: bool = False) -> io.Mask.Input:
 
 
 def layer_and_time_inputs() -> list[io.Input]:
-    """Which layers follow, and when."""
+    """Inputs for which layers follow, and when."""
     return [
         LayerWeights.Input(
             "layer_weights",
@@ -139,7 +139,7 @@ def layer_and_time_inputs() -> list[io.Input]:
 
 
 def span_inputs() -> list[io.Input]:
-    """When the prompt acts: start, end, and what they count."""
+    """Inputs for when the prompt acts: start, end, and what they count."""
     limits = {"min": 0.0, "max": 10000.0, "step": 0.01}
     return [
         io.Float.Input("start", default=0.0, **limits, tooltip="Where in the sampling the image prompt begins to act."),

@@ -13,9 +13,9 @@ from ..ip_adapter_core.settings import layer_weights
 from .host.attention_map import Noise, Sampled, look
 from .host.pictures import to_image
 from .host.sampling.attention_hook import MapRequest
+from .input_checks import readable
 from .node import Node
 from .sockets import LayerWeights, schema
-from .texts import readable
 
 
 class AttentionMap(Node):
@@ -27,7 +27,7 @@ class AttentionMap(Node):
             "IPA_AttentionMap",
             "Image Prompt Attention",
             "Show where in a sampled picture each reference image acted, as a heat map over it.",
-            inputs=[*_picture_inputs(), *_sight_inputs(), *_more_inputs()],
+            inputs=[*_picture_inputs(), *_map_inputs(), *_more_inputs()],
             outputs=[
                 io.Image.Output(display_name="picture", tooltip="The heat maps side by side, with their numbers."),
                 io.Mask.Output(
@@ -59,15 +59,15 @@ class AttentionMap(Node):
         opacity: float = 0.6,
     ) -> io.NodeOutput:
         shown, noise = MAP_KINDS[show], Noise(read_steps(percents), seed, sigmas)
-        tallies = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
+        maps_by_name = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
         result = pick_images(image, latent["samples"].shape, frame)
-        maps = Maps.of(tallies, shown, (result.shape[0], result.shape[1]), scale)
+        maps = Maps.of(maps_by_name, shown, (result.shape[0], result.shape[1]), scale)
         picture = to_image(heat_map.draw(result, maps, opacity))
         return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _picture_inputs() -> list[io.Input]:
-    """What was sampled, and with what."""
+    """Inputs for what was sampled, and with what."""
     return [
         io.Model.Input("model", tooltip="The model that sampled the picture, with its image prompts."),
         io.Conditioning.Input("positive", tooltip="The positive conditioning it was sampled with."),
@@ -76,8 +76,8 @@ def _picture_inputs() -> list[io.Input]:
     ]
 
 
-def _sight_inputs() -> list[io.Input]:
-    """What to see."""
+def _map_inputs() -> list[io.Input]:
+    """Inputs for what the maps show."""
     return [
         io.Combo.Input(
             "show",
@@ -111,7 +111,7 @@ def _sight_inputs() -> list[io.Input]:
 
 
 def _more_inputs() -> list[io.Input]:
-    """What few pictures need."""
+    """Inputs that few pictures need."""
     return [
         io.Sigmas.Input(
             "sigmas",

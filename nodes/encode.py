@@ -13,9 +13,10 @@ from ..ip_adapter_core.vision.preprocess import FITS
 from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
+from .input_checks import readable
 from .node import Node
+from .notices import of_mask, of_pictures, with_notices
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
-from .texts import of_mask, of_pictures, readable, with_text
 
 
 class Encode(Node):
@@ -73,8 +74,8 @@ class Encode(Node):
     ) -> io.NodeOutput:
         look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
         prompt, seen = encoding.image_prompt(ip_adapter, clip_vision, image, look, negative_image)
-        told = [*of_pictures(image), *of_mask(masks)]
-        return io.NodeOutput(prompt, seen, ui=with_text(told, ui.PreviewImage(seen, cls=cls)))
+        notices = [*of_pictures(image), *of_mask(masks)]
+        return io.NodeOutput(prompt, seen, ui=with_notices(notices, ui.PreviewImage(seen, cls=cls)))
 
 
 class EncodeFace(Node):
@@ -152,7 +153,7 @@ class EncodeFace(Node):
 
 
 def fit_input() -> io.Combo.Input:
-    """How pictures that are not square reach the encoder."""
+    """The input for how pictures that are not square reach the encoder."""
     return io.Combo.Input(
         "fit",
         options=list(FITS),
@@ -163,7 +164,7 @@ def fit_input() -> io.Combo.Input:
 
 
 def gathering_inputs(what: str) -> list[io.Input]:
-    """How several images or faces become one prompt."""
+    """Inputs for how several images or faces become one prompt."""
     return [
         io.Combo.Input(
             "combine",
@@ -190,7 +191,7 @@ def gathering_inputs(what: str) -> list[io.Input]:
 
 
 def detail_inputs() -> list[io.Input]:
-    """How closely pictures are read."""
+    """Inputs for how closely pictures are read."""
     return [
         io.Combo.Input(
             "detail",

@@ -64,12 +64,12 @@ class Face(Node):
 
     @classmethod
     def execute(cls, image: Tensor, model: str, faces: str, index: int, backend: str) -> io.NodeOutput:
-        found, without = host.read(host.load(model, backend), image, faces, index)
-        for line in without:
+        features, lines = host.read(host.load(model, backend), image, faces, index)
+        for line in lines:
             _log.warning("Face Embedding: %s Its place stays empty.", line)
-        crops = found.crops(_SHOWN)
-        said = "\n".join([f"Faces: {len(found)}", *without])
-        return io.NodeOutput(found, crops, ui=ui.PreviewImage(crops, cls=cls).as_dict() | {"text": (said,)})
+        crops = features.crops(_SHOWN)
+        text = "\n".join([f"Faces: {len(features)}", *lines])
+        return io.NodeOutput(features, crops, ui=ui.PreviewImage(crops, cls=cls).as_dict() | {"text": (text,)})
 
 
 class FaceEmbeds(Node):
@@ -136,5 +136,5 @@ def _choice_inputs() -> list[io.Input]:
 
 def _model_menu() -> str:
     """A tooltip that says what each model of the menu is."""
-    said = "A folder of models/insightface with a network that finds faces and one that recognises them."
-    return "\n".join([said, *host.listing()])
+    first_line = "A folder of models/insightface with a network that finds faces and one that recognises them."
+    return "\n".join([first_line, *host.listing()])

@@ -90,23 +90,23 @@ class LayerWeights(Node):
         combine_with: layer_weights.LayerWeights | None = None,
         combine: str = "multiply",
     ) -> io.NodeOutput:
-        made = _weights(weight_type, weight, second_weight, custom)
+        chosen = _weights(weight_type, weight, second_weight, custom)
         if combine_with is not None:
-            made = merge_weights(combine, combine_with, made)
-        picture = _picture(made, model)
-        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+            chosen = merge_weights(combine, combine_with, chosen)
+        picture = _picture(chosen, model)
+        return io.NodeOutput(chosen, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _weights(weight_type: str, weight: float, second: float, text: str) -> layer_weights.LayerWeights:
     return custom(text, weight) if weight_type == CUSTOM else from_weight_type(weight_type, weight, second)
 
 
-def _picture(made: layer_weights.LayerWeights, model: Any | None) -> Tensor:
+def _picture(chosen: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
     on = layer_bars.EXAMPLES if model is None else {models.family(model): models.layers(model)}
     if model is not None:
-        made.on(models.layers(model))
-    return to_image(layer_bars.draw(made, on))
+        chosen.per_layer(models.layers(model))
+    return to_image(layer_bars.draw(chosen, on))
 
 
 def _number(name: str, tooltip: str) -> io.Float.Input:

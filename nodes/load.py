@@ -109,7 +109,7 @@ class LoadVision(Node):
 
 
 class AutoLoad(Node):
-    """MODEL and a wish -> the adapter and the encoder on disk that fit."""
+    """MODEL and a kind -> the adapter and the encoder on disk that fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -129,18 +129,18 @@ class AutoLoad(Node):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **given: object) -> object:
+    def fingerprint_inputs(cls, **inputs: object) -> object:
         categories = (files.ADAPTERS, files.ENCODERS)
         return [files.fingerprint(category, name) for category in categories for name in files.names(category)]
 
     @classmethod
     def execute(cls, model: object, kind: str) -> io.NodeOutput:
-        found = auto.find(model, kind)
-        return io.NodeOutput(found.adapter, found.encoder, ui=ui.PreviewText(found.report))
+        chosen = auto.find(model, kind)
+        return io.NodeOutput(chosen.adapter, chosen.encoder, ui=ui.PreviewText(chosen.report))
 
 
 def kind_input() -> io.Combo.Input:
-    """The wish of the automatic nodes."""
+    """The input of the automatic nodes that says which kind of adapter is wanted."""
     return io.Combo.Input(
         "kind",
         options=list(KINDS),
@@ -152,7 +152,7 @@ def kind_input() -> io.Combo.Input:
 
 
 def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:
-    """What was loaded, for the node to show."""
+    """A text for the node to show: what was loaded."""
     return ui.PreviewText(f"{loaded.describe()}, {weights(entries(files.path(category, file)))}")
 
 

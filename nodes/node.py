@@ -1,5 +1,4 @@
-"""What all nodes of this package have in common: they look at what they are given first, and what they say can be
-written down."""
+"""The base of all nodes: it checks inputs before a node runs, and keeps messages such that they can be logged."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.text.wording import brief, legible, shown
-from . import given
+from . import input_checks
 
-_LONGEST = 6000  # letters of a message; those that list the files of a full folder come near it
+_MAX_MESSAGE = 6000  # letters of a message; those that list the files of a full folder come near it
 
 
 class Node(io.ComfyNode):
@@ -32,66 +31,67 @@ class Node(io.ComfyNode):
                 setattr(cls, name, classmethod(guard(cls, method.__func__)))
 
 
-def _executing(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_execute(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
-    judges = vars(owner).get("validate_inputs")
-    judged = set(inspect.signature(judges.__func__).parameters) if judges else set()
+    validate = vars(owner).get("validate_inputs")
+    validated = set(inspect.signature(validate.__func__).parameters) if validate else set()
 
     @wraps(method)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        with _legible():
-            values = _named(signature, cls, args, kwargs)
-            inputs = {wanted.id: wanted for wanted in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
-            values = given.filled(inputs, values)
-            given.check(inputs, values)
-            given.check_choices(owner.define_schema, inputs, {k: v for k, v in values.items() if k not in judged})
-            return _shown(method(cls, **values))
+        with _legible_errors():
+            values = _bind(signature, cls, args, kwargs)
+            inputs = {spec.id: spec for spec in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
+            values = input_checks.without_empty(inputs, values)
+            input_checks.check(inputs, values)
+            others = {name: value for name, value in values.items() if name not in validated}
+            input_checks.check_choices(owner.define_schema, inputs, others)
+            return _with_legible_text(method(cls, **values))
 
     return execute
 
 
-def _validating(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_validate(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
 
     @wraps(method)
     def validate_inputs(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> bool | str:
-        with _legible():
-            inputs = {wanted.id: wanted for wanted in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
-            values = given.filled(inputs, _named(signature, cls, args, kwargs))
+        with _legible_errors():
+            inputs = {spec.id: spec for spec in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
+            values = input_checks.without_empty(inputs, _bind(signature, cls, args, kwargs))
             wired = {name for name, value in values.items() if value is None}
-            said = given.complaint(inputs, {name: values[name] for name in values.keys() - wired})
-            said = said or method(cls, **values)
-        return shown(brief(said), _LONGEST) if isinstance(said, str) else said
+            answer = input_checks.complaint(inputs, {name: values[name] for name in values.keys() - wired})
+            answer = answer or method(cls, **values)
+        return shown(brief(answer), _MAX_MESSAGE) if isinstance(answer, str) else answer
 
     # ComfyUI reads from it which inputs it leaves to us.
     validate_inputs.__signature__ = signature  # type: ignore[attr-defined]
     return validate_inputs
 
 
-def _marking(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_fingerprint(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def fingerprint_inputs(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> Any:
-        with _legible():
+        with _legible_errors():
             return method(cls, *args, **kwargs)
 
     return fingerprint_inputs
 
 
 _GUARDS: dict[str, Callable[[type[io.ComfyNode], Callable[..., Any]], Callable[..., Any]]] = {
-    "execute": _executing,
-    "validate_inputs": _validating,
-    "fingerprint_inputs": _marking,
+    "execute": _guard_execute,
+    "validate_inputs": _guard_validate,
+    "fingerprint_inputs": _guard_fingerprint,
 }
-"""By the name of a method, what stands around it."""
+"""Name of a method of a node -> what puts the checks around it."""
 
 
-def _named(
-    signature: inspect.Signature, cls: type[io.ComfyNode], args: tuple[Any, ...], kwargs: given.Given
-) -> given.Given:
+def _bind(
+    signature: inspect.Signature, cls: type[io.ComfyNode], args: tuple[Any, ...], kwargs: input_checks.Values
+) -> input_checks.Values:
     """The arguments of a call by name; None for those that it lacks and that have no default."""
-    own, *parameters = signature.parameters.values()
+    of_class, *parameters = signature.parameters.values()
     values = dict(signature.bind_partial(cls, *args, **kwargs).arguments)
-    del values[own.name]
+    del values[of_class.name]
     for parameter in parameters:
         if parameter.kind is parameter.VAR_KEYWORD:
             values |= values.pop(parameter.name, {})
@@ -101,22 +101,22 @@ def _named(
 
 
 @contextmanager
-def _legible() -> Iterator[None]:
-    """Errors of the system as sentences, and no error with a message, or a cause, that cannot be written."""
+def _legible_errors() -> Iterator[None]:
+    """Turns errors of the system into sentences, and lets no message or cause pass that cannot be written."""
     try:
         yield
     except Exception as error:
         texts = list(_messages(error))
-        told = shown(brief(_sentence(error)), _LONGEST)
+        message = shown(brief(_sentence(error)), _MAX_MESSAGE)
         writable = texts == list(map(legible, texts))
-        if writable and told == texts[0]:
+        if writable and message == texts[0]:
             raise
         kind = ValueError if isinstance(error, ValueError | OSError) else RuntimeError
-        raise kind(told) from (error if writable else None)
+        raise kind(message) from (error if writable else None)
 
 
 def _messages(error: BaseException | None) -> Iterator[str]:
-    """Of an error and of all behind it, which ComfyUI logs too."""
+    """The messages of an error and of all errors behind it, which ComfyUI logs too."""
     while error is not None:
         yield str(error)
         error = error.__cause__ or error.__context__
@@ -128,7 +128,7 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _shown(output: io.NodeOutput) -> io.NodeOutput:
+def _with_legible_text(output: io.NodeOutput) -> io.NodeOutput:
     """The output with a text for the node to show that can be written."""
     if isinstance(output.ui, ui.PreviewText):
         output.ui.value = legible(output.ui.value)

@@ -65,5 +65,5 @@ class Noise(Node):
 
     @classmethod
     def execute(cls, kind: str, strength: float, blur: int, seed: int, image: Tensor | None = None) -> io.NodeOutput:
-        made = noisy(image, kind, strength, blur, seed)
-        return io.NodeOutput(made, ui=ui.PreviewImage(made, cls=cls))
+        image = noisy(image, kind, strength, blur, seed)
+        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

@@ -15,8 +15,8 @@ from ..ip_adapter_core.settings.span import Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
 from .node import Node
+from .notices import of_mask, with_notices
 from .sockets import ImagePrompt, Regions, schema
-from .texts import of_mask, with_text
 
 
 class Region(Node):
@@ -69,7 +69,7 @@ class Region(Node):
     ) -> io.NodeOutput:
         use = ApplyOptions(weight, Span(start, end, unit), layer_weights, schedule).check()
         region = host.Region(image_prompt, use, mask, positive, negative, text_strength)
-        return io.NodeOutput((*regions, region), ui=with_text(of_mask(mask)))
+        return io.NodeOutput((*regions, region), ui=with_notices(of_mask(mask)))
 
 
 class ApplyRegions(Node):
@@ -99,5 +99,5 @@ class ApplyRegions(Node):
     def execute(
         cls, model: Any, positive: list[Any], negative: list[Any], regions: tuple[host.Region, ...]
     ) -> io.NodeOutput:
-        found = host.apply(host.Prompted(model, positive, negative), regions)
-        return io.NodeOutput(found.model, found.positive, found.negative)
+        prompted = host.apply(host.Prompted(model, positive, negative), regions)
+        return io.NodeOutput(prompted.model, prompted.positive, prompted.negative)

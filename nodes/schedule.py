@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.plots import schedule
+from ..ip_adapter_core.settings import schedule as schedules
 from ..ip_adapter_core.settings.schedule import CONSTANT, SHAPES, UNITS, Curve
-from ..ip_adapter_core.settings.schedule import Schedule as Courses
 from .host.pictures import to_image
 from .node import Node
 from .sockets import WeightSchedule, schema
@@ -40,13 +40,14 @@ class Schedule(Node):
         unit: str,
         points: str,
         n: int,
-        and_also: Courses = CONSTANT,
+        and_also: schedules.Schedule = CONSTANT,
         random_seed: int = 0,
         shown_over: int = 20,
     ) -> io.NodeOutput:
-        made = Courses((Curve(shape, unit, start_value, end_value, n, points, random_seed).check(),)) * and_also
-        picture = to_image(schedule.draw(made, shown_over))
-        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+        curve = Curve(shape, unit, start_value, end_value, n, points, random_seed).check()
+        combined = schedules.Schedule((curve,)) * and_also
+        picture = to_image(schedule.draw(combined, shown_over))
+        return io.NodeOutput(combined, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _shape_inputs() -> list[io.Input]:
@@ -98,7 +99,7 @@ def _shape_inputs() -> list[io.Input]:
 
 
 def _more_inputs() -> list[io.Input]:
-    """What few schedules need."""
+    """Inputs that few schedules need."""
     return [
         WeightSchedule.Input(
             "and_also",

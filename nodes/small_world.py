@@ -57,7 +57,7 @@ class SmallWorld(Node):
     def execute(
         cls, shape: str, colour: str, texture: str, background: str, size: str, place: str, seed: int
     ) -> io.NodeOutput:
-        scene = world.wished((shape, colour, texture), background, size, place, seed)
+        scene = world.compose((shape, colour, texture), background, size, place, seed)
         image, outlines = (drawn([scene]).movedim(1, -1) for drawn in (drawing.draw, drawing.outlines))
         caption = world.caption(scene)
         shown = image.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)

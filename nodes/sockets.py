@@ -1,4 +1,4 @@
-"""What the nodes share: socket types, and schemas that every supported ComfyUI understands."""
+"""Socket types of this package, and schemas that every supported ComfyUI understands."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CATEGORY = "IP-Adapter"
 
 
 class Numerals(list[str]):
-    """A menu of whole numbers and words, whose numbers are suggestions: prompts may have others, also not as text."""
+    """A menu of whole numbers and words that accepts any other whole number too, as a text or as a number."""
 
-    def __contains__(self, given: object) -> bool:
-        return super().__contains__(given) or str(given).isdecimal()
+    def __contains__(self, choice: object) -> bool:
+        return super().__contains__(choice) or str(choice).isdecimal()
 
 
-_KNOWN = {field.name for field in fields(io.Schema)}
+_SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 
 
 def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: list, **more: Any) -> io.Schema:
@@ -33,7 +33,7 @@ def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: 
     aliases: other words people search for.
     """
     more["search_aliases"] = more.pop("aliases", [])
-    more = {key: value for key, value in more.items() if key in _KNOWN}
+    more = {key: value for key, value in more.items() if key in _SCHEMA_FIELDS}
     return io.Schema(
         node_id=node_id,
         display_name=name,

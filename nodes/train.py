@@ -10,7 +10,7 @@ from ..ip_adapter_core.training.fresh import KINDS
 from ..ip_adapter_core.training.settings import Settings
 from .host.adapters import LoadedAdapter
 from .host.training import session
-from .host.training.session import PRECISIONS, Wish
+from .host.training.session import PRECISIONS, TrainingRequest
 from .node import Node
 from .sockets import IpAdapter, schema
 
@@ -52,8 +52,8 @@ class Train(Node):
         ip_adapter: LoadedAdapter | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        wish = Wish(name, kind, dataset, resolution, Settings(**settings), precision)
-        return io.NodeOutput(*session.run(wish, session.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
+        request = TrainingRequest(name, kind, dataset, resolution, Settings(**settings), precision)
+        return io.NodeOutput(*session.run(request, session.encoder(model, clip, vae, clip_vision, kind), ip_adapter))
 
 
 def model_inputs() -> list[io.Input]:
@@ -70,7 +70,7 @@ def model_inputs() -> list[io.Input]:
 
 
 def run_inputs() -> list[io.Input]:
-    """What every run says."""
+    """Inputs that every run needs."""
     return [
         io.String.Input(
             "dataset",
@@ -124,7 +124,7 @@ def run_inputs() -> list[io.Input]:
 
 
 def advanced_inputs() -> list[io.Input]:
-    """What the paper decided."""
+    """Inputs whose defaults are those of the paper, or which few runs need."""
     return [
         io.Float.Input(
             "weight_decay", default=0.01, min=0.0, max=10.0, step=0.001, advanced=True, tooltip="AdamW's; 0.01 usually."
@@ -171,7 +171,7 @@ def advanced_inputs() -> list[io.Input]:
 
 
 def share_input(name: str, what: str) -> io.Float.Input:
-    """How often a condition is left out."""
+    """The input for how often a condition is left out."""
     return io.Float.Input(
         name,
         default=0.05,
@@ -184,7 +184,7 @@ def share_input(name: str, what: str) -> io.Float.Input:
 
 
 def start_input() -> io.Input:
-    """The adapter to train on from."""
+    """The input for the adapter to train on from."""
     return IpAdapter.Input(
         "ip_adapter",
         optional=True,

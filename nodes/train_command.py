@@ -57,35 +57,37 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes; the settings of a training come from the class that holds them."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--comfyui", help="folder of ComfyUI; else COMFYUI_PATH, else the one this package lies in")
-    made.add_argument("--checkpoint", required=True, help="a file of models/checkpoints, or any path")
-    made.add_argument("--clip-vision", required=True, help="a file of models/clip_vision, or any path")
-    made.add_argument("--dataset", required=True, help="folder, list file or .tar shards of captioned pictures")
-    made.add_argument("--output", required=True, type=Path, help="the adapter to write, a .safetensors")
-    made.add_argument("--folder", type=Path, help="where state and samples are kept; else beside the output")
-    made.add_argument("--kind", default="base", choices=list(_core("training.fresh").KINDS), help="of adapter")
-    made.add_argument("--start", type=Path, help="an adapter file to train on from")
-    made.add_argument("--resolution", type=int, default=512, help="side of the squares that pictures are cut to")
-    made.add_argument(
-        "--dtype", default="fp16", choices=list(_core("saving").DTYPES), help="of the adapter that is written"
+    """The arguments of the command; the settings of a training come from the fields of Settings."""
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--comfyui", help="folder of ComfyUI; else COMFYUI_PATH, else the one this package lies in")
+    command.add_argument("--checkpoint", required=True, help="a file of models/checkpoints, or any path")
+    command.add_argument("--clip-vision", required=True, help="a file of models/clip_vision, or any path")
+    command.add_argument("--dataset", required=True, help="folder, list file or .tar shards of captioned pictures")
+    command.add_argument("--output", required=True, type=Path, help="the adapter to write, a .safetensors")
+    command.add_argument("--folder", type=Path, help="where state and samples are kept; else beside the output")
+    command.add_argument("--kind", default="base", choices=list(_core("training.fresh").KINDS), help="of adapter")
+    command.add_argument("--start", type=Path, help="an adapter file to train on from")
+    command.add_argument("--resolution", type=int, default=512, help="side of the squares that pictures are cut to")
+    command.add_argument(
+        "--dtype", default="fp16", choices=list(_core("adapters.saving").DTYPES), help="of the adapter that is written"
     )
-    made.add_argument("--sample-every", type=int, default=0, help="steps between two pictures of samples; 0 for none")
-    made.add_argument("--sample-steps", type=int, default=25, help="sampling steps of a sample")
-    made.add_argument("--log-dir", type=Path, help="where to write TensorBoard's logs")
-    _add_settings(made)
-    return made
+    command.add_argument(
+        "--sample-every", type=int, default=0, help="steps between two pictures of samples; 0 for none"
+    )
+    command.add_argument("--sample-steps", type=int, default=25, help="sampling steps of a sample")
+    command.add_argument("--log-dir", type=Path, help="where to write TensorBoard's logs")
+    _add_settings(command)
+    return command
 
 
-def find_comfyui(named: str | None) -> Path:
+def find_comfyui(argument: str | None) -> Path:
     """The folder of ComfyUI. Raises ValueError when there is none where it was looked for."""
-    said = named or os.environ.get("COMFYUI_PATH")
-    places = [Path(said).expanduser()] if said else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
+    named = argument or os.environ.get("COMFYUI_PATH")
+    places = [Path(named).expanduser()] if named else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
     for place in places:
         if (place / "main.py").is_file() and (place / "comfy").is_dir():
             return place.resolve()
-    where = f"{said} is no ComfyUI: it has no main.py and comfy/." if said else "ComfyUI was not found."
+    where = f"{named} is no ComfyUI: it has no main.py and comfy/." if named else "ComfyUI was not found."
     raise ValueError(f"{where} Name its folder with --comfyui.")
 
 
@@ -106,14 +108,14 @@ def enter(tree: Path) -> None:
         import_module("utils.extra_config").load_extra_path_config(str(extra))
 
 
-def _add_settings(made: argparse.ArgumentParser) -> None:
+def _add_settings(command: argparse.ArgumentParser) -> None:
     for setting in fields(_core("training.settings").Settings):
         flags = [f"--{name.replace('_', '-')}" for name in (setting.name, *_FORMERLY.get(setting.name, ()))]
         help = f"{_HELP[setting.name]} (default {setting.default})"
         if isinstance(setting.default, bool):
-            made.add_argument(*flags, action="store_true", help=help)
+            command.add_argument(*flags, action="store_true", help=help)
         else:
-            made.add_argument(*flags, type=type(setting.default), default=setting.default, help=help)
+            command.add_argument(*flags, type=type(setting.default), default=setting.default, help=help)
 
 
 def _core(module: str) -> Any:
@@ -122,8 +124,8 @@ def _core(module: str) -> Any:
 
 def leave_folder() -> None:
     """Take this folder, which Python puts on sys.path for a script, and the root from there: both shadow ComfyUI's."""
-    own = {ROOT, ROOT / "nodes"}
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in own]
+    ours = {ROOT, ROOT / "nodes"}
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in ours]
 
 
 def load_package() -> None:

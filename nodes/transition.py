@@ -5,13 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.plots import transition
-from ..ip_adapter_core.prompts import prompt
+from ..ip_adapter_core.prompts import prompt, transitions
 from ..ip_adapter_core.prompts.transitions import EASINGS, over_frames, read_keys
-from ..ip_adapter_core.prompts.transitions import Transition as Course
 from .host.pictures import to_image
+from .input_checks import readable
 from .node import Node
 from .sockets import ImagePrompt, schema
-from .texts import readable
 
 
 class Transition(Node):
@@ -76,7 +75,7 @@ class Transition(Node):
     def execute(
         cls, image_prompt: prompt.ImagePrompt, frames: int, shape: str, hold: float, loop: bool, key_frames: str
     ) -> io.NodeOutput:
-        wanted = Course(frames, read_keys(key_frames), shape, hold, loop)
-        made, course = over_frames(image_prompt, wanted)
-        picture = to_image(transition.draw(course))
-        return io.NodeOutput(made, picture, ui=ui.PreviewImage(picture, cls=cls))
+        wanted = transitions.Transition(frames, read_keys(key_frames), shape, hold, loop)
+        prompt_of_frames, with_keys = over_frames(image_prompt, wanted)
+        picture = to_image(transition.draw(with_keys))
+        return io.NodeOutput(prompt_of_frames, picture, ui=ui.PreviewImage(picture, cls=cls))

@@ -19,10 +19,11 @@ from ...ip_adapter_core.training.loop import Step, train
 from ...ip_adapter_core.training.settings import Settings
 from ...nodes.host.training.base_model import HostBase, attention_weights
 from . import base, host
-from .shelf import FOLDER, MODELS, captions, load, pictures, plain_attention, publish, record, save
+from .shelf import COUNTS, FOLDER, MODELS, captions, load, pictures, plain_attention, publish, record, save
 
 UNSAID = 0.5
 """How many pictures have no caption, so that the image must say everything; the others' captions say half of it."""
+BATCH = min(48, COUNTS["train"])
 READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
 
 
@@ -49,7 +50,7 @@ def simple(shape: Geometry, width: int) -> nn.Module:
 
 
 def seen(split: str) -> dict[str, Tensor]:
-    """What the encoder says of a split's pictures; computed once and kept."""
+    """The encoder's features of a split's pictures; computed once and written to disk."""
     try:
         return load(f"{split}_features")
     except FileNotFoundError:
@@ -93,5 +94,5 @@ def _log(kind: str, step: Step) -> None:
 def main(kind: str, steps: int) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
     train_one(
-        kind, Settings(steps=steps, batch=48, learning_rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000)
+        kind, Settings(steps=steps, batch=BATCH, learning_rate=1e-3, warmup=100, decay=True, ema=0.995, save_every=1000)
     )

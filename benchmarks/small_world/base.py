@@ -14,9 +14,10 @@ from ...nodes.host.small_world import TEXT as TEXT_CONFIG
 from ...nodes.host.small_world import SmallWorld
 from . import words
 from .descent import Descent
-from .shelf import MODELS, captions, pictures, plain_attention, publish, read
+from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish, read
 
 FILE = MODELS / "checkpoints" / "small_world.safetensors"
+BATCH = min(64, COUNTS["train"])
 SHAPE: dict = {
     "image_size": 32,
     "in_channels": 3,
@@ -113,7 +114,7 @@ def timesteps(count: int, signal: Tensor) -> Tensor:
     return torch.where(torch.rand(count) < 0.2, torch.randint(len(signal), (count,)), centred)
 
 
-def train(steps: int, cycle: int = 0, batch: int = 64, rate: float = 1e-3) -> tuple[nn.Module, nn.Module]:
+def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) -> tuple[nn.Module, nn.Module]:
     """Predict v (arXiv 2202.00512); of every ten captions one is empty, for guidance.
 
     The first cycle learns to paint: it draws all timesteps alike and hardly counts the noisiest, where only the text

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ...nodes.host.small_world import CONTEXT
 from . import words
 from .descent import Descent
-from .shelf import MODELS, captions, pictures, plain_attention, publish, save
+from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish, save
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -37,6 +37,7 @@ CONFIG: dict[str, Any] = {
     "preprocess_cfg": {"mean": list(OPENAI_DATASET_MEAN), "std": list(OPENAI_DATASET_STD)},
 }
 FILE = MODELS / "clip_vision" / "small_world_clip.safetensors"
+BATCH = min(128, COUNTS["train"])
 
 
 def blank() -> open_clip.CLIP:
@@ -57,7 +58,7 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (images - mean) / std
 
 
-def train(steps: int, batch: int = 128, rate: float = 1e-3) -> open_clip.CLIP:
+def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> open_clip.CLIP:
     """Symmetric cross-entropy over the similarities of a batch (arXiv 2103.00020)."""
     torch.manual_seed(1)
     shelf, tokens = pictures("train"), words.tokenizer()(captions("train", silence=0.15))

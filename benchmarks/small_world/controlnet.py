@@ -11,9 +11,10 @@ from torch.nn.functional import interpolate
 from ...ip_adapter_core.small_world.drawing import outlines
 from . import base, words
 from .descent import Descent
-from .shelf import MODELS, captions, plain_attention, publish, scenes
+from .shelf import COUNTS, MODELS, captions, plain_attention, publish, scenes
 
 FILE = MODELS / "controlnet" / "small_world_outlines.safetensors"
+BATCH = min(32, COUNTS["train"])
 FROZEN = 10
 """Of the layers that read the hint: its first five convolutions."""
 
@@ -36,12 +37,12 @@ def enlarged(hint: Tensor) -> Tensor:
 
 
 def learning(model: ControlNet) -> list[nn.Parameter]:
-    """What is trained: all but the reader's first layers, which work at 256×256 and are as good as they begin."""
+    """The trained parameters: all but the first layers, which work at 256×256 and would gain nothing."""
     model.input_hint_block[:FROZEN].requires_grad_(False)
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def train(steps: int, batch: int = 32, rate: float = 1e-3) -> ControlNet:
+def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> ControlNet:
     """Predict v with the frozen model; half of the captions are empty, so that the outlines must speak."""
     torch.manual_seed(5)
     unet, text = base.trained()

@@ -42,8 +42,8 @@ def _share(value: float) -> str:
     return f"{value:.0%}"
 
 
-def _row(name: str, found: Scores) -> list[str]:
-    return [name, f"{found.clip_i:.3f}", f"{found.clip_t:.3f}", *(_share(found.agrees[name]) for name in ATTRIBUTES)]
+def _row(name: str, scores: Scores) -> list[str]:
+    return [name, f"{scores.clip_i:.3f}", f"{scores.clip_t:.3f}", *(_share(scores.agrees[name]) for name in ATTRIBUTES)]
 
 
 def prompting(who: Subjects) -> str:
@@ -66,13 +66,13 @@ def prompting(who: Subjects) -> str:
 
 @cache
 def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
-    """λ, what pictures share with the reference image, and with a text that disagrees with it."""
+    """For each λ, the scores of pictures against the reference image, and against a text that disagrees with it."""
     seen = host.features(draw(who.scenes))
-    found = []
+    rows = []
     for weight in WEIGHTS:
         pictures = sampled(Wish(who.contrary, seen, kind, weight))
-        found.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
-    return found
+        rows.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
+    return rows
 
 
 def sweeping(who: Subjects) -> str:
@@ -155,23 +155,23 @@ def layering(who: Subjects) -> str:
     rows = []
     for name, wish in wishes.items():
         pictures = sampled(wish)
-        for whose, given in (("image", who.scenes), ("text", who.others)):
-            found = agreement(pictures, given)
-            rows.append([name, whose, *(_share(found[key]) for key in (*STYLE, *COMPOSITION))])
+        for whose, scenes in (("image", who.scenes), ("text", who.others)):
+            shares = agreement(pictures, scenes)
+            rows.append([name, whose, *(_share(shares[key]) for key in (*STYLE, *COMPOSITION))])
     return table(["layers", "as in the", *STYLE, *COMPOSITION], rows)
 
 
 def placing(who: Subjects) -> str:
     """Table 7: two references, one for each half of a picture of twice the width: what is in which half."""
-    left, right = (host.features(draw(given)) for given in (who.scenes, who.others))
+    left, right = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
     pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
     rows = []
     for name, half, its, other in zip(
         ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
     ):
-        for whose, given in (("its own", its), ("the other", other)):
-            found = agreement(half, given)
-            rows.append([name, whose, *(_share(found[key]) for key in STYLE)])
+        for whose, scenes in (("its own", its), ("the other", other)):
+            shares = agreement(half, scenes)
+            rows.append([name, whose, *(_share(shares[key]) for key in STYLE)])
     return table(["half", "as in reference", *STYLE], rows)
 
 
@@ -200,22 +200,22 @@ def figures(who: Subjects) -> dict[str, Image]:
         "with the image": sampled(Wish(silent, seen, outlines=lines)),
         "image alone,\npastel base": sampled(Wish(silent, seen, tuned=True)),
     }
-    found = sweep(who, "base")
+    swept = sweep(who, "base")
     curves = {
-        "obeys the image": [(weight, image.mean) for weight, image, _ in found],
-        "obeys the text": [(weight, text.mean) for weight, _, text in found],
+        "obeys the image": [(weight, image.mean) for weight, image, _ in swept],
+        "obeys the text": [(weight, text.mean) for weight, _, text in swept],
     }
     return {"grid": sheet(rows), "weights": plot(curves, "λ")}
 
 
-def meaning(made: Callable[[Subjects], str]) -> str:
-    """What a table is about, from the function that makes it."""
-    return (made.__doc__ or "").split(": ", 1)[1]
+def meaning(maker: Callable[[Subjects], str]) -> str:
+    """The explanation of a table, from the docstring of the function that makes it."""
+    return (maker.__doc__ or "").split(": ", 1)[1]
 
 
 def report(who: Subjects) -> str:
     """All tables as one page."""
-    parts = [f"## {name}\n\n{meaning(made)}\n\n{made(who)}\n" for name, made in TABLES.items()]
+    parts = [f"## {name}\n\n{meaning(maker)}\n\n{maker(who)}\n" for name, maker in TABLES.items()]
     return "\n".join([HEAD.format(count=len(who.scenes)), *parts])
 
 

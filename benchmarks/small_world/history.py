@@ -26,15 +26,15 @@ COLUMNS = 2
 
 def main() -> None:
     """Write the page and its picture from what the recipe recorded."""
-    known = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PARTS}
-    rows = [row(PARTS[name], **one) for name, one in known.items()]
+    recorded = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in PARTS}
+    rows = [row(PARTS[name], **one) for name, one in recorded.items()]
     head = f"# How the small world was trained\n\nOn {platform.machine()}, two CPU cores that did other work as well.\n"
     table = ["| what, and what its loss is | steps | time | first loss | last loss |", "|---|---|---|---|---|", *rows]
     PAGE.write_text(
         "\n".join([head, *table, "", f"Losses are means of {EVERY} steps.", "", "![](images/losses.png)", ""])
     )
     (MODELS / "images").mkdir(exist_ok=True)
-    pictures(known).save(MODELS / "images" / "losses.png", optimize=True)
+    pictures(recorded).save(MODELS / "images" / "losses.png", optimize=True)
 
 
 def row(what: str, steps: int, seconds: int, losses: list[float]) -> str:
@@ -42,9 +42,9 @@ def row(what: str, steps: int, seconds: int, losses: list[float]) -> str:
     return f"| {what} | {steps} | {seconds / 60:.0f} min | {losses[0]:.4f} | {losses[-1]:.4f} |"
 
 
-def pictures(known: dict[str, dict]) -> Image.Image:
+def pictures(recorded: dict[str, dict]) -> Image.Image:
     """The curves side by side, in the order of the table."""
-    drawn = [loss.draw(one["losses"]).reduce(2) for one in known.values()]
+    drawn = [loss.draw(one["losses"]).reduce(2) for one in recorded.values()]
     width, height = drawn[0].size
     sheet = Image.new("RGB", (width * COLUMNS, height * -(-len(drawn) // COLUMNS)), "white")
     for number, picture in enumerate(drawn):

@@ -8,7 +8,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.small_world.world import SIDE
 from ...ip_adapter_core.vision import encoder as vision
 from ...ip_adapter_core.vision.preprocess import fit
@@ -40,22 +40,22 @@ def encoder() -> vision.VisionEncoder:
 
 
 def features(pictures: Tensor) -> Features:
-    """What the encoder says of pictures (n, 3, 32, 32), 0 to 1."""
+    """Features of pictures (n, 3, 32, 32), 0 to 1."""
     parts = [vision.encode(encoder(), fit(part.movedim(1, -1), SIDE)) for part in pictures.split(_CHUNK)]
     return Features(torch.cat([part.embeds for part in parts]), torch.cat([_hidden(part) for part in parts]))
 
 
 def blank() -> Features:
-    """What stands for a missing image: a zero embedding; the encoder's view of the mean colour."""
+    """Features of a missing image: a zero embedding, and the hidden states of the mean colour."""
     seen = vision.blank(encoder())
     return Features(torch.zeros_like(seen.embeds), _hidden(seen))
 
 
 def contexts(texts: list[str]) -> Tensor:
-    """What the host's text encoder makes of captions, (n, 32, 128)."""
+    """The output of the host's text encoder for captions, (n, 32, 128)."""
     text = checkpoint().clip
-    known = {one: text.encode_from_tokens(text.tokenize(one)) for one in dict.fromkeys(texts)}
-    return torch.cat([known[one] for one in texts])
+    by_text = {caption: text.encode_from_tokens(text.tokenize(caption)) for caption in dict.fromkeys(texts)}
+    return torch.cat([by_text[caption] for caption in texts])
 
 
 def _hidden(seen: vision.VisionOutput) -> Tensor:

@@ -12,6 +12,7 @@ from .descent import Descent
 from .shelf import COUNTS, MODELS, publish, read
 
 FILE = MODELS / "judge" / "small_world_judge.safetensors"
+BATCH = min(64, COUNTS["train"])
 READS = {**ATTRIBUTES, "size": tuple(SIZES), "place": tuple(PLACES)}
 PICTURES = min(16_000, COUNTS["train"])
 _WIDTHS = (3, 32, 64, 96)
@@ -53,7 +54,7 @@ def _said(one: Scene, attribute: str) -> str:
     return one.background if attribute == "background" else getattr(one.objects[0], attribute)
 
 
-def train(steps: int, batch: int = 64, rate: float = 2e-3) -> Judge:
+def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> Judge:
     """Of every combination, in both styles, slightly disturbed."""
     torch.manual_seed(4)
     scenes = [scene(5, n, unseen=n % 7 == 0, objects=1) for n in range(PICTURES)]

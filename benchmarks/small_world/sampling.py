@@ -15,7 +15,8 @@ from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.layers.layout import geometry
-from ...ip_adapter_core.prompts.prompt import Features, ImagePrompt, PromptPart
+from ...ip_adapter_core.prompts.features import Features
+from ...ip_adapter_core.prompts.prompt import ImagePrompt, PromptPart
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from ...ip_adapter_core.small_world.world import SIDE
 from ...nodes.host.sampling.model_patch import apply

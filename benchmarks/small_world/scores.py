@@ -35,7 +35,7 @@ class Subjects:
 
 
 class Scores(NamedTuple):
-    """What is read of pictures: CLIP-I, CLIP-T, and how many share each attribute with some scenes, as shares."""
+    """Scores of pictures: CLIP-I, CLIP-T, and for each attribute the share of pictures that have the scenes' choice."""
 
     clip_i: float
     clip_t: float

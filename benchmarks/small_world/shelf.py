@@ -39,7 +39,7 @@ def captions(split: str, silence: float = 0.0, version: int = 0) -> list[str]:
 
 
 def pictures(split: str) -> torch.Tensor:
-    """The pictures of a split, (n, 3, 64, 64), bytes; drawn once and kept."""
+    """The pictures of a split, (n, 3, 64, 64), bytes; drawn once and written to disk."""
     path = FOLDER / f"{split}.safetensors"
     if not path.exists():
         drawn = scenes(split)
@@ -63,7 +63,7 @@ def load(name: str) -> dict[str, torch.Tensor]:
 
 
 class Report:
-    """The losses of a training run, told as it goes and kept at its end."""
+    """The losses of a training run, printed while it runs and written at its end."""
 
     def __init__(self, name: str) -> None:
         self.name, self.started = name, time.time()

@@ -7,9 +7,10 @@ from torch.nn.utils import parametrize
 from ...ip_adapter_core.small_world.drawing import pastel
 from . import base, words
 from .descent import Descent
-from .shelf import MODELS, captions, pictures, plain_attention, publish
+from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish
 
 FILE = MODELS / "loras" / "small_world_pastel.safetensors"
+BATCH = min(64, COUNTS["train"])
 RANK = 4
 PICTURES = 4_000
 
@@ -37,7 +38,7 @@ def adapted(unet: nn.Module) -> dict[str, LowRank]:
     return added
 
 
-def train(steps: int, batch: int = 64, rate: float = 2e-3) -> dict[str, Tensor]:
+def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> dict[str, Tensor]:
     """Predict v of pastel pictures; only the thin matrices learn."""
     torch.manual_seed(6)
     unet, text = base.trained()

@@ -26,23 +26,23 @@ WORDS = [*_SMALL, *SHAPES, *COLOURS, *TEXTURES, *BACKGROUNDS, *SIZES, *PLACES]
 
 def merges() -> list[tuple[str, str]]:
     """Pairs to join, in order, so that every word becomes one token without breaking an earlier one."""
-    made: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for word in dict.fromkeys(WORDS):
-        parts = _joined([*word[:-1], word[-1] + "</w>"], made)
+        parts = _joined([*word[:-1], word[-1] + "</w>"], pairs)
         while len(parts) > 1:
-            made.append((parts[0], parts[1]))
-            parts = _joined(parts, made)
-    return made
+            pairs.append((parts[0], parts[1]))
+            parts = _joined(parts, pairs)
+    return pairs
 
 
-def _joined(parts: list[str], made: list[tuple[str, str]]) -> list[str]:
-    """The parts after every known merge, the oldest first."""
-    rank = {pair: place for place, pair in enumerate(made)}
+def _joined(parts: list[str], merged_pairs: list[tuple[str, str]]) -> list[str]:
+    """The parts of a word after all merges so far, the oldest merge first."""
+    rank = {pair: place for place, pair in enumerate(merged_pairs)}
     while True:
-        known = [(rank[pair], n) for n, pair in enumerate(pairwise(parts)) if pair in rank]
-        if not known:
+        candidates = [(rank[pair], n) for n, pair in enumerate(pairwise(parts)) if pair in rank]
+        if not candidates:
             return parts
-        _, n = min(known)
+        _, n = min(candidates)
         parts = [*parts[:n], parts[n] + parts[n + 1], *parts[n + 2 :]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ..files.tensor_file import Shape
 from ..layers.layout import Geometry
 from .checkpoint import Parts
 from .identity import Identity
@@ -16,31 +17,32 @@ from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
 from .variants import candidates
 
-Shape = tuple[int, ...]
-
 _KEY = "to_k_ip.weight"
 
 
 class Adapter(nn.Module):
-    """The network of one adapter file, of the sizes that the file's shapes tell.
+    """The network of one adapter file; the shapes in the file decide its sizes.
 
-    lora: what the file brings for the model's own weights; no part of the network.
+    variant, rule: the kind of adapter, and what decided it.
+    image_proj: features -> tokens.
+    ip_adapter: tokens -> K' and V' of every layer.
+    lora: changes to the model's own weights that the file contains; they are no part of the network.
     """
 
-    def __init__(self, shapes: Parts[Shape], nn_: LayerClasses, known: Evidence = NOTHING) -> None:
+    def __init__(self, shapes: Parts[Shape], nn_: LayerClasses, evidence: Evidence = NOTHING) -> None:
         super().__init__()
-        self.variant, self.rule = decide(candidates(shapes), known)
+        self.variant, self.rule = decide(candidates(shapes), evidence)
         self.lora: AdapterLora | None = None
         self.image_proj = self.variant.network(shapes.projection, nn_)
         layers: dict[str, nn.Module] = {str(n): KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()}
         self.ip_adapter = nn.ModuleDict(layers)
 
     def forward(self, *features: Tensor) -> tuple[KeysValues, ...]:
-        """K' and V' of every layer from features, each picture a row: what training runs."""
+        """K' and V' of every layer from features, a row for each image: training calls this."""
         return self.keys_values(self.tokens(*features))
 
     def tokens(self, *features: Tensor, **scales: float) -> Tensor:
-        """Image tokens of what the variant reads: (images, …) each -> (images, tokens, context)."""
+        """Tokens from the features that the variant reads: (images, …) each -> (images, tokens, context)."""
         return self.image_proj(*features, **scales)
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
@@ -48,23 +50,23 @@ class Adapter(nn.Module):
         return tuple(layer(tokens) for layer in self.layers())
 
     def layers(self) -> list[KeyValueLayers]:
-        """What the file holds of each cross-attention, in adapter order."""
+        """to_k_ip and to_v_ip of each cross-attention, in adapter order."""
         return [layer for layer in self.ip_adapter.values() if isinstance(layer, KeyValueLayers)]
 
     def identity(self) -> Identity:
         """What this adapter is."""
         layers, projection = self.layers(), self.image_proj
         geometry = Geometry(layers[0].context, tuple(layer.width for layer in layers))
-        brings = self.lora is not None
-        return Identity(self.variant, geometry, projection.tokens, projection.widths, brings, self.rule)
+        has_lora = self.lora is not None
+        return Identity(self.variant, geometry, projection.tokens, projection.widths, has_lora, self.rule)
 
     def digest(self) -> str:
-        """Tells adapters apart by their weights, whatever file they are in: sha256 of the first and the last layer."""
-        found = hashlib.sha256()
+        """The sha256 of the first and the last layer's weights: files with the same weights have the same digest."""
+        digest = hashlib.sha256()
         for layer in (self.layers()[0], self.layers()[-1]):
             for weight in (layer.to_k_ip.weight, layer.to_v_ip.weight):
-                found.update(weight.detach().cpu().float().numpy().tobytes())
-        return found.hexdigest()
+                digest.update(weight.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()
 
     def published(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""

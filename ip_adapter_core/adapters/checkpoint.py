@@ -23,7 +23,9 @@ _LORA_KEY = re.compile(r"to_(q|k|v|out)_lora\.(down|up)\.weight")
 class Parts(NamedTuple, Generic[T]):
     """The parts of an adapter file, whatever its container; T is a shape, an entry or a tensor.
 
-    layers: by number, what each cross-attention has; lora: by number, what is added to each attention of the model.
+    projection: tensors of the image projection, by name.
+    layers: by number of the cross-attention, its tensors by name.
+    lora: by number of the attention, self-attentions included, the tensors that change the model's own weights.
     """
 
     projection: dict[str, T]
@@ -67,18 +69,18 @@ def split(named: Mapping[str, T]) -> Parts[T]:
 
 
 def _half(named: Mapping[str, T], prefixes: Sequence[str]) -> dict[str, T]:
-    """The tensors under one of the prefixes; some files (NoobAI's) hold the same ones under two, and one will do."""
-    found: dict[str, T] = {}
+    """The tensors under one of the prefixes; some files (NoobAI's) have the same under two, and one is enough."""
+    half: dict[str, T] = {}
     for prefix in prefixes:
         inner = {name[len(prefix) :]: value for name, value in named.items() if name.startswith(prefix)}
-        odd = sorted(inner.keys() ^ found.keys())
-        if inner and found and odd:
+        different = sorted(inner.keys() ^ half.keys())
+        if inner and half and different:
             raise UnsupportedCheckpoint(
-                f"This file holds two adapters, under {prefixes[0]} and {prefix}, and they differ ({odd[0]}); "
+                f"This file holds two adapters, under {prefixes[0]} and {prefix}, and they differ ({different[0]}); "
                 "use the original file."
             )
-        found = found or inner
-    return found
+        half = half or inner
+    return half
 
 
 def _numbered(inner: str) -> tuple[int, str]:
@@ -91,7 +93,7 @@ def _numbered(inner: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-# Signs of the files people drop into the folder by mistake, the most telling first: names -> what the file is.
+# Files that people put into the folder by mistake, the clearest sign first: pattern of a tensor name -> what it is.
 _OTHER_FILES = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
@@ -127,9 +129,9 @@ def naming(names: Iterable[str]) -> str | None:
 
 
 def what_else(names: Sequence[str]) -> str:
-    """What a file with these names is that is no adapter, as far as they tell."""
+    """What a file with these tensor names is if it is no adapter, in words."""
     for sign, what in _OTHER_FILES:
-        telling = next((name for name in names if sign.match(name)), None)
-        if telling:
-            return f"{what} ({telling})"
+        name = next((name for name in names if sign.match(name)), None)
+        if name:
+            return f"{what} ({name})"
     return f"the unknown tensor {names[0]}" if names else "no tensor"

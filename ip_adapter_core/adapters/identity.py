@@ -13,8 +13,12 @@ from .variants import ENCODED, ENCODERS, Variant
 class Identity(NamedTuple):
     """What an adapter file is.
 
-    tokens: per image; None where every hidden state becomes a token. widths: of what the variant reads, in its order.
-    lora: whether the file brings one. rule: what told the variant, in words.
+    variant: the kind of adapter.
+    geometry: sizes of the models that it fits.
+    tokens: number per image; None when every hidden state becomes a token.
+    widths: of the features that the variant reads, in its order.
+    lora: whether the file contains one.
+    rule: what decided the variant, in words.
     """
 
     variant: Variant
@@ -26,12 +30,12 @@ class Identity(NamedTuple):
 
     @property
     def family(self) -> str:
-        """Name of the base models it is for."""
+        """Name of the family of base models that it fits."""
         return self.variant.family or family(self.geometry)
 
     @property
     def encoder(self) -> str | None:
-        """Name of the vision encoder this adapter was trained with; None where it reads faces alone."""
+        """Name of the vision encoder that this adapter was trained with; None when it reads faces alone."""
         field, width = self.variant.reads[-1], self.widths[-1]
         if field not in ENCODED:
             return None
@@ -39,15 +43,15 @@ class Identity(NamedTuple):
 
     @property
     def reads_faces(self) -> bool:
-        """Whether it reads the embedding of a face."""
+        """Whether it reads face embeddings."""
         return self.variant.reads[0] not in ENCODED
 
     def describe(self) -> str:
-        """One line for people: kind, family, tokens, what it reads, and what told the kind if not the tensors."""
+        """One line for people: kind, what decided it unless the tensors did, family, tokens, and what it reads."""
         tokens = "a token per hidden state" if self.tokens is None else f"{self.tokens} tokens"
         read = ["face embeddings"] * self.reads_faces + [self.encoder or ""] * bool(self.encoder)
-        told = "" if self.rule == TENSORS else f" (told by {self.rule})"
+        source = "" if self.rule == TENSORS else f" (told by {self.rule})"
         line = (
-            f"{self.variant.name}{told}, {describe(self.geometry, self.family)}, {tokens}, reads {' and '.join(read)}"
+            f"{self.variant.name}{source}, {describe(self.geometry, self.family)}, {tokens}, reads {' and '.join(read)}"
         )
         return line + ", brings its LoRA" * self.lora

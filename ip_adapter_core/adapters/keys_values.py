@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 class KeysValues(NamedTuple):
-    """K' and V' of one cross-attention, (…, tokens, inner) each."""
+    """K' and V' of one cross-attention.
+
+    keys: K', (…, tokens, inner).
+    values: V', (…, tokens, inner).
+    """
 
     keys: Tensor
     values: Tensor

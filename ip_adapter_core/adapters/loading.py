@@ -1,4 +1,4 @@
-"""Adapter files, identified and loaded: every name and shape is checked before anything is in memory."""
+"""Identifying and loading adapter files: every name and shape is checked before any tensor is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry, entries, tensors
+from ..files.tensor_file import Entry, Shape, entries, tensors
 from ..layers.families import FAMILIES
 from ..layers.layout import Geometry
 from . import lora
@@ -18,42 +18,40 @@ from .checkpoint import Parts, split
 from .identity import Identity
 from .lora import AdapterLora
 from .projections import LayerClasses
-from .resolution import AUTO, NOTHING, Evidence, evidence
-
-Shape = tuple[int, ...]
+from .resolution import AUTO, NOTHING, Evidence, gather_evidence
 
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
 
-def identify(named: Mapping[str, Entry], known: Evidence = NOTHING) -> Identity:
-    """Tell what an adapter file is, checking every name and shape of it.
+def identify(named: Mapping[str, Entry], evidence: Evidence = NOTHING) -> Identity:
+    """What an adapter file is; every name and shape in it is checked.
 
-    known: what may tell kinds with equal tensors apart. Raises UnsupportedCheckpoint, naming the tensor at fault, when
-    it is no adapter that can be used.
+    evidence: what decides between kinds with equal tensors. Raises UnsupportedCheckpoint, which names the wrong tensor,
+    when the file is no adapter that can be used.
     """
     shapes = _split_shapes(named)
-    return _check(shapes, known).identity()._replace(lora=bool(shapes.lora))
+    return _check(shapes, evidence).identity()._replace(lora=bool(shapes.lora))
 
 
 def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
-    """Tell what an adapter file is from its header, and where that is not enough from its contents, name and choice.
+    """What an adapter file is by its header, and if that is not enough, by the user's choice, sha256 and name.
 
     choice: a row of resolution.CHOICES. Raises UnsupportedCheckpoint like `identify`.
     """
-    return identify(entries(path), evidence(path, choice))
+    return identify(entries(path), gather_evidence(path, choice))
 
 
 def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapter:
-    """The adapter of a file, its weights in memory, in their stored dtype.
+    """The adapter of a file with its weights in memory, in the dtype of the file.
 
-    nn_: where Linear and LayerNorm come from; choice as in `identify_file`. Raises UnsupportedCheckpoint like
-    `identify`, before anything is loaded.
+    nn_: the classes Linear and LayerNorm to build it of. choice: as in `identify_file`. Raises UnsupportedCheckpoint
+    like `identify`, before any weight is loaded.
     """
-    named, known = entries(path), evidence(path, choice)
+    named, evidence = entries(path), gather_evidence(path, choice)
     shapes = _split_shapes(named)
-    _check(shapes, known)
-    adapter, found = _empty(shapes, nn_, known), tensors(path)
-    parts = split({name: name for name in named}).map(found.__getitem__)  # what the adapter does not need stays unread
+    _check(shapes, evidence)
+    adapter, stored = _empty(shapes, nn_, evidence), tensors(path)
+    parts = split({name: name for name in named}).map(stored.__getitem__)  # reads only what the adapter needs
     if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
         raise UnsupportedCheckpoint(f"{Path(path).name} was changed while it was read; run this again.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
@@ -62,13 +60,13 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     return adapter.eval().requires_grad_(False)
 
 
-def _check(shapes: Parts[Shape], known: Evidence) -> Adapter:
-    """The network in torch's layers, without memory, once every name and shape is found to be right.
+def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
+    """The network on the meta device. Raises UnsupportedCheckpoint when a name or shape is wrong.
 
-    Not in a host's layers: those may have no parameters to compare with before they are loaded (ComfyUI's DynamicVRAM).
+    It is built of torch's layers: those of a host may have no parameters yet (ComfyUI's DynamicVRAM).
     """
     try:
-        adapter = _empty(_needed(shapes), nn, known)
+        adapter = _empty(_require(shapes), nn, evidence)
         geometry = adapter.identity().geometry
         needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora)
     except UnsupportedCheckpoint:
@@ -81,14 +79,14 @@ def _check(shapes: Parts[Shape], known: Evidence) -> Adapter:
     return adapter
 
 
-def _empty(shapes: Parts[Shape], nn_: LayerClasses, known: Evidence) -> Adapter:
+def _empty(shapes: Parts[Shape], nn_: LayerClasses, evidence: Evidence) -> Adapter:
     """The network without memory for its parameters."""
     with torch.device("meta"):
-        return Adapter(shapes, nn_, known)
+        return Adapter(shapes, nn_, evidence)
 
 
-class _Needed(dict[str, Shape]):
-    """Shapes by name, where asking for one that is not there tells what the file lacks."""
+class _RequiredShapes(dict[str, Shape]):
+    """Shapes by name; the error for a missing name says that the file lacks this tensor."""
 
     def __init__(self, prefix: str, shapes: Mapping[str, Shape]) -> None:
         super().__init__(shapes)
@@ -98,9 +96,11 @@ class _Needed(dict[str, Shape]):
         raise UnsupportedCheckpoint(f"This adapter file lacks {self.prefix}{key}; download it again.")
 
 
-def _needed(shapes: Parts[Shape]) -> Parts[Shape]:
-    layers: dict[int, dict[str, Shape]] = {n: _Needed(f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()}
-    return shapes._replace(projection=_Needed("image_proj.", shapes.projection), layers=layers)
+def _require(shapes: Parts[Shape]) -> Parts[Shape]:
+    layers: dict[int, dict[str, Shape]] = {
+        n: _RequiredShapes(f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()
+    }
+    return shapes._replace(projection=_RequiredShapes("image_proj.", shapes.projection), layers=layers)
 
 
 def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
@@ -111,13 +111,13 @@ def _shapes(module: nn.Module) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-def _check_names(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
+def _check_names(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> None:
     for name, shape in expected.items():
-        if name not in found:
+        if name not in actual:
             raise UnsupportedCheckpoint(f"This adapter file lacks {name}; download it again.")
-        if found[name] != shape:
-            raise UnsupportedCheckpoint(f"{name} has shape {list(found[name])} here, and must have {list(shape)}.")
-    for name in found:
+        if actual[name] != shape:
+            raise UnsupportedCheckpoint(f"{name} has shape {list(actual[name])} here, and must have {list(shape)}.")
+    for name in actual:
         if name not in expected:
             raise UnsupportedCheckpoint(f"This adapter file holds {name}, which adapters of its kind do not have.")
 
@@ -127,8 +127,8 @@ def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
     for number, expected in zip(numbers, range(1, 2 * len(numbers), 2), strict=True):
         if number != expected:
             raise UnsupportedCheckpoint(f"This adapter file has no layer {expected} (the next is {number}).")
-    for name, known in FAMILIES.items():
-        if sorted(known.widths) == sorted(geometry.widths) and known.widths != geometry.widths:
+    for name, published in FAMILIES.items():
+        if sorted(published.widths) == sorted(geometry.widths) and published.widths != geometry.widths:
             raise UnsupportedCheckpoint(
                 f"The layers of this {name} adapter are numbered in execution order; use the original file, "
                 "where the middle block comes last."
@@ -136,7 +136,7 @@ def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
 
 
 def _check_contexts(adapter: Adapter) -> None:
-    """Every layer reads what the projection makes, or what the model itself makes of that."""
+    """Every layer must read tokens of the width that the projection makes, or that the model's own projection makes."""
     needed = adapter.layers()[0].context if adapter.variant.needs_text_projection else adapter.image_proj.context
     for number, layer in adapter.ip_adapter.items():
         if layer.context != needed:

@@ -1,7 +1,14 @@
 """The image-projection networks: features of an image -> tokens. Attribute names are the checkpoints' keys.
 
-Each tells its sizes: widths of what it reads, context of its tokens, and tokens per image, None where that depends on
-the image.
+    ImageProjection     embeds (images, embed)            -> linear layer, cut in tokens    -> (images, tokens, context)
+    FullFaceProjection  hidden (images, patches, hidden)  -> two layers for each patch      -> (images, tokens, context)
+    Resampler           hidden (images, patches, hidden)  -> learned latents read patches   -> (images, tokens, context)
+    FaceProjection      face   (faces, face)              -> two layers, cut in tokens      -> (faces, tokens, context)
+    FaceResampler       face   (faces, face)              -> learned latents read the face  -> (faces, tokens, context)
+    FacePlusProjection  face and hidden                   -> face tokens read the patches   -> (faces, tokens, context)
+
+Every network has three sizes as attributes: `widths` of the features that it reads, `context`, the width of its tokens,
+and `tokens`, the number per image, which is None when it depends on the image.
 """
 
 from __future__ import annotations
@@ -14,7 +21,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-Shapes = Mapping[str, tuple[int, ...]]
+from ..files.tensor_file import Shape
+
+Shapes = Mapping[str, Shape]
 
 HEAD_WIDTH = 64  # fixed in every published resampler; the number of heads follows from to_q
 
@@ -27,7 +36,7 @@ class LayerClasses(Protocol):
 
 
 class ImageProjection(nn.Module):
-    """Base kind: the global embedding, one linear layer, a few tokens (arXiv 2308.06721, section 3.2.1)."""
+    """Base kind: one linear layer makes a few tokens of the global embedding (arXiv 2308.06721, section 3.2.1)."""
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
         super().__init__()
@@ -63,7 +72,7 @@ class FullFaceProjection(nn.Module):
 
 
 class FaceTokens(nn.Module):
-    """A face embedding through two linear layers, a few tokens.
+    """What two face kinds share: two linear layers make a few tokens of a face embedding.
 
     Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/ip_adapter_faceid.py.
     """
@@ -78,21 +87,21 @@ class FaceTokens(nn.Module):
         self.proj = nn.Sequential(nn_.Linear(width, inner), nn.GELU(), widen)
         self.norm = nn_.LayerNorm(self.context)
 
-    def of(self, face: Tensor) -> Tensor:
+    def face_tokens(self, face: Tensor) -> Tensor:
         """(faces, face) -> (faces, tokens, context)."""
         return self.norm(rearrange(self.proj(face), "n (t c) -> n t c", t=self.tokens))
 
 
 class FaceProjection(FaceTokens):
-    """FaceID and portrait kinds: the tokens of the embedding."""
+    """FaceID and portrait kinds: the tokens of the face embedding, and nothing else."""
 
     def forward(self, face: Tensor) -> Tensor:
         """(faces, face) -> (faces, tokens, context)."""
-        return self.of(face)
+        return self.face_tokens(face)
 
 
 class Perceiver(nn.Module):
-    """A few layers in which latents read hidden states.
+    """A few layers in which latents attend to hidden states.
 
     Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/resampler.py.
     """
@@ -132,7 +141,7 @@ class Resampler(Perceiver):
 
 
 class FaceResampler(Resampler):
-    """Portrait without normalisation: learned queries read one face embedding."""
+    """Portrait kind without normalisation: learned queries read one face embedding."""
 
     def forward(self, face: Tensor) -> Tensor:
         """(faces, face) -> (faces, tokens, context)."""
@@ -140,9 +149,9 @@ class FaceResampler(Resampler):
 
 
 class FacePlusProjection(FaceTokens):
-    """FaceID-Plus kinds: tokens of the face embedding read the hidden states of the face's picture.
+    """FaceID-Plus kinds: the tokens of the face embedding read the hidden states of the face's picture.
 
-    shortcut: whether the tokens of the embedding are added to what they have read (version 2), or left behind.
+    shortcut: whether the result is the sum of the face tokens and of what they read (version 2), or only the latter.
     """
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses, shortcut: bool) -> None:
@@ -152,8 +161,11 @@ class FacePlusProjection(FaceTokens):
         self.widths += self.perceiver_resampler.widths
 
     def forward(self, face: Tensor, hidden: Tensor, shortcut: float = 1.0) -> Tensor:
-        """(faces, face), (faces, patches, hidden) -> (faces, tokens, context); shortcut: weight of what was read."""
-        tokens = self.of(face)
+        """(faces, face), (faces, patches, hidden) -> (faces, tokens, context).
+
+        shortcut: weight of what the tokens read, in version 2.
+        """
+        tokens = self.face_tokens(face)
         read = self.perceiver_resampler.read(hidden, tokens)
         return tokens + shortcut * read if self.shortcut else read
 

@@ -1,4 +1,4 @@
-"""Which kind an adapter is where tensors do not tell: the user's word, then the file's hash, its name, a default."""
+"""Which of several kinds with equal tensors a file is: by the user's choice, then its sha256, its name, a default."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .variants import VARIANTS, Variant
 AUTO = "auto"
 TENSORS = "its tensors"
 
-# What a file name says of the kind, the more telling first.
+# Word in a file name -> kind; the longer word comes first.
 _HINTS = (("plusv2", "FaceID-Plus v2"), ("plus", "FaceID-Plus v1"))
 
 CHOICES = (AUTO, *(variant.name for variant in VARIANTS if variant.name in dict(_HINTS).values()))
-"""What a user may say of a file; kinds that tensors tell are not asked for."""
+"""What a user may choose; kinds that tensors identify are not offered."""
 
-# sha256 of published files -> their names. They name a file; a file that is not here is as good.
+# sha256 of published files -> their names. The table only names files; a file that is not in it works as well.
 PUBLISHED = {
     "289b45f16d043d0bf542e45831f971dcdaabe18b656f11e86d9dfba7e9ee3369": "ip-adapter_sd15.safetensors",
     "0747d08db670535bfa286452a77d93cebad5c677b46d038543f9f2de8690bb26": "ip-adapter_sd15_light.safetensors",
@@ -44,7 +44,12 @@ PUBLISHED = {
 
 
 class Evidence(NamedTuple):
-    """What is known of a file beside its tensors; digest gives its sha256 and is asked only when that can decide."""
+    """Facts about a file beside its tensors.
+
+    choice: a row of CHOICES.
+    name: file name.
+    digest: computes the sha256; called only when that can decide.
+    """
 
     choice: str = AUTO
     name: str = ""
@@ -52,56 +57,62 @@ class Evidence(NamedTuple):
 
 
 NOTHING = Evidence()
-"""Where only tensors are known."""
+"""The evidence of a file of which only the tensors are known."""
 
 
 class Decision(NamedTuple):
-    """A kind, and what decided, in words."""
+    """Which kind a file is.
+
+    variant: the kind.
+    rule: what decided, in words.
+    """
 
     variant: Variant
     rule: str
 
 
-def evidence(path: str | Path, choice: str = AUTO) -> Evidence:
-    """What a file on disk and a user's word may tell."""
+def gather_evidence(path: str | Path, choice: str = AUTO) -> Evidence:
+    """The evidence of a file on disk, with a user's choice."""
     return Evidence(choice, Path(path).name, cache(partial(digest, path)))  # loading asks twice
 
 
 def digest(path: str | Path) -> str:
     """The sha256 of a file."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with open(path, "rb") as file:
         while part := file.read(2**20):
-            found.update(part)
-    return found.hexdigest()
+            sha256.update(part)
+    return sha256.hexdigest()
 
 
-def decide(candidates: Sequence[Variant], known: Evidence) -> Decision:
-    """One of the kinds that a file may be; the default, their first, when nothing tells.
+def decide(candidates: Sequence[Variant], evidence: Evidence) -> Decision:
+    """One of the kinds that a file may be; the first of them when no evidence decides.
 
-    Raises UnsupportedCheckpoint when the user's word is none of them.
+    Raises UnsupportedCheckpoint when the user's choice is none of them.
     """
     kinds = {variant.name: variant for variant in candidates}
-    if known.choice not in (AUTO, *kinds):
-        raise UnsupportedCheckpoint(f"This adapter is of kind {candidates[0].name}, not {known.choice}; choose auto.")
+    if evidence.choice not in (AUTO, *kinds):
+        raise UnsupportedCheckpoint(
+            f"This adapter is of kind {candidates[0].name}, not {evidence.choice}; choose auto."
+        )
     if len(candidates) == 1:
         return Decision(candidates[0], TENSORS)
     rules = (
-        ("your choice", lambda: known.choice),
-        ("its sha256", lambda: _hinted(PUBLISHED.get(known.digest(), ""))),
-        ("its name", lambda: _hinted(known.name)),
+        ("your choice", lambda: evidence.choice),
+        ("its sha256", lambda: _hinted(PUBLISHED.get(evidence.digest(), ""))),
+        ("its name", lambda: _hinted(evidence.name)),
     )
     for rule, kind in rules:
-        if (found := kind()) in kinds:
-            return Decision(kinds[found], rule)
+        if (name := kind()) in kinds:
+            return Decision(kinds[name], rule)
     return Decision(candidates[0], f"default, as {' and '.join(kinds)} have the same tensors")
 
 
 def bare(name: str) -> str:
-    """A file name as its words are looked for: in small letters and without what stands between them."""
+    """A file name in small letters and without separators, to search for words in it."""
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
 def _hinted(name: str) -> str | None:
-    """The kind that a file name tells."""
+    """The kind whose word is in a file name."""
     return next((kind for word, kind in _HINTS if word in bare(name)), None)

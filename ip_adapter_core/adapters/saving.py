@@ -1,4 +1,4 @@
-"""Adapters back to files, in the layout that every program reads."""
+"""Saving adapters to files, in the layout that every program reads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def free_path(folder: Path, prefix: str) -> Path:
 
 
 def _inside(folder: Path, prefix: str) -> Path:
-    """The place of a prefix in a folder. Raises ValueError when it is no name there."""
+    """The path of a prefix in a folder. Raises ValueError when the prefix is no valid name there."""
     try:
         start = (folder / prefix).resolve()
     except (ValueError, OSError):  # what no file system takes, or a link to itself

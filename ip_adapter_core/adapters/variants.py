@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import Shape
 from .checkpoint import Parts
 from .projections import (
     FacePlusProjection,
@@ -19,7 +20,6 @@ from .projections import (
     Shapes,
 )
 
-Shape = tuple[int, ...]
 Test = Callable[[Parts[Shape]], bool]
 
 KOLORS = "Kolors"

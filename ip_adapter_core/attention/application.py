@@ -1,4 +1,18 @@
-"""One use of an image prompt on one model: which layers, how strongly, when and where. Immutable values."""
+"""One use of an image prompt on one model: which layers, how strongly, when and where. Immutable values.
+
+In a layer, a step, a frame and a pixel, the image attention of a prompt part is multiplied with
+
+    λ · layer weight · schedule(step) · schedule(frame) · frame or image weight · mask
+
+    λ, layer weight         ApplyOptions.weight, ApplyOptions.layer_weights   _terms: LayerTerm.weight
+    schedule(step)          Application.schedule.strength                     asked at every step of the sampling
+    schedule(frame)         Application.schedule.frame                        Application.frame_weight
+    frame or image weight   PromptPart.weights                                Application.frame_weight
+    mask                    ApplyOptions.mask, PromptPart.masks               the result of the attention
+
+`scaling.scale_kv` puts the product of all but the mask into K' and V'. Images that share a softmax have weights
+relative to each other; those enter the softmax as PromptPart.attn_bias.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +39,16 @@ from .scaling import SCALINGS
 
 @dataclass(frozen=True, eq=False)
 class ApplyOptions:
-    """How a prompt is to be used: what the user sets on the node that applies it.
+    """What the user sets on the node that applies a prompt.
 
-    weight: λ; scaling: a row of SCALINGS; mask (masks, height, width): where in the picture, one for all frames or one
-    for each; lora_strength: of what the adapter brings, None where the user says nothing of it; skip_middle: leave out
-    the middle block, as a pack does that never reached it.
+    weight: λ.
+    span: the part of the sampling in which the prompt acts.
+    layer_weights: how λ spreads over the layers.
+    schedule: how λ changes over steps and frames.
+    scaling: how λ enters K' and V', a row of SCALINGS.
+    mask: where in the picture it acts, (masks, height, width), one for all frames or one for each.
+    lora_strength: strength of the adapter's LoRA; None when the user does not set it.
+    skip_middle: whether the middle block is left out, as in another pack that never reached it.
     """
 
     weight: float = 1.0
@@ -42,7 +61,7 @@ class ApplyOptions:
     skip_middle: bool = False
 
     def check(self) -> ApplyOptions:
-        """This use, or ValueError when a number, the scaling or the span cannot be meant."""
+        """These options. Raises ValueError when a number, the scaling or the span is not valid."""
         for name, number in (("weight", self.weight), ("lora_strength", self.lora_strength)):
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
@@ -53,9 +72,11 @@ class ApplyOptions:
 
 
 class LayerTerm(NamedTuple):
-    """What one layer adds: K' and V' (rows, tokens, inner) at λ, and the side that each side of a batch reads.
+    """What is added to one layer.
 
-    reads[side] is None where that side gets nothing.
+    kv: K' and V', (rows, tokens, inner).
+    weight: λ times the layer's weight.
+    source_cond: for COND and UNCOND rows of the batch, the side of the prompt that they read; None reads nothing.
     """
 
     kv: KeysValues
@@ -64,15 +85,20 @@ class LayerTerm(NamedTuple):
 
 
 _POSITIVE = (COND, UNCOND)
-_TO_NEGATIVE = (None, COND)  # negative rows read what positive rows would, which pushes away
+_TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
 
 
 @dataclass(frozen=True, eq=False)
 class Application:
-    """A part of a prompt on a model: what each patched layer adds, when and where.
+    """A part of a prompt on a model.
 
-    masks: where it acts, all of them together. lora: what the adapter adds to the model's own weights, in all of the
-    sampling, whatever the weight.
+    part: the tokens with their K' and V'.
+    layers: what is added to each layer; layers of weight 0 are left out.
+    span: when the part acts.
+    schedule: how its strength changes over steps and frames.
+    scaling: a row of SCALINGS.
+    masks: where it acts, (frames, height, width) each; their product counts.
+    lora: what the adapter adds to the model's own weights, in every step and at any λ.
     """
 
     part: PromptPart
@@ -85,81 +111,82 @@ class Application:
 
     @cached_property
     def framed(self) -> bool:
-        """Whether its frames differ in what they read or how strongly."""
+        """Whether frames read different tokens or have different strengths."""
         return self.part.frames > 1 or len(self.part.weights) > 1 or self.schedule.over_frames
 
     @property
     def images(self) -> int:
-        """How many images stand under its softmax."""
+        """Number of images that share its softmax."""
         return self.part.images
 
     @property
     def timed(self) -> bool:
-        """Whether it acts differently at different steps."""
+        """Whether its strength changes from step to step."""
         return not self.span.whole or self.schedule.over_time
 
     def frame_weight(self, frame: int, frames: int) -> float:
-        """What λ is multiplied with in this frame of so many."""
+        """The factor of λ in one of `frames` frames: the weight of the frame's image times its schedule."""
         weights = self.part.weights
         return weights[min(frame, len(weights) - 1)] * self.schedule.frame(frame, frames)
 
 
 def applications(
-    prompt: ImagePrompt, layers: tuple[Layer, ...], context: int, use: ApplyOptions | None = None
+    prompt: ImagePrompt, layers: tuple[Layer, ...], context: int, options: ApplyOptions | None = None
 ) -> tuple[Application, ...]:
-    """The prompt on a model with these layers: one application for each part, none that has nothing to do.
+    """The prompt on a model with these layers: one application for each part; a part without effect is left out.
 
-    Raises ValueError when the adapter was made for another model, when the use cannot be meant, or when its layer
-    weights leave nothing of a weight that is not 0.
+    context: width of the model's text tokens. options: by default λ = 1 everywhere. Raises ValueError when the adapter
+    was made for another model, when the options are not valid, or when the layer weights leave nothing of a weight that
+    is not 0.
     """
-    use = (use or ApplyOptions()).check()
+    options = (options or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
-    made = [_application(part, layers, use) for part in prompt.parts]
-    found = [application for application in made if application]
-    if not (found and prompt.lora):
-        return tuple(found)
-    first, *others = found
-    return (replace(first, lora=prompt.lora.on(layers, use.lora_strength)), *others)
+    per_part = (_application(part, layers, options) for part in prompt.parts)
+    effective = tuple(application for application in per_part if application)
+    if not (effective and prompt.lora):
+        return effective
+    first, *others = effective
+    return (replace(first, lora=prompt.lora.bind(layers, options.lora_strength)), *others)
 
 
-def _application(part: PromptPart, layers: tuple[Layer, ...], use: ApplyOptions) -> Application | None:
-    masks = _masks((*part.masks, *(() if use.mask is None else (use.mask,))))
-    shares = use.layer_weights.on(layers)
-    if masks is None or not use.weight or not any(part.weights):
+def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:
+    masks = _masks((*part.masks, *(() if options.mask is None else (options.mask,))))
+    weights = options.layer_weights.per_layer(layers)
+    if masks is None or not options.weight or not any(part.weights):
         return None
-    _check_acts(use.layer_weights, shares)
-    terms = _terms(part, shares, use)
-    return Application(part, terms, use.span, use.schedule, use.scaling, masks) if terms else None
+    _check_acts(options.layer_weights, weights)
+    terms = _terms(part, weights, options)
+    return Application(part, terms, options.span, options.schedule, options.scaling, masks) if terms else None
 
 
 def _terms(
-    part: PromptPart, shares: Mapping[Layer, LayerWeight], use: ApplyOptions
+    part: PromptPart, weights: Mapping[Layer, LayerWeight], options: ApplyOptions
 ) -> dict[Layer, tuple[LayerTerm, ...]]:
-    """What is added to each layer that has a weight."""
-    found = {}
-    for (layer, share), image in zip(shares.items(), part.keys_values, strict=True):
-        if use.skip_middle and layer.stage == "middle":
+    """What is added to each layer whose weight is not 0."""
+    by_layer = {}
+    for (layer, own), kv in zip(weights.items(), part.keys_values, strict=True):
+        if options.skip_middle and layer.stage == "middle":
             continue
-        pairs = ((use.weight * share.positive, _POSITIVE), (use.weight * share.to_negative, _TO_NEGATIVE))
-        terms = tuple(LayerTerm(image, weight, reads) for weight, reads in pairs if weight)
+        pairs = ((options.weight * own.positive, _POSITIVE), (options.weight * own.to_negative, _TO_NEGATIVE))
+        terms = tuple(LayerTerm(kv, weight, source_cond) for weight, source_cond in pairs if weight)
         if terms:
-            found[layer] = terms
-    return found
+            by_layer[layer] = terms
+    return by_layer
 
 
-def _masks(given: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-    """The masks that leave something out; None where one leaves nothing."""
-    kept = [mask for mask in map(usable, given) if mask is not None]
-    return None if any(not mask.any() for mask in kept) else tuple(kept)
+def _masks(masks: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """The masks that are not white everywhere; None when one of them is black everywhere."""
+    partial = [mask for mask in map(usable, masks) if mask is not None]
+    return None if any(not mask.any() for mask in partial) else tuple(partial)
 
 
-def _check_acts(weights: LayerWeights, shares: Mapping[Layer, LayerWeight]) -> None:
+def _check_acts(spread: LayerWeights, weights: Mapping[Layer, LayerWeight]) -> None:
     """Refuse a spread that acts nowhere although its own weight is not 0: it would leave the model as it is, unseen."""
-    if not weights.muted and not any(any(share) for share in shares.values()):
+    if not spread.muted and not any(any(weight) for weight in weights.values()):
         raise ValueError(
             "Choose another weight type, or name layers of this model with a number that is not 0 in a custom list: "
-            f"{weights.name} gives all of its layers 0, so that the image prompt would do nothing. The model has "
-            f"{names_in(tuple(shares))}."
+            f"{spread.name} gives all of its layers 0, so that the image prompt would do nothing. The model has "
+            f"{names_in(tuple(weights))}."
         )
 
 

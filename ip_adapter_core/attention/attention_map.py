@@ -1,4 +1,10 @@
-"""What image prompts do, pixel by pixel: how much each reference adds to a layer, and its share of a softmax."""
+"""Attention maps: per pixel, how much each reference image adds to a layer, or its share of a softmax.
+
+per layer and step   attention to a probe in place of V'   (rows, pixels, inner)
+measure              one number for each pixel             (height, width) of the layer
+MapAccumulator       weighted mean of layers and steps     (height, width) of the latent picture
+Maps                 one map for each reference            (maps, height, width) of the picture
+"""
 
 from __future__ import annotations
 
@@ -13,18 +19,21 @@ from torch.nn.functional import interpolate, pad
 from ..settings.masks import Grid
 from ..text.number_lists import Wanted, numbers
 
-MOST = 16  # tokens that are shown; the full kinds have 257
+MOST = 16  # tokens of which maps are made; adapters of the full kinds have 257
 
-_LEAST = 1e-12  # lengths and weights below it count as this much: nothing is divided by zero
+_LEAST = 1e-12  # lower bound of lengths and weights, so that nothing is divided by zero
 
 
 class MapKind(NamedTuple):
-    """What can be seen of a prompt's parts: a row of SHOWS.
+    """What a map can show: a row of MAP_KINDS.
 
-    marks: which tokens a map is of, (maps, tokens), from the numbers of tokens and of images. probe: what is attended
-    to in place of V' (…, tokens, inner), for marks (tokens, 1). measure: the number of a pixel, from the attention to
-    the probe and to the text, (…, pixels, inner) each. noun: what a map is of; words: what its numbers are. alone:
-    whether it is of the first part only; top: the number that is white in a mask, None for the highest that occurs.
+    noun: what a map is about, "reference" or "token".
+    words: what its numbers mean.
+    token_groups: (number of tokens, number of images) -> the tokens of each map as 0 and 1, (maps, tokens).
+    value_override: V' (…, tokens, inner) and one row of the groups (tokens, 1) -> the probe that replaces V'.
+    measure: attention to the probe and to the text, (…, pixels, inner) each -> the numbers of the map, (…, pixels).
+    alone: whether maps are made of the first prompt part only.
+    top: the number that is white in a mask; None means the highest number that occurs.
     """
 
     noun: str
@@ -41,7 +50,7 @@ def _images(tokens: int, images: int) -> Tensor:
 
 
 def _rivals(tokens: int, images: int) -> Tensor:
-    """One image alone has nothing to share."""
+    """The tokens of each image; no maps for a single image, whose share is always 1."""
     return _images(tokens, images) if images > 1 else torch.empty(0, tokens)
 
 
@@ -49,23 +58,23 @@ def _first_tokens(tokens: int, images: int) -> Tensor:
     return torch.eye(tokens)[: min(tokens // images, MOST)]
 
 
-def _own_values(values: Tensor, marks: Tensor) -> Tensor:
-    """Values of the marked tokens alone: what they add, under the softmax of all."""
-    return values * marks
+def _own_values(values: Tensor, group: Tensor) -> Tensor:
+    """V' of one group's tokens and 0 elsewhere: the attention is what this group adds under the softmax of all."""
+    return values * group
 
 
-def _ones(values: Tensor, marks: Tensor) -> Tensor:
-    """1 for the marked tokens: attention to them is their share of the softmax."""
-    return marks.expand_as(values)
+def _ones(values: Tensor, group: Tensor) -> Tensor:
+    """1 for one group's tokens and 0 elsewhere: the attention is the group's share of the softmax."""
+    return group.expand_as(values)
 
 
 def relative_length(added: Tensor, text: Tensor) -> Tensor:
-    """How long what is added is, as a multiple of the text's: (…, pixels, inner) each -> (…, pixels)."""
+    """Length of the added vector divided by the length of the text's: (…, pixels, inner) each -> (…, pixels)."""
     return added.float().norm(dim=-1) / text.float().norm(dim=-1).clamp(min=_LEAST)
 
 
 def _mean(added: Tensor, text: Tensor) -> Tensor:
-    return added.float().mean(dim=-1)  # of the heads: within each, all numbers are alike
+    return added.float().mean(dim=-1)  # the mean over heads; within a head all numbers are equal
 
 
 MAP_KINDS: dict[str, MapKind] = {
@@ -76,66 +85,76 @@ MAP_KINDS: dict[str, MapKind] = {
 
 
 class Window(NamedTuple):
-    """Where in the picture something was seen: its upper left cell and its size in cells."""
+    """The part of the latent picture that a layer has worked on.
+
+    corner: row and column of its upper left cell.
+    size: its height and width in cells.
+    """
 
     corner: Grid
     size: Grid
 
 
 class MapAccumulator:
-    """One map in the making, over a grid: the weighted mean of what layers and steps show, in float32.
+    """One map while it is made: the weighted mean of what layers and steps contribute, in float32.
 
-    It is summed where it is seen, and brought home once: no layer waits for the device.
+    The sum stays on the device of the layers and is copied to the CPU once, so that no layer waits for the device.
     """
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._sum, self._weight = torch.zeros(grid), torch.zeros(grid)
 
-    def add(self, seen: Tensor, place: Window, weight: float) -> None:
-        """Count what a layer shows, (height, width) on the layer's own grid, with this weight."""
-        cells = interpolate(seen[None, None].float(), place.size, mode="bilinear")[0, 0]
-        self._sum = self._sum.to(cells.device) + weight * self._placed(cells, place)
-        self._weight += weight * self._placed(torch.ones(place.size), place)
+    def add(self, values: Tensor, window: Window, weight: float) -> None:
+        """Add the numbers of a layer, (height, width) on the layer's own grid, with this weight."""
+        cells = interpolate(values[None, None].float(), window.size, mode="bilinear")[0, 0]
+        self._sum = self._sum.to(cells.device) + weight * self._place(cells, window)
+        self._weight += weight * self._place(torch.ones(window.size), window)
 
-    def _placed(self, cells: Tensor, place: Window) -> Tensor:
-        """Cells on the grid, 0 around them; beyond an edge a picture goes on at the other."""
-        below, beside = (whole - length for whole, length in zip(self._grid, place.size, strict=True))
-        return pad(cells, (0, beside, 0, below)).roll(place.corner, (0, 1))
+    def _place(self, cells: Tensor, window: Window) -> Tensor:
+        """The window's cells on the whole grid, 0 around them; beyond an edge they continue at the opposite edge."""
+        below, beside = (whole - length for whole, length in zip(self._grid, window.size, strict=True))
+        return pad(cells, (0, beside, 0, below)).roll(window.corner, (0, 1))
 
     @property
     def seen(self) -> bool:
-        """Whether anything was counted."""
+        """Whether any layer contributed."""
         return bool(self._weight.any())
 
     def mean(self) -> Tensor:
-        """The map, (height, width), on the CPU; 0 where nothing was seen."""
+        """The map, (height, width), on the CPU; 0 where no layer contributed."""
         return self._sum.cpu() / self._weight.clamp(min=_LEAST)
 
 
 SCALES = ("from zero", "lowest to highest")
-"""What the darkest colour and 0 in a mask stand for: zero, or the lowest number there is."""
+"""What the darkest colour, and 0 in a mask, mean: the number zero, or the lowest number that occurs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """Maps of a picture, (maps, height, width), by what each is of; what they show; a row of SCALES."""
+    """The maps of a picture.
+
+    show: what they show, a row of MAP_KINDS.
+    names: of each map, such as "reference 1".
+    values: (maps, height, width).
+    scale: how numbers become colours, a row of SCALES.
+    """
 
     show: MapKind
     names: tuple[str, ...]
-    found: Tensor
+    values: Tensor
     scale: str = SCALES[0]
 
     @staticmethod
-    def of(tallies: Mapping[str, MapAccumulator], show: MapKind, size: Grid, scale: str = SCALES[0]) -> Maps:
-        """What tallies say, brought to a picture of this size."""
-        means = torch.stack([tally.mean() for tally in tallies.values()])
-        return Maps(show, tuple(tallies), interpolate(means[None], size, mode="bilinear")[0], scale)
+    def of(accumulators: Mapping[str, MapAccumulator], show: MapKind, size: Grid, scale: str = SCALES[0]) -> Maps:
+        """The means of accumulators, stretched to a picture of this size."""
+        means = torch.stack([accumulator.mean() for accumulator in accumulators.values()])
+        return Maps(show, tuple(accumulators), interpolate(means[None], size, mode="bilinear")[0], scale)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The numbers that are darkest and brightest: the same for all maps, so that they can be compared."""
-        least, most = float(self.found.min()), float(self.found.max())
+        """The darkest and the brightest number: the same for all maps, so that maps can be compared."""
+        least, most = float(self.values.min()), float(self.values.max())
         if self.scale == SCALES[0]:
             least, most = 0.0, self.show.top or most
         return least, most if most > least else least + 1
@@ -143,18 +162,18 @@ class Maps:
     def masks(self) -> Tensor:
         """The maps as masks, 0..1."""
         least, most = self.ends
-        return ((self.found - least) / (most - least)).clamp(0, 1)
+        return ((self.values - least) / (most - least)).clamp(0, 1)
 
 
 def read_steps(text: str) -> tuple[float, ...]:
-    """Fractions of the noise schedule from a text such as `0.2, 0.4`, rising and each once.
+    """Fractions of the noise schedule from a text such as `0.2, 0.4`, in rising order without repetition.
 
-    0 is all noise, 1 none. Raises ValueError that quotes what cannot be read, and for an empty text.
+    0 is all noise, 1 is no noise. Raises ValueError that quotes what cannot be read, and for an empty text.
     """
-    found = sorted(set(numbers(text, _STEPS)))
-    if not found:
+    fractions = sorted(set(numbers(text, _STEPS)))
+    if not fractions:
         raise _STEPS.refused()
-    return tuple(found)
+    return tuple(fractions)
 
 
 def _fraction(text: str) -> float:
@@ -172,9 +191,10 @@ _STEPS = Wanted(
 
 
 def pick_images(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:
-    """The picture of a frame, (height, width, channels), of all that were decoded or of that one alone.
+    """The decoded picture of a frame, (height, width, channels).
 
-    latent: (pictures, channels, height, width). Raises ValueError where images are not as many, or of another shape.
+    images: all decoded pictures, or this one alone, (1 or pictures, height, width, channels). latent: the shape
+    (pictures, channels, height, width). Raises ValueError when the number or the shape of the images does not fit.
     """
     pictures, _, rows, columns = latent
     count, height, width, _ = images.shape
@@ -182,7 +202,7 @@ def pick_images(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:
         raise ValueError(
             f"Images: {count}, pictures in the latent: {pictures}. Connect those decoded from this latent."
         )
-    if abs(columns * height - rows * width) >= max(height, width):  # further apart than a cell of the latent picture
+    if abs(columns * height - rows * width) >= max(height, width):  # they differ by more than a cell of the latent
         raise ValueError(
             f"The image is {width}x{height} and the latent {columns}x{rows}, which is another shape. "
             "Connect the image that was decoded from this latent."

@@ -1,10 +1,15 @@
-"""Several image prompts of a layer as one, so that queries are read once for all of them.
+"""Several image prompts of a layer computed together, so that the queries are read once for all of them.
 
-On a processor in full precision: scores of all prompts at once, a softmax within each prompt's own tokens, and a
-product that adds to the text's result in place; for few tokens cheaper than torch's attention, which is made for long
-sequences. On a GPU: torch's own attention, once, each prompt in rows of its own, as starting kernels is what costs
-there. Scores that leave a product in half precision are too coarse for a softmax, so halves have torch's attention
-everywhere.
+A form is one way to do this. Prompts are grouped when they have equally many rows and tokens.
+
+    "product"    tokens of all prompts side by side:          K', V' (rows, groups · tokens, inner)
+                 two matrix products, with a softmax within the tokens of each prompt between them
+    "attention"  rows of all prompts one after the other:     K', V' (groups · rows, tokens, inner)
+                 one call of torch's attention on repeated queries, then a sum over the prompts
+
+On a CPU in full precision the product is faster for few tokens, because torch's attention is made for long sequences.
+On a GPU the attention is faster, because every kernel launch costs time and it needs the fewest. Scores in half
+precision are too coarse for a softmax outside torch's attention, so half precision never uses the product.
 """
 
 from __future__ import annotations
@@ -21,17 +26,21 @@ from ..adapters.keys_values import KeysValues
 from ..settings.masks import Grid, for_layer
 from .reference import image_attention, split_heads
 
-MAX_TOKENS = 32  # of a prompt in a product: with more, an attention for each is as fast
-MAX_TOGETHER = 4  # prompts in an attention: queries and results, so many times, stay below a layer's feed-forward part
-
+MAX_TOKENS = 32  # tokens of a prompt in a product; with more, one attention for each prompt is as fast
+MAX_TOGETHER = 4  # prompts in one attention; its queries and results then need less than a feed-forward layer
 
 MasksByGrid = dict[Grid, Tensor]
-"""Where something acts, (rows, pixels, groups) by the grid of a layer; the finest one first."""
+"""Masks (rows, pixels, groups) by the grid of a layer, the finest grid first."""
 
 
 class ImageKV(NamedTuple):
-    """What a layer attends to beside the text: λ·(K', V') (rows, tokens, inner), the logarithm of how often a token
-    counts (tokens,), and where it acts, in one group. owners: the number of whom it is from."""
+    """One image prompt in a layer.
+
+    kv: K' and V' with λ in them, (rows, tokens, inner).
+    attn_bias: logarithm of how often each token counts under the softmax, (tokens,); None when all count once.
+    masks: where it acts, in one group; None is everywhere.
+    owners: number of the application that it comes from.
+    """
 
     kv: KeysValues
     attn_bias: Tensor | None = None
@@ -40,11 +49,15 @@ class ImageKV(NamedTuple):
 
 
 class GroupedKV(NamedTuple):
-    """Several images of a layer as one, each a group of as many rows and tokens.
+    """Several image prompts of a layer as one, each a group with equally many rows and tokens.
 
-    form: of FORMS. image: in a product (rows, groups · tokens, inner), the scale of scores in the keys; in an attention
-    (groups · rows, tokens, inner). ones (1, groups): what sums groups up. emphasis: added to the scores of a product
-    (groups · tokens, 1), of an attention (groups · rows, tokens). owners: a number for each group, of whom it is from.
+    form: a row of FORMS, on which the shapes depend.
+    kv: product (rows, groups · tokens, inner), with the scale of the scores in the keys; attention (groups · rows,
+        tokens, inner).
+    ones: (1, groups); the matrix product with it sums the groups.
+    attn_bias: added to the scores; product (groups · tokens, 1), attention (groups · rows, tokens).
+    masks: where each group acts; None is everywhere.
+    owners: number of the application that each group comes from.
     """
 
     form: str
@@ -56,13 +69,19 @@ class GroupedKV(NamedTuple):
 
     @property
     def groups(self) -> int:
-        """How many images it is made of."""
+        """Number of image prompts in it."""
         return self.ones.shape[1]
 
 
 class Form(NamedTuple):
-    """A way to add several images: how many there may be at once, which ones, how they are made one, how they are
-    added to a text attention's result (batch, pixels, inner) in place, masks (batch, pixels, groups)."""
+    """A way to compute several image prompts together: a row of FORMS.
+
+    min_images, max_images: number of prompts in one group.
+    accepts: whether prompts with these K' and V' can be computed this way.
+    join: prompts and heads -> K' and V' of the group, and its attn_bias.
+    add_: adds the attention to a text attention's result (batch, pixels, inner) in place; its arguments are this
+        result, q, the group, heads and the masks (batch, pixels, groups).
+    """
 
     min_images: int
     max_images: int
@@ -72,50 +91,50 @@ class Form(NamedTuple):
 
 
 def mask_for(image: ImageKV, grid: Grid) -> Tensor | None:
-    """Where an image acts in a layer of this grid, (rows, pixels, 1); None is everywhere."""
+    """The mask of one prompt in a layer of this grid, (rows, pixels, 1); None is everywhere."""
     return None if image.masks is None else _resize_masks(image.masks, grid)
 
 
 def group_images(images: Sequence[ImageKV], heads: int) -> tuple[ImageKV | GroupedKV, ...]:
-    """The images of a layer, those with as many rows and tokens in a stack where their device has a form for it."""
-    alike: dict[torch.Size, list[ImageKV]] = {}
+    """The image prompts of a layer, grouped by equal shape when their device has a form that accepts them."""
+    by_shape: dict[torch.Size, list[ImageKV]] = {}
     for image in images:
-        alike.setdefault(image.kv.keys.shape, []).append(image)
-    return tuple(one for group in alike.values() for one in _group_alike(group, heads))
+        by_shape.setdefault(image.kv.keys.shape, []).append(image)
+    return tuple(one for alike in by_shape.values() for one in _group_alike(alike, heads))
 
 
-def add_grouped_(attended: Tensor, q: Tensor, stack: GroupedKV, heads: int, grid: Grid | None = None) -> Tensor:
-    """Add the attention to a stack to a text attention's result (batch, pixels, inner), contiguous, in place.
+def add_grouped_(attended: Tensor, q: Tensor, group: GroupedKV, heads: int, grid: Grid | None = None) -> Tensor:
+    """Add the attention to a group in place to a text attention's result (batch, pixels, inner), which is contiguous.
 
-    q (batch, pixels, inner); grid: height and width of the layer, where the stack has masks.
+    q: (batch, pixels, inner). grid: height and width of the layer, needed when the group has masks.
     """
-    mask = None if stack.masks is None or grid is None else _repeat_rows(_resize_masks(stack.masks, grid), len(q))
-    FORMS[stack.form].add_(attended, q, stack, heads, mask)
+    mask = None if group.masks is None or grid is None else _repeat_rows(_resize_masks(group.masks, grid), len(q))
+    FORMS[group.form].add_(attended, q, group, heads, mask)
     return attended
 
 
 def _group_alike(images: Sequence[ImageKV], heads: int) -> Iterable[ImageKV | GroupedKV]:
-    """Images of as many rows and tokens, in stacks of their device's form."""
+    """Image prompts of equal shape, in groups of their device's form."""
     name = FORM_OF.get(images[0].kv.keys.device.type, "")
     form = FORMS.get(name)
     if form is None or not form.accepts(images[0].kv):
         return images
-    parts = [images[start : start + form.max_images] for start in range(0, len(images), form.max_images)]
-    return [one for part in parts for one in ([_group(part, heads, name)] if len(part) >= form.min_images else part)]
+    chunks = [images[start : start + form.max_images] for start in range(0, len(images), form.max_images)]
+    return [one for each in chunks for one in ([_group(each, heads, name)] if len(each) >= form.min_images else each)]
 
 
 def _group(images: Sequence[ImageKV], heads: int, form: str) -> GroupedKV:
-    image, attn_bias = FORMS[form].join(images, heads)
-    owners = tuple(owner for each in images for owner in each.owners)
-    masks = join_masks([each.masks for each in images])
-    return GroupedKV(form, image, image.keys.new_ones(1, len(images)), attn_bias, masks, owners)
+    kv, attn_bias = FORMS[form].join(images, heads)
+    owners = tuple(owner for image in images for owner in image.owners)
+    masks = join_masks([image.masks for image in images])
+    return GroupedKV(form, kv, kv.keys.new_ones(1, len(images)), attn_bias, masks, owners)
 
 
-# A product: tokens of all images side by side
+# The form "product": tokens of all prompts side by side
 
 
-def _is_short_and_full(image: KeysValues) -> bool:
-    return image.keys.shape[1] <= MAX_TOKENS and image.keys.dtype not in (torch.float16, torch.bfloat16)
+def _is_short_and_full(kv: KeysValues) -> bool:
+    return kv.keys.shape[1] <= MAX_TOKENS and kv.keys.dtype not in (torch.float16, torch.bfloat16)
 
 
 def _concat_tokens(images: Sequence[ImageKV], heads: int) -> tuple[KeysValues, Tensor | None]:
@@ -125,28 +144,30 @@ def _concat_tokens(images: Sequence[ImageKV], heads: int) -> tuple[KeysValues, T
     return KeysValues(scaled, values), None if attn_bias is None else attn_bias.reshape(-1, 1)
 
 
-def _add_product_(attended: Tensor, q: Tensor, stack: GroupedKV, heads: int, mask: Tensor | None) -> None:
-    """One row after another. Scores stand tokens by pixels: a softmax over few neighbouring numbers is many times
-    slower on a processor than over rows."""
-    rows, groups = len(stack.kv.keys), stack.groups
-    queries, keys, values, sums = (split_heads(x, rows, heads) for x in (q, *stack.kv, attended))
+def _add_product_(attended: Tensor, q: Tensor, group: GroupedKV, heads: int, mask: Tensor | None) -> None:
+    """One row of the prompts after the other.
+
+    Scores have the shape (tokens, pixels): on a CPU, a softmax over few neighbouring numbers is many times slower.
+    """
+    rows, groups = len(group.kv.keys), group.groups
+    queries, keys, values, results = (split_heads(x, rows, heads) for x in (q, *group.kv, attended))
     masks = None if mask is None else mask.reshape(rows, -1, groups).mT[:, :, None]
     for row in range(rows):
-        scores = _scores(keys[row], queries[row], stack.attn_bias)
-        shares = scores.view(heads, groups, -1, scores.shape[-1]).softmax(2)
+        scores = _scores(keys[row], queries[row], group.attn_bias)
+        probs = scores.view(heads, groups, -1, scores.shape[-1]).softmax(2)
         if masks is not None:
-            shares = shares * masks[row]
-        sums[row].baddbmm_(shares.view(scores.shape).mT, values[row])
+            probs = probs * masks[row]
+        results[row].baddbmm_(probs.view(scores.shape).mT, values[row])
 
 
 def _scores(keys: Tensor, queries: Tensor, attn_bias: Tensor | None) -> Tensor:
     return torch.bmm(keys, queries.mT) if attn_bias is None else torch.baddbmm(attn_bias, keys, queries.mT)
 
 
-# An attention: rows of all images behind each other
+# The form "attention": rows of all prompts one after the other
 
 
-def _accept_any(image: KeysValues) -> bool:
+def _accept_any(kv: KeysValues) -> bool:
     return True
 
 
@@ -156,13 +177,13 @@ def _stack_rows(images: Sequence[ImageKV], heads: int) -> tuple[KeysValues, Tens
     return joined, None if attn_bias is None else attn_bias.repeat_interleave(rows, dim=0)
 
 
-def _add_attention_(attended: Tensor, q: Tensor, stack: GroupedKV, heads: int, mask: Tensor | None) -> None:
-    found = image_attention(q.repeat(stack.groups, 1, 1), stack.kv, heads, stack.attn_bias)
-    found = found.view(stack.groups, *q.shape)
+def _add_attention_(attended: Tensor, q: Tensor, group: GroupedKV, heads: int, mask: Tensor | None) -> None:
+    added = image_attention(q.repeat(group.groups, 1, 1), group.kv, heads, group.attn_bias)
+    added = added.view(group.groups, *q.shape)
     if mask is not None:
-        found = found * mask.movedim(-1, 0)[..., None]
-    # A sum over groups that adds to the text's result in one kernel, rounding once.
-    attended.view(1, -1).addmm_(stack.ones, found.view(stack.groups, -1))
+        added = added * mask.movedim(-1, 0)[..., None]
+    # The sum over groups and the addition to the text's result are one kernel, which rounds once.
+    attended.view(1, -1).addmm_(group.ones, added.view(group.groups, -1))
 
 
 FORMS = {
@@ -170,42 +191,42 @@ FORMS = {
     "attention": Form(2, MAX_TOGETHER, _accept_any, _stack_rows, _add_attention_),
 }
 FORM_OF = {"cpu": "product", "cuda": "attention"}
-"""The form of a kind of device."""
+"""Kind of device -> its form; other devices have none."""
 
 
-# Emphasis and masks of several images
+# attn_bias and masks of several prompts
 
 
 def _attn_bias(images: Sequence[ImageKV]) -> Tensor | None:
-    """What is added to the scores of each image's tokens, (groups, tokens); None where it is nothing."""
+    """The biases of all prompts, (groups, tokens), 0 for a prompt without one; None when no prompt has one."""
     if all(image.attn_bias is None for image in images):
         return None
-    none = images[0].kv.keys.new_zeros(images[0].kv.keys.shape[1])
-    return torch.stack([none if image.attn_bias is None else image.attn_bias.to(none) for image in images])
+    zeros = images[0].kv.keys.new_zeros(images[0].kv.keys.shape[1])
+    return torch.stack([zeros if image.attn_bias is None else image.attn_bias.to(zeros) for image in images])
 
 
 def join_masks(masks: Sequence[MasksByGrid | None]) -> MasksByGrid | None:
-    """Where each of several groups acts, side by side; None where all act everywhere."""
+    """The masks of several groups side by side, (rows, pixels, groups) by grid; None when all act everywhere."""
     some = next((each for each in masks if each), None)
     if some is None or len(masks) == 1:
         return some
-    found = {}
+    joined = {}
     for grid, like in some.items():
         parts = [each[grid] if each else torch.ones_like(like[:1]) for each in masks]
         rows = max(map(len, parts))
-        found[grid] = torch.cat([_repeat_rows(part, rows) for part in parts], dim=-1)
-    return found
+        joined[grid] = torch.cat([_repeat_rows(part, rows) for part in parts], dim=-1)
+    return joined
 
 
 def _resize_masks(masks: MasksByGrid, grid: Grid) -> Tensor:
     """Masks (rows, pixels, groups) for a layer of this grid."""
     if grid in masks:
         return masks[grid]
-    finest = next(iter(masks))  # a patch shrinks activations, such as core's deep shrink
+    finest = next(iter(masks))  # a patch shrinks activations, such as ComfyUI's deep shrink
     layers = rearrange(masks[finest], "r (h w) g -> (r g) h w", h=finest[0])
     return rearrange(for_layer(layers, grid), "(r g) p 1 -> r p g", r=len(masks[finest]))
 
 
 def _repeat_rows(mask: Tensor, batch: int) -> Tensor:
-    """Masks (rows, pixels, groups) for each of a batch, whose neighbours share a row: (batch, pixels, groups)."""
+    """Masks (rows, pixels, groups) -> (batch, pixels, groups): neighbours in the batch share a row of the masks."""
     return mask[:, None].expand(-1, batch // len(mask), -1, -1).flatten(0, 1)

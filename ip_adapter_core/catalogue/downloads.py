@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """A file and where it can be downloaded."""
+    """A published file.
+
+    file: its name.
+    url: where to download it.
+    """
 
     file: str
     url: str
@@ -22,7 +26,7 @@ def _row(folder: str, file: str) -> Published:
     return Published(file, folder + file)
 
 
-# (name of a family, kind of choose.KINDS) -> file
+# (family of families.FAMILIES, kind of choose.KINDS) -> file
 ADAPTERS: dict[tuple[str, str], Published] = {
     ("SD1.5", "base"): _row(_H94 + "models/", "ip-adapter_sd15.safetensors"),
     ("SD1.5", "light"): _row(_H94 + "models/", "ip-adapter_sd15_light_v11.bin"),
@@ -44,7 +48,7 @@ ADAPTERS: dict[tuple[str, str], Published] = {
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }
 
-# Every encoder is published under a name that says nothing; the name here is the one this project's graphs use.
+# Encoders are published under names without meaning; the names here are those of this project's workflows.
 ENCODERS: dict[str, Published] = {
     "CLIP-ViT-H-14": Published(
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", _H94 + "models/image_encoder/model.safetensors"

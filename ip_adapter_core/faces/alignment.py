@@ -1,4 +1,4 @@
-"""Cutting faces out of pictures so that eyes, nose and mouth always lie at the same places."""
+"""Cutting faces out of pictures so that eyes, nose and mouth always have the same places in the crop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-_TIGHT, _WIDE, _BORDER = 112, 128, np.array([8, 0])  # sides of the two conventions; the wide one has a border
+_TIGHT, _WIDE, _BORDER = 112, 128, np.array([8, 0])  # sides of two conventions in pixels; the wide one has a border
 
 
 def align(picture: Tensor, points: Tensor, size: int) -> Tensor:
@@ -33,9 +33,9 @@ def template(size: int) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift, (2, 3), that takes points (points, 2) nearest to others, in least squares.
+    """The rotation, scale and shift, (2, 3), that moves points (points, 2) closest to target points in least squares.
 
-    The same as Umeyama (1991) without reflection: in the plane, rotation and scale are one complex number.
+    It equals Umeyama (1991) without reflection: in the plane, rotation and scale are one complex number.
     Raises ValueError when the source points are all in one place.
     """
     here, there = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
@@ -48,11 +48,11 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _warp(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
-    """Bilinear, with cv2.warpAffine's pixel centres at whole numbers. source: (1, 3, height, width)."""
+    """The crop of a source (1, 3, height, width), bilinear; pixel centres are whole numbers, as in cv2.warpAffine."""
     height, width = source.shape[-2:]
     turn, shift = matrix[:, :2], matrix[:, 2]
     pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
     places = (pixels - shift) @ np.linalg.inv(turn).T
     grid = (2 * places + 1) / (width, height) - 1  # grid_sample counts from border to border
-    drawn = grid_sample(source, torch.from_numpy(grid)[None].to(source), padding_mode="zeros", align_corners=False)
-    return drawn[0].movedim(0, -1)
+    crop = grid_sample(source, torch.from_numpy(grid)[None].to(source), padding_mode="zeros", align_corners=False)
+    return crop[0].movedim(0, -1)

@@ -1,4 +1,4 @@
-"""Face embeddings that others made: what another node gives, and files."""
+"""Face embeddings from elsewhere: from another node, or from a file."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _MOST = 2**16  # faces of a file
 _KEY = "embedding"  # of insightface's faces, and of the face models that ReActor saves
 
 
-def embeddings(given: Any) -> Tensor:
-    """Face embeddings (faces, 512), float32, of a tensor, an array, a face with an `embedding`, or a list of them.
+def embeddings(value: Any) -> Tensor:
+    """Face embeddings (faces, 512), float32, from a tensor, an array, a face with an `embedding`, or a list of these.
 
-    Raises ValueError, with what was found, when it is nothing of this kind.
+    Raises ValueError, which describes the value, for anything else.
     """
-    if isinstance(given, np.ndarray) and given.dtype.kind not in _NUMBERS:
-        raise ValueError(f"An array of {given.dtype} was given; needed are numbers of shape (…, {WIDTH}).")
-    if isinstance(given, Tensor | np.ndarray):
-        return _check(torch.as_tensor(given))
-    if isinstance(given, list | tuple):
-        if not given:
+    if isinstance(value, np.ndarray) and value.dtype.kind not in _NUMBERS:
+        raise ValueError(f"An array of {value.dtype} was given; needed are numbers of shape (…, {WIDTH}).")
+    if isinstance(value, Tensor | np.ndarray):
+        return _check(torch.as_tensor(value))
+    if isinstance(value, list | tuple):
+        if not value:
             raise ValueError("The list of face embeddings is empty; connect one with at least one face.")
-        numbers = all(isinstance(one, Number) for one in given)
-        return _check(torch.tensor(given)) if numbers else torch.cat([embeddings(one) for one in given])
-    inner = given.get(_KEY) if isinstance(given, Mapping) else getattr(given, _KEY, None)
+        numbers = all(isinstance(one, Number) for one in value)
+        return _check(torch.tensor(value)) if numbers else torch.cat([embeddings(one) for one in value])
+    inner = value.get(_KEY) if isinstance(value, Mapping) else getattr(value, _KEY, None)
     if inner is None:
         raise ValueError(
-            f"A {type(given).__name__} without `{_KEY}` is no face; needed is a tensor or an array of shape "
+            f"A {type(value).__name__} without `{_KEY}` is no face; needed is a tensor or an array of shape "
             f"(…, {WIDTH}), or a face with such an `{_KEY}`."
         )
     return embeddings(inner)
@@ -47,7 +47,7 @@ def embeddings(given: Any) -> Tensor:
 def read(file: Path) -> Tensor:
     """Face embeddings (faces, 512) of a .safetensors or .npy file; nothing in it is executed.
 
-    Raises ValueError, with the file's name, when there are none.
+    Raises ValueError, with the file's name, when it has none.
     """
     try:
         return embeddings(_READERS[file.suffix.lower()](file))
@@ -55,13 +55,13 @@ def read(file: Path) -> Tensor:
         raise ValueError(f"Choose another file; {file.name} gives no face embeddings: {error}") from error
 
 
-def _check(found: Tensor) -> Tensor:
-    shape = "x".join(map(str, found.shape)) or "a single number"
-    if found.shape[-1:] != (WIDTH,) or not found.numel():
+def _check(tensor: Tensor) -> Tensor:
+    shape = "x".join(map(str, tensor.shape)) or "a single number"
+    if tensor.shape[-1:] != (WIDTH,) or not tensor.numel():
         raise ValueError(f"Face embeddings of shape {shape} were given; needed is (…, {WIDTH}).")
-    if not found.isfinite().all():
+    if not tensor.isfinite().all():
         raise ValueError("The face embeddings contain values that are no numbers; make them again.")
-    return found.detach().cpu().float().reshape(-1, WIDTH)
+    return tensor.detach().cpu().float().reshape(-1, WIDTH)
 
 
 def _of_tensors(file: Path) -> Tensor:
@@ -77,7 +77,7 @@ def _of_tensors(file: Path) -> Tensor:
 
 
 def _of_array(file: Path) -> np.ndarray:
-    """The one array of a file, mapped first: a header may claim any shape, and an archive unpacks to any size."""
+    """The array of a file, mapped first: a header may claim any shape, and an archive may unpack to any size."""
     try:
         mapped = np.lib.format.open_memmap(file, mode="r")
     except (ValueError, OverflowError, MemoryError) as error:

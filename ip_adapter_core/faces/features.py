@@ -1,4 +1,4 @@
-"""Faces as features: what a recognition network says of them, and their pictures."""
+"""Faces as features: their embeddings from a recognition network, and their pictures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .alignment import align
 WIDTH = 512
 """Numbers of a face embedding."""
 
-_UNIT = 1e-3  # networks give lengths of about 20; nearer to 1 than this, somebody has divided by the length
+_UNIT = 1e-3  # networks give lengths of about 20; a length this near to 1 was normalised
 
 
 class Portrait(NamedTuple):
-    """Where a face is seen: a picture (height, width, 3) in eight-bit levels, and five points (5, 2) in it.
+    """A face in a picture.
 
-    points: x and y of eyes, nose and corners of the mouth; None for a picture that is a ready crop.
+    picture: (height, width, 3) in eight-bit levels.
+    points: x and y of eyes, nose and corners of the mouth, (5, 2); None for a picture that is a ready crop.
     """
 
     picture: Tensor
@@ -36,9 +37,11 @@ class Portrait(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Face embeddings (faces, 512) as they came, and a portrait for each face, or none at all.
+    """Several faces, each of one picture in a list.
 
-    gaps: where, in the list that the faces are of, a picture had none; later faces keep their places in it.
+    embeddings: as the network or another node gave them, (faces, 512).
+    portraits: one for each face, or none at all.
+    gaps: places in the list of pictures without a face; later faces keep their places in it.
     """
 
     embeddings: Tensor
@@ -50,14 +53,14 @@ class Faces:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """For each place of the list the face that stands there; in a gap the one before, or the first."""
+        """For each place of the list the number of its face; in a gap the face before it, or the first face."""
         count = len(self) + len(self.gaps)
         filled = [place not in self.gaps for place in range(count)]
         return tuple(max(sum(filled[: place + 1]) - 1, 0) for place in range(count))
 
     @property
     def raw(self) -> Tensor:
-        """Embeddings as the recognition network gives them. Raises ValueError when they came normalised."""
+        """Embeddings that are not normalised. Raises ValueError when they are."""
         lengths = self.embeddings.norm(dim=-1)
         if ((lengths - 1).abs() < _UNIT).all():
             raise ValueError(
@@ -67,16 +70,16 @@ class Faces:
         return self.embeddings
 
     def crops(self, size: int) -> Tensor | None:
-        """The faces' pictures, (faces, size, size, 3), 0..1; None where only embeddings are known."""
+        """The faces' pictures, (faces, size, size, 3), 0..1; None when there are only embeddings."""
         return torch.stack([portrait.crop(size) for portrait in self.portraits]) if self.portraits else None
 
 
 def cat(parts: Sequence[Faces | None]) -> Faces:
-    """All faces of several, in order, with a gap for each None; with portraits only when every one of them has them."""
-    found = [part for part in parts if part is not None]
-    pictured = all(part.portraits for part in found)
-    portraits = tuple(portrait for part in found for portrait in part.portraits) if pictured else ()
-    return Faces(torch.cat([part.embeddings for part in found]), portraits, tuple(_gaps(parts)))
+    """All faces of several lists, in order, with a gap for each None; with portraits only if all of them have some."""
+    lists = [part for part in parts if part is not None]
+    all_have_portraits = all(part.portraits for part in lists)
+    portraits = tuple(portrait for part in lists for portrait in part.portraits) if all_have_portraits else ()
+    return Faces(torch.cat([part.embeddings for part in lists]), portraits, tuple(_gaps(parts)))
 
 
 def _gaps(parts: Sequence[Faces | None]) -> Iterator[int]:

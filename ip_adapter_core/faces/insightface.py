@@ -1,4 +1,4 @@
-"""Finding and recognising faces with the insightface package, for packs that need it and for comparison."""
+"""Finding and recognising faces with the insightface package, for packs that need it, and to compare with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .detection import SIZES, FaceBox
+from .detection import SIZES, DetectedFaces
 from .features import WIDTH
 from .networks import CPU, silence
 
@@ -19,7 +19,7 @@ _TASKS = ("detection", "recognition")
 
 
 class InsightFace:
-    """A pack's networks as insightface runs them.
+    """The networks of a pack, run by insightface.
 
     Raises ModuleNotFoundError when it is not installed, ValueError when it finds no network of both tasks.
     """
@@ -42,8 +42,8 @@ class InsightFace:
         if set(_TASKS) - set(self._app.models):
             raise ValueError(f"insightface finds no face recognition in {folder.name}.")
 
-    def detect(self, picture: Tensor) -> FaceBox:
-        """The faces of a picture (height, width, 3) in eight-bit levels; smaller sizes are tried while there are none.
+    def detect(self, picture: Tensor) -> DetectedFaces:
+        """The faces of a picture (height, width, 3) in eight-bit levels; without result, a smaller size is tried.
 
         Raises ValueError when the detector gives no points.
         """
@@ -54,15 +54,15 @@ class InsightFace:
                 break
         if points is None:
             raise ValueError("This face detector gives no points, which cutting out faces needs; take another pack.")
-        return FaceBox(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
+        return DetectedFaces(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
 
-    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
+    def embed(self, picture: Tensor, detected: DetectedFaces) -> Tensor:
         """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
         from insightface.app.common import Face
 
-        seen, network = _bgr(picture), self._app.models["recognition"]
-        faces = [Face(bbox=box.numpy(), kps=points.numpy()) for box, points, _ in zip(*found, strict=True)]
-        return torch.from_numpy(np.stack([network.get(seen, face) for face in faces])).float().reshape(-1, WIDTH)
+        image, network = _bgr(picture), self._app.models["recognition"]
+        faces = [Face(bbox=box.numpy(), kps=points.numpy()) for box, points, _ in zip(*detected, strict=True)]
+        return torch.from_numpy(np.stack([network.get(image, face) for face in faces])).float().reshape(-1, WIDTH)
 
 
 def _bgr(picture: Tensor) -> np.ndarray:

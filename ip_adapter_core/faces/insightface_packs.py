@@ -12,7 +12,13 @@ _NEEDED = (DETECTION, RECOGNITION)
 
 
 class Pack(NamedTuple):
-    """What is in a folder: its networks, the first of each kind; other ONNX files; and what is wrong with some."""
+    """The ONNX files of a folder.
+
+    folder: where they are.
+    networks: the first network of each kind.
+    others: names of the other files.
+    damaged: errors of files that cannot be read.
+    """
 
     folder: Path
     networks: dict[NetworkKind, Path]
@@ -21,16 +27,16 @@ class Pack(NamedTuple):
 
     @property
     def declared(self) -> bool:
-        """Whether a file beside the networks says how to feed them, which only insightface follows."""
+        """Whether the folder has a manifest with the networks' inputs; only insightface follows it."""
         return (self.folder / MANIFEST).exists()
 
     @property
     def of_faces(self) -> bool:
-        """Whether it has to do with faces at all."""
+        """Whether the folder is for faces at all."""
         return bool(self.networks) or self.declared
 
     def complaint(self) -> str | None:
-        """Why its networks cannot be run as they are, or None."""
+        """Why onnxruntime cannot run its networks, in words; None when it can."""
         if self.declared:
             return (
                 f"{self.folder.name} says in {MANIFEST} how to use it, which only the insightface package follows: "
@@ -43,8 +49,8 @@ class Pack(NamedTuple):
 
     def describe(self) -> str:
         """Its files, in words."""
-        known = [f"{path.name} ({kind.name})" for kind, path in self.networks.items()]
-        return ", ".join([*known, *self.damaged, *([f"{len(self.others)} more"] if self.others else [])])
+        named = [f"{path.name} ({kind.name})" for kind, path in self.networks.items()]
+        return ", ".join([*named, *self.damaged, *([f"{len(self.others)} more"] if self.others else [])])
 
 
 def pack(folder: Path) -> Pack:

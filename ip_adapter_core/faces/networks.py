@@ -1,4 +1,4 @@
-"""Face networks in ONNX files: what a file is, which files make a pack, and running them through onnxruntime."""
+"""Face networks in ONNX files: which kind a file is, and how onnxruntime runs it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from .alignment import align
-from .detection import FaceBox, detect
+from .detection import DetectedFaces, detect
 from .features import WIDTH
-from .onnx_io import Shape, Signature, signature
+from .onnx_io import OnnxShape, Signature, read_signature
 
 _SILENCE = "ORT_DISABLE_TELEMETRY"
 INSTALL = "pip install onnxruntime"
@@ -24,38 +24,42 @@ SIDE = 112
 
 _BATCH = 16
 _MEAN = _SCALE = 127.5
-_QUIET = 3  # files of insightface declare one face and take many, which onnxruntime warns of each time
+_QUIET = 3  # insightface's files declare one face and take many; onnxruntime warns each time
 _SCORES_BOXES, _POINTS = (1, 1, 1, 4, 4, 4), (10, 10, 10)
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class NetworkKind(NamedTuple):
-    """One kind of face network: how its inputs and outputs tell it from others."""
+    """One kind of face network.
+
+    name: in words.
+    fits: whether a file's inputs and outputs are those of this kind.
+    """
 
     name: str
     fits: Callable[[Signature], bool]
 
 
-def _takes(found: Signature, *wanted: int | None) -> bool:
-    """Whether there is one input, and it goes with these lengths."""
-    return len(found.inputs) == 1 and _goes(found.inputs[0], wanted)
+def _takes(signature: Signature, *wanted: int | None) -> bool:
+    """Whether there is one input, and these lengths are possible for it."""
+    return len(signature.inputs) == 1 and _matches(signature.inputs[0], wanted)
 
 
-def _goes(found: Shape | None, wanted: Sequence[int | None]) -> bool:
-    if found is None or len(found) != len(wanted):
+def _matches(lengths: OnnxShape | None, wanted: Sequence[int | None]) -> bool:
+    if lengths is None or len(lengths) != len(wanted):
         return False
-    return all(None in (length, want) or length == want for length, want in zip(found, wanted, strict=True))
+    return all(None in (length, want) or length == want for length, want in zip(lengths, wanted, strict=True))
 
 
-def _recognises(found: Signature) -> bool:
-    embedding = found.outputs[0] if len(found.outputs) == 1 else None
-    return _takes(found, 1, 3, SIDE, SIDE) and embedding is not None and embedding[-1:] == (WIDTH,)
+def _recognises(signature: Signature) -> bool:
+    embedding = signature.outputs[0] if len(signature.outputs) == 1 else None
+    return _takes(signature, 1, 3, SIDE, SIDE) and embedding is not None and embedding[-1:] == (WIDTH,)
 
 
 def _detects(*widths: int) -> Callable[[Signature], bool]:
-    def fits(found: Signature) -> bool:
-        last = [shape[-1] if shape else None for shape in found.outputs]
-        return _takes(found, 1, 3, None, None) and _goes(tuple(last), widths)
+    def fits(signature: Signature) -> bool:
+        last = [shape[-1] if shape else None for shape in signature.outputs]
+        return _takes(signature, 1, 3, None, None) and _matches(tuple(last), widths)
 
     return fits
 
@@ -66,9 +70,9 @@ KINDS = (RECOGNITION, DETECTION, NetworkKind("face detection without points", _d
 
 
 def kind_of(file: Path) -> NetworkKind | None:
-    """What kind of face network a file is, None for others. Raises ValueError when it is no whole ONNX file."""
-    found = signature(file)
-    return next((kind for kind in KINDS if kind.fits(found)), None)
+    """The kind of face network in a file; None for other networks. Raises ValueError when it is no whole ONNX file."""
+    signature = read_signature(file)
+    return next((kind for kind in KINDS if kind.fits(signature)), None)
 
 
 class Recogniser:
@@ -76,28 +80,28 @@ class Recogniser:
 
     def __init__(self, file: Path, providers: Sequence[Any] = CPU) -> None:
         self._session = _session(file, providers)
-        found = signature(file)
-        batch = found.inputs[0][0] if found.inputs[0] else None
+        signature = read_signature(file)
+        batch = signature.inputs[0][0] if signature.inputs[0] else None
         self._batch = batch or _BATCH
-        # Networks that came from MXNet begin with this arithmetic themselves (insightface, arcface_onnx.py).
-        self._mean, self._scale = (0.0, 1.0) if {"Sub", "Mul"} <= set(found.first) else (_MEAN, _SCALE)
+        # Networks converted from MXNet do this arithmetic themselves (insightface, arcface_onnx.py).
+        self._mean, self._scale = (0.0, 1.0) if {"Sub", "Mul"} <= set(signature.first) else (_MEAN, _SCALE)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """(faces, 112, 112, 3), 0..1, as RGB -> (faces, 512), float32."""
         pixels = (crops.movedim(-1, 1) * 255 - self._mean) / self._scale
-        found = [_run(self._session, part)[0] for part in pixels.split(self._batch)]
-        return torch.cat([part.reshape(-1, WIDTH) for part in found])
+        embeddings = [_run(self._session, part)[0] for part in pixels.split(self._batch)]
+        return torch.cat([part.reshape(-1, WIDTH) for part in embeddings])
 
 
 class Detector:
-    """A detection network with points: a picture -> faces. Raises as `_session` does."""
+    """A detection network that also gives points: a picture -> faces. Raises as `_session` does."""
 
     def __init__(self, file: Path, providers: Sequence[Any] = CPU) -> None:
         self._session = _session(file, providers)
-        height, width = (signature(file).inputs[0] or (None,) * 4)[2:]
+        height, width = (read_signature(file).inputs[0] or (None,) * 4)[2:]
         self._canvas = (height, width) if height and width else None
 
-    def __call__(self, picture: Tensor) -> FaceBox:
+    def __call__(self, picture: Tensor) -> DetectedFaces:
         """(height, width, 3) in eight-bit levels -> its faces."""
         return detect(lambda pixels: _run(self._session, pixels), picture, self._canvas)
 
@@ -109,22 +113,22 @@ class FaceNetworks:
         self.detect = Detector(detection, providers)
         self._recognise = Recogniser(recognition, providers)
 
-    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
+    def embed(self, picture: Tensor, detected: DetectedFaces) -> Tensor:
         """Raw embeddings (faces, 512) of faces of a picture (height, width, 3) in eight-bit levels."""
-        return self._recognise(align(picture, found.points, SIDE))
+        return self._recognise(align(picture, detected.points, SIDE))
 
 
 def silence() -> None:
-    """Let onnxruntime say nothing to its makers, whoever imports it next.
+    """Turn off onnxruntime's telemetry, whoever imports it next.
 
-    It looks for a telemetry host and keeps a file of events from its import on (seen in 1.31.1), so that its own
-    disable_telemetry_events comes too late. Who has set the variable has decided already.
+    From its import on it looks for a telemetry host and writes a file of events (seen in 1.31.1), so its own
+    disable_telemetry_events comes too late. An environment variable that the user has set stays as it is.
     """
     os.environ.setdefault(_SILENCE, "1")
 
 
 def runtime() -> Any:
-    """onnxruntime, which only faces need, and which then says nothing of it to its makers.
+    """The onnxruntime module with its telemetry off; only faces need it.
 
     Raises ModuleNotFoundError when it cannot be imported.
     """
@@ -151,6 +155,6 @@ def _session(file: Path, providers: Sequence[Any]) -> Any:
 
 
 def _run(session: Any, pixels: Tensor) -> list[Tensor]:
-    (taken,) = session.get_inputs()
-    given = np.ascontiguousarray(pixels.numpy(), dtype=_DTYPES[taken.type])
-    return [torch.from_numpy(output).float() for output in session.run(None, {taken.name: given})]
+    (input_,) = session.get_inputs()
+    array = np.ascontiguousarray(pixels.numpy(), dtype=_DTYPES[input_.type])
+    return [torch.from_numpy(output).float() for output in session.run(None, {input_.name: array})]

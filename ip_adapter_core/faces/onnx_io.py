@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, read from the file itself: nothing is loaded and no ONNX library is needed.
+"""Inputs and outputs of an ONNX file, read from the file itself: no network is loaded and no ONNX library is needed.
 
 An ONNX file is one protobuf message; the numbers of its fields are those of onnx.proto (ONNX 1.x).
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-Shape = tuple[int | None, ...]
-"""Lengths of the axes; None where any length goes."""
+OnnxShape = tuple[int | None, ...]
+"""Lengths of the axes; None for an axis of any length."""
 
 _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of the graph
@@ -19,19 +19,24 @@ _OPERATION, _WEIGHTS_NAME, _NAME = 4, 8, 1
 _SHAPE = (2, 1, 2)  # of an input or output: its type, as a tensor, with a shape
 _AXIS, _LENGTH = 1, 1
 _FIRST = 8
-_NUMBER, _MESSAGE, _FIXED = 0, 2, {1: 8, 5: 4}  # protobuf's wire types; bytes of those that nothing here needs
+_NUMBER, _MESSAGE, _FIXED = 0, 2, {1: 8, 5: 4}  # protobuf's wire types; of those that are skipped, the bytes
 _LONGEST = 2**31
 
 
 class Signature(NamedTuple):
-    """Shapes of inputs and outputs in order, None where the file says none; and the network's first operations."""
+    """Inputs and outputs of a network.
 
-    inputs: tuple[Shape | None, ...]
-    outputs: tuple[Shape | None, ...]
+    inputs: shapes in order, None for an input whose shape the file does not say.
+    outputs: the same for the outputs.
+    first: names of the first operations.
+    """
+
+    inputs: tuple[OnnxShape | None, ...]
+    outputs: tuple[OnnxShape | None, ...]
     first: tuple[str, ...]
 
 
-def signature(file: Path) -> Signature:
+def read_signature(file: Path) -> Signature:
     """The signature of an ONNX file. Raises ValueError, with the file's name, when it is damaged or no ONNX file."""
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -48,12 +53,12 @@ def _signature(graph: _Message) -> Signature:
     return Signature(tuple(map(_shape, inputs)), tuple(map(_shape, graph.messages(_OUTPUT))), first)
 
 
-def _shape(message: _Message) -> Shape | None:
+def _shape(message: _Message) -> OnnxShape | None:
     for field in _SHAPE:
-        found = message.messages(field)
-        if not found:
+        inner = message.messages(field)
+        if not inner:
             return None
-        message = found[0]
+        message = inner[0]
     return tuple(_length(axis) for axis in message.messages(_AXIS))
 
 
@@ -63,7 +68,11 @@ def _length(axis: _Message) -> int | None:
 
 
 class _Message(NamedTuple):
-    """A protobuf message in a mapped file."""
+    """A protobuf message in a mapped file.
+
+    mapped: the file.
+    start, end: its first byte, and the byte after its last.
+    """
 
     mapped: mmap.mmap
     start: int
@@ -92,7 +101,7 @@ class _Message(NamedTuple):
         return "".join(self.mapped[part.start : part.end].decode() for part in self.messages(number))
 
     def _number(self, at: int) -> tuple[int, int]:
-        """Seven bits in each byte, the lowest first; the eighth says that more follow."""
+        """A number and the byte after it: seven bits a byte, the lowest first; the eighth says that more follow."""
         value = 0
         for shift in range(0, 70, 7):
             if at >= self.end:

@@ -1,5 +1,7 @@
 """Tensors on disk.
 
 In: a path. Out: names, shapes and values of the tensors in it, read and never executed; files written whole or not at
-all. Read tensor_file, then atomic; errors holds the one error of a file that cannot be used. Tests: tests/core/files.
+all. Read tensor_file, which reads safetensors files itself and asks pickles for the rest, then atomic; errors holds the
+one error of a file that cannot be used. Tests: tests/core/files; pickles is tested with tensor_file, errors with the
+files that raise it.
 """

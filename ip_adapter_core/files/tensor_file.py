@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import struct
 from collections.abc import Iterator, Mapping
 from io import FileIO
@@ -13,10 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .errors import UnsupportedCheckpoint
+from .errors import UnsupportedCheckpoint, check_exists, damaged
+from .pickles import STARTS, flatten, unpickle_mapping
 
 EXTENSIONS = (".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
-"""What ComfyUI lists as weight files, in small letters. What is in a file is told from its first bytes."""
+"""Endings of the files that ComfyUI lists as weight files, in small letters. The first bytes tell what a file holds."""
+
+Shape = tuple[int, ...]
+"""Lengths of a tensor's axes."""
 
 # Names of dtypes in the header of a safetensors file.
 _DTYPES = {
@@ -39,19 +42,28 @@ _DTYPES = {
 }
 
 _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
-_PART = 2**20
+_PART = 2**20  # bytes read at once
 _MALFORMED = (struct.error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 class Entry(NamedTuple):
-    """One tensor of a file, without its values."""
+    """One tensor of a file, without its values.
 
-    shape: tuple[int, ...]
+    shape: lengths of its axes.
+    dtype: name in safetensors' words: F16, BF16, I64, …
+    """
+
+    shape: Shape
     dtype: str
 
 
 class _Extent(NamedTuple):
-    """Where the values of a tensor are in a safetensors file, in bytes."""
+    """Where the values of a tensor are in a safetensors file.
+
+    entry: the tensor's shape and dtype.
+    start: position of its first byte in the file.
+    size: number of bytes.
+    """
 
     entry: Entry
     start: int
@@ -59,96 +71,74 @@ class _Extent(NamedTuple):
 
 
 def is_weight_file(path: Path) -> bool:
-    """Whether a file is called as weight files are, in letters of any case."""
+    """Whether a file name has the ending of a weight file, in letters of any case."""
     return path.suffix.lower() in EXTENSIONS
 
 
 def entries(path: str | Path) -> dict[str, Entry]:
     """Names, shapes and dtypes of a file's tensors; their values are not read.
 
-    Nested dictionaries of a pickle are joined with dots, so every layout reads the same.
+    The keys of a pickle's nested dictionaries are joined with dots, so every container gives the same names.
     Raises UnsupportedCheckpoint when the file is missing, truncated, or no plain weight file.
     """
     path = _existing(path)
     if not _is_pickle(path):
-        return {key: place.entry for key, place in _header(path).items()}
-    return {key: Entry(tuple(value.shape), _dtype_name(value)) for key, value in _flatten(_mapping(path, mapped=True))}
+        return {name: extent.entry for name, extent in _header(path).items()}
+    named = flatten(unpickle_mapping(path, mapped=True))
+    return {name: Entry(tuple(tensor.shape), _dtype_name(tensor)) for name, tensor in named}
 
 
 def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
-    """The file's tensors by dotted name, each in memory of its own, read when it is asked for.
+    """The file's tensors by dotted name, each read into memory of its own when it is asked for.
 
-    What befalls the file later does not reach them: a tensor that is mapped instead ends the whole process when the
-    file is cut short, as by a download that starts over. Raises UnsupportedCheckpoint, now or when a tensor is read,
-    when the file is missing, truncated, or no plain weight file.
+    Tensors are not mapped from the file: a mapped tensor ends the whole process when the file becomes shorter, as it
+    does when a download starts over. Raises UnsupportedCheckpoint, now or when a tensor is read, when the file is
+    missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    return dict(_flatten(_mapping(path))) if _is_pickle(path) else _Values(path, _header(path))
+    return dict(flatten(unpickle_mapping(path))) if _is_pickle(path) else _LazyTensors(path, _header(path))
 
 
-class _Values(Mapping[str, torch.Tensor]):
-    """Tensors of a safetensors file, read anew at each look."""
+class _LazyTensors(Mapping[str, torch.Tensor]):
+    """Tensors of a safetensors file; each access reads the file again."""
 
-    def __init__(self, path: Path, places: Mapping[str, _Extent]) -> None:
-        self._path, self._places = path, places
+    def __init__(self, path: Path, extents: Mapping[str, _Extent]) -> None:
+        self._path, self._extents = path, extents
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        place = self._places[name]
+        extent = self._extents[name]
         try:
             with open(self._path, "rb", buffering=0) as file:
-                return _values(file, place)
+                return _read_tensor(file, extent)
         except _MALFORMED as error:
-            raise UnsupportedCheckpoint(_broken(self._path, error)) from error
+            raise damaged(self._path, error) from error
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._extents)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._extents)
 
 
 def container(path: str | Path) -> str:
-    """What kind of file it is, in words. Raises UnsupportedCheckpoint like `entries`."""
+    """The kind of container, in words, such as `nested pickle`. Raises UnsupportedCheckpoint like `entries`."""
     path = _existing(path)
     if not _is_pickle(path):
         return "flat safetensors"
-    nested = any(isinstance(value, Mapping) for value in _mapping(path, mapped=True).values())
+    nested = any(isinstance(value, Mapping) for value in unpickle_mapping(path, mapped=True).values())
     return "nested pickle" if nested else "flat pickle"
 
 
-def unpickle(path: Path, instead: str = "Use the .safetensors version of this file.", mapped: bool = False) -> object:
-    """What a pickle of any name holds; none of its code is run.
-
-    instead: what to do where it wants to run code; mapped: for names and shapes alone, as the values, if anybody looked
-    at them, would be those of the file. Raises UnsupportedCheckpoint when it does, or is missing or damaged.
-    """
-    _check_there(path)
-    try:
-        return _load_pickle(path, mapped)
-    except pickle.UnpicklingError as error:
-        raise UnsupportedCheckpoint(
-            f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. {instead}"
-        ) from error
-    except Exception as error:  # torch's readers raise many kinds on a damaged archive
-        raise UnsupportedCheckpoint(_broken(path, error)) from error
-
-
-# First bytes of what people have instead of weights -> what to tell them.
+# First bytes of files that people take for weights -> what the error says of such a file.
 _OTHER_STARTS = (
     (b"<", "is a web page, not the file itself; download the file."),
     (b"version ", "is only a Git LFS pointer to the file; download the file itself."),
 )
-_PICKLE_STARTS = (b"PK", b"\x80")
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise UnsupportedCheckpoint(f"{path.name} does not exist (looked at {path}).")
 
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    _check_there(path)
+    check_exists(path)
     if not is_weight_file(path):
         raise UnsupportedCheckpoint(f"{path.name} is no weight file: expected one of {', '.join(EXTENSIONS)}.")
     return path
@@ -160,15 +150,15 @@ def _is_pickle(path: Path) -> bool:
         with open(path, "rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise UnsupportedCheckpoint(_broken(path, error)) from error
+        raise damaged(path, error) from error
     if not start:
         raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
-    if start[8:] == b"{":  # the length before it may look like anything
+    if start[8:] == b"{":  # a safetensors file: eight bytes of length may be anything, then JSON begins
         return False
-    for sign, advice in _OTHER_STARTS:
-        if start.startswith(sign):
+    for first_bytes, advice in _OTHER_STARTS:
+        if start.startswith(first_bytes):
             raise UnsupportedCheckpoint(f"{path.name} {advice}")
-    return start.startswith(_PICKLE_STARTS)
+    return start.startswith(STARTS)
 
 
 def _header(path: Path) -> dict[str, _Extent]:
@@ -179,84 +169,54 @@ def _header(path: Path) -> dict[str, _Extent]:
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        _check_extent(header, path.stat().st_size - 8 - length)
-        return {key: _place(row, 8 + length) for key, row in header.items()}
+        _check_offsets(header, path.stat().st_size - 8 - length)
+        return {name: _extent(row, 8 + length) for name, row in header.items()}
     except _MALFORMED as error:
-        raise UnsupportedCheckpoint(_broken(path, error)) from error
+        raise damaged(path, error) from error
 
 
-def _check_extent(header: dict[str, dict], available: int) -> None:
-    """Tensors fill a file without holes, and none lies in another."""
+def _check_offsets(header: dict[str, dict], available: int) -> None:
+    """Raises ValueError unless the tensors fill the file without holes and without overlaps."""
     ends = [row["data_offsets"][1] for row in header.values()]
     for needed in (max(ends, default=0), sum(ends) - sum(row["data_offsets"][0] for row in header.values())):
         if needed != available:
             raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
 
 
-def _place(row: dict[str, Any], first: int) -> _Extent:
+def _extent(row: dict[str, Any], first: int) -> _Extent:
     start, end = map(int, row["data_offsets"])
     return _Extent(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
 
 
-def _values(file: FileIO, place: _Extent) -> torch.Tensor:
-    """A tensor's values. Raises ValueError when the file does not hold what its header says."""
-    shape, name = place.entry
+def _read_tensor(file: FileIO, extent: _Extent) -> torch.Tensor:
+    """A tensor with its values. Raises ValueError when the file does not hold what its header says."""
+    shape, name = extent.entry
     dtype = _DTYPES.get(name)
     if dtype is None:
         raise ValueError(f"no dtype {name} is known")
-    if place.size != prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
-        raise ValueError(f"{place.size} bytes are no tensor of shape {list(shape)} in {name}")
-    memory = torch.empty(place.size, dtype=torch.uint8)
-    file.seek(place.start)
+    if extent.size != prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
+        raise ValueError(f"{extent.size} bytes are no tensor of shape {list(shape)} in {name}")
+    memory = torch.empty(extent.size, dtype=torch.uint8)
+    file.seek(extent.start)
     _fill(file, memory.numpy().data)
     return memory.view(dtype).view(shape)
 
 
 def _fill(file: FileIO, memory: memoryview) -> None:
-    """Read in parts: straight into memory that nobody has touched yet, Linux reads three times slower."""
-    part, done = memoryview(bytearray(min(_PART, len(memory)))), 0
+    """Read a file into memory through a small buffer.
+
+    Linux is three times slower when it reads straight into memory that nobody has touched yet.
+    """
+    buffer, done = memoryview(bytearray(min(_PART, len(memory)))), 0
     while done < len(memory):
-        count = file.readinto(part[: len(memory) - done])
+        count = file.readinto(buffer[: len(memory) - done])
         if not count:
             raise ValueError("it ends before its last tensor")
-        memory[done : done + count] = part[:count]
+        memory[done : done + count] = buffer[:count]
         done += count
-
-
-def _mapping(path: Path, mapped: bool = False) -> Mapping:
-    loaded = unpickle(path, mapped=mapped)
-    if not isinstance(loaded, Mapping):
-        raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
-    return loaded
-
-
-def _load_pickle(path: Path, mapped: bool) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except UnicodeError:  # torch maps only files whose names are text
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6 cannot be mapped
-
-
-def _flatten(nested: Mapping, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
-    if depth > 8:
-        return
-    for key, value in nested.items():
-        if isinstance(value, torch.Tensor):
-            yield f"{prefix}{key}", value
-        elif isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.", depth + 1)
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:
     """The name a safetensors header would have for the dtype: F16, BF16, I64, …"""
     name = str(tensor.dtype).removeprefix("torch.")
     return name.replace("bfloat", "BF").replace("float", "F").replace("uint", "U").replace("int", "I").upper()
-
-
-def _broken(path: Path, error: Exception) -> str:
-    return f"{path.name} is damaged or incomplete ({error}); download it again."

@@ -1,4 +1,4 @@
-"""The published families of base models: their configurations, and the geometry by which a model is told."""
+"""The published families of base models: their configurations, and the geometry that identifies them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ FAMILIES: dict[str, Geometry] = {name: geometry(config) for name, config in CONF
 
 def family(geometry: Geometry) -> str:
     """Name of the published family with this geometry, or `a model of its own kind`."""
-    return next((name for name, known in FAMILIES.items() if known == geometry), "a model of its own kind")
+    return next((name for name, published in FAMILIES.items() if published == geometry), "a model of its own kind")
 
 
 def describe(geometry: Geometry, name: str | None = None) -> str:
-    """Name of the family with its numbers: `SDXL (70 layers, context 2048)`; name: where layers do not tell it."""
+    """Name of the family with its numbers: `SDXL (70 layers, context 2048)`.
+
+    name: of a family that layers alone do not identify.
+    """
     return f"{name or family(geometry)} ({len(geometry.widths)} layers, context {geometry.context})"

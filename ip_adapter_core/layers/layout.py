@@ -12,7 +12,14 @@ _REQUIRED = (
 
 
 class Layer(NamedTuple):
-    """One cross-attention of a UNet: its address in ComfyUI's numbering, its inner width, and heads of that."""
+    """One cross-attention of a UNet.
+
+    stage: "input", "middle" or "output".
+    block: number of the block within the stage, as ComfyUI counts.
+    depth: number of the transformer block within that block.
+    width: inner width of queries, keys and values.
+    heads: number of heads that share the width.
+    """
 
     stage: str
     block: int
@@ -33,7 +40,11 @@ class Layer(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """What an adapter must share with a model: the context width and every layer's inner width, in adapter order."""
+    """What an adapter and a model must have in common.
+
+    context: width of the text tokens that cross-attentions read.
+    widths: inner width of every layer, in adapter order.
+    """
 
     context: int
     widths: tuple[int, ...]
@@ -97,7 +108,7 @@ def _transformer(config: Mapping[str, Any], place: tuple[str, int], depth: int, 
 
 
 def _heads(config: Mapping[str, Any], width: int) -> int:
-    """Heads of this inner width: as many in each layer, or as wide; what is not said is -1."""
-    each: int = config.get("num_head_channels", -1)
-    heads: int = config["num_heads"] if each == -1 else width // each
+    """Number of heads: the configuration fixes either their number or their width, and the other one is -1."""
+    head_width: int = config.get("num_head_channels", -1)
+    heads: int = config["num_heads"] if head_width == -1 else width // head_width
     return heads

@@ -14,13 +14,17 @@ STAGES = ("input", "middle", "output")
 """In the order in which a UNet runs; adapter files have the middle last."""
 
 TUNED, INSTANT_STYLE = "tuned", "InstantStyle"
-"""Whose sets of blocks: IPAdapter Plus's, found by experiment, or those of InstantStyle (arXiv 2404.02733)."""
+"""Sources of the sets of blocks: IPAdapter Plus, by experiment, and InstantStyle (arXiv 2404.02733)."""
 
 _MIDDLE: Block = ("middle", 0)
 
 
 class Role(NamedTuple):
-    """What a block is for, and the part of the role's weight that it bears."""
+    """What a block is for.
+
+    name: "style", "composition" or "rest".
+    part: share of the role's weight that the block gets, 0..1.
+    """
 
     name: str
     part: float = 1.0
@@ -30,7 +34,13 @@ STYLE, COMPOSITION, REST = Role("style"), Role("composition"), Role("rest")
 
 
 class LayerPosition(NamedTuple):
-    """Where a layer stands: its transformer is number t of so many in running order, and the block has a role."""
+    """Where a layer stands in its model.
+
+    layer: the layer.
+    t: number of its block, from 0, in running order.
+    many: number of blocks with transformers in the model.
+    role: what its block is for.
+    """
 
     layer: Layer
     t: int
@@ -39,7 +49,11 @@ class LayerPosition(NamedTuple):
 
 
 class Construction(NamedTuple):
-    """A kind of UNet, known by its blocks with transformers, and their roles by source; the others are the rest."""
+    """A kind of UNet.
+
+    blocks: the blocks that have transformers; they identify the kind.
+    roles: by source, the role of each block; a block without an entry has the role "rest".
+    """
 
     blocks: frozenset[Block]
     roles: Mapping[str, Mapping[Block, Role]]
@@ -85,7 +99,7 @@ def running_order(layer: Layer) -> tuple[int, int, int]:
 
 
 def layer_positions(layers: Iterable[Layer], source: str = TUNED) -> tuple[LayerPosition, ...]:
-    """The place of every layer, in the order given; layers: all of a model's."""
+    """The position of every layer, in the order of `layers`, which must be all layers of a model."""
     layers = tuple(layers)
     blocks = list(dict.fromkeys(layer.address[:2] for layer in sorted(layers, key=running_order)))
     roles = _roles(blocks, source)
@@ -97,7 +111,7 @@ def layer_positions(layers: Iterable[Layer], source: str = TUNED) -> tuple[Layer
 
 
 def _roles(blocks: list[Block], source: str) -> Mapping[Block, Role]:
-    """Of the construction with these blocks, whether its middle has a transformer or not, or as structure suggests."""
+    """Roles of the construction with these blocks, its middle block counted or not; without one, by structure."""
     for construction in CONSTRUCTIONS.values():
         if construction.blocks == {*blocks, _MIDDLE}:
             return construction.roles[source]
@@ -105,6 +119,6 @@ def _roles(blocks: list[Block], source: str) -> Mapping[Block, Role]:
 
 
 def _by_structure(blocks: list[Block]) -> dict[Block, Role]:
-    """Where SDXL has them: composition in the last input transformer, style in the second output one or the only."""
+    """Roles as in SDXL: composition in the last input block, style in the second output block or in the only one."""
     inputs, outputs = ([block for block in blocks if block[0] == stage] for stage in ("input", "output"))
     return {**dict.fromkeys(inputs[-1:], COMPOSITION), **dict.fromkeys(outputs[:2][-1:], STYLE)}

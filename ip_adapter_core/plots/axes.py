@@ -1,4 +1,4 @@
-"""Axes of drawn curves and bars: round numbers in a range, and their places in pixels."""
+"""Axes of drawn curves and bars: round numbers in a range, and their positions in pixels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import NamedTuple
 _TICKS = 5
 
 ToPixels = Callable[[float], float]
-"""From a number to its place along an edge."""
+"""From a number to its position along an edge, in pixels."""
 
 
 class Axis(NamedTuple):
-    """Numbers along an edge: the range, and the round numbers in it that are written."""
+    """Numbers along an edge of a picture.
+
+    least, most: the range.
+    ticks: the round numbers in it that are written.
+    """
 
     least: float
     most: float
     ticks: tuple[float, ...]
 
-    def onto(self, start: int, end: int) -> ToPixels:
+    def scale_to(self, start: int, end: int) -> ToPixels:
         """From numbers to pixels between start and end."""
         return lambda number: start + (number - self.least) / (self.most - self.least) * (end - start)
 

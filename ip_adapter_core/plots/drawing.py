@@ -1,4 +1,4 @@
-"""What all drawn pictures share: paper, ink, and letters in any size."""
+"""What all drawn pictures share: the colours of paper and ink, and letters in any size."""
 
 from __future__ import annotations
 

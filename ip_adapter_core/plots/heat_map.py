@@ -32,7 +32,12 @@ _NARROWEST = 290  # pixels of a column: room for its title and for the legend
 
 
 class _Layout(NamedTuple):
-    """Where the maps stand: how many side by side and one above the other, width of a column, and size of a map."""
+    """Where the maps are drawn.
+
+    columns, rows: number of maps side by side, and one above the other.
+    column: width of a column in pixels.
+    tile: width and height of a map in pixels.
+    """
 
     columns: int
     rows: int
@@ -67,7 +72,7 @@ def draw(image: Tensor, maps: Maps, opacity: float) -> Image:
     grey = _resize(_grey(image), layout.tile)
     for number, mask in enumerate(maps.masks()):
         left, top = layout.corner(number)
-        _name(pen, (left, top, left + layout.column), maps.names[number], float(maps.found[number].mean()))
+        _name(pen, (left, top, left + layout.column), maps.names[number], float(maps.values[number].mean()))
         tile = blend(_resize(mask, layout.tile), grey - grey.mean(), opacity)
         picture.paste(Image.fromarray(tile), (left, top + _TITLE))
     _explain(picture, maps, opacity, layout.corner(layout.rows * layout.columns))
@@ -77,12 +82,12 @@ def draw(image: Tensor, maps: Maps, opacity: float) -> Image:
 def blend(numbers: np.ndarray, relief: np.ndarray | float, opacity: float) -> np.ndarray:
     """Colours of numbers 0..1 with a picture's light and shade: (height, width) each -> (height, width, 3), 8 bit.
 
-    relief: how much lighter than the whole picture each pixel is. Added to the colours, it leaves them as the bar has
-    them, where a blend with the picture would pale them; below an opacity of 0.5 they fade to grey.
+    relief: how much lighter than the mean of the picture each pixel is. It is added to the colours, so that they stay
+    as the bar shows them; a blend with the picture would make them pale. Below an opacity of 0.5 colours fade to grey.
     """
-    kept = min(1.0, 2 * opacity)
-    found = kept * colours(numbers) + (1 - kept) / 2 + (1 - opacity) * np.asarray(relief)[..., None]
-    return (found.clip(0, 1) * 255).round().astype(np.uint8)
+    strength = min(1.0, 2 * opacity)
+    blended = strength * colours(numbers) + (1 - strength) / 2 + (1 - opacity) * np.asarray(relief)[..., None]
+    return (blended.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def colours(numbers: np.ndarray) -> np.ndarray:
@@ -93,14 +98,14 @@ def colours(numbers: np.ndarray) -> np.ndarray:
 
 
 def _grey(image: Tensor) -> Tensor:
-    """(height, width) of (height, width, channels), be they one, three, or four with alpha."""
+    """(height, width, channels) -> (height, width); one channel, three, or four with alpha."""
     pixels = image[..., :3].detach().cpu().float().clamp(0, 1)
     return pixels.expand(*pixels.shape[:2], 3) @ torch.tensor(_WEIGHTS)
 
 
 def _resize(plane: Tensor, size: tuple[int, int]) -> np.ndarray:
-    found = interpolate(plane[None, None], (size[1], size[0]), mode="bilinear", antialias=True)
-    return found[0, 0].clamp(0, 1).numpy()
+    resized = interpolate(plane[None, None], (size[1], size[0]), mode="bilinear", antialias=True)
+    return resized[0, 0].clamp(0, 1).numpy()
 
 
 def _layout(count: int, height: int, width: int) -> _Layout:
@@ -117,7 +122,7 @@ def _name(pen: ImageDraw, place: tuple[int, int, int], name: str, mean: float) -
 
 
 def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]) -> None:
-    """The bar of colours with its numbers, under words for them."""
+    """Draw the bar of colours with its numbers, and above it what the numbers mean."""
     from PIL import Image, ImageDraw
 
     pen = ImageDraw.Draw(picture)
@@ -126,7 +131,7 @@ def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]
     bar = blend(np.linspace(0, 1, width)[None].repeat(_BAR, axis=0), 0.0, opacity)
     picture.paste(Image.fromarray(bar), (left, top + _WORDS))
     edge = top + _WORDS + _BAR
-    x = axis(*maps.ends).onto(left, left + width - 1)
+    x = axis(*maps.ends).scale_to(left, left + width - 1)
     for number, anchor in _numbers(*maps.ends):
         pen.line([(x(number), edge), (x(number), edge + _TICK)], fill=FAINT, width=2)
         pen.text((x(number), edge + _TICK + _NUMBERS / 2), f"{number:.3g}", INK, font(_SMALL), anchor)

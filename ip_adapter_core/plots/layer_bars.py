@@ -30,14 +30,18 @@ _BETWEEN_LAYERS, _BETWEEN_BLOCKS, _BETWEEN_STAGES = 1, 8, 22
 _HATCH = 6
 
 EXAMPLES: dict[str, tuple[Layer, ...]] = {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")}
-"""Models to show weights on while there is none."""
+"""Models to show weights on when no model is connected."""
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom pixels of a rectangle, all of them inside."""
+"""Left, top, right and bottom pixels of a rectangle, all of them included."""
 
 
 class Column(NamedTuple):
-    """A bar and the pixels it covers from left to right, the right one excluded."""
+    """A bar and its place.
+
+    bar: the layer and its weight.
+    left, right: pixels that it covers, the right one excluded.
+    """
 
     bar: Bar
     left: int
@@ -63,7 +67,7 @@ def panel(weights: LayerWeights, name: str, model: tuple[Layer, ...]) -> Image:
     pen.text((_RIGHT, _TITLE), name, FAINT, font(20), "rm")
     _write(pen, weights.name, (14, _TITLE, _RIGHT - 20 - pen.textlength(name, font(20))), 26)
     try:
-        bars = weights.described(model)
+        bars = weights.bars(model)
     except ValueError as reason:
         _explain(pen, str(reason))
     else:
@@ -77,12 +81,12 @@ def columns(bars: Sequence[Bar]) -> list[Column]:
     room = _RIGHT - _LEFT - 16 - sum(gaps)
     width = min(max(room // len(bars), 1), 48)
     left = (_LEFT + _RIGHT - width * len(bars) - sum(gaps)) // 2
-    found = []
+    placed = []
     for bar, gap in zip(bars, gaps, strict=True):
         left += gap
-        found.append(Column(bar, left, left + width))
+        placed.append(Column(bar, left, left + width))
         left += width
-    return found
+    return placed
 
 
 def _gap(bar: Bar, following: Bar) -> int:
@@ -93,22 +97,22 @@ def _gap(bar: Bar, following: Bar) -> int:
 
 def _plot(pen: ImageDraw, bars: Sequence[Bar]) -> None:
     up = _axis(bars)
-    y = up.onto(_BOTTOM, _TOP)
-    found = columns(bars)
-    for column in found:
+    y = up.scale_to(_BOTTOM, _TOP)
+    placed = columns(bars)
+    for column in placed:
         pen.rectangle((column.left, _TOP, column.right - 1, _BOTTOM), fill=_TRACK)
     _write_axis(pen, up, y)
-    for column in found:
+    for column in placed:
         _draw_bar(pen, column, y)
     pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=INK, width=2)
-    _mark_roles(pen, found)
-    _name_blocks(pen, found)
+    _mark_roles(pen, placed)
+    _name_blocks(pen, placed)
     if any(bar.share.to_negative for bar in bars):
         _explain_hatch(pen)
 
 
 def _axis(bars: Iterable[Bar]) -> Axis:
-    """From the round number below the lowest weight to the one above the highest, and always with zero."""
+    """An axis from the round number below the lowest weight to the one above the highest; zero is always on it."""
     numbers = [number for bar in bars for number in (bar.share.positive, -bar.share.to_negative)]
     least, most = min(0.0, *numbers), max(0.0, *numbers)
     if least == most:
@@ -125,7 +129,7 @@ def _write_axis(pen: ImageDraw, up: Axis, y: ToPixels) -> None:
 
 
 def _draw_bar(pen: ImageDraw, column: Column, y: ToPixels) -> None:
-    """Where a layer has both kinds of weight, they share its width."""
+    """Draw a layer's weight; if it has both kinds, they share the width."""
     share, colour = column.bar.share, COLOURS[column.bar.layer.stage]
     middle = (column.left + column.right) // 2
     if share.positive:
@@ -152,8 +156,8 @@ def _hatch(pen: ImageDraw, box: Box, colour: str) -> None:
     pen.rectangle(box, outline=colour)
 
 
-def _mark_roles(pen: ImageDraw, found: Sequence[Column]) -> None:
-    for (role, _), run in groupby(found, lambda column: (column.bar.role, column.bar.layer.stage)):
+def _mark_roles(pen: ImageDraw, placed: Sequence[Column]) -> None:
+    for (role, _), run in groupby(placed, lambda column: (column.bar.role, column.bar.layer.stage)):
         if role in _MARKS:
             left, right = _ends(run)
             paper, ink, words = _MARKS[role]
@@ -162,8 +166,8 @@ def _mark_roles(pen: ImageDraw, found: Sequence[Column]) -> None:
             pen.text(((left + right) / 2, _MARKS_AT), (fitting or words[-1:])[0], ink, font(18), "mm")
 
 
-def _name_blocks(pen: ImageDraw, found: Sequence[Column]) -> None:
-    for stage, blocks in groupby(found, lambda column: column.bar.layer.stage):
+def _name_blocks(pen: ImageDraw, placed: Sequence[Column]) -> None:
+    for stage, blocks in groupby(placed, lambda column: column.bar.layer.stage):
         inside = list(blocks)
         for block, run in groupby(inside, lambda column: column.bar.layer.block):
             pen.text((sum(_ends(run)) / 2, _NUMBERS), str(block), FAINT, font(18), "mm")
@@ -197,7 +201,10 @@ def _lines(pen: ImageDraw, text: str, width: float) -> Iterator[str]:
 
 
 def _write(pen: ImageDraw, text: str, place: tuple[float, float, float], size: int) -> None:
-    """Text from the left at a height, in smaller letters and then cut where it would reach further than the right."""
+    """Write text in one line; if it is too long, in smaller letters, and then cut at the right.
+
+    place: left, height and right in pixels.
+    """
     left, height, right = place
     fitting = (size for size in range(size, 15, -1) if left + pen.textlength(text, font(size)) <= right)
     chosen = font(next(fitting, 16))

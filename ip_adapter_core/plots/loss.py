@@ -1,4 +1,4 @@
-"""A picture of how the loss went, for people to look at while and after training."""
+"""A picture of the losses of a training run, to look at while it runs and afterwards."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def draw(losses: Sequence[float], first: int = 1) -> Image:
 
     picture = Image.new("RGB", SIZE, _PAPER)
     pen = ImageDraw.Draw(picture)
-    known = np.asarray(losses, dtype=np.float64)
-    steps = np.flatnonzero(np.isfinite(known))
+    values = np.asarray(losses, dtype=np.float64)
+    steps = np.flatnonzero(np.isfinite(values))
     if len(steps):
-        _plot(pen, steps + first, known[steps])
+        _plot(pen, steps + first, values[steps])
     return picture
 
 
 def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The running mean, exponential over a twentieth of the run and without a pull towards zero at its beginning."""
+    """The running mean, exponential over a twentieth of the run; its beginning is corrected, so it is not near zero."""
     keep = 1 - 1 / max(1.0, len(losses) * _SMOOTHED_OVER)
-    mean, weight, found = 0.0, 0.0, []
+    mean, weight, means = 0.0, 0.0, []
     for loss in losses:
         mean, weight = keep * mean + (1 - keep) * float(loss), keep * weight + 1 - keep
-        found.append(mean / weight)
-    return np.asarray(found)
+        means.append(mean / weight)
+    return np.asarray(means)
 
 
 def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:
@@ -48,7 +48,7 @@ def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:
     # Single outliers would press the rest of the curve to the floor.
     low, high = np.percentile(losses, (1, 99))
     up = axis(float(min(low, mean.min())), float(max(high, mean.max())))
-    x, y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+    x, y = across.scale_to(_LEFT, _RIGHT), up.scale_to(_BOTTOM, _TOP)
     _write_axes(pen, across, up)
     for values, colour, width in ((losses, _RAW, 1), (mean, _SMOOTH, 2)):
         heights = np.clip(y(values), _TOP, _BOTTOM)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def _plot(pen: ImageDraw, steps: np.ndarray, losses: np.ndarray) -> None:
 
 
 def _write_axes(pen: ImageDraw, across: Axis, up: Axis) -> None:
-    x, y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+    x, y = across.scale_to(_LEFT, _RIGHT), up.scale_to(_BOTTOM, _TOP)
     for loss in up.ticks:
         pen.line([(_LEFT, y(loss)), (_RIGHT, y(loss))], fill=_GRID)
         pen.text((_LEFT - 8, y(loss)), f"{loss:.4g}", fill=_INK, anchor="rm")

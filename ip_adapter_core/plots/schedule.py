@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 SIZE = (640, 320)  # of a panel; a node shows it at about half this size
-_FINER = 2  # drawn larger and reduced, for smooth edges: what follows is in these smaller pixels
+_FINER = 2  # the picture is drawn larger and reduced, for smooth edges; what follows is in the smaller pixels
 _LEFT, _TOP, _RIGHT, _BOTTOM = 124, 100, 1232, 556
 _LINE_WIDTH, _PART_WIDTH, _LETTERS, _TICK, _GAP = 6, 5, 42, 10, 24
 _DISC = 26  # radius
@@ -28,7 +28,11 @@ _SHADE, _LINE, _DOT, _PARTS = "#eef4fb", "#8fb4dd", "#1f5fa8", ("#e0a458", "#7fb
 
 
 class Panel(NamedTuple):
-    """How a unit is drawn: what it counts, in words, and whether its positions are single ones, drawn as dots."""
+    """How a unit is drawn: a row of PANELS.
+
+    words: what the unit counts.
+    dotted: whether only whole positions exist, which are drawn as dots.
+    """
 
     words: str
     dotted: bool
@@ -46,36 +50,36 @@ class Plane:
 
     def __init__(self, pen: ImageDraw, across: Axis, up: Axis) -> None:
         self._pen, self._across, self._up = pen, across, up
-        self._x, self._y = across.onto(_LEFT, _RIGHT), up.onto(_BOTTOM, _TOP)
+        self._x, self._y = across.scale_to(_LEFT, _RIGHT), up.scale_to(_BOTTOM, _TOP)
 
     def places(self, positions: Iterable[float], values: Iterable[float]) -> list[tuple[float, float]]:
         """The pixels of positions and their values."""
         return [(self._x(at), self._y(value)) for at, value in zip(positions, values, strict=True)]
 
     def shade(self, places: Sequence[tuple[float, float]]) -> None:
-        """Colour what lies between a curve and zero."""
+        """Colour the area between a curve and zero."""
         (first, _), (last, _) = places[0], places[-1]
         self._pen.polygon([(first, self._y(0)), *places, (last, self._y(0))], fill=_SHADE)
 
     def line(self, places: Sequence[tuple[float, float]], colour: str, width: int) -> None:
-        """A curve through these pixels."""
+        """Draw a curve through these pixels."""
         self._pen.line(list(places), fill=colour, width=width, joint="curve")
 
     def label(self, place: tuple[float, float], text: str, colour: str) -> None:
-        """A disc of a colour with a short text in it."""
+        """Draw a disc with a short text in it."""
         x, y = place
         self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
         self._pen.text((x, y), text, fill=PAPER, anchor="mm", font=font(_LETTERS - 8))
 
     def dots(self, places: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
-        """A dot at each of these pixels, the smaller the more there are."""
+        """Draw a dot at each of these pixels; many dots are smaller than few."""
         least, most = _RADII
         radius = min(max((_RIGHT - _LEFT) / len(places) * 0.3, least), most)
         for x, y in places:
             self._pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
 
     def grid(self, heading: str) -> None:
-        """The heading, the numbers at both edges, and a line for each round value."""
+        """Draw the heading, the numbers at both edges, and a line for each round value."""
         letters = font(_LETTERS)
         for value in self._up.ticks:
             y = self._y(value)
@@ -90,9 +94,9 @@ class Plane:
 
 
 def draw(schedule: Schedule, many: int) -> Image:
-    """A schedule over so many steps or frames, as an RGB picture: a panel for each unit that it counts in.
+    """A schedule as an RGB picture, with a panel for each unit that it counts in.
 
-    Several courses over the same unit are drawn beside their product.
+    many: number of steps or frames. Several curves over the same unit are drawn beside their product.
     """
     from PIL import Image
 
@@ -110,7 +114,7 @@ def _panel(curves: tuple[Curve, ...], unit: str, many: int) -> Image:
     parts = [_product([curve], positions, many) for curve in curves] if len(curves) > 1 else []
     product = _product(curves, positions, many)
 
-    def drawn(plane: Plane) -> None:
+    def draw_on(plane: Plane) -> None:
         plane.shade(plane.places(positions, product))
         plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
         for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
@@ -119,11 +123,11 @@ def _panel(curves: tuple[Curve, ...], unit: str, many: int) -> Image:
         if dotted:
             plane.dots(plane.places(range(many), _product(curves, range(many), many)))
 
-    return panel(across(last, dotted), _up([product, *parts]), drawn)
+    return panel(across(last, dotted), _up([product, *parts]), draw_on)
 
 
 def panel(positions: Axis, values: Axis, draw_on: Callable[[Plane], None]) -> Image:
-    """A picture of SIZE of what is drawn on a plane with these axes."""
+    """A picture of SIZE with a plane of these axes, on which `draw_on` draws."""
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (SIZE[0] * _FINER, SIZE[1] * _FINER), PAPER)
@@ -136,11 +140,11 @@ def _product(curves: Sequence[Curve], positions: Iterable[float], many: int) -> 
 
 
 def across(last: int, whole: bool) -> Axis:
-    """Positions from 0; where only whole ones exist, only these are written."""
-    found = axis(0, last)
-    return found._replace(ticks=tuple(tick for tick in found.ticks if not whole or tick == int(tick)))
+    """The axis of positions from 0; whole: whether only whole numbers are written."""
+    positions = axis(0, last)
+    return positions._replace(ticks=tuple(tick for tick in positions.ticks if not whole or tick == int(tick)))
 
 
 def _up(curves: Sequence[Sequence[float]]) -> Axis:
-    """Values of all curves, and always 0 and 1: nothing, and the weight as it is."""
+    """The axis of values of all curves; 0 and 1 are always on it."""
     return axis(min(0.0, *map(min, curves)), max(1.0, *map(max, curves)))

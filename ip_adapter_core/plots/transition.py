@@ -16,10 +16,10 @@ _WIDTH = 6
 
 
 def draw(transition: Transition) -> Image:
-    """The weight of each image over the frames of a checked transition, numbered at its key frame: an RGB picture."""
+    """The weights of images over the frames of a checked transition, numbered at their key frames: an RGB picture."""
     frames = range(transition.frames)
 
-    def drawn(plane: Plane) -> None:
+    def draw_on(plane: Plane) -> None:
         plane.grid(f"weights of {len(transition.keys)} images, frames 0 to {transition.frames - 1}")
         weights = _weights(transition)
         for number, values in enumerate(weights):
@@ -28,14 +28,14 @@ def draw(transition: Transition) -> Image:
             (place,) = plane.places([key], [1.0])
             plane.label(place, str(number + 1), _colour(number))
 
-    return panel(across(transition.frames - 1, whole=True), axis(0.0, 1.0), drawn)
+    return panel(across(transition.frames - 1, whole=True), axis(0.0, 1.0), draw_on)
 
 
 def _weights(transition: Transition) -> list[list[float]]:
     """For each image its weight in every frame."""
     shares = transition.shares()
     return [
-        [(1 - come) * (start == number) + come * (end == number) for start, end, come in shares]
+        [(1 - progress) * (start == number) + progress * (end == number) for start, end, progress in shares]
         for number in range(len(transition.keys))
     ]
 

@@ -1,7 +1,7 @@
 """Image prompts as values.
 
 In: an adapter and the features of images. Out: an ImagePrompt: tokens and K', V' of every layer, for the cond and the
-uncond side. Read prompt, then combine (several images before the projection), arithmetic (several prompts after it),
-transitions (over frames); saved writes prompts to files of tensors, ipadpt reads those of IPAdapter Plus. Tests:
-tests/core/prompts; tensors is tested with saved.
+uncond side. Read features and prompt, then combine (several images before the projection), arithmetic (several prompts
+after it), transitions (over frames); saved writes prompts to files of tensors, ipadpt reads those of IPAdapter Plus.
+Tests: tests/core/prompts; features is tested with prompt, tensors with saved.
 """

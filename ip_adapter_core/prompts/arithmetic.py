@@ -15,17 +15,22 @@ from .prompt import ImagePrompt, PromptPart
 
 
 class MixCoefficients(NamedTuple):
-    """How much of two prompts: on the cond side, and on the uncond side."""
+    """Factors of two prompts in a sum.
+
+    cond: of the first and the second prompt on the cond side.
+    uncond: of both on the uncond side.
+    """
 
     cond: tuple[float, float]
     uncond: tuple[float, float]
 
 
 def combine_prompts(first: ImagePrompt, second: ImagePrompt, how: str, weights: tuple[float, float]) -> ImagePrompt:
-    """Two prompts as one; how: a row of HOW; weights: of the first and the second, each as its row reads it.
+    """Two prompts as one.
 
-    Raises ValueError when they are of different adapters, when they cannot be mixed in this way, or for weights that
-    cannot be meant.
+    how: a row of PROMPT_OPS. weights: of the first and the second prompt; the row decides what they mean. Raises
+    ValueError when the prompts are of different adapters or cannot be combined in this way, and when a weight is not
+    valid.
     """
     if how not in PROMPT_OPS:
         raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(PROMPT_OPS)}.")
@@ -35,24 +40,28 @@ def combine_prompts(first: ImagePrompt, second: ImagePrompt, how: str, weights: 
 
 
 def concat_parts(prompts: Sequence[ImagePrompt]) -> ImagePrompt:
-    """Prompts whose effects add up, as if applied one after the other. All are of one adapter."""
+    """One prompt with the parts of all; their effects add up, as if applied one by one. All have one adapter."""
     return replace(prompts[0], parts=tuple(part for prompt in prompts for part in prompt.parts))
 
 
 def scale_prompt(prompt: ImagePrompt, weight: float) -> ImagePrompt:
-    """The prompt at another strength."""
+    """The prompt with all its weights multiplied."""
     parts = tuple(replace(part, weights=tuple(w * weight for w in part.weights)) for part in prompt.parts)
     return replace(prompt, parts=parts)
 
 
 def add_mask(prompt: ImagePrompt, mask: Tensor) -> ImagePrompt:
-    """The prompt where a mask (masks, height, width) lets it, beside the masks it has."""
+    """The prompt with one more mask (masks, height, width)."""
     return replace(prompt, parts=tuple(replace(part, masks=(*part.masks, mask)) for part in prompt.parts))
 
 
 def _check_same_adapter(first: ImagePrompt, second: ImagePrompt) -> None:
-    one, other = (prompt.origin for prompt in (first, second))
-    same = one.digest == other.digest if one and other else first.identity == second.identity
+    first_origin, second_origin = (prompt.origin for prompt in (first, second))
+    same = (
+        first_origin.digest == second_origin.digest
+        if first_origin and second_origin
+        else first.identity == second.identity
+    )
     if not same:
         names = [prompt.origin.name if prompt.origin else prompt.identity.variant.name for prompt in (first, second)]
         raise ValueError(
@@ -65,8 +74,8 @@ def _interpolate(first: ImagePrompt, second: ImagePrompt, one: float, other: flo
     total = one + other
     if not total:
         raise ValueError(f"The weights {one:g} and {other:g} add up to 0; nothing lies between the prompts there.")
-    shares = (one / total, other / total)
-    return _mix(first, second, MixCoefficients(shares, shares))
+    factors = (one / total, other / total)
+    return _mix(first, second, MixCoefficients(factors, factors))
 
 
 def _add(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
@@ -89,8 +98,8 @@ def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: fl
 
 
 def _apply_both(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    kept = [scale_prompt(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
-    return concat_parts(kept or [scale_prompt(first, 0.0)])
+    scaled = [scale_prompt(prompt, weight) for prompt, weight in ((first, one), (second, other)) if weight]
+    return concat_parts(scaled or [scale_prompt(first, 0.0)])
 
 
 PROMPT_OPS: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePrompt]] = {
@@ -102,8 +111,8 @@ PROMPT_OPS: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePr
 }
 
 
-def _mix(first: ImagePrompt, second: ImagePrompt, shares: MixCoefficients) -> ImagePrompt:
-    """Weighted sums of tokens, and of keys and values, which are linear in them."""
+def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> ImagePrompt:
+    """Weighted sums of tokens, and of their K' and V', which are linear in the tokens."""
     parts = []
     for one, other in _pairs(first, second):
         if one.tokens.shape[1:] != other.tokens.shape[1:]:
@@ -116,12 +125,12 @@ def _mix(first: ImagePrompt, second: ImagePrompt, shares: MixCoefficients) -> Im
                 "The images of these prompts count differently under one softmax, and mixed they would count alike. "
                 "Encode both with the same weights of their images, or combine them side by side."
             )
-        parts.append(_sum(one, other, shares))
+        parts.append(_sum(one, other, factors))
     return replace(first, parts=tuple(parts))
 
 
 def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[PromptPart, PromptPart]]:
-    """Parts that belong together, with as many frames and a row for each frame of each side."""
+    """The parts of two prompts in pairs of equally many frames, each with a row for each frame of each side."""
     if len(first.parts) != len(second.parts):
         raise ValueError(
             f"These prompts stand in {len(first.parts)} and {len(second.parts)} places with tokens of their own; "
@@ -148,36 +157,36 @@ def _as_tuple(attn_bias: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _expand_frames(part: PromptPart, frames: int) -> PromptPart:
-    """The part with a row of its own for each frame of each side."""
+    """The part with a row for each frame of each side: (2 · frames, tokens, …)."""
     rows = part.row_index[:, torch.arange(frames).clamp(max=part.frames - 1)].flatten()
-    moved = tuple(KeysValues(keys[rows], values[rows]) for keys, values in part.keys_values)
-    return replace(part, tokens=part.tokens[rows], keys_values=moved, row_index=torch.arange(len(rows)).reshape(2, -1))
+    kv = tuple(KeysValues(keys[rows], values[rows]) for keys, values in part.keys_values)
+    return replace(part, tokens=part.tokens[rows], keys_values=kv, row_index=torch.arange(len(rows)).reshape(2, -1))
 
 
-def _sum(one: PromptPart, other: PromptPart, shares: MixCoefficients) -> PromptPart:
-    of_one, of_other = (_by_row(index, shares, one.frames).to(one.tokens) for index in (0, 1))
+def _sum(one: PromptPart, other: PromptPart, factors: MixCoefficients) -> PromptPart:
+    a_factor, b_factor = (_by_row(index, factors, one.frames).to(one.tokens) for index in (0, 1))
     pairs = zip(one.keys_values, other.keys_values, strict=True)
-    made = tuple(KeysValues(*(a * of_one + b * of_other for a, b in zip(x, y, strict=True))) for x, y in pairs)
-    return replace(one, tokens=one.tokens * of_one + other.tokens * of_other, keys_values=made)
+    kv = tuple(KeysValues(*(a * a_factor + b * b_factor for a, b in zip(x, y, strict=True))) for x, y in pairs)
+    return replace(one, tokens=one.tokens * a_factor + other.tokens * b_factor, keys_values=kv)
 
 
-def _by_row(prompt: int, shares: MixCoefficients, frames: int) -> Tensor:
-    """The share of the first or second prompt in each row, (rows, 1, 1): rows of the cond side, then of the other."""
-    sides = torch.tensor([shares.cond[prompt], shares.uncond[prompt]])
+def _by_row(prompt: int, factors: MixCoefficients, frames: int) -> Tensor:
+    """The factor of prompt 0 or 1 for each row, (rows, 1, 1): first the rows of the cond side, then of uncond."""
+    sides = torch.tensor([factors.cond[prompt], factors.uncond[prompt]])
     return sides.repeat_interleave(frames)[:, None, None]
 
 
 def _concat_tokens(one: PromptPart, other: PromptPart, weights: tuple[float, float]) -> PromptPart:
-    """Tokens of both under one softmax."""
+    """One part with the tokens of both under one softmax."""
     pairs = zip(one.keys_values, other.keys_values, strict=True)
-    made = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
-    counts = torch.cat([_counts(part, weight) for part, weight in zip((one, other), weights, strict=True)])
+    kv = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
+    biases = torch.cat([_token_bias(part, weight) for part, weight in zip((one, other), weights, strict=True)])
     tokens = torch.cat([one.tokens, other.tokens], dim=1)
-    kept = counts if counts.unique().numel() > 1 else None
-    return replace(one, tokens=tokens, keys_values=made, attn_bias=kept, images=one.images + other.images)
+    attn_bias = biases if biases.unique().numel() > 1 else None  # equal biases change nothing in a softmax
+    return replace(one, tokens=tokens, keys_values=kv, attn_bias=attn_bias, images=one.images + other.images)
 
 
-def _counts(part: PromptPart, weight: float) -> Tensor:
-    tokens = part.tokens.shape[1]
-    own = torch.zeros(tokens) if part.attn_bias is None else part.attn_bias
+def _token_bias(part: PromptPart, weight: float) -> Tensor:
+    """The bias of each token, (tokens,), when the whole part has this weight under the softmax."""
+    own = torch.zeros(part.tokens.shape[1]) if part.attn_bias is None else part.attn_bias
     return own + torch.tensor(weight).log()

@@ -1,4 +1,17 @@
-"""Image prompts: from the features of reference images to tokens, keys and values."""
+"""Image prompts: from the features of reference images to tokens, keys and values.
+
+    features   of images (images, …, width) and of negative images, by Features.select_for
+    tokens     (images, tokens, context) each, by the adapter's projection
+    rows       (rows, tokens, context): a row is what one side of one frame reads
+
+Three examples with 2 images, one negative image and 4 tokens per image; row_index has the shape (sides, frames):
+
+    concat         rows [cond of both, 8 tokens] [uncond of both, 8 tokens]       row_index [[0], [1]]
+    separate       two parts, each with rows [cond, 4 tokens] [uncond, 4 tokens]  row_index [[0], [1]]
+    one per frame  rows [cond 1] [cond 2] [uncond], 4 tokens each                 row_index [[0, 1], [2, 2]]
+
+K' and V' of every layer are made of these rows: (rows, tokens, inner).
+"""
 
 from __future__ import annotations
 
@@ -8,60 +21,28 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..adapters.identity import Identity
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
-from ..adapters.variants import ENCODED
 from .combine import CONCAT, Gathering, Merge, attn_bias
+from .features import AdapterInputs, select_rows
 
 COND, UNCOND = 0, 1
-
-
-AdapterInputs = tuple[Tensor, ...]
-"""What an adapter reads of images: a tensor (images, …, width) for each field of its variant, in order."""
-
-
-class Features(NamedTuple):
-    """What is known of images: embeds (images, embed) and hidden (images, patches, width) of a vision encoder; face
-    (images, face), the embeddings of a recognition network as it gives them."""
-
-    embeds: Tensor | None = None
-    hidden: Tensor | None = None
-    face: Tensor | None = None
-
-    @property
-    def normed_face(self) -> Tensor | None:
-        """Face embeddings of length 1."""
-        return None if self.face is None else normalize(self.face, dim=-1)
-
-    def select_for(self, identity: Identity, encoder: str) -> AdapterInputs:
-        """What an adapter reads of the images.
-
-        encoder: how the user knows the encoder. Raises ValueError when it is not the one the adapter was trained with.
-        """
-        found = tuple(getattr(self, field) for field in identity.variant.reads)
-        for field, width, tensor in zip(identity.variant.reads, identity.widths, found, strict=True):
-            if tensor is None or tensor.shape[-1] != width:
-                given = "none" if tensor is None else tensor.shape[-1]
-                needed = identity.encoder if field in ENCODED else "a recognition network of the ArcFace kind"
-                raise ValueError(
-                    f"This {identity.variant.name} adapter reads {field} of width {width} ({needed}); "
-                    f"the connected {encoder} gives {given}. Load {needed} instead."
-                )
-        return found
+"""The two sides of a prompt: tokens for the positive rows of a batch, and for the negative ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class PromptPart:
-    """References that are attended to under one softmax.
+    """The tokens that share one softmax.
 
-    tokens (rows, tokens, context); keys_values of every layer (rows, tokens, inner), in adapter order. order (sides,
-    frames): which row a frame reads on each side, COND and UNCOND; one frame stands for all, and the last for all after
-    it. weights (frames,): what λ is multiplied with. emphasis (tokens,): the logarithm of how often a token counts.
-    masks: where it acts, each (frames, height, width), all of them together. images: how many the tokens of a row
-    are of, equally many each.
+    tokens: (rows, tokens, context).
+    keys_values: K' and V' of every layer in adapter order, (rows, tokens, inner) each.
+    row_index: the row that each frame reads on the sides COND and UNCOND, (sides, frames); later frames read the last.
+    weights: factor of λ for each frame, (frames,); later frames have the last one.
+    attn_bias: logarithm of how often each token counts under the softmax, (tokens,); None when all count once.
+    masks: where it acts, (frames, height, width) each; their product counts.
+    images: number of images in a row; each has equally many tokens.
     """
 
     tokens: Tensor
@@ -74,7 +55,7 @@ class PromptPart:
 
     @property
     def frames(self) -> int:
-        """For how many frames it says something; 1 is for all alike."""
+        """Number of frames with rows of their own; 1 means that all frames are alike."""
         return self.row_index.shape[1]
 
     def side(self, side: int) -> Tensor:
@@ -83,7 +64,11 @@ class PromptPart:
 
 
 class Origin(NamedTuple):
-    """Which adapter made a prompt: how the user knows it, and a digest of its weights."""
+    """Which adapter made a prompt.
+
+    name: the adapter's name for the user.
+    digest: of the adapter's weights.
+    """
 
     name: str
     digest: str
@@ -91,14 +76,14 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImagePrompt:
-    """Reference images as a condition, bound to the adapter that reads them; its parts add up.
+    """Reference images as a condition for one adapter; the effects of its parts add up.
 
     identity: what the adapter is.
-    parts: tokens under a softmax each.
-    lora: what the adapter brings for the model's own weights.
-    make_keys_values: makes keys and values from tokens, where the base model itself projects the tokens first
+    parts: tokens with a softmax of their own each.
+    lora: changes to the model's own weights that belong to the adapter.
+    make_keys_values: makes K' and V' from tokens when the base model itself projects the tokens first
         (`with_text_projection`); until then the parts have none.
-    origin: known of adapters that were loaded for a graph.
+    origin: which adapter made it; None when the adapter was not loaded from a file.
     """
 
     identity: Identity
@@ -108,7 +93,7 @@ class ImagePrompt:
     origin: Origin | None = None
 
     def with_text_projection(self, project: Callable[[Tensor], Tensor]) -> ImagePrompt:
-        """The prompt with keys and values of the tokens as the base model projects them; itself where it does not."""
+        """The prompt with K' and V' of the tokens after the base model's projection; unchanged if it needs none."""
         if self.make_keys_values is None:
             return self
         parts = []
@@ -119,7 +104,7 @@ class ImagePrompt:
 
 
 class Network(Protocol):
-    """What makes tokens, keys and values of what an adapter reads: an `Adapter`, wherever it runs."""
+    """An `Adapter` on any device: it makes tokens of features, and K' and V' of tokens."""
 
     lora: AdapterLora | None
 
@@ -136,26 +121,31 @@ class Network(Protocol):
 def image_prompt(
     network: Network, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
 ) -> ImagePrompt:
-    """One prompt of all given images.
+    """One prompt of all images.
 
-    cond (images, …) and uncond (1 to images, …): what the adapter reads of the images and of negative ones. Fewer
-    negative ones are dealt in turn; where the images are merged, so are the negative ones. gathering: how several
-    become one, by default with their tokens side by side under one softmax. scales: of the variant. Raises ValueError
-    when there are more negative images than images, or when weights or masks do not suit the images.
+    cond: features of the images, (images, …) each. uncond: features of the negative images, (1 to images, …) each; when
+    there are fewer than images, they are repeated in turn, and when images are merged, so are negative images.
+    gathering: how several images become one prompt, by default with tokens side by side under one softmax. scales: the
+    numbers that Variant.scales names. Raises ValueError when there are more negative images than images, or when
+    weights or masks do not fit the images.
     """
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
         raise ValueError(f"There are {negative} negative images for {count} images; give at most as many.")
-    drafts = [draft for draft in _part_specs(gathering.check(count), cond, uncond) if draft.counts]
-    parts = tuple(_part(network, draft, **scales) for draft in drafts)
-    project = network.keys_values if network.identity().variant.needs_text_projection else None
-    return ImagePrompt(network.identity(), parts, network.lora, project)
+    specs = [spec for spec in _part_specs(gathering.check(count), cond, uncond) if spec.has_effect]
+    parts = tuple(_part(network, spec, **scales) for spec in specs)
+    make_keys_values = network.keys_values if network.identity().variant.needs_text_projection else None
+    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values)
 
 
 class _PartSpec(NamedTuple):
-    """What a part is made of: readings of its images, and how the tokens of these stand.
+    """What one part is made of.
 
-    weights: of the images under one softmax; strengths: of the frames.
+    cond, uncond: features of its images and of their negative images.
+    weights: of the images under one softmax.
+    framed: whether each image is for a frame of its own; otherwise their tokens stand side by side.
+    strengths: factor of λ for each frame.
+    masks: where it acts, (frames, height, width) each.
     """
 
     cond: AdapterInputs
@@ -166,61 +156,58 @@ class _PartSpec(NamedTuple):
     masks: tuple[Tensor, ...] = ()
 
     @property
-    def counts(self) -> bool:
-        """Whether anything is left of it."""
+    def has_effect(self) -> bool:
+        """Whether any of its strengths is not 0."""
         return any(self.strengths)
 
 
 def _part_specs(gathering: Gathering, cond: AdapterInputs, uncond: AdapterInputs) -> Iterator[_PartSpec]:
-    """The parts of a prompt: one, or one for each image that stands apart.
+    """The parts of a prompt: one for all images, or one for each image.
 
-    Images of weight 0 are left out, except that a frame keeps its place.
+    Images of weight 0 are left out, unless each image is for a frame of its own.
     """
-    way, weights = gathering.way, gathering.weights
+    mode, weights = gathering.mode, gathering.weights
     masks = () if gathering.masks is None else (gathering.masks,)
-    if way.framed:
+    if mode.framed:
         strengths = weights if len(set(weights)) > 1 else weights[:1]
         yield _PartSpec(cond, uncond, (1.0,), True, strengths, masks)
         return
-    kept = [index for index, weight in enumerate(weights) if weight]
-    dealt = [index % len(uncond[0]) for index in kept]
-    negatives, cond, uncond = uncond, select_rows(cond, kept), select_rows(uncond, dealt)
-    weights = tuple(weights[index] for index in kept)
-    if way.merge:
-        yield _PartSpec(_merge(way.merge, cond, weights), _merge_negatives(way.merge, negatives))
-    elif way.apart:
-        for row, (index, weight) in enumerate(zip(kept, weights, strict=True)):
+    indices = [index for index, weight in enumerate(weights) if weight]
+    negative_indices = [index % len(uncond[0]) for index in indices]
+    negatives, cond, uncond = uncond, select_rows(cond, indices), select_rows(uncond, negative_indices)
+    weights = tuple(weights[index] for index in indices)
+    if mode.merge:
+        yield _PartSpec(_merge(mode.merge, cond, weights), _merge_negatives(mode.merge, negatives))
+    elif mode.apart:
+        for row, (index, weight) in enumerate(zip(indices, weights, strict=True)):
             own = tuple(mask[index : index + 1] for mask in masks)
             yield _PartSpec(select_rows(cond, [row]), select_rows(uncond, [row]), strengths=(weight,), masks=own)
     else:
         yield _PartSpec(cond, uncond, weights)
 
 
-def _merge(merge: Merge, reading: AdapterInputs, weights: Sequence[float]) -> AdapterInputs:
-    return tuple(merge(part, torch.tensor(weights)) for part in reading)
+def _merge(merge: Merge, inputs: AdapterInputs, weights: Sequence[float]) -> AdapterInputs:
+    return tuple(merge(features, torch.tensor(weights)) for features in inputs)
 
 
-def _merge_negatives(merge: Merge, reading: AdapterInputs) -> AdapterInputs:
-    """Several negative images as the images are merged, all of weight 1; a single one stays as it is."""
-    count = len(reading[0])
-    return reading if count == 1 else _merge(merge, reading, (1.0,) * count)
+def _merge_negatives(merge: Merge, inputs: AdapterInputs) -> AdapterInputs:
+    """Several negative images merged like the images, each with weight 1; a single one stays as it is."""
+    count = len(inputs[0])
+    return inputs if count == 1 else _merge(merge, inputs, (1.0,) * count)
 
 
-def select_rows(reading: AdapterInputs, numbers: Sequence[int]) -> AdapterInputs:
-    """What is read of the images with these numbers, in this order."""
-    return tuple(part[list(numbers)] for part in reading)
-
-
-def _part(network: Network, draft: _PartSpec, **scales: float) -> PromptPart:
-    """Tokens, keys and values of a draft: its images are frames, or stand side by side under one softmax."""
-    cond, uncond = network.tokens(*draft.cond, **scales), network.tokens(*draft.uncond, **scales)
-    images, each = 1 if draft.framed else len(cond), cond.shape[1]
-    if draft.framed:
-        numbers = torch.arange(len(cond))
-        order = torch.stack([numbers, len(cond) + numbers % len(uncond)])
+def _part(network: Network, spec: _PartSpec, **scales: float) -> PromptPart:
+    """A part with its tokens and their K' and V'; the rows are as in the examples above."""
+    cond, uncond = network.tokens(*spec.cond, **scales), network.tokens(*spec.uncond, **scales)
+    images, tokens_per_image = 1 if spec.framed else len(cond), cond.shape[1]
+    if spec.framed:
+        frames = torch.arange(len(cond))
+        row_index = torch.stack([frames, len(cond) + frames % len(uncond)])
     else:
         cond, uncond = (tokens.flatten(0, 1)[None] for tokens in (cond, uncond))
-        order = torch.tensor([[0], [1]])
+        row_index = torch.tensor([[0], [1]])
     tokens = torch.cat([cond, uncond])
-    made = () if network.identity().variant.needs_text_projection else network.keys_values(tokens)
-    return PromptPart(tokens, made, order, draft.strengths, attn_bias(draft.weights, each), draft.masks, images)
+    kv = () if network.identity().variant.needs_text_projection else network.keys_values(tokens)
+    return PromptPart(
+        tokens, kv, row_index, spec.strengths, attn_bias(spec.weights, tokens_per_image), spec.masks, images
+    )

@@ -1,4 +1,4 @@
-"""Image prompts as files, bound to the adapter that made them."""
+"""Image prompts as files; a file works only with the adapter that made it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ from .prompt import ImagePrompt, Origin, PromptPart
 ENDING = ".safetensors"
 
 _FORMAT, _VERSION = "IP-Adapter image prompt", "1"
-_SHOWN = 200  # characters of a note
+_NOTE_LENGTH = 200  # characters of a note that `describe` shows
 
 
 @dataclass(frozen=True, eq=False)
 class Maker:
-    """The adapter that a prompt is loaded for: width of its tokens, what makes keys and values of them, and the LoRA it
-    brings."""
+    """The adapter that a prompt is loaded for.
+
+    identity: what the adapter is.
+    origin: its name and the digest of its weights.
+    width: of its tokens.
+    keys_values: tokens -> K' and V' of every layer.
+    lora: of the adapter, None when it has none.
+    """
 
     identity: Identity
     origin: Origin
@@ -41,8 +47,16 @@ class Maker:
 
 
 class Label(NamedTuple):
-    """What a file says of its prompt: adapter, kind, base model, tokens per image (None where every hidden state
-    becomes one), the user's note, the tensors of each part by name, and its images (None in old files)."""
+    """What a file says about its prompt.
+
+    origin: the adapter that made it.
+    variant: name of the adapter's kind.
+    family: name of the base models.
+    each: tokens per image; None when every hidden state becomes a token.
+    note: the user's.
+    parts: for each part, its tensors by name.
+    images: number of images; None in old files.
+    """
 
     origin: Origin
     variant: str
@@ -54,14 +68,14 @@ class Label(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """For how many frames it says something."""
+        """Number of frames with rows of their own."""
         return max(part["order"].shape[1] for part in self.parts)
 
     def describe(self) -> str:
         """One line for people, and the note."""
-        said = f"{self.variant} for {self.family}, {self._size()}, made with {self.origin.name}"
-        note = textwrap.shorten(self.note, _SHOWN, placeholder=" …")
-        return said + f"\n{note}" * bool(note)
+        line = f"{self.variant} for {self.family}, {self._size()}, made with {self.origin.name}"
+        note = textwrap.shorten(self.note, _NOTE_LENGTH, placeholder=" …")
+        return line + f"\n{note}" * bool(note)
 
     def _size(self) -> str:
         tokens = sum(part["tokens"].shape[1] for part in self.parts)
@@ -75,9 +89,9 @@ class Label(NamedTuple):
 
 
 def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
-    """Write a prompt without its keys and values, which its adapter makes again; the file is there whole or not at all.
+    """Write a prompt without its K' and V', which its adapter makes again; the file is written whole or not at all.
 
-    Raises ValueError when nothing tells the prompt's adapter, or when it holds values that are no numbers.
+    Raises ValueError when the prompt's adapter is unknown, and when a value is no number.
     """
     if prompt.origin is None:
         raise ValueError(
@@ -85,62 +99,62 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
             "Make it with an adapter of Load IP-Adapter."
         )
     try:
-        held = prompt_tensors.named(prompt.parts)
+        tensors = prompt_tensors.name_tensors(prompt.parts)
     except ValueError as error:
         raise ValueError(f"This image prompt cannot be saved ({error}); make it again.") from error
-    save_whole(held, path, _said(prompt.identity, prompt.origin, _images(prompt.parts), note))
+    save_whole(tensors, path, _metadata(prompt.identity, prompt.origin, _images(prompt.parts), note))
 
 
 def label(path: Path) -> Label:
-    """What a prompt file says of itself, every name and shape in its header checked.
+    """What a prompt file says about itself; every name and shape in its header is checked.
 
     Raises UnsupportedCheckpoint, naming the file, when it is damaged, of another version, or no prompt.
     """
-    found, said = entries(path), _metadata(path)
-    if said.get("format") != _FORMAT:
+    named, metadata = entries(path), _read_metadata(path)
+    if metadata.get("format") != _FORMAT:
         raise UnsupportedCheckpoint(
-            f"{path.name} is no image prompt (it holds {', '.join(sorted(found)[:3]) or 'nothing'}); "
+            f"{path.name} is no image prompt (it holds {', '.join(sorted(named)[:3]) or 'nothing'}); "
             "choose a file of Save Image Prompt."
         )
-    if said.get("version") != _VERSION:
+    if metadata.get("version") != _VERSION:
         raise UnsupportedCheckpoint(
-            f"{path.name} is an image prompt of format version {said.get('version')}; this package reads version "
+            f"{path.name} is an image prompt of format version {metadata.get('version')}; this package reads version "
             f"{_VERSION}. Update the package."
         )
     try:
-        origin, each = Origin(said["adapter"], said["digest"]), int(said.get("tokens", 0)) or None
-        parts = prompt_tensors.checked(found)
-        images = int(said.get("images", 0)) or None
-        return Label(origin, said["variant"], said["family"], each, said.get("note", ""), parts, images)
+        origin, each = Origin(metadata["adapter"], metadata["digest"]), int(metadata.get("tokens", 0)) or None
+        parts = prompt_tensors.check_tensors(named)
+        images = int(metadata.get("images", 0)) or None
+        return Label(origin, metadata["variant"], metadata["family"], each, metadata.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
 def load(path: Path, maker: Maker) -> ImagePrompt:
-    """The prompt that was saved, bit for bit, with keys and values that its adapter makes again.
+    """The saved prompt, bit for bit, with K' and V' that its adapter makes again.
 
     Raises UnsupportedCheckpoint as `label` does, and ValueError when another adapter made it.
     """
     origin = label(path).origin
     if origin.digest != maker.origin.digest:
         raise ValueError(
-            f"{path.name} was made with {_named(origin)}; the connected adapter is {_named(maker.origin)}, to which "
-            "its tokens mean something else. Connect the adapter it was made with, or encode the images again."
+            f"{path.name} was made with {_full_name(origin)}; the connected adapter is {_full_name(maker.origin)}, to "
+            "which its tokens mean something else. Connect the adapter it was made with, or encode the images again."
         )
-    found = dict(tensors(path))
+    named = dict(tensors(path))
     try:
-        parts = prompt_tensors.restore(found, maker.width)
+        parts = prompt_tensors.restore(named, maker.width)
     except ValueError as error:
         raise _damaged(path, error) from error
     prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
-    return (
-        prompt if maker.identity.variant.needs_text_projection else prompt.with_text_projection(lambda tokens: tokens)
-    )
+    if maker.identity.variant.needs_text_projection:
+        return prompt
+    return prompt.with_text_projection(lambda tokens: tokens)
 
 
-def _said(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
-    """What a file says of its prompt beside the tensors; what there is none of is left out."""
-    told = {
+def _metadata(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
+    """What a file says about its prompt beside the tensors; empty values are left out."""
+    values = {
         "format": _FORMAT,
         "version": _VERSION,
         "adapter": origin.name,
@@ -152,24 +166,24 @@ def _said(identity: Identity, origin: Origin, images: int, note: str) -> dict[st
         "encoder": identity.encoder,
         "note": note,
     }
-    return {key: str(value) for key, value in told.items() if value}
+    return {key: str(value) for key, value in values.items() if value}
 
 
 def _images(parts: Sequence[PromptPart]) -> int:
-    """How many images a prompt is of; those that several parts read, as in transitions, count once."""
-    found: list[PromptPart] = []
+    """Number of images in a prompt; images that several parts read, as in transitions, count once."""
+    distinct: list[PromptPart] = []
     for part in parts:
-        if not any(torch.equal(part.tokens, other.tokens) for other in found):
-            found.append(part)
-    return sum(part.images * len(part.row_index[0].unique()) for part in found)
+        if not any(torch.equal(part.tokens, other.tokens) for other in distinct):
+            distinct.append(part)
+    return sum(part.images * len(part.row_index[0].unique()) for part in distinct)
 
 
 def _count(number: int | None, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    """Of a file whose header `entries` has read."""
+def _read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a file whose header `entries` has checked."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -178,8 +192,8 @@ def _metadata(path: Path) -> dict[str, str]:
         raise _damaged(path, error) from error
 
 
-def _named(origin: Origin) -> str:
-    """An adapter by name and, as files may share that, the start of its digest."""
+def _full_name(origin: Origin) -> str:
+    """An adapter's name and the start of its digest, because several files may have one name."""
     return f"{origin.name} ({origin.digest[:8]})"
 
 

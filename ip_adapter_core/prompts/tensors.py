@@ -1,4 +1,4 @@
-"""The parts of an image prompt as named tensors, `<part>.<what>`, without keys and values: how files hold them."""
+"""The parts of an image prompt as the named tensors of a file, `<part>.<name>`; K' and V' are not among them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 class _Slot(NamedTuple):
-    """A tensor of a part: dtypes and numbers of axes that it may have, and whether every part has it."""
+    """What a tensor of a part must be.
+
+    dtypes: those that it may have.
+    axes: numbers of axes that it may have.
+    needed: whether every part has it.
+    """
 
     dtypes: tuple[str, ...]
     axes: tuple[int, ...]
@@ -36,32 +41,39 @@ _SLOTS = {
 }
 
 
-class _Form(NamedTuple):
-    """A dtype that masks are held in: how they come into it, and out of it."""
+class _MaskFormat(NamedTuple):
+    """A dtype that masks are stored in.
+
+    pack: mask in float32 -> the stored tensor.
+    unpack: the stored tensor -> mask in float32.
+    """
 
     pack: Callable[[Tensor], Tensor]
     unpack: Callable[[Tensor], Tensor]
 
 
-_FORMS: dict[torch.dtype, _Form] = {
-    torch.uint8: _Form(lambda mask: (mask * 255).round().clamp(0, 255).byte(), lambda levels: levels.float() / 255),
-    torch.float16: _Form(Tensor.half, Tensor.float),
-    torch.float32: _Form(Tensor.float, Tensor.float),
+_MASK_FORMATS: dict[torch.dtype, _MaskFormat] = {
+    torch.uint8: _MaskFormat(
+        lambda mask: (mask * 255).round().clamp(0, 255).byte(), lambda levels: levels.float() / 255
+    ),
+    torch.float16: _MaskFormat(Tensor.half, Tensor.float),
+    torch.float32: _MaskFormat(Tensor.float, Tensor.float),
 }
 
 
-def named(parts: Iterable[PromptPart]) -> dict[str, Tensor]:
-    """Tensors of all parts by name, each in memory of its own; masks take the least room in which none of their numbers
-    changes.
+def name_tensors(parts: Iterable[PromptPart]) -> dict[str, Tensor]:
+    """The tensors of all parts by name, each in memory of its own.
 
-    Raises ValueError where there are values that are no numbers.
+    Masks have the smallest dtype in which none of their numbers changes. Raises ValueError when a value is no number.
     """
-    return {f"{number}.{name}": tensor for number, part in enumerate(parts) for name, tensor in _held(part).items()}
+    return {
+        f"{number}.{name}": tensor for number, part in enumerate(parts) for name, tensor in _tensors_of(part).items()
+    }
 
 
-def checked(found: Mapping[str, Entry]) -> list[dict[str, Entry]]:
-    """The tensors of each part by name. Raises ValueError where one is missing, unknown, or of an impossible shape."""
-    parts = _group_by_part(found)
+def check_tensors(named: Mapping[str, Entry]) -> list[dict[str, Entry]]:
+    """For each part, its tensors by name. Raises ValueError when one is missing, unknown, or of an impossible shape."""
+    parts = _group_by_part(named)
     for part in parts:
         if missing := [name for name, slot in _SLOTS.items() if slot.needed and name not in part]:
             raise ValueError(f"a part lacks its {missing[0]}")
@@ -70,41 +82,41 @@ def checked(found: Mapping[str, Entry]) -> list[dict[str, Entry]]:
     return parts
 
 
-def restore(found: Mapping[str, Tensor], width: int) -> tuple[PromptPart, ...]:
-    """The parts of tensors whose names and shapes are `checked`; width: of the adapter's tokens.
+def restore(named: Mapping[str, Tensor], width: int) -> tuple[PromptPart, ...]:
+    """The parts from tensors that passed `check_tensors`; width: of the adapter's tokens.
 
-    Raises ValueError where their numbers cannot be meant.
+    Raises ValueError when a number in them is not valid.
     """
-    return tuple(_part(held, width) for held in _group_by_part(found))
+    return tuple(_part(tensors, width) for tensors in _group_by_part(named))
 
 
-def _held(part: PromptPart) -> dict[str, Tensor]:
+def _tensors_of(part: PromptPart) -> dict[str, Tensor]:
     weights = torch.tensor(part.weights, dtype=torch.float64)
     images = torch.tensor(part.images)
-    held = {"tokens": part.tokens, "order": part.row_index.long(), "weights": weights, "images": images}
+    tensors = {"tokens": part.tokens, "order": part.row_index.long(), "weights": weights, "images": images}
     if part.attn_bias is not None:
-        held["emphasis"] = part.attn_bias
-    held |= {f"masks.{number}": _pack(mask.detach().cpu().float()) for number, mask in enumerate(part.masks)}
-    _check_numbers(held)
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in held.items()}
+        tensors["emphasis"] = part.attn_bias
+    tensors |= {f"masks.{number}": _pack(mask.detach().cpu().float()) for number, mask in enumerate(part.masks)}
+    _check_numbers(tensors)
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def _pack(mask: Tensor) -> Tensor:
-    """A mask in the first of _FORMS that gives the same numbers back."""
-    forms = ((form, form.pack(mask)) for form in _FORMS.values())
-    return next((packed for form, packed in forms if torch.equal(form.unpack(packed), mask)), mask)
+    """A mask in the first of _MASK_FORMATS that keeps all its numbers."""
+    packed_by = ((format_, format_.pack(mask)) for format_ in _MASK_FORMATS.values())
+    return next((packed for format_, packed in packed_by if torch.equal(format_.unpack(packed), mask)), mask)
 
 
-def _check_numbers(held: Mapping[str, Tensor]) -> None:
-    for name, tensor in held.items():
+def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"there are values that are no numbers in its {_kind(name)}")
 
 
-def _group_by_part(found: Mapping[str, T]) -> list[dict[str, T]]:
-    """What there is of each part, by name."""
+def _group_by_part(named: Mapping[str, T]) -> list[dict[str, T]]:
+    """For each part, its tensors or entries by name."""
     parts: dict[int, dict[str, T]] = {}
-    for name, value in found.items():
+    for name, value in named.items():
         if not (match := _NAME.fullmatch(name)):
             raise ValueError(f"it holds {name}, which image prompts do not have")
         parts.setdefault(int(match[1]), {})[match[2]] = value
@@ -125,9 +137,11 @@ def _check_entry(name: str, entry: Entry, tokens: tuple[int, ...]) -> None:
         )
 
 
-def _part(held: Mapping[str, Tensor], width: int) -> PromptPart:
-    _check_numbers(held)
-    own = {name: tensor.clone() for name, tensor in held.items()}  # a file that is mapped could not be replaced
+def _part(stored: Mapping[str, Tensor], width: int) -> PromptPart:
+    _check_numbers(stored)
+    own = {
+        name: tensor.clone() for name, tensor in stored.items()
+    }  # a copy, so that the file can be replaced while it is in use
     tokens, order = own["tokens"], own["order"]
     if tokens.shape[2] != width:
         raise ValueError(f"its tokens have width {tokens.shape[2]}, and those of the adapter {width}")
@@ -139,9 +153,9 @@ def _part(held: Mapping[str, Tensor], width: int) -> PromptPart:
     return PromptPart(tokens, (), order, tuple(own["weights"].tolist()), own.get("emphasis"), _masks(own), images)
 
 
-def _masks(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    names = sorted((name for name in held if _kind(name) == "masks"), key=lambda name: int(name.split(".")[1]))
-    return tuple(_FORMS[held[name].dtype].unpack(held[name]) for name in names)
+def _masks(tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    names = sorted((name for name in tensors if _kind(name) == "masks"), key=lambda name: int(name.split(".")[1]))
+    return tuple(_MASK_FORMATS[tensors[name].dtype].unpack(tensors[name]) for name in names)
 
 
 def _kind(name: str) -> str:

@@ -13,16 +13,18 @@ from ..text.number_lists import Wanted, numbers
 from .prompt import ImagePrompt, PromptPart
 
 EASINGS = ("linear", "ease in-out", "cosine", "ease in", "ease out")
-"""Shapes of curves that go from one end to the other, the usual ones first."""
+"""Curve shapes that rise from one end to the other, the usual ones first."""
 
 
 @dataclass(frozen=True)
 class Transition:
-    """From image to image over so many frames.
+    """An animation from image to image.
 
-    keys: the frames at which the images stand alone, rising; none: evenly from the first frame to the last, or over
-    all of the loop. shape: of the way from one to the next, a row of RAMPS. hold: the share of that way, 0..1, on which
-    nothing changes, half of it at each end. loop: whether the last image goes back to the first.
+    frames: number of frames.
+    keys: for each image the frame in which it acts alone, in rising order; empty spreads them evenly over the frames.
+    shape: of the change from one image to the next, a row of EASINGS.
+    hold: share of the time between two keys, 0..1, in which nothing changes, half of it at each end.
+    loop: whether the last image changes back to the first.
     """
 
     frames: int
@@ -32,7 +34,7 @@ class Transition:
     loop: bool = False
 
     def check(self, images: int) -> Transition:
-        """This transition with a key for each of so many images. Raises ValueError when it cannot be meant."""
+        """This transition with a key for each of `images` images. Raises ValueError when it is not valid."""
         if images < 2:
             raise ValueError("A transition needs two images or more; encode a batch of them, combined one per frame.")
         if self.frames < images:
@@ -41,7 +43,7 @@ class Transition:
             raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(EASINGS)}.")
         if not 0 <= self.hold <= 1:
             raise ValueError(f"The hold is {self.hold:g}; it must lie in 0..1.")
-        keys = self.keys or self._even(images)
+        keys = self.keys or self._even_keys(images)
         if len(keys) != images:
             raise ValueError(f"Images: {images}, key frames: {len(keys)}. Give one for each image, or none.")
         if list(keys) != sorted(set(keys)) or keys[0] < 0 or keys[-1] >= self.frames:
@@ -50,53 +52,52 @@ class Transition:
             )
         return replace(self, keys=keys)
 
-    def _even(self, images: int) -> tuple[int, ...]:
+    def _even_keys(self, images: int) -> tuple[int, ...]:
         gaps, last = (images, self.frames) if self.loop else (images - 1, self.frames - 1)
         return tuple(round(number * last / gaps) for number in range(images))
 
     def shares(self) -> tuple[tuple[int, int, float], ...]:
-        """For each frame the image it leaves, the image it goes to, and how far it has come, 0..1."""
+        """For each frame the image before it, the image after it, and the progress from one to the other, 0..1."""
         return tuple(map(self._share, range(self.frames)))
 
     def _share(self, frame: int) -> tuple[int, int, float]:
         last = len(self.keys) - 1
         for number, (start, end) in enumerate(pairwise(self.keys)):
             if start <= frame < end:
-                return number, number + 1, self._come((frame - start) / (end - start))
+                return number, number + 1, self._progress((frame - start) / (end - start))
         if not self.loop:
             return (0, 0, 0.0) if frame < self.keys[0] else (last, last, 0.0)
         around = self.keys[0] + self.frames
         since = frame if frame >= self.keys[-1] else frame + self.frames
-        return last, 0, self._come((since - self.keys[-1]) / (around - self.keys[-1]))
+        return last, 0, self._progress((since - self.keys[-1]) / (around - self.keys[-1]))
 
-    def _come(self, share: float) -> float:
+    def _progress(self, elapsed: float) -> float:
         moving = 1 - self.hold
         if moving <= 0:
-            return float(share >= 0.5)
-        held = min(max((share - self.hold / 2) / moving, 0.0), 1.0)
-        return Curve(self.shape, "percent", 0.0, 1.0).value(held, 1)
+            return float(elapsed >= 0.5)
+        moved = min(max((elapsed - self.hold / 2) / moving, 0.0), 1.0)
+        return Curve(self.shape, "percent", 0.0, 1.0).value(moved, 1)
 
 
 def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePrompt, Transition]:
-    """A prompt of images that were encoded one per frame, with these as keys of an animation; and the transition with
-    its keys.
+    """A prompt of images that were encoded one per frame as an animation; and the transition with its keys.
 
-    Every frame reads two images, the one it leaves and the one it goes to, at weights that add up to 1. Keys and values
-    are shared, so frames cost no memory but that of the images' masks, if they have any. Raises ValueError when the
-    transition does not suit the prompt.
+    Every frame reads two images, the one before it and the one after it, with weights that add up to 1. All frames
+    share K' and V', so a frame needs no memory of its own, except for masks. Raises ValueError when the transition does
+    not fit the prompt.
     """
     if len(prompt.parts) != 1:
         raise ValueError("These images stand in several parts; encode them combined one per frame.")
     (part,) = prompt.parts
     checked = transition.check(part.frames)
     shares = checked.shares()
-    leaving = _reading(part, [start for start, _, _ in shares], [1 - come for _, _, come in shares])
-    coming = _reading(part, [end for _, end, _ in shares], [come for _, _, come in shares])
+    leaving = _assign_images(part, [start for start, _, _ in shares], [1 - progress for _, _, progress in shares])
+    coming = _assign_images(part, [end for _, end, _ in shares], [progress for _, _, progress in shares])
     return replace(prompt, parts=(leaving, coming)), checked
 
 
-def _reading(part: PromptPart, images: Sequence[int], weights: Sequence[float]) -> PromptPart:
-    """The part as it is read by frames: the number of an image for each, and how strongly."""
+def _assign_images(part: PromptPart, images: Sequence[int], weights: Sequence[float]) -> PromptPart:
+    """The part with an image number and a weight for each frame."""
     numbers = torch.tensor(images)
     own = part.weights if len(part.weights) > 1 else part.weights * part.frames
     return replace(
@@ -111,5 +112,5 @@ _KEYS = Wanted("the key frames", "whole numbers such as 0, 8, 16", int)
 
 
 def read_keys(text: str) -> tuple[int, ...]:
-    """The frame numbers of a text such as `0, 8, 16`; none for an empty one. Raises ValueError naming the wrong one."""
+    """The frame numbers of a text such as `0, 8, 16`. Raises ValueError that quotes the wrong piece."""
     return numbers(text, _KEYS)

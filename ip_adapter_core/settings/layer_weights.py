@@ -13,15 +13,23 @@ from ..layers.roles import INSTANT_STYLE, TUNED, LayerPosition, layer_positions,
 
 
 class LayerWeight(NamedTuple):
-    """What a layer gets of λ: straight, as the prompt says; swapped: negative rows of the batch read the prompt's cond
-    tokens and positive rows nothing."""
+    """The factors of λ in a layer.
+
+    positive: for the usual use: positive rows of the batch read the cond tokens, negative rows the uncond tokens.
+    to_negative: for the reverse use: negative rows read the cond tokens, and positive rows read nothing.
+    """
 
     positive: float = 1.0
     to_negative: float = 0.0
 
 
 class Bar(NamedTuple):
-    """A layer as a picture shows it: its share, and what its block is for (style, composition or rest)."""
+    """A layer in a picture of weights.
+
+    layer: the layer.
+    share: its factors of λ.
+    role: what its block is for, "style", "composition" or "rest".
+    """
 
     layer: Layer
     share: LayerWeight
@@ -29,14 +37,17 @@ class Bar(NamedTuple):
 
 
 LayerRule = Callable[[tuple[Layer, ...]], Iterable[LayerWeight]]
-"""A share for each of a model's layers, in their order; raises ValueError for a model that it does not fit."""
+"""Factors of λ for each of a model's layers, in their order; raises ValueError for a model that it does not fit."""
 
 
 @dataclass(frozen=True)
 class LayerWeights:
     """A way to spread λ over the layers of any model.
 
-    source: whose style and composition blocks it goes by; muted: whether its own weight is 0, so that nothing is meant.
+    name: for the user.
+    spread: all layers of a model -> the factors of each.
+    source: of the style and composition blocks, TUNED or INSTANT_STYLE.
+    muted: whether its own weight is 0, so that it is meant to do nothing.
     """
 
     name: str
@@ -44,26 +55,31 @@ class LayerWeights:
     source: str = TUNED
     muted: bool = False
 
-    def on(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
-        """The share of every layer, in their order; layers: all of a model's. Raises ValueError where it cannot fit."""
+    def per_layer(self, layers: tuple[Layer, ...]) -> dict[Layer, LayerWeight]:
+        """The factors of every layer, in their order; layers: all of a model's. Raises ValueError if it cannot fit."""
         return dict(zip(layers, self.spread(layers), strict=True))
 
-    def described(self, layers: tuple[Layer, ...]) -> tuple[Bar, ...]:
-        """What a picture shows of it on a model with these layers, in the order in which they run."""
-        shares = self.on(layers)
-        placed = sorted(layer_positions(layers, self.source), key=lambda place: running_order(place.layer))
-        return tuple(Bar(place.layer, shares[place.layer], place.role.name) for place in placed)
+    def bars(self, layers: tuple[Layer, ...]) -> tuple[Bar, ...]:
+        """Bars for a model with these layers, in the order in which the layers run."""
+        weights = self.per_layer(layers)
+        positions = sorted(layer_positions(layers, self.source), key=lambda position: running_order(position.layer))
+        return tuple(Bar(position.layer, weights[position.layer], position.role.name) for position in positions)
 
 
 class TypeCoefficients(NamedTuple):
-    """What a layer gets of a type's two numbers: of the first, of the second, and of the second but swapped."""
+    """How a weight type's two numbers enter a layer.
+
+    first: factor of the first number in LayerWeight.positive.
+    second: factor of the second number in LayerWeight.positive.
+    to_negative: factor of the second number in LayerWeight.to_negative.
+    """
 
     first: float = 0.0
     second: float = 0.0
     to_negative: float = 0.0
 
-    def share(self, first: float, second: float) -> LayerWeight:
-        """The share that it makes of two numbers."""
+    def layer_weight(self, first: float, second: float) -> LayerWeight:
+        """The layer's factors for two numbers."""
         return LayerWeight(self.first * first + self.second * second, self.to_negative * second)
 
 
@@ -71,28 +87,32 @@ Rule = Callable[[LayerPosition], TypeCoefficients]
 
 
 class WeightType(NamedTuple):
-    """A named way to spread λ: what a layer gets by its place, and whose style and composition blocks count."""
+    """A named way to spread λ: a row of TYPES.
+
+    rule: position of a layer -> how the two numbers enter it.
+    source: of the style and composition blocks, TUNED or INSTANT_STYLE.
+    """
 
     rule: Rule
     source: str = TUNED
 
 
 def _ease(shape: Callable[[float], float]) -> WeightType:
-    """By how far the UNet has run, 0 to almost 1; never less than a twentieth."""
-    return WeightType(lambda place: TypeCoefficients(0.05 + 0.95 * shape(place.t / place.many)))
+    """By the progress of the UNet, from 0 to almost 1; the weight is at least 0.05."""
+    return WeightType(lambda position: TypeCoefficients(0.05 + 0.95 * shape(position.t / position.many)))
 
 
 def _by_stage(**parts: float) -> WeightType:
-    """By stage; one that is not named keeps the whole weight."""
-    return WeightType(lambda place: TypeCoefficients(parts.get(place.layer.stage, 1.0)))
+    """By stage; a stage that is not named keeps the whole weight."""
+    return WeightType(lambda position: TypeCoefficients(parts.get(position.layer.stage, 1.0)))
 
 
-def _by_role(source: str = TUNED, graded: bool = True, **amounts: TypeCoefficients) -> WeightType:
-    """By what the block is for; graded: a block bears its own part of the role's weight."""
+def _by_role(source: str = TUNED, graded: bool = True, **by_role: TypeCoefficients) -> WeightType:
+    """By the role of the block; graded: whether a block gets only its own part of the role's weight."""
 
-    def rule(place: LayerPosition) -> TypeCoefficients:
-        part = place.role.part if graded else 1.0
-        return TypeCoefficients(*(part * number for number in amounts.get(place.role.name, TypeCoefficients())))
+    def rule(position: LayerPosition) -> TypeCoefficients:
+        part = position.role.part if graded else 1.0
+        return TypeCoefficients(*(part * number for number in by_role.get(position.role.name, TypeCoefficients())))
 
     return WeightType(rule, source)
 
@@ -124,9 +144,10 @@ TYPES: dict[str, WeightType] = {
 
 
 def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> LayerWeights:
-    """A row of TYPES at two multiples of λ; second: of the composition, or of what is swapped, where the type has it.
+    """A row of TYPES with its two numbers, both multiples of λ.
 
-    Raises ValueError when there is no such type, or a number cannot be meant.
+    first: for all layers, or for the style. second: for the composition, or for the tokens that push away, in types
+    that have these. Raises ValueError when there is no such type, or a number is not finite.
     """
     if name not in TYPES:
         raise ValueError(f"There is no weight type called {name!r}; use one of {', '.join(TYPES)}.")
@@ -135,7 +156,7 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
 
 
 def check_finite(**numbers: float) -> None:
-    """Raises ValueError for a number that is infinite or none, by its name."""
+    """Raises ValueError, with its name, for a number that is not finite."""
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
@@ -143,23 +164,27 @@ def check_finite(**numbers: float) -> None:
 
 def _from_rule(name: str, first: float, second: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
     rule, source = TYPES[name]
-    return [rule(place).share(first, second) for place in layer_positions(layers, source)]
+    return [rule(position).layer_weight(first, second) for position in layer_positions(layers, source)]
 
 
 LINEAR = from_weight_type("linear")
 
 
 class MergeMode(NamedTuple):
-    """How two spreads make one: its sign in names, and what two shares of a layer become."""
+    """How two ways to spread λ become one: a row of MERGE_MODES.
+
+    sign: in the name of the result.
+    join: the factors of a layer in both -> its factors in the result.
+    """
 
     sign: str
     join: Callable[[LayerWeight, LayerWeight], LayerWeight]
 
 
 def _product(a: LayerWeight, b: LayerWeight) -> LayerWeight:
-    """What either of the two swaps stays swapped."""
-    swapped = a.positive * b.to_negative + a.to_negative * b.positive + a.to_negative * b.to_negative
-    return LayerWeight(a.positive * b.positive, swapped)
+    """A layer that pushes away in one of the two also does in the product."""
+    to_negative = a.positive * b.to_negative + a.to_negative * b.positive + a.to_negative * b.to_negative
+    return LayerWeight(a.positive * b.positive, to_negative)
 
 
 MERGE_MODES: dict[str, MergeMode] = {
@@ -172,7 +197,7 @@ MERGE_MODES: dict[str, MergeMode] = {
 
 
 def merge_weights(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
-    """Two spreads as one, layer by layer; way: a row of JOININGS. Raises ValueError when there is none of that name."""
+    """Two ways to spread λ as one, layer by layer; way: a row of MERGE_MODES, otherwise it raises ValueError."""
     if way not in MERGE_MODES:
         raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(MERGE_MODES)}.")
     source = a.source if a.source == b.source else TUNED

@@ -15,17 +15,17 @@ _LEVELS = 6  # resolutions, more than UNets of this construction have
 
 
 def usable(mask: Tensor) -> Tensor | None:
-    """A ComfyUI MASK as (frames, height, width), 0..1; None where it is white everywhere, which is no mask.
+    """A ComfyUI MASK as (frames, height, width), 0..1; None when it is white everywhere and so masks nothing.
 
-    Raises ValueError for another shape, for no pixels, and for values that are no numbers.
+    Raises ValueError for another shape, for a mask without pixels, and for values that are no numbers.
     """
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
-        found = "x".join(map(str, mask.shape))
-        raise ValueError(f"A mask of shape {found} cannot be used; needed is (masks, height, width), as MASK has it.")
+        shape = "x".join(map(str, mask.shape))
+        raise ValueError(f"A mask of shape {shape} cannot be used; needed is (masks, height, width), as MASK has it.")
     if not torch.isfinite(mask).all():
         raise ValueError("The mask contains values that are no numbers; look at the node that made it.")
     mask = mask.detach().cpu().float().clamp(0, 1)
@@ -33,14 +33,14 @@ def usable(mask: Tensor) -> Tensor | None:
 
 
 def covers_nothing(mask: Tensor | None) -> bool:
-    """Whether a mask is black everywhere, so that nothing acts anywhere: most often a mistake."""
+    """Whether a mask is black everywhere: then the prompt acts nowhere, which is most often a mistake."""
     return mask is not None and mask.numel() > 0 and not bool(mask.any())
 
 
 def product(masks: Sequence[Tensor], frames: int, grid: Grid) -> Tensor:
-    """Masks of any sizes, each stretched over the picture, multiplied: (1 or frames, *grid).
+    """The product of masks of any sizes, each stretched over the picture: (1 or frames, *grid).
 
-    A mask that is one of several belongs to the frame of its number; the last one holds for all later frames.
+    In a batch of masks, each belongs to the frame of its number; the last one counts for all later frames.
     """
     together = torch.ones(1, *grid)
     for mask in masks:
@@ -57,8 +57,10 @@ def to_grid(mask: Tensor, grid: Grid) -> Tensor:
 
 
 def crop(mask: Tensor, corner: Grid, grid: Grid) -> Tensor:
-    """A part (…, *grid) of masks (…, height, width) whose upper left cell is corner; beyond an edge it goes on at the
-    other."""
+    """The part (…, *grid) of masks (…, height, width) with its upper left cell at corner.
+
+    Beyond an edge the part continues at the opposite edge.
+    """
     rows, columns = (
         torch.arange(start, start + length, device=mask.device) % size
         for start, length, size in zip(corner, grid, mask.shape[-2:], strict=True)
@@ -67,17 +69,17 @@ def crop(mask: Tensor, corner: Grid, grid: Grid) -> Tensor:
 
 
 def pyramid(mask: Tensor) -> dict[Grid, Tensor]:
-    """Masks (rows, height, width) as each layer of a UNet needs them: by the layer's grid, (rows, pixels, 1)."""
+    """Masks (rows, height, width) for every layer of a UNet: by the layer's grid, (rows, pixels, 1)."""
     return {grid: for_layer(mask, grid) for grid in grids((mask.shape[-2], mask.shape[-1]))}
 
 
 def grids(finest: Grid) -> tuple[Grid, ...]:
-    """The grids of a UNet's layers, from that of the latent picture on."""
-    found = [finest]
-    while len(found) < _LEVELS:
-        height, width = found[-1]
-        found.append((-(-height // 2), -(-width // 2)))  # as a convolution of stride 2 leaves them
-    return tuple(found)
+    """The grids of a UNet's layers, beginning with the grid of the latent picture."""
+    levels = [finest]
+    while len(levels) < _LEVELS:
+        height, width = levels[-1]
+        levels.append((-(-height // 2), -(-width // 2)))  # rounded up, like a convolution of stride 2
+    return tuple(levels)
 
 
 def for_layer(mask: Tensor, grid: Grid) -> Tensor:

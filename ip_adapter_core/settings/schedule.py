@@ -1,4 +1,4 @@
-"""How λ changes over the sampling and over the frames of an animation: shapes, and schedules made of them."""
+"""How λ changes over the sampling and over the frames of an animation: curves, and schedules made of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from ..text.number_lists import Pair, Wanted, pairs
 
-_NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
-
 
 class SamplingStep(NamedTuple):
-    """Where a model call is in the sampling: percent 0..1 of the noise schedule (as start/end percent count it), and
-    step (from 0) of so many steps."""
+    """Where a model call is in the sampling.
+
+    percent: of the noise schedule, 0..1, as ComfyUI's start_percent and end_percent count it.
+    step: number of the step, from 0.
+    steps: number of all steps.
+    """
 
     percent: float
     step: int
@@ -25,7 +27,12 @@ class SamplingStep(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where on its unit a course is: at which number, the last one there is, and how many whole units lie before."""
+    """A position on a curve.
+
+    at: the number in the curve's unit.
+    last: the greatest number in this run.
+    whole: number of whole units before it.
+    """
 
     at: float
     last: float
@@ -33,19 +40,23 @@ class Position(NamedTuple):
 
     @property
     def share(self) -> float:
-        """How much of the course is done, 0..1; nothing where there is only one position."""
+        """The position as a share of the whole curve, 0..1; 0 when there is only one position."""
         return min(max(self.at / self.last, 0.0), 1.0) if self.last > 0 else 0.0
 
 
 class Unit(NamedTuple):
-    """What a course counts: the position that a number is where there are so many, and the greatest number possible."""
+    """What a curve counts in: a row of UNITS.
+
+    position: (number, how many there are) -> the position.
+    most: the greatest possible number.
+    """
 
     position: Callable[[float, int], Position]
     most: float
 
 
 def _of_noise(at: float, _: int) -> Position:
-    """Whole units are hundredths here, so that the first n of them mean something."""
+    """Whole units are hundredths here, so that the shape "first n" has a meaning."""
     return Position(at, 1.0, min(int(round(at * 100, 6)), 99))
 
 
@@ -64,9 +75,14 @@ FRAMES = "frames"
 
 @dataclass(frozen=True)
 class Curve:
-    """One shape over one unit, as the user says it; each shape reads the numbers it needs.
+    """One shape over one unit, as the user sets it; each shape uses the fields that it needs.
 
-    start, end: values; n: of whole units, for first n; points: text, for points; seed: for random.
+    shape: a row of SHAPES.
+    unit: a row of UNITS.
+    start, end: values at both ends.
+    n: number of whole units, for "first n".
+    points: text with positions and values, for "points".
+    seed: for "random".
     """
 
     shape: str
@@ -78,57 +94,60 @@ class Curve:
     seed: int = 0
 
     def check(self) -> Curve:
-        """This course, or ValueError when it cannot be meant."""
-        for name, value, known in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
-            if value not in known:
-                raise ValueError(f"The {name} is {value!r}; it must be one of {', '.join(known)}.")
+        """This curve. Raises ValueError when it is not valid."""
+        for name, value, options in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
+            if value not in options:
+                raise ValueError(f"The {name} is {value!r}; it must be one of {', '.join(options)}.")
         for name, number in (("start_value", self.start), ("end_value", self.end)):
             if not math.isfinite(number):
                 raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
         if self.n < 0:
             raise ValueError(f"n is {self.n}; it must be 0 or more.")
-        self.value_bounds()  # reads the points, where they are used
+        self.value_bounds()  # raises ValueError for points that cannot be read
         return self
 
     def value(self, at: float, many: int) -> float:
-        """What λ is multiplied with at a position (0..1, or a number from 0) where there are so many."""
+        """The factor of λ at a position, 0..1 or a number from 0; many: number of steps or frames."""
         return SHAPES[self.shape].value(self, UNITS[self.unit].position(at, many))
 
     def value_bounds(self) -> tuple[float, ...]:
-        """Values among which all its values lie."""
+        """Values of which the least and the greatest bound all values of the curve."""
         return SHAPES[self.shape].value_bounds(self)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What λ is multiplied with in each step and in each frame: the product of its courses."""
+    """The factor of λ in each step and in each frame.
+
+    curves: those of a step, and those of a frame, are multiplied.
+    """
 
     curves: tuple[Curve, ...] = ()
 
     def __mul__(self, other: Schedule) -> Schedule:
-        """Both at once."""
+        """The product of two schedules."""
         return Schedule(self.curves + other.curves)
 
-    def strength(self, moment: SamplingStep) -> float:
-        """What λ is multiplied with at this moment; 1 where only frames are scheduled."""
-        return self._product({"percent": moment.percent, "steps": moment.step}, moment.steps)
+    def strength(self, now: SamplingStep) -> float:
+        """The factor of λ in this step; 1 when only frames are scheduled."""
+        return self._product({"percent": now.percent, "steps": now.step}, now.steps)
 
     def frame(self, frame: int, frames: int) -> float:
-        """What λ is multiplied with in this frame (from 0) of so many; 1 where only time is scheduled."""
+        """The factor of λ in this frame, from 0, of `frames` frames; 1 when only time is scheduled."""
         return self._product({FRAMES: frame}, frames)
 
     @property
     def over_time(self) -> bool:
-        """Whether a course over time can be anything but 1, and with it `strength`."""
+        """Whether `strength` can be different from 1."""
         return self._acts(*TIME)
 
     @property
     def over_frames(self) -> bool:
-        """Whether a course over frames can be anything but 1, and with it `frame`."""
+        """Whether `frame` can be different from 1."""
         return self._acts(FRAMES)
 
     def over(self, *units: str) -> tuple[Curve, ...]:
-        """The courses that count in these units."""
+        """The curves that count in these units."""
         return tuple(curve for curve in self.curves if curve.unit in units)
 
     def _acts(self, *units: str) -> bool:
@@ -142,7 +161,11 @@ CONSTANT = Schedule()
 
 
 class Point(NamedTuple):
-    """A value at a position of the unit."""
+    """A point of a curve.
+
+    at: the position, in the curve's unit.
+    value: the factor of λ there.
+    """
 
     at: float
     value: float
@@ -150,13 +173,13 @@ class Point(NamedTuple):
 
 @lru_cache(maxsize=16)
 def points(text: str, unit: str) -> tuple[Point, ...]:
-    """The points of a text such as "0:1, 0.5:0.2, 1:0", sorted; those at the same position stay in the order given.
+    """The points of a text such as "0:1, 0.5:0.2, 1:0", sorted; points at the same position keep their order.
 
-    Positions are fractions 0..1 where the unit is percent, else numbers from 0. Raises ValueError, quoting the piece
-    that is wrong.
+    Positions are fractions 0..1 when the unit is percent, and numbers from 0 otherwise. Raises ValueError that quotes
+    the wrong piece.
     """
-    found = [_point(pair, UNITS[unit].most) for pair in pairs(text, _POINTS)]
-    return tuple(sorted(found, key=lambda point: point.at))
+    read = [_point(pair, UNITS[unit].most) for pair in pairs(text, _POINTS)]
+    return tuple(sorted(read, key=lambda point: point.at))
 
 
 _POINTS = Wanted("the points", "pairs of position and value such as 0:1, 10:0.5, 19:0", float)
@@ -175,7 +198,11 @@ def _point(pair: Pair, most: float) -> Point:
 
 
 class CurveShape(NamedTuple):
-    """How a course goes: its value at a position, and values among which all its values lie."""
+    """The formula of a shape: a row of SHAPES.
+
+    value: the curve's value at a position.
+    value_bounds: values of which the least and the greatest bound all values of the curve.
+    """
 
     value: Callable[[Curve, Position], float]
     value_bounds: Callable[[Curve], tuple[float, ...]]
@@ -186,12 +213,12 @@ def _ends(curve: Curve) -> tuple[float, ...]:
 
 
 def _ramp(ease: Callable[[float], float]) -> CurveShape:
-    """From start to end; ease says how far it has come, 0..1, when a share 0..1 of the way is done."""
+    """From start to end; ease: share of the curve, 0..1 -> progress from start to end, 0..1."""
 
     def value(curve: Curve, position: Position) -> float:
-        come, way = ease(position.share), curve.end - curve.start
-        # Counted from the nearer end, so that both ends are exact.
-        return curve.start + way * come if come < 0.5 else curve.end - way * (1 - come)
+        progress, span = ease(position.share), curve.end - curve.start
+        # Computed from the nearer end, so that both ends are exact.
+        return curve.start + span * progress if progress < 0.5 else curve.end - span * (1 - progress)
 
     return CurveShape(value, _ends)
 
@@ -201,15 +228,15 @@ def _first_n(curve: Curve, position: Position) -> float:
 
 
 def _random(curve: Curve, position: Position) -> float:
-    """Drawn from the seed and the unit's number alone: the same whichever others were asked for."""
+    """Depends on the seed and the number of the unit alone, not on the order of the calls."""
     return random.Random(f"{curve.seed} {position.whole}").uniform(curve.start, curve.end)
 
 
 def _through_points(curve: Curve, position: Position) -> float:
-    """On straight lines between points, held outside them; at a jump, the value after it."""
-    known = points(curve.points, curve.unit)
-    behind = bisect_right(known, position.at, key=lambda point: point.at)
-    left, right = known[max(behind - 1, 0)], known[min(behind, len(known) - 1)]
+    """Straight lines between points, constant outside them; at a jump, the value after it."""
+    all_points = points(curve.points, curve.unit)
+    next_one = bisect_right(all_points, position.at, key=lambda point: point.at)
+    left, right = all_points[max(next_one - 1, 0)], all_points[min(next_one, len(all_points) - 1)]
     share = (position.at - left.at) / (right.at - left.at) if left.at < right.at else 0.0
     return left.value + (right.value - left.value) * share
 
@@ -227,20 +254,6 @@ SHAPES: dict[str, CurveShape] = {
     "ease in-out": _ramp(lambda share: 2 * share**2 if share < 0.5 else 1 - 2 * (1 - share) ** 2),
     "cosine": _ramp(lambda share: (1 - math.cos(math.pi * share)) / 2),
     "first n": CurveShape(_first_n, lambda curve: _ends(curve) if curve.n else (curve.end,)),
-    "points": CurveShape(
-        _through_points, lambda curve: tuple(point.value for point in points(curve.points, curve.unit))
-    ),
+    "points": CurveShape(_through_points, _values_of_points),
     "random": CurveShape(_random, _ends),
 }
-
-
-def percent_at(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:
-    """Where in the noise schedule a noise level lies, 0..1 to 1e-4: the inverse of a model's falling percent_to_sigma.
-
-    0 for levels above the schedule and 1 for those below it. By bisection: models have no inverse to ask for.
-    """
-    low, high = 0.0, 1.0
-    while high - low > _NEAR:
-        middle = (low + high) / 2
-        low, high = (middle, high) if percent_to_sigma(middle) > sigma else (low, middle)
-    return low if low == 0 else high

@@ -1,4 +1,4 @@
-"""When an image prompt acts: from where to where in the sampling."""
+"""When an image prompt acts: the start and the end in the sampling, as fractions, steps and noise levels."""
 
 from __future__ import annotations
 
@@ -8,45 +8,59 @@ from typing import NamedTuple, Protocol
 
 UNITS = ("percent", "steps")
 
+_NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
+
 
 class Reach(Protocol):
-    """When a prompt acts in one run."""
+    """When a prompt acts in one run of the sampler."""
 
     def holds(self, step: int, sigma: float) -> bool:
-        """Whether it acts in this step, from 0, at this noise level."""
+        """Whether it acts in this step (from 0) at this noise level."""
 
 
 class Levels(NamedTuple):
-    """Noise levels at which a prompt acts, both ends included."""
+    """The noise levels at which a prompt acts, both ends included.
+
+    highest: sigma of the start.
+    lowest: sigma of the end.
+    """
 
     highest: float
     lowest: float
 
     def holds(self, step: int, sigma: float) -> bool:
-        """By the noise level alone."""
+        """Whether it acts at this noise level; the step does not count."""
         return self.lowest <= sigma <= self.highest
 
 
 class Steps(NamedTuple):
-    """Steps in which a prompt acts; the end is left out, and a part of a step is none."""
+    """The steps in which a prompt acts; fractions are rounded up.
+
+    start: the first step, from 0.
+    end: the step before which it ends.
+    """
 
     start: float
     end: float
 
     def holds(self, step: int, sigma: float) -> bool:
-        """By the step alone, whichever way noise levels go."""
+        """Whether it acts in this step; the noise level does not count."""
         return math.ceil(self.start) <= step < math.ceil(self.end)
 
 
 class Span(NamedTuple):
-    """Start and end, as fractions of the noise schedule (percent 0..1) or as step numbers (from 0, end excluded)."""
+    """The part of the sampling in which a prompt acts.
+
+    start, end: fractions of the noise schedule, 0..1, or step numbers, from 0, the end excluded.
+    unit: "percent" for fractions, "steps" for step numbers.
+    """
 
     start: float = 0.0
     end: float = 1.0
     unit: str = "percent"
 
     def check(self) -> Span:
-        """This span, or ValueError when it cannot be meant."""
+        """This span. Raises ValueError when it is not valid."""
         if self.unit not in UNITS:
             raise ValueError(f"The unit of start and end is {self.unit!r}; it must be one of {', '.join(UNITS)}.")
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
@@ -65,10 +79,22 @@ class Span(NamedTuple):
         return self.unit == "percent" and self.start <= 0 and self.end >= 1
 
     def reach(self, percent_to_sigma: Callable[[float], float]) -> Reach:
-        """When it is in a run of a model, whose own percent_to_sigma says what percentages mean."""
+        """When the prompt acts in a run of a model; percent_to_sigma: of that model, fraction -> noise level."""
         if self.unit == "percent":
             return Levels(percent_to_sigma(self.start), percent_to_sigma(self.end))
         return Steps(self.start, self.end)
 
 
 WHOLE = Span()
+
+
+def percent_at(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:
+    """The position of a noise level in the noise schedule, 0..1 to 1e-4: the inverse of a model's percent_to_sigma.
+
+    Levels above the schedule give 0, levels below it 1. It is found by bisection, because models have no inverse.
+    """
+    low, high = 0.0, 1.0
+    while high - low > _NEAR:
+        middle = (low + high) / 2
+        low, high = (middle, high) if percent_to_sigma(middle) > sigma else (low, middle)
+    return low if low == 0 else high

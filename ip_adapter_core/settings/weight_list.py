@@ -15,14 +15,19 @@ from ..text.number_lists import Pair, Wanted, pairs
 from .layer_weights import LayerWeight, LayerWeights, check_finite
 
 CUSTOM = "custom list"
-"""What these weights are called where weight types are chosen."""
+"""The name of these weights in the menu of weight types."""
 
 Select = Callable[[Sequence[LayerPosition]], list[Layer]]
-"""The layers of a model that a name means; none where the model lacks some of them."""
+"""The layers of a model that a name means; empty when the model lacks some of them."""
 
 
 class ListEntry(NamedTuple):
-    """A name as it was written, the layers that it means, and their multiple of λ."""
+    """One entry of a list.
+
+    name: as the user wrote it.
+    select: the layers that it means.
+    number: their factor of λ.
+    """
 
     name: str
     select: Select
@@ -30,18 +35,22 @@ class ListEntry(NamedTuple):
 
 
 class NamePattern(NamedTuple):
-    """A way to name layers: its pattern, from whose groups select is made."""
+    """A way to name layers.
+
+    pattern: regular expression of the name.
+    select: groups of the pattern -> the layers that the name means.
+    """
 
     pattern: str
     select: Callable[..., Select]
 
 
 def _all() -> Select:
-    return lambda model: [place.layer for place in model]
+    return lambda model: [position.layer for position in model]
 
 
 def _role(name: str) -> Select:
-    return lambda model: [place.layer for place in model if place.role.name == name]
+    return lambda model: [position.layer for position in model if position.role.name == name]
 
 
 def _range(first: str, last: str | None) -> Select:
@@ -52,15 +61,15 @@ def _range(first: str, last: str | None) -> Select:
         )
 
     def select(model: Sequence[LayerPosition]) -> list[Layer]:
-        has_all = any(place.t == most for place in model)
-        return [place.layer for place in model if has_all and least <= place.t <= most]
+        has_all = any(position.t == most for position in model)
+        return [position.layer for position in model if has_all and least <= position.t <= most]
 
     return select
 
 
 def _address(stage: str, *numbers: str | None) -> Select:
-    given = (stage, *(int(number) for number in numbers if number is not None))
-    return lambda model: [place.layer for place in model if place.layer.address[: len(given)] == given]
+    address = (stage, *(int(number) for number in numbers if number is not None))
+    return lambda model: [position.layer for position in model if position.layer.address[: len(address)] == address]
 
 
 _FORMS = (
@@ -75,7 +84,7 @@ _NAMES = (
 
 
 def custom(text: str, weight: float = 1.0) -> LayerWeights:
-    """The weights of a list, all of them multiplied by one number; layers that it does not name get nothing.
+    """The weights of a list, all multiplied with one number; layers that the list does not name get 0.
 
     Raises ValueError when the list cannot be read, and on a model that lacks what it names.
     """
@@ -84,7 +93,7 @@ def custom(text: str, weight: float = 1.0) -> LayerWeights:
 
 
 def parse(text: str) -> tuple[ListEntry, ...]:
-    """The entries of a list in their order, of which the later win. Raises ValueError that quotes the wrong piece."""
+    """The entries of a list in their order; later ones overrule. Raises ValueError that quotes the wrong piece."""
     return tuple(_entry(pair) for pair in pairs(text, _LIST))
 
 
@@ -109,27 +118,27 @@ def _select(name: str) -> Select:
 
 def _spread(entries: Sequence[ListEntry], weight: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
     model = layer_positions(layers)
-    found = dict.fromkeys(layers, 0.0)
+    numbers = dict.fromkeys(layers, 0.0)
     for entry in entries:
-        named = entry.select(model)
-        if not named:
+        selected = entry.select(model)
+        if not selected:
             raise ValueError(
                 f"The list of layer weights names {entry.name}, which this model lacks. It has {names_in(layers)}."
             )
-        found.update(dict.fromkeys(named, entry.number))
-    return [LayerWeight(number * weight) for number in found.values()]
+        numbers.update(dict.fromkeys(selected, entry.number))
+    return [LayerWeight(number * weight) for number in numbers.values()]
 
 
 def names_in(layers: tuple[Layer, ...]) -> str:
-    """What can be named in a model: `input: 4 (0-1), 5 (0-1), 7 (0-9); …; style, composition, all; numbers 0-10`."""
+    """The names that a model has: `input: 4 (0-1), 5 (0-1), 7 (0-9); …; style, composition, all; numbers 0-10`."""
     model, running = layer_positions(layers), sorted(layers, key=running_order)
     stages = (f"{stage}: {', '.join(_blocks(inside))}" for stage, inside in groupby(running, attrgetter("stage")))
-    roles = sorted({place.role.name for place in model} - {REST.name}, reverse=True)
+    roles = sorted({position.role.name for position in model} - {REST.name}, reverse=True)
     return "; ".join([*stages, ", ".join([*roles, "all"]), f"numbers 0-{model[0].many - 1}"])
 
 
 def _blocks(layers: Iterable[Layer]) -> Iterator[str]:
-    """Numbers of the blocks of a stage, each with the numbers of its transformers where they are several."""
+    """Numbers of the blocks of a stage; a block with several transformers also has their numbers."""
     for block, inside in groupby(layers, attrgetter("block")):
         *_, last = inside
         yield f"{block} (0-{last.depth})" if last.depth else f"{block}"

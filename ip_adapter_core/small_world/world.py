@@ -38,12 +38,20 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """What a classifier reads of a picture with one object, and what held-out combinations are made of."""
 
 _SLANTS = ((1, 0), (0, 1), (1, 1), (1, -1))  # across which a texture is striped
-_HELD_OUT_OF = 7  # one combination in so many is held out
+_HELD_OUT_OF = 7  # one combination of this many is held out
 
 
 @dataclass(frozen=True)
 class Object:
-    """One thing in a scene: what its caption says, then what only its picture shows."""
+    """One thing in a scene.
+
+    shape, colour, texture, size, place: what its caption says, rows of the tables above.
+    tint: red, green and blue, 0..1, around the colour.
+    centre: x and y in pixels.
+    radius: in pixels.
+    angle: in radians.
+    slant: x and y of the direction across which a texture is striped.
+    """
 
     shape: str
     colour: str
@@ -59,7 +67,12 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two objects on a background; `shade` is the background's own variation, from -1 to 1."""
+    """One or two objects on a background.
+
+    objects: the things in it.
+    background: a row of BACKGROUNDS.
+    shade: variation of the background, from -1 to 1.
+    """
 
     objects: tuple[Object, ...]
     background: str
@@ -84,7 +97,7 @@ def scene(seed: int, index: int, *, unseen: bool = False, objects: int | None = 
     return Scene(things, background, float(dice.uniform(-1, 1)))
 
 
-def wished(look: tuple[str, str, str], background: str, size: str, place: str, seed: int) -> Scene:
+def compose(look: tuple[str, str, str], background: str, size: str, place: str, seed: int) -> Scene:
     """The scene of one object that these words ask for: shape, colour and texture; the rest is drawn from the seed."""
     dice = np.random.default_rng(seed)
     return Scene((_posed(dice, look, size, place),), background, float(dice.uniform(-1, 1)))

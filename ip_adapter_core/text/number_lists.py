@@ -1,6 +1,6 @@
-"""Lists that users write, such as `1, 0.5` or `0:1, 10:0.5`: cut into pieces, and their numbers read, in one manner.
+"""Lists that users write, such as `1, 0.5` or `0:1, 10:0.5`: how they are cut into pieces and how numbers are read.
 
-A line may end with a remark after a #.
+A line may end with a comment after a #.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Wanted(Generic[Number]):
-    """What a list holds: its name and form in messages, and what reads one number or raises ValueError."""
+    """What a list must contain.
+
+    what: name of the list in messages.
+    form: how to write it, in messages.
+    read: reads one number, or raises ValueError.
+    """
 
     what: str
     form: str
     read: Callable[[str], Number]
 
     def refused(self, piece: str = "") -> ValueError:
-        """What to say of a piece that cannot be read, or of a list in which there is nothing."""
+        """The error of a piece that cannot be read; without a piece, the error of an empty list."""
         return ValueError(f"Write {self.what} as {self.form}; found {quoted(piece) if piece else 'nothing'}.")
 
     def number(self, text: str, piece: str) -> Number:
-        """A finite number. Raises ValueError that quotes the piece of the list."""
+        """A finite number from a text. Raises ValueError that quotes the piece of the list."""
         try:
             number = self.read(text)
         except ValueError:
@@ -40,7 +45,12 @@ class Wanted(Generic[Number]):
 
 
 class Pair(NamedTuple):
-    """A piece of a list as it was written, and what stands before and after its : or =."""
+    """A piece of a list that has two sides.
+
+    piece: the text as it was written.
+    name: what stands before the : or =.
+    number: what stands after it.
+    """
 
     piece: str
     name: str
@@ -48,28 +58,28 @@ class Pair(NamedTuple):
 
 
 def numbers(text: str, wanted: Wanted[Number]) -> tuple[Number, ...]:
-    """Numbers with commas, semicolons, blanks or line ends between them; none for an empty text.
+    """The numbers of a text, separated by commas, semicolons, blanks or line ends; none for an empty text.
 
-    Raises ValueError that quotes what is no number.
+    Raises ValueError that quotes the piece that is no number.
     """
     return tuple(wanted.number(piece, piece) for piece in _pieces(text, r"[,;\s]"))
 
 
 def pairs(text: str, wanted: Wanted[Number]) -> list[Pair]:
-    """Pairs with commas, semicolons or line ends between them.
+    """The pairs of a text, separated by commas, semicolons or line ends.
 
-    Raises ValueError that quotes what is no pair, and where there is none at all.
+    Raises ValueError that quotes the piece that is no pair, and when there is no pair at all.
     """
-    found = [_pair(piece, wanted) for piece in _pieces(text, "[,;]")]
-    if not found:
+    read = [_pair(piece, wanted) for piece in _pieces(text, "[,;]")]
+    if not read:
         raise wanted.refused()
-    return found
+    return read
 
 
-def _pieces(text: str, between: str) -> Iterator[str]:
+def _pieces(text: str, separator: str) -> Iterator[str]:
     for line in text.splitlines():
-        cut = re.split(between, line.partition("#")[0])
-        yield from (piece.strip() for piece in cut if piece.strip())
+        pieces = re.split(separator, line.partition("#")[0])
+        yield from (piece.strip() for piece in pieces if piece.strip())
 
 
 def _pair(piece: str, wanted: Wanted[Number]) -> Pair:

@@ -1,4 +1,4 @@
-"""What the frozen models say of captioned pictures: computed once, kept on disk, read back while training."""
+"""The outputs of the frozen models for captioned pictures: computed once, written to disk, read while training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .shards import CachedExamples, Rows, Shards, places, write
 BATCH = 8  # pictures that the models see at once
 
 _NULLS, _PROBE = "nulls.safetensors", "probe.safetensors"
-_MODELS, _SEEN = "models", "seen"  # of a probe's metadata: by whom it was made, and of what
-_WHOLE = "whole pictures"  # earlier versions said nothing, and showed encoders what was cut out for the frozen model
+_MODELS, _SEEN = "models", "seen"  # metadata of a probe: the models that made it, and what the encoder was shown
+_WHOLE = "whole pictures"  # earlier versions wrote nothing, and showed the encoder the square of the frozen model
 _NAMED = 20  # unreadable pictures that a report names
-_SAME = 0.01  # relative; half precision and other devices differ by a tenth of it, other models by ten times
+_SAME = 0.01  # relative; other precisions and devices differ by a tenth of it, other models by ten times as much
 _PROBE_TEXT = "a photograph of an astronaut riding a horse"
 
 OnPicture = Callable[[int, int], None]
@@ -34,43 +34,48 @@ _log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
-    """The frozen models, as the cache needs them. sees: pixels along each side that the vision encoder reads."""
+    """The frozen models, as the cache needs them.
+
+    sees: side of the pictures that the vision encoder reads, in pixels.
+    """
 
     @property
     def sees(self) -> int: ...
 
     def identity(self) -> str:
-        """Changes when a model does, however little."""
+        """A text that changes with any change of a model."""
 
     def encode(self, pictures: Picture, captions: Sequence[str]) -> Rows:
-        """Several pictures and their captions -> named tensors with a row each."""
+        """Pictures and their captions -> named tensors with a row for each."""
 
     def nulls(self) -> Rows:
-        """What stands for a condition that is dropped: tensors of one row."""
+        """The values of a dropped condition: named tensors of one row."""
 
 
 def cache_examples(
     folder: Path, pairs: Sequence[Pair], encoder: Encoder, size: int, on_picture: OnPicture | None = None
 ) -> CachedExamples:
-    """The examples of these pictures at `size` pixels, encoding those that are not in the folder yet.
+    """The examples of these pictures at `size` pixels; those that are not in the folder yet are encoded first.
 
-    What is there counts for the same picture, caption and size, and for the same models: of the same weights, that say
-    the same of a fixed example, since settings such as skipped layers are in no weights.
-    on_picture(done, of) is called after each batch; what is encoded when it raises is kept. Unreadable pictures are
-    logged and left out. Raises ValueError when no picture can be read.
+    An example in the folder is used for the same picture, caption and size, and for the same models. Models are the
+    same when their weights are, and when they give the same output for a fixed example, because settings such as
+    skipped layers are in no weights.
+    on_picture(done, of) is called after each batch; when it raises, all examples before it stay on disk. Unreadable
+    pictures are logged and left out. Raises ValueError when no picture can be read.
     """
     home = _home(folder, encoder, size)
     wanted = {_key(pair): pair for pair in pairs}
-    known = places(home)
-    missing = {key: pair for key, pair in wanted.items() if key not in known}
+    cached = places(home)
+    missing = {key: pair for key, pair in wanted.items() if key not in cached}
     unread = _encode(home, missing, encoder, size, on_picture)
     _report(unread, len(wanted))
-    known = places(home) if missing else known
-    kept = {key: pair for key, pair in wanted.items() if key in known}
-    if not kept:
+    cached = places(home) if missing else cached
+    readable = {key: pair for key, pair in wanted.items() if key in cached}
+    if not readable:
         raise ValueError(f"None of the {len(wanted)} pictures can be read; the first is {unread[0]}.")
     with torch.inference_mode(False):
-        return CachedExamples(tuple(known[key] for key in kept), _load(home / _NULLS), _identity(kept.values()))
+        row_ranges = tuple(cached[key] for key in readable)
+        return CachedExamples(row_ranges, _load(home / _NULLS), _identity(readable.values()))
 
 
 def _identity(pairs: Iterable[Pair]) -> str:
@@ -78,17 +83,17 @@ def _identity(pairs: Iterable[Pair]) -> str:
 
 
 def _home(folder: Path, encoder: Encoder, size: int) -> Path:
-    """The folder of what these models said before, or a new one."""
-    said, made = _probe(encoder, size), {_MODELS: encoder.identity(), _SEEN: _WHOLE}
-    homes = {path.parent: _make(path) for path in sorted(folder.glob(f"*/{_PROBE}"))}
-    if any(_SEEN not in found for found in homes.values()):
+    """The folder with earlier examples of these models, or a new folder."""
+    probe, metadata = _probe(encoder, size), {_MODELS: encoder.identity(), _SEEN: _WHOLE}
+    homes = {path.parent: _read_metadata(path) for path in sorted(folder.glob(f"*/{_PROBE}"))}
+    if any(_SEEN not in written for written in homes.values()):
         _log.info("%s also holds what an earlier version encoded otherwise; it is not read any more.", shown(folder))
-    alike = (home for home, found in homes.items() if found == made and _same(_load(home / _PROBE), said))
-    return next(alike, None) or _begin(folder, encoder, said, made)
+    fitting = (home for home, written in homes.items() if written == metadata and _same(_load(home / _PROBE), probe))
+    return next(fitting, None) or _begin(folder, encoder, probe, metadata)
 
 
-def _make(probe: Path) -> dict[str, str]:
-    """What a probe tells of its models; one that is damaged is nobody's."""
+def _read_metadata(probe: Path) -> dict[str, str]:
+    """The metadata of a probe; a damaged one fits no models."""
     try:
         with safe_open(probe, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -96,17 +101,18 @@ def _make(probe: Path) -> dict[str, str]:
         return {_SEEN: "damaged"}
 
 
-def _begin(folder: Path, encoder: Encoder, said: Rows, made: dict[str, str]) -> Path:
+def _begin(folder: Path, encoder: Encoder, probe: Rows, metadata: dict[str, str]) -> Path:
+    """A new folder for examples of these models."""
     number = next(number for number in range(1, 10**6) if not (folder / f"{number:03d}").exists())
     home = folder / f"{number:03d}"
     home.mkdir(parents=True)
     write(home / _NULLS, {name: row.float() for name, row in encoder.nulls().items()})
-    write(home / _PROBE, said, made)  # last: without it the folder is not taken for begun
+    write(home / _PROBE, probe, metadata)  # last: a folder without a probe does not count
     return home
 
 
 def _probe(encoder: Encoder, size: int) -> Rows:
-    """What the models say of a fixed picture and text."""
+    """The output of the models for a fixed picture and text."""
     numbers = torch.tensor([size, size, 0, 0, size, size], dtype=torch.int32)
     picture = stack_pictures([Picture(_waves(size), _waves(encoder.sees), numbers)])
     return {name: row.float() for name, row in encoder.encode(picture, [_PROBE_TEXT]).items()}
@@ -118,10 +124,10 @@ def _waves(size: int) -> Tensor:
     return torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size), waves], dim=-1)
 
 
-def _same(known: Rows, said: Rows) -> bool:
-    if {name: row.shape for name, row in known.items()} != {name: row.shape for name, row in said.items()}:
+def _same(old: Rows, new: Rows) -> bool:
+    if {name: row.shape for name, row in old.items()} != {name: row.shape for name, row in new.items()}:
         return False
-    return all((known[name] - row.cpu()).norm() <= _SAME * known[name].norm() for name, row in said.items())
+    return all((old[name] - row.cpu()).norm() <= _SAME * old[name].norm() for name, row in new.items())
 
 
 def _key(pair: Pair) -> str:
@@ -131,7 +137,7 @@ def _key(pair: Pair) -> str:
 def _encode(
     home: Path, missing: Mapping[str, Pair], encoder: Encoder, size: int, on_picture: OnPicture | None
 ) -> list[Unreadable]:
-    """Write the missing examples and return what could not be read."""
+    """Write the missing examples, and return the errors of unreadable pictures."""
     unread: list[Unreadable] = []
     entries = list(missing.items())
     with Shards(home) as shards, ThreadPoolExecutor(BATCH) as pool:
@@ -179,6 +185,6 @@ def _load(path: Path) -> Rows:
 def _report(unread: Sequence[Unreadable], of: int) -> None:
     if not unread:
         return
-    named = "\n".join(str(error) for error in unread[:_NAMED])
+    lines = "\n".join(str(error) for error in unread[:_NAMED])
     more = f"\nand {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
-    _log.warning("%d of %d pictures cannot be read and are left out:\n%s%s", len(unread), of, named, more)
+    _log.warning("%d of %d pictures cannot be read and are left out:\n%s%s", len(unread), of, lines, more)

@@ -1,4 +1,4 @@
-"""Every random choice of a training step, the same however often a run stops and however many processes share it."""
+"""The random numbers of a training step; they are the same in an interrupted run, and for any number of processes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,43 @@ from .settings import Settings
 
 
 class Drops(NamedTuple):
-    """Which rows of a batch go without their condition, (rows) each."""
+    """Which rows of a batch are trained without a condition.
+
+    image: whether the image is dropped, (rows,).
+    text: whether the text is dropped, (rows,).
+    """
 
     image: Tensor
     text: Tensor
 
     def part(self, rows: slice) -> Drops:
-        """Those of some rows."""
+        """The same for some of the rows."""
         return Drops(self.image[rows], self.text[rows])
 
 
 class Draws(NamedTuple):
-    """The random numbers of a batch: shares of training time and drops (rows), noise (rows, c, h, w)."""
+    """The random numbers of a batch.
+
+    shares: of the training time, [0, 1), (rows,).
+    drops: dropped conditions.
+    noise: (rows, channels, height, width).
+    """
 
     shares: Tensor
     drops: Drops
     noise: Tensor
 
     def part(self, rows: slice) -> Draws:
-        """Those of some rows."""
+        """The same for some of the rows."""
         return Draws(self.shares[rows], self.drops.part(rows), self.noise[rows])
 
 
 class DataPosition(NamedTuple):
-    """Where a batch stands in a run: the optimizer step, and the batch within it, from 0."""
+    """The position of a batch in a run.
+
+    step: of the optimizer, from 0.
+    part: number of the batch within the step, from 0.
+    """
 
     step: int
     part: int
@@ -62,14 +75,14 @@ class Order:
 
 
 def draw(settings: Settings, place: DataPosition, latents: tuple[int, ...]) -> Draws:
-    """The random numbers of the whole batch at a place, on the CPU; latents: the shape of one row."""
+    """The random numbers of a whole batch, on the CPU; latents: the shape of one row."""
     random = generator(settings.seed, *place)
     shares, chances = torch.rand(2, settings.batch, generator=random)
     return Draws(shares, drops(chances, settings), torch.randn(settings.batch, *latents, generator=random))
 
 
 def drops(chances: Tensor, settings: Settings) -> Drops:
-    """One uniform draw per row decides between image, text, both and none; the intervals exclude each other."""
+    """One uniform number for each row decides whether the image, the text, both or nothing is dropped."""
     image_ends = settings.drop_image
     text_ends = image_ends + settings.drop_text
     both = (chances >= text_ends) & (chances < text_ends + settings.drop_both)
@@ -77,6 +90,6 @@ def drops(chances: Tensor, settings: Settings) -> Drops:
 
 
 def generator(*seeds: int | str) -> torch.Generator:
-    """A generator of its own for every combination of seeds."""
+    """A generator that depends on the combination of seeds alone."""
     digest = hashlib.blake2b(repr(seeds).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

@@ -1,7 +1,7 @@
-"""What runs the optimizer: this process alone, or several through accelerate; mixed precision either way.
+"""What runs the optimizer: this process alone, or several processes through accelerate; both know mixed precision.
 
-Half precision (fp16) makes small gradients 0, wherever they pass it: in the network that is trained, or in the frozen
-model between it and the loss. Then the loss is scaled, and the gradients are scaled back before the step.
+Half precision (fp16) turns small gradients into 0, in the trained network and in the frozen model between it and the
+loss. With fp16 in either, the loss is scaled up, and the gradients are scaled back before the step.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ _NEEDS_ACCELERATE = "Training in several processes needs accelerate; install it 
 
 
 class Engine(Protocol):
-    """One process of a training run. rank: its number of `processes`; the one of rank 0 writes files."""
+    """One process of a training run.
+
+    rank: its number, from 0; the process of rank 0 writes files.
+    processes: number of processes.
+    """
 
     rank: int
     processes: int
 
     def prepare(self, network: nn.Module, optimizer: Optimizer) -> tuple[Callable[[Tensor], Any], Any]:
-        """What to call instead of the network, and what to step instead of the optimizer."""
+        """The wrapped network and optimizer, which are used instead."""
         ...
 
     def computing(self, network: Any, last: bool) -> AbstractContextManager[Any]:
-        """Around the forward and backward pass of a batch; last: the step's gradients are complete with it."""
+        """The context of a batch's forward and backward pass; last: whether it is the last batch of its step."""
         ...
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Around what runs in the lower precision."""
+        """The context of computations in the lower precision."""
         ...
 
     def backward(self, loss: Tensor) -> None:
@@ -41,7 +45,7 @@ class Engine(Protocol):
         ...
 
     def step(self, network: nn.Module, optimizer: Any, clip: float) -> None:
-        """Let the optimizer make its step, with gradients of at most this norm where clip is not 0."""
+        """Step the optimizer; clip: largest norm of the gradients, 0 for no limit."""
         ...
 
     def mean(self, loss: Tensor) -> float:
@@ -49,7 +53,7 @@ class Engine(Protocol):
         ...
 
     def any(self, mine: bool) -> bool:
-        """Whether something is so in any process; every process asks at the same place."""
+        """Whether a condition is true in any process; every process must call it at the same place."""
         ...
 
     def wait(self) -> None:
@@ -57,9 +61,9 @@ class Engine(Protocol):
         ...
 
     def scaler(self, base: torch.dtype) -> GradScaler | None:
-        """What scales the loss where half precision is computed in, a part of the run's state; ask before `prepare`.
+        """The scaler of the loss, a part of the run's state; None without half precision. Call it before `prepare`.
 
-        base: what the frozen model computes in.
+        base: the dtype of the frozen model.
         """
         ...
 
@@ -75,23 +79,23 @@ class Alone:
         self._scaler: GradScaler | None = None
 
     def prepare(self, network: nn.Module, optimizer: Optimizer) -> tuple[Callable[[Tensor], Any], Any]:
-        """Both as they are."""
+        """Both unchanged."""
         return network, optimizer
 
     def computing(self, network: Any, last: bool) -> AbstractContextManager[Any]:
-        """Nothing to do."""
+        """An empty context."""
         return nullcontext()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """torch's own."""
+        """torch's autocast."""
         return torch.autocast(self._kind, self._dtype) if self._dtype else nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the loss's gradients, scaled where they pass half precision."""
+        """Add the loss's gradients, scaled when there is a scaler."""
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
     def step(self, network: nn.Module, optimizer: Optimizer, clip: float) -> None:
-        """Step; one whose scaled gradients overflowed is left out."""
+        """Step the optimizer; a step with overflowed gradients is left out."""
         if self._scaler:
             self._scaler.unscale_(optimizer)
         if clip:
@@ -104,18 +108,18 @@ class Alone:
         optimizer.zero_grad()
 
     def mean(self, loss: Tensor) -> float:
-        """The number."""
+        """The number itself."""
         return loss.item()
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so here."""
+        """The condition itself."""
         return mine
 
     def wait(self) -> None:
-        """Nobody to wait for."""
+        """Do nothing: there is no other process."""
 
     def scaler(self, base: torch.dtype) -> GradScaler | None:
-        """torch's own."""
+        """torch's GradScaler."""
         if self._scaler is None and torch.float16 in (base, self._dtype):
             self._scaler = GradScaler(self._kind)
         return self._scaler
@@ -124,7 +128,7 @@ class Alone:
 class Accelerated:
     """A process of `accelerate launch`; precision, devices and communication are accelerate's.
 
-    accelerator: an `accelerate.Accelerator`; without one, what the launch configured. Raises ImportError without
+    accelerator: an `accelerate.Accelerator`; by default one as the launch configured it. Raises ImportError without
     accelerate.
     """
 
@@ -141,19 +145,19 @@ class Accelerated:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes; the base model must be there."""
+        """The device of this process, on which the base model must be."""
         return self._accelerator.device
 
     def prepare(self, network: nn.Module, optimizer: Optimizer) -> tuple[Callable[[Tensor], Any], Any]:
-        """Both wrapped, so that gradients are averaged over the processes."""
+        """Both wrapped by accelerate, so that gradients are averaged over the processes."""
         return self._accelerator.prepare(network, optimizer)
 
     def computing(self, network: Any, last: bool) -> AbstractContextManager[Any]:
-        """Exchange gradients only when a step's are complete."""
+        """Processes exchange gradients only in the last batch of a step."""
         return nullcontext() if last else self._accelerator.no_sync(network)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """As launched."""
+        """accelerate's autocast, as the launch configured it."""
         return self._accelerator.autocast()
 
     def backward(self, loss: Tensor) -> None:
@@ -161,7 +165,7 @@ class Accelerated:
         self._accelerator.backward(loss)
 
     def step(self, network: nn.Module, optimizer: Any, clip: float) -> None:
-        """Step in every process alike."""
+        """Step the optimizer, equally in every process."""
         if clip:
             if self._scaler:  # accelerate scales back before it clips in its own fp16 only
                 self._scaler.unscale_(optimizer.optimizer)
@@ -174,7 +178,7 @@ class Accelerated:
         return self._accelerator.reduce(loss.detach(), reduction="mean").item()
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the condition is true in any process."""
         if self.processes == 1:
             return mine
         return self._accelerator.reduce(torch.tensor(float(mine), device=self.device), reduction="sum").item() > 0
@@ -184,7 +188,7 @@ class Accelerated:
         self._accelerator.wait_for_everyone()
 
     def scaler(self, base: torch.dtype) -> GradScaler | None:
-        """accelerate's, which it has in fp16; else one that it is given, for a base in half precision."""
+        """accelerate's own scaler in fp16; otherwise one for a base in half precision, which accelerate gets."""
         if self._accelerator.scaler is None and base is torch.float16:
             self._scaler = self._accelerator.scaler = GradScaler(self.device.type)
         return self._accelerator.scaler

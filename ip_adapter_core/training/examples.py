@@ -1,4 +1,4 @@
-"""What a training run learns from: rows of latents, image features and text, and what stands for a dropped one."""
+"""What a training run learns from: rows of latents, image features and text, and the values of dropped conditions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LATENTS, FEATURES, CONTEXT = "latents", "features", "context"
 class Examples(Protocol):
     """Pictures with their texts, encoded; tensors on the CPU in any float dtype, or whole numbers for the base to read.
 
-    nulls: what a dropped condition is, `features` (1, …), `context` (1, tokens, width) and any other of the text.
-    identity: of the pictures and captions, so that a run goes on with the same ones; empty where nobody knows.
+    nulls: values of a dropped condition: `features` (1, …), `context` (1, tokens, width) and any other of the text.
+    identity: of the pictures and captions, so that a run continues with the same ones; empty when it is unknown.
     """
 
     @property
@@ -31,7 +31,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def rows(self, indices: Sequence[int]) -> Rows:
-        """The examples at these places: latents (n, c, h, w), features (n, …), context (n, tokens, width), and more."""
+        """Examples by number: latents (n, c, h, w), features (n, …), context (n, tokens, width), and more."""
         ...
 
 
@@ -50,7 +50,7 @@ class TensorExamples:
         return len(self._rows[LATENTS])
 
     def rows(self, indices: Sequence[int]) -> Rows:
-        """The examples at these places."""
+        """The examples with these numbers."""
         return {name: tensor[list(indices)] for name, tensor in self._rows.items()}
 
 
@@ -67,16 +67,16 @@ def check(examples: Examples) -> None:
             raise ValueError(f"The examples do not say what a dropped condition is: nulls lack {name}.")
     for name, null in examples.nulls.items():
         if name in first and null.shape != first[name].shape:
-            found, needed = list(null.shape), list(first[name].shape)
-            raise ValueError(f"The null of {name} has the shape {found}; examples have {needed}.")
+            shape, needed = list(null.shape), list(first[name].shape)
+            raise ValueError(f"The null of {name} has the shape {shape}; examples have {needed}.")
 
 
 def without_dropped(rows: Rows, nulls: Mapping[str, Tensor], drops: Drops) -> Rows:
-    """The rows with nulls in place of what is dropped; what has no null stays."""
-    return {name: _kept(name, tensor, nulls, drops) for name, tensor in rows.items()}
+    """The rows with nulls in place of dropped conditions; tensors without a null stay as they are."""
+    return {name: _drop(name, tensor, nulls, drops) for name, tensor in rows.items()}
 
 
-def _kept(name: str, tensor: Tensor, nulls: Mapping[str, Tensor], drops: Drops) -> Tensor:
+def _drop(name: str, tensor: Tensor, nulls: Mapping[str, Tensor], drops: Drops) -> Tensor:
     if name not in nulls:
         return tensor
     dropped = drops.image if name == FEATURES else drops.text

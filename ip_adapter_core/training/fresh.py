@@ -1,4 +1,4 @@
-"""Adapters to train: a new one with the published sizes and beginning, or a copy of one that exists."""
+"""Adapters to train: a new one with the published sizes and initial weights, or a copy of an existing one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ..adapters.adapter import Adapter
 from ..adapters.checkpoint import Parts
 from ..adapters.projections import HEAD_WIDTH
+from ..files.tensor_file import Shape
 from ..layers.families import describe
 from ..layers.layout import Geometry
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = dict[str, Shape]
 
 _DEPTH = 4  # of the published resamplers
 _RESAMPLERS = {768: (768, 12), 1024: (1024, 12), 2048: (1280, 20)}
@@ -24,10 +25,14 @@ no other. Source: tencent-ailab/IP-Adapter, tutorial_train_plus.py, which fixes 
 
 
 class FreshKind(NamedTuple):
-    """A kind of adapter that can be trained: its published number of tokens, and the shapes of its projection."""
+    """A kind of adapter that can be trained: a row of KINDS.
+
+    tokens: the published number per image.
+    shapes: (context, input width, tokens) -> shapes of the projection's tensors.
+    """
 
     tokens: int
-    shapes: Callable[[int, int, int], Shapes]  # of context, input width, tokens
+    shapes: Callable[[int, int, int], Shapes]
 
 
 def _base(context: int, embed: int, tokens: int) -> Shapes:
@@ -46,7 +51,7 @@ def _plus(context: int, hidden: int, tokens: int) -> Shapes:
 
 
 def _resampler(context: int) -> tuple[int, int]:
-    """Width and heads for a model of another family: as wide as the context, in whole heads."""
+    """Width and heads for a model of another family: the width of the context, in whole heads."""
     heads = max(1, min(context, 1280) // HEAD_WIDTH)
     return heads * HEAD_WIDTH, heads
 
@@ -64,11 +69,11 @@ def fresh(
     *,
     tokens: int | None = None,
 ) -> Adapter:
-    """A new fp32 adapter of a kind, its layers copies of the base model's (arXiv 2308.06721, section 3.2.2).
+    """A new fp32 adapter; its layers are copies of the base model's (arXiv 2308.06721, section 3.2.2).
 
-    input_width: of the features it will read. base: to_k and to_v (inner, context) of every cross-attention, in adapter
-    order. tokens: another number than the published one. Raises ValueError for an unknown kind or a base that does not
-    have this geometry.
+    kind: a row of KINDS. input_width: of the features that it will read. base: to_k and to_v (inner, context) of every
+    cross-attention, in adapter order. tokens: per image, instead of the published number. Raises ValueError for an
+    unknown kind, or a base that does not have this geometry.
     """
     if kind not in KINDS:
         raise ValueError(f"There is no recipe for adapters of kind {kind}; the kinds are {', '.join(KINDS)}.")
@@ -86,7 +91,7 @@ def fresh(
 
 @torch.inference_mode(False)
 def trainable(adapter: Adapter) -> Adapter:
-    """A copy of an adapter to train on from: fp32, with gradients, in memory of its own."""
+    """A copy of an adapter for further training: fp32, with gradients, in memory of its own."""
     return deepcopy(adapter).float().train().requires_grad_(True)
 
 
@@ -102,6 +107,6 @@ def _begin(adapter: Adapter, base: Sequence[tuple[Tensor, Tensor]]) -> None:
 
 def _check_base(geometry: Geometry, base: Sequence[tuple[Tensor, Tensor]]) -> None:
     needed = [(width, geometry.context) for width in geometry.widths]
-    for which, found in (("to_k", [tuple(k.shape) for k, _ in base]), ("to_v", [tuple(v.shape) for _, v in base])):
-        if found != needed:
+    for which, shapes in (("to_k", [tuple(k.shape) for k, _ in base]), ("to_v", [tuple(v.shape) for _, v in base])):
+        if shapes != needed:
             raise ValueError(f"The base model's {which} do not have the shapes of {describe(geometry)}.")

@@ -18,9 +18,9 @@ Row = tuple[str, str]
 
 
 def rows_of(listing: Path) -> Iterator[Row]:
-    """(picture, caption) of every row, as written in a .jsonl, .json, .csv, .tsv or tab separated .txt file.
+    """(picture, caption) of every row in a .jsonl, .json, .csv, .tsv or tab separated .txt file.
 
-    Raises ValueError, naming the row, when it cannot be understood.
+    Raises ValueError, which names the row, when it cannot be read.
     """
     try:
         text = listing.read_text(encoding="utf-8-sig")
@@ -32,16 +32,16 @@ def rows_of(listing: Path) -> Iterator[Row]:
         for number, row in enumerate(READERS[listing.suffix.lower()](text), start=1):  # noqa: B007, the number is for the error
             yield row
     except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise ValueError(f"{shown(listing.name)}, entry {number + 1}: {_explained(error)}") from error
+        raise ValueError(f"{shown(listing.name)}, entry {number + 1}: {_explain(error)}") from error
 
 
 def caption_of(text: str) -> str:
-    """The caption in the JSON of one example of a shard; empty when there is none."""
+    """The caption in the JSON of one example of a shard; empty when it has none."""
     try:
-        found = json.loads(text)
+        example = json.loads(text)
     except ValueError:
         return ""
-    return _caption(found) if isinstance(found, Mapping) else ""
+    return _caption(example) if isinstance(example, Mapping) else ""
 
 
 def _json_lines(text: str) -> Iterator[Row]:
@@ -49,11 +49,11 @@ def _json_lines(text: str) -> Iterator[Row]:
 
 
 def _json(text: str) -> Iterator[Row]:
-    """A list of objects, or an object from picture to caption."""
-    found = json.loads(text)
-    if not isinstance(found, Mapping):
-        return (_row(entry) for entry in found)
-    return (_row({"file_name": name, **_described(entry)}) for name, entry in found.items())
+    """Rows of a list of objects, or of one object from picture to caption."""
+    loaded = json.loads(text)
+    if not isinstance(loaded, Mapping):
+        return (_row(entry) for entry in loaded)
+    return (_row({"file_name": name, **_described(entry)}) for name, entry in loaded.items())
 
 
 def _described(entry: Any) -> dict[str, Any]:
@@ -83,16 +83,16 @@ def _row(entry: Any) -> Row:
 
 
 def _caption(entry: Mapping[str, Any]) -> str:
-    """JSON can hold halves of letters, which no tokenizer reads."""
+    """The caption of a row, without halves of letters: JSON may contain them, and no tokenizer reads them."""
     return (_first(entry, _CAPTION) or "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _first(entry: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
-    found = next((entry[column] for column in columns if entry.get(column)), None)
-    return found.strip() if isinstance(found, str) else None
+    value = next((entry[column] for column in columns if entry.get(column)), None)
+    return value.strip() if isinstance(value, str) else None
 
 
-def _explained(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else f"{shown(error.args[0])}."
 
 

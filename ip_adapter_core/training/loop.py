@@ -1,4 +1,4 @@
-"""The training loop: a network that makes image prompts learns from a frozen model's error."""
+"""The training loop: a network that makes image prompts learns from the error of a frozen diffusion model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from . import examples as given
+from . import examples as example_rows
 from . import objective, state
 from .draws import DataPosition, Order, draw
 from .engines import Alone, Engine
@@ -21,7 +21,11 @@ from .settings import Settings
 
 
 class Base(Protocol):
-    """A frozen diffusion model as training sees it. prediction: a row of `objective.OBJECTIVES`."""
+    """A frozen diffusion model, as training needs it.
+
+    prediction: what it predicts, a row of `objective.OBJECTIVES`.
+    device: on which it computes.
+    """
 
     @property
     def prediction(self) -> str: ...
@@ -31,27 +35,33 @@ class Base(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in."""
+        """The dtype in which it computes."""
         ...
 
     def sigmas(self, shares: Tensor) -> Tensor:
-        """Noise levels of shares of the training time in [0, 1), (rows) each."""
+        """Noise levels (rows,) from shares of the training time, [0, 1), (rows,)."""
         ...
 
     def noised(self, latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-        """Latents at noise levels, (rows, channels, height, width)."""
+        """Latents with noise at these levels, (rows, channels, height, width)."""
         ...
 
     def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
         """The model's estimate of the clean latents, with gradients towards `image`.
 
-        text: the rows of the examples that are neither latents nor features. image: what the network gave.
+        text: the rows of the examples that are neither latents nor features. image: the output of the network.
         """
         ...
 
 
 class Step(NamedTuple):
-    """A step that was made: its number from 1, of how many, its loss, and the learning rate."""
+    """A finished step.
+
+    number: from 1.
+    of: number of all steps.
+    loss: of this step.
+    rate: learning rate of this step.
+    """
 
     number: int
     of: int
@@ -64,7 +74,12 @@ class EndedElsewhere(KeyboardInterrupt):
 
 
 class Outcome(NamedTuple):
-    """What a training run gave: the loss of every step, the network to use, and how many steps it has made."""
+    """The result of a training run.
+
+    losses: of every step.
+    network: the one to use.
+    steps: number of steps it has made.
+    """
 
     losses: list[float]
     network: nn.Module
@@ -85,30 +100,38 @@ def train(
 ) -> Outcome:
     """Train a network in place, in fp32; network(features) is what the base takes for an image.
 
-    folder: where the state is kept; a run whose state is there goes on, bit for bit as if it had never stopped.
-    on_step: called in every process; what it raises in any of them ends the training in all of them, after the same
-    step and once the state is saved, with EndedElsewhere in the others. Raises ValueError when settings, examples or a
-    kept state cannot be meant, and when the loss is no number any more.
+    folder: of the run's state; a run whose state is there continues, bit for bit as if it had never stopped. on_step:
+    called in every process; when it raises in one of them, all processes save the state and end after this step, the
+    others with EndedElsewhere. Raises ValueError when settings, examples or a saved state are not valid, and when the
+    loss becomes infinite or NaN.
     """
     settings.check()
-    given.check(examples)
+    example_rows.check(examples)
     engine = engine or Alone(base.device)
     lasting = settings.lasting() | {"examples": len(examples)} | _pictures(examples)
     trainee = state.begin(network.to(base.device, torch.float32).train(), settings, engine.scaler(base.dtype))
     if folder:
         state.resume(folder, trainee, lasting)
-    course = _course(trainee, base, examples, settings, engine)
+    run = _run(trainee, base, examples, settings, engine)
     for number in range(len(trainee.losses), settings.steps):
-        with _kept_when_interrupted(lambda: _keep(folder, engine, trainee, lasting)):
-            step = course.step(number, trainee)
-        _tell(step, on_step, lambda: _keep(folder, engine, trainee, lasting), settings, engine)
+        with _saving_on_interrupt(lambda: _save(folder, engine, trainee, lasting)):
+            step = run.step(number, trainee)
+        _report(step, on_step, lambda: _save(folder, engine, trainee, lasting), settings, engine)
     engine.wait()
     return Outcome(trainee.losses, trainee.result, len(trainee.losses))
 
 
 @dataclass(frozen=True)
-class Course:
-    """What every step of a run needs; network and optimizer are the engine's."""
+class TrainingRun:
+    """What every step of a run needs.
+
+    network, optimizer: as the engine prepared them.
+    base: the frozen model.
+    examples: what the network learns from.
+    settings: of the run.
+    engine: what runs the optimizer.
+    order: of the examples.
+    """
 
     network: Callable[[Tensor], Any]
     optimizer: Any
@@ -138,7 +161,7 @@ class Course:
         return Step(number + 1, self.settings.steps, loss, rate)
 
     def _part(self, place: DataPosition) -> Tensor:
-        """Add the gradients of a batch, and tell its loss."""
+        """Add the gradients of a batch, and return its loss."""
         last = place.part == self.settings.accumulate - 1
         with self.engine.computing(self.network, last):
             loss = self._loss(place)
@@ -146,70 +169,72 @@ class Course:
         return loss.detach()
 
     def _loss(self, place: DataPosition) -> Tensor:
-        """The objective on this process's rows of the batch at a place."""
-        mine = self._mine()
+        """The objective on this process's rows of a batch."""
+        mine = self._own_rows()
         first = (place.step * self.settings.accumulate + place.part) * self.settings.batch
         rows = self.examples.rows(self.order.indices(first, self.settings.batch)[mine])
         drawn = draw(self.settings, place, tuple(rows[LATENTS].shape[1:])).part(mine)
-        kept = given.without_dropped(rows, self.examples.nulls, drawn.drops)
-        text = {name: self._placed(tensor) for name, tensor in kept.items()}
+        conditioned = example_rows.without_dropped(rows, self.examples.nulls, drawn.drops)
+        text = {name: self._move(tensor) for name, tensor in conditioned.items()}
         latents, features = text.pop(LATENTS), text.pop(FEATURES)
-        sigmas = self.base.sigmas(self._placed(drawn.shares))
-        noisy = self.base.noised(latents, self._placed(drawn.noise), sigmas)
+        sigmas = self.base.sigmas(self._move(drawn.shares))
+        noisy = self.base.noised(latents, self._move(drawn.noise), sigmas)
         with self.engine.autocast():
             image = self.network(features)
         return objective.loss(self.base.prediction, self.base.denoised(noisy, sigmas, text, image), latents, sigmas)
 
-    def _mine(self) -> slice:
+    def _own_rows(self) -> slice:
         count = self.settings.batch // self.engine.processes
         return slice(self.engine.rank * count, (self.engine.rank + 1) * count)
 
-    def _placed(self, tensor: Tensor) -> Tensor:
-        """In fp32 on the base's device; a copy, since autograd takes no tensor made in inference mode.
+    def _move(self, tensor: Tensor) -> Tensor:
+        """A copy in fp32 on the base's device; a copy because autograd takes no tensor that inference mode made.
 
-        Whole numbers stay: the base reads them on the CPU, and asking a device for them would wait for it.
+        Whole numbers stay on the CPU, where the base reads them; reading them from a device would wait for it.
         """
         if not tensor.is_floating_point():
             return tensor
         return tensor.to(self.base.device, torch.float32, copy=True)
 
 
-def _course(trainee: state.Trainee, base: Base, examples: Examples, settings: Settings, engine: Engine) -> Course:
+def _run(trainee: state.Trainee, base: Base, examples: Examples, settings: Settings, engine: Engine) -> TrainingRun:
     if settings.batch % engine.processes:
         raise ValueError(f"A batch of {settings.batch} cannot be shared by {engine.processes} processes alike.")
     network, optimizer = engine.prepare(trainee.network, trainee.optimizer)
-    return Course(network, optimizer, base, examples, settings, engine, Order(len(examples), settings.seed))
+    return TrainingRun(network, optimizer, base, examples, settings, engine, Order(len(examples), settings.seed))
 
 
 @contextmanager
-def _kept_when_interrupted(keep: Callable[[], None]) -> Iterator[None]:
-    """Keep the state before a step that a host interrupts halfway, as ComfyUI does in any layer of its models.
+def _saving_on_interrupt(save: Callable[[], None]) -> Iterator[None]:
+    """Save the state before a step that a host interrupts halfway, as ComfyUI may in any layer of its models.
 
-    A loss that is no number is not kept: the next attempt needs another rate. Nor is what Ctrl-C may have torn.
+    It is not saved after a loss that is no number, because the next attempt needs another learning rate, nor after
+    Ctrl-C, which may have interrupted a change of the weights.
     """
     try:
         yield
     except (ValueError, KeyboardInterrupt):
         raise
     except BaseException:
-        keep()
+        save()
         raise
 
 
-def _tell(
-    step: Step, on_step: Callable[[Step], None] | None, keep: Callable[[], None], settings: Settings, engine: Engine
+def _report(
+    step: Step, on_step: Callable[[Step], None] | None, save: Callable[[], None], settings: Settings, engine: Engine
 ) -> None:
-    """Report a step, and keep the state when it is time or when the report is answered with an exception anywhere."""
+    """Report a step; save the state when it is time for it, or when on_step raises in any process."""
     raised = _answer(step, on_step)
     ended = engine.any(raised is not None)
     if ended or step.number % settings.save_every == 0 or step.number == step.of:
-        keep()
+        save()
     if ended:
-        engine.wait()  # a launcher ends all processes as soon as one leaves, also one that is writing the state
+        engine.wait()  # a launcher ends all processes as soon as one leaves, even one that is still writing the state
         raise raised or EndedElsewhere
 
 
 def _answer(step: Step, on_step: Callable[[Step], None] | None) -> BaseException | None:
+    """The exception that on_step raises; None when it raises none."""
     try:
         if on_step:
             on_step(step)
@@ -222,6 +247,6 @@ def _pictures(examples: Examples) -> dict[str, str]:
     return {state.PICTURES: examples.identity} if examples.identity else {}
 
 
-def _keep(folder: Path | None, engine: Engine, trainee: state.Trainee, lasting: state.Lasting) -> None:
+def _save(folder: Path | None, engine: Engine, trainee: state.Trainee, lasting: state.Lasting) -> None:
     if folder and engine.rank == 0:
         state.save(folder, trainee, lasting)

@@ -1,4 +1,4 @@
-"""The training objective: what a frozen model's estimate of the clean latents costs."""
+"""The training objective: the error of a frozen model's estimate of the clean latents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OBJECTIVES: dict[str, Weight] = {
 
 
 def loss(prediction: str, denoised: Tensor, clean: Tensor, sigmas: Tensor) -> Tensor:
-    """Mean squared error of what the model predicts, a row of OBJECTIVES, computed in fp32.
+    """The mean squared error of a model's prediction, in fp32.
 
-    denoised, clean (rows, channels, height, width), sigmas (rows).
+    prediction: what it predicts, a row of OBJECTIVES. denoised, clean: (rows, channels, height, width). sigmas: (rows,)
     """
     errors = (denoised.float() - clean.float()).square().flatten(1).mean(dim=1)
     return (errors * OBJECTIVES[prediction](sigmas.float())).mean()

@@ -33,7 +33,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its caption; start and length are its place in a shard, a length of None is the whole file."""
+    """A picture and its caption.
+
+    name: of the picture, within its data set.
+    caption: its text.
+    path: of the file that contains it.
+    start: its first byte in the file.
+    length: number of bytes; None is the whole file.
+    """
 
     name: str
     caption: str
@@ -42,13 +49,13 @@ class Pair:
     length: int | None = None
 
     def stamp(self) -> str:
-        """Changes when the picture or the caption does: place, size, time and words."""
-        status = _status(self.path)  # None: reading it says why
+        """A text that changes with the picture or the caption: path, size, time and words."""
+        status = _status(self.path)  # None for a missing file; reading it gives the error
         written = (status.st_size, status.st_mtime_ns) if status else (0, 0)
         return repr((os.path.realpath(self.path), self.start, self.length, written, self.caption))
 
     def content_stamp(self) -> str:
-        """The same wherever the picture lies and whenever it was written: name, size and words."""
+        """A text that does not depend on folder and time: name, size and words."""
         status = _status(self.path) if self.length is None else None
         return repr((self.name, status.st_size if status else self.length, self.caption))
 
@@ -62,12 +69,12 @@ class Pair:
 def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tuple[Pair, ...]:
     """The captioned pictures of a folder, a list file, or shards such as `shards-{0000..0009}.tar`, in a fixed order.
 
-    on_found is called after each, and may raise to end the search. Pictures without caption have the empty one, which
-    is logged once with their number. Nothing is decoded yet. Raises ValueError when there is no such place, no picture
-    in it, or a list that cannot be understood.
+    on_found is called after each picture, and may raise to end the search. Pictures without a caption get an empty one,
+    and the log says how many these are. No picture is decoded yet. Raises ValueError when the source does not exist,
+    contains no picture, or is a list that cannot be read.
     """
     pairs = []
-    for pair in _find(_expanded_user(source)):
+    for pair in _find(_expand_user(source)):
         pairs.append(pair)
         if on_found:
             on_found()
@@ -75,19 +82,19 @@ def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tupl
         raise ValueError(f"No pictures were found in {shown(source)}; {_NEEDED}.")
     bare = sum(not pair.caption for pair in pairs)
     if bare:
-        named = shown(source)
-        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), named)
+        place = shown(source)
+        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), place)
     return tuple(pairs)
 
 
 def fingerprint(source: str | Path) -> str:
-    """Changes when a picture, a caption or a list of a data set does, judged by names, sizes and times of files.
+    """A digest that changes with the names, sizes and times of a data set's files.
 
-    What cannot be found has a fingerprint too; `find` says what is wrong with it.
+    A source that does not exist has a digest too; `find` gives its error.
     """
     digest = hashlib.sha256()
     try:
-        for path in _files(_expanded_user(source)):
+        for path in _files(_expand_user(source)):
             status = _status(path)
             digest.update(repr((str(path), status and (status.st_size, status.st_mtime_ns))).encode())
             if status is None:
@@ -98,7 +105,7 @@ def fingerprint(source: str | Path) -> str:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """Every file that a data set is made of."""
+    """All files of a data set."""
     if _ending(source.name) == SHARD:
         yield from _expand(source)
     elif _is_folder(source):
@@ -109,12 +116,12 @@ def _files(source: Path) -> Iterator[Path]:
             yield from (source.parent / name for name, _ in rows_of(source))
 
 
-def _expanded_user(source: str | Path) -> Path:
+def _expand_user(source: str | Path) -> Path:
     return Path(os.path.expanduser(source))  # Path's own raises for users that are unknown
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """None for what is not there, and for what no file can be called."""
+    """The status of a file; None for a missing one, and for a name that no file can have."""
     try:
         return os.stat(path)
     except (OSError, ValueError):
@@ -145,17 +152,17 @@ def _find(source: Path) -> Iterator[Pair]:
 
 
 def _in_folder(folder: Path) -> Iterator[Pair]:
-    """Pictures of a folder and the folders in it, then the pictures in its shards."""
-    listed = _listed_captions(folder)
+    """Pictures of a folder and its subfolders, then the pictures in its shards."""
+    captions = _captions_in_lists(folder)
     files = sorted(path for path in folder.rglob("*") if _is_file(path))
     for path in files:
         if path.suffix.lower() in PICTURES:
             name = path.relative_to(folder).as_posix()
-            yield Pair(name, listed.get(name) or _caption_beside(path), path)
+            yield Pair(name, captions.get(name) or _caption_beside(path), path)
     yield from _in_shards([path for path in files if _ending(path.name) == SHARD])
 
 
-def _listed_captions(folder: Path) -> dict[str, str]:
+def _captions_in_lists(folder: Path) -> dict[str, str]:
     listings = (folder / name for name in _LISTINGS)
     return dict(row for listing in listings if _is_file(listing) for row in rows_of(listing))
 
@@ -169,13 +176,13 @@ def _caption_beside(picture: Path) -> str:
 
 
 def _in_list(listing: Path) -> Iterator[Pair]:
-    """Pictures that a file names, relative to it."""
+    """Pictures that a list file names, relative to its folder."""
     for name, caption in rows_of(listing):
         yield Pair(name, caption, listing.parent / name)
 
 
 def _expand(pattern: Path) -> Iterable[Path]:
-    """The shards that `name-{0000..0009}.tar` stands for, counted before they are named."""
+    """The shards that `name-{0000..0009}.tar` means; their number is checked before the names are made."""
     before, opened, rest = str(pattern).partition("{")
     inside, closed, after = rest.partition("}")
     first, dots, last = inside.partition("..")

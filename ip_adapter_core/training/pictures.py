@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 NUMBERS = ("height", "width", "crop_h", "crop_w", "target_height", "target_width")
-"""What SDXL is told of a picture beside its text, in pixels: its size, the corner of its square, the square's size.
+"""The numbers that SDXL reads beside the text, in pixels: size of the picture, corner of its square, size of that.
 
 Source: tencent-ailab/IP-Adapter, tutorial_train_sdxl.py.
 """
 
-_LONGEST = 16  # of a picture, in its short sides; what lies farther from the centre is not resized along
+_LONGEST = 16  # length of a picture in short sides; parts that are farther from the centre are cut off first
 
 
 class Unreadable(ValueError):
@@ -30,10 +30,11 @@ class Unreadable(ValueError):
 
 
 class Picture(NamedTuple):
-    """One picture, or several of them along a first dimension.
+    """One picture, or several along a first dimension.
 
-    square: what the frozen model learns to draw, (size, size, 3), float32, 0..1. seen: the same picture, uncut, as the
-    encoder's preprocessing makes it, (sees, sees, 3). numbers: NUMBERS (6), whole ones.
+    square: what the frozen model learns to draw, (size, size, 3), float32, 0..1.
+    seen: what the encoder sees of the whole picture, (sees, sees, 3), float32, 0..1.
+    numbers: NUMBERS, (6,), whole numbers.
     """
 
     square: Tensor
@@ -49,8 +50,8 @@ def stack_pictures(pictures: Sequence[Picture]) -> Picture:
 def read(pair: Pair, size: int, sees: int) -> Picture:
     """The picture of a pair, for a model that is trained at `size` and an encoder that sees `sees` pixels.
 
-    The square is the centre at the shortest side's scale (bilinear), what the encoder sees its own centre crop of the
-    original (bicubic). Raises Unreadable when the file is gone, damaged, or no picture.
+    The square is the centre of the picture after its shortest side was scaled to `size` (bilinear); the encoder sees
+    its own centre crop of the original (bicubic). Raises Unreadable when the file is missing, damaged, or no picture.
     Source: arXiv 2308.06721, section 4.1; tencent-ailab/IP-Adapter, tutorial_train.py.
     """
     try:
@@ -71,7 +72,7 @@ def _read(content: bytes, size: int, sees: int) -> Picture:
 
 
 def _scale(picture: Image, size: int) -> tuple[int, int]:
-    """Width and height, so that the shortest side is `size`."""
+    """Width and height of the picture when its shortest side is `size`."""
     short = min(picture.size)
     return size * picture.width // short, size * picture.height // short
 
@@ -84,7 +85,7 @@ def _cut(picture: Image, size: int, resample: int) -> np.ndarray:
 
 
 def _middle(picture: Image) -> Image:
-    """The picture without ends that are far from its centre: a very long one would not fit in memory when resized."""
+    """The picture without parts far from its centre: a very long one would not fit in memory when resized."""
     most = _LONGEST * min(picture.size)
     width, height = (min(length, most) for length in picture.size)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
@@ -96,5 +97,5 @@ def _levels(picture: np.ndarray) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    known = {"FileNotFoundError": "the file does not exist", "UnidentifiedImageError": "the file is no picture"}
-    return known.get(type(error).__name__) or shown(str(error).replace("\n", " ") or type(error).__name__)
+    reasons = {"FileNotFoundError": "the file does not exist", "UnidentifiedImageError": "the file is no picture"}
+    return reasons.get(type(error).__name__) or shown(str(error).replace("\n", " ") or type(error).__name__)

@@ -1,4 +1,4 @@
-"""The settings of a training run, as published unless the user says otherwise."""
+"""The settings of a training run; the defaults are the published ones."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ _LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "warmup", "clip"), _NUMBER),
     **dict.fromkeys(("drop_text", "drop_image", "drop_both", "ema"), _SHARE),
 }
-# What may differ between a run and the one that continues it: nothing of it changes what a step computes.
+# Settings that a continued run may change: they do not affect what a step computes.
 _FREE = ("steps", "save_every", "gradient_checkpointing")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; the defaults are the paper's (section 4.1.2), where it names a number.
+    """How to train; the defaults are the paper's (section 4.1.2) when it names a number.
 
-    batch: pictures of one forward pass over all processes; an optimizer step sees `accumulate` such batches.
-    drop_*: how often a condition is left out, so that the model can be guided. ema: decay of the averaged weights, 0
-    for none. warmup: steps until the learning rate is whole; decay: let it fall to 0 along a cosine. clip: largest norm
-    of the gradients, 0 for none. gradient_checkpointing: compute the frozen model twice to save memory; it is for the
-    `Base` to do.
+    steps: number of optimizer steps.
+    batch: pictures of one forward pass, over all processes.
+    learning_rate, weight_decay: of AdamW.
+    drop_text, drop_image, drop_both: how often a condition is left out, 0..1, so that the model can be guided.
+    accumulate: batches of an optimizer step.
+    seed: of all random numbers.
+    ema: decay of the averaged weights, 0 for no average.
+    warmup: steps in which the learning rate rises from 0.
+    decay: whether the learning rate falls to 0 along a cosine.
+    gradient_checkpointing: whether the `Base` computes the frozen model twice to save memory.
+    save_every: steps between two writings of the state.
+    clip: largest norm of the gradients, 0 for no limit.
     """
 
     steps: int = 1000
@@ -48,7 +55,7 @@ class Settings:
     clip: float = 0.0
 
     def check(self) -> None:
-        """Raises ValueError, in the user's words, for a number that cannot be meant."""
+        """Raises ValueError, in the user's words, for a number that is not valid."""
         for name, (least, most, meaning) in _LIMITS.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and least <= value <= most):
@@ -68,5 +75,5 @@ class Settings:
 
     def lasting(self) -> dict[str, float]:
         """The settings that a continued run must share with the run it continues."""
-        kept = {name: value for name, value in asdict(self).items() if name not in _FREE}
-        return kept | ({"steps": self.steps} if self.decay else {})
+        fixed = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        return fixed | ({"steps": self.steps} if self.decay else {})

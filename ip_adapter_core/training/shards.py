@@ -17,7 +17,7 @@ from torch import Tensor
 from ..files.atomic import save_whole
 from ..text.wording import shown
 
-SHARD = 256  # examples in a file: as many are lost at most when the power fails
+SHARD = 256  # examples in a file; at most these are lost when the power fails
 
 _KEYS = "keys"
 
@@ -27,7 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 class RowRange(NamedTuple):
-    """Where an example is kept."""
+    """Where an example is on disk.
+
+    shard: path of its file.
+    row: number of its row in the file, from 0.
+    """
 
     shard: Path
     row: int
@@ -35,9 +39,11 @@ class RowRange(NamedTuple):
 
 @dataclass(eq=False)
 class CachedExamples:
-    """Examples read from disk when they are asked for; only their places are in memory.
+    """Examples that are read from disk when they are needed.
 
-    identity: of the pictures and captions, wherever they lie.
+    places: where each example is.
+    nulls: values of dropped conditions, by name, (1, …) each.
+    identity: of the pictures and captions, independent of their folders.
     """
 
     places: tuple[RowRange, ...]
@@ -48,16 +54,16 @@ class CachedExamples:
         return len(self.places)
 
     def rows(self, indices: Sequence[int]) -> Rows:
-        """The named tensors of these examples, one row each, in the order asked for; float32, or whole numbers."""
+        """The named tensors of these examples, a row for each, in this order; float32, or whole numbers."""
         # Tensors made in inference mode, in which ComfyUI runs nodes, could not be trained on.
         with torch.inference_mode(False):
             wanted = [self.places[int(index)] for index in indices]
-            found = {place: row for shard, rows in _by_shard(wanted).items() for place, row in _read(shard, rows)}
-            return {name: torch.stack([found[place][name] for place in wanted]) for name in found[wanted[0]]}
+            by_place = {place: row for shard, rows in _by_shard(wanted).items() for place, row in _read(shard, rows)}
+            return {name: torch.stack([by_place[place][name] for place in wanted]) for name in by_place[wanted[0]]}
 
 
 class Shards:
-    """Writes examples in files of SHARD; what is left over is written at the end, however that comes."""
+    """A context that writes examples in files of SHARD examples; the last file is written also after an exception."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -71,14 +77,14 @@ class Shards:
         self.write()
 
     def add(self, keys: Sequence[str], rows: Rows) -> None:
-        """Examples by their keys, a row each."""
+        """Add examples with their keys; each tensor has a row for each example."""
         self.keys += keys
         self.rows.append({name: values.cpu() for name, values in rows.items()})
         if len(self.keys) >= SHARD:
             self.write()
 
     def write(self) -> None:
-        """Write what was added since the last time."""
+        """Write the examples that were added since the last call."""
         if self.keys:
             stacked = {name: _to_half(torch.cat([part[name] for part in self.rows])) for name in self.rows[0]}
             free = (path for n in count() if not (path := self.home / f"shard-{n:05d}.safetensors").exists())
@@ -87,18 +93,18 @@ class Shards:
 
 
 def places(home: Path) -> dict[str, RowRange]:
-    """Every example that a folder keeps, by key; reads the header of each file once."""
+    """Where each example of a folder is, by key; the header of each file is read once."""
     return {key: RowRange(shard, row) for shard in sorted(home.glob("shard-*")) for row, key in enumerate(_keys(shard))}
 
 
 def write(path: Path, tensors: Rows, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a file, from wherever they are."""
+    """Write tensors of any device to a file."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_whole(owned, path, metadata)
 
 
 def _to_half(values: Tensor) -> Tensor:
-    """Half precision, as the models mostly compute in, where the values have room in it; whole numbers as they are."""
+    """The values in half precision unless they are too large for it; whole numbers stay as they are."""
     if not values.is_floating_point():
         return values
     half = values.half()
@@ -122,7 +128,7 @@ def _by_shard(wanted: Sequence[RowRange]) -> dict[Path, list[RowRange]]:
 
 
 def _read(shard: Path, wanted: Sequence[RowRange]) -> list[tuple[RowRange, Rows]]:
-    """Examples of one file, mapped from disk: its other rows are not read."""
+    """Examples of one file, which is mapped: its other rows are not read."""
     with safe_open(shard, framework="pt") as file:
         names = list(file.keys())
         return [(place, {name: _wide(file.get_slice(name)[place.row]) for name in names}) for place in wanted]

@@ -22,7 +22,7 @@ from .settings import Settings
 
 FILE = "state.safetensors"
 PICTURES = "pictures"
-"""What must last beside the settings: which pictures and captions a run learns from."""
+"""The key of the identity of pictures and captions, which a continued run must not change either."""
 
 Lasting = Mapping[str, float | str]
 
@@ -37,7 +37,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Trainee:
-    """What a training run changes: the network, its moving average, the optimizer's moments, the losses so far."""
+    """What a training run changes.
+
+    network: the network that learns.
+    optimizer: with its moments.
+    average: moving average of the network's weights; None without one.
+    scaler: of the loss in half precision; None without one.
+    losses: of the steps so far.
+    """
 
     network: nn.Module
     optimizer: Optimizer
@@ -47,11 +54,11 @@ class Trainee:
 
     @property
     def result(self) -> nn.Module:
-        """The network to use: the moving average where there is one."""
+        """The network to use: the moving average if there is one."""
         return self.network if self.average is None else self.average.module
 
     def tensors(self) -> Tensors:
-        """All of it but the scaler, by name."""
+        """All tensors by name; the scaler has none."""
         average = {} if self.average is None else self.average.state_dict()
         moments = self.optimizer.state_dict()["state"]
         return {
@@ -62,7 +69,7 @@ class Trainee:
         }
 
     def restore(self, saved: Tensors) -> None:
-        """Take over what `tensors` gave."""
+        """Take over the result of `tensors`."""
         self.losses[:] = saved[_LOSSES].tolist()
         self.network.load_state_dict(_under(saved, _NETWORK))
         if self.average is not None:
@@ -85,7 +92,7 @@ def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> 
 
 
 def save(folder: Path, trainee: Trainee, lasting: Lasting) -> None:
-    """Write the state into a folder; until it is complete, the state before it stays."""
+    """Write the state into a folder; the earlier state stays until the new one is complete."""
     scaler = trainee.scaler.state_dict() if trainee.scaler else {}
     metadata = {"settings": json.dumps(dict(lasting)), "scaler": json.dumps(scaler)}
     tensors = {name: tensor.detach().contiguous() for name, tensor in trainee.tensors().items()}
@@ -93,16 +100,16 @@ def save(folder: Path, trainee: Trainee, lasting: Lasting) -> None:
 
 
 def resume(folder: Path, trainee: Trainee, lasting: Lasting) -> None:
-    """Take over the state that a folder holds, if it holds one.
+    """Take over the state in a folder, if it has one.
 
-    lasting: what the run that left it must have had too. Raises ValueError naming what differs.
+    lasting: the settings that the earlier run must share. Raises ValueError that names the difference.
     """
     path = folder / FILE
     if not path.exists():
         return
     tensors, metadata = _read(path)
-    found = {_FORMERLY.get(name, name): value for name, value in json.loads(metadata["settings"]).items()}
-    _check_settings(folder, found, lasting)
+    earlier = {_FORMERLY.get(name, name): value for name, value in json.loads(metadata["settings"]).items()}
+    _check_settings(folder, earlier, lasting)
     _check_shapes(folder, _under(tensors, _NETWORK), trainee.network.state_dict())
     trainee.restore(tensors)
     if trainee.scaler and (scale := json.loads(metadata["scaler"])):  # empty: a run that was not scaled before
@@ -122,27 +129,25 @@ def _under(tensors: Tensors, part: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _check_settings(folder: Path, found: Lasting, lasting: Lasting) -> None:
-    for name in {**found, **lasting}:
-        if name == PICTURES and found.get(name) != lasting.get(name):
-            _check_pictures(folder, found, lasting)
-        elif found.get(name) != lasting.get(name):
-            left, given = found.get(name, "not set"), lasting.get(name, "not set")
-            raise ValueError(
-                f"{shown(folder)} holds a training with {name} {left}; this one has {name} {given}. {_OTHER}"
-            )
+def _check_settings(folder: Path, earlier: Lasting, lasting: Lasting) -> None:
+    for name in {**earlier, **lasting}:
+        if name == PICTURES and earlier.get(name) != lasting.get(name):
+            _check_pictures(folder, earlier, lasting)
+        elif earlier.get(name) != lasting.get(name):
+            old, new = earlier.get(name, "not set"), lasting.get(name, "not set")
+            raise ValueError(f"{shown(folder)} holds a training with {name} {old}; this one has {name} {new}. {_OTHER}")
 
 
-def _check_pictures(folder: Path, found: Lasting, lasting: Lasting) -> None:
-    if PICTURES in found and PICTURES in lasting:
+def _check_pictures(folder: Path, earlier: Lasting, lasting: Lasting) -> None:
+    if PICTURES in earlier and PICTURES in lasting:
         raise ValueError(f"{shown(folder)} holds a training on other pictures or captions than there are now. {_OTHER}")
     _log.warning("%s does not say which pictures it was trained on; it goes on with these.", shown(folder))
 
 
-def _check_shapes(folder: Path, found: Tensors, needed: Mapping[str, Tensor]) -> None:
-    for name in {**found, **needed}:
-        left, given = (list(tensors[name].shape) if name in tensors else "none" for tensors in (found, needed))
-        if left != given:
+def _check_shapes(folder: Path, earlier: Tensors, needed: Mapping[str, Tensor]) -> None:
+    for name in {**earlier, **needed}:
+        old, new = (list(tensors[name].shape) if name in tensors else "none" for tensors in (earlier, needed))
+        if old != new:
             raise ValueError(
-                f"{shown(folder)} holds a training of another network: {name} is {left}, not {given}. {_OTHER}"
+                f"{shown(folder)} holds a training of another network: {name} is {old}, not {new}. {_OTHER}"
             )

@@ -1,4 +1,4 @@
-"""How a training in a terminal is asked to stop: by a signal, for the end of the step it is in."""
+"""How a user stops a training in a terminal: a signal ends it after the current step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# A terminal signals every process, and a launcher passes on what it receives: the same wish comes twice.
+# A terminal signals every process, and a launcher passes the signal on: one Ctrl-C arrives twice.
 _ECHO = 3.0  # seconds
 
 
 class StopRequest:
-    """Catches Ctrl-C and the end that a launcher announces, between entering and leaving it, in the main thread.
+    """A context that catches Ctrl-C and a launcher's SIGTERM in the main thread.
 
-    asked: whether the training is to stop. A later signal raises KeyboardInterrupt at once.
+    asked: whether the training must stop. A second signal raises KeyboardInterrupt at once.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt when the training is to stop; ask at the end of a step."""
+        """Raises KeyboardInterrupt when the training must stop; it is called at the end of a step."""
         if self.asked:
             raise KeyboardInterrupt
 

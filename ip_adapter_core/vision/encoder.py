@@ -1,4 +1,11 @@
-"""Image encoders in OpenCLIP's towers: from a weight file and square pictures to what the adapters read of an image."""
+"""Vision encoders built of OpenCLIP's towers: from a weight file and square pictures to features of images.
+
+pictures (images, size, size, 3)  -> normalise ->  pixels (images, 3, size, size)
+pixels -> patches of patch x patch pixels, and one CLS token before them: (images, tokens, width)
+tokens -> all layers but the last -> penultimate (images, tokens, width)
+       -> the last layer          -> last        (images, tokens, width)
+       -> norm and projection of CLS -> embeds   (images, embed_dim)
+"""
 
 from __future__ import annotations
 
@@ -37,11 +44,12 @@ _COMPUTED_IN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat
 
 
 class VisionOutput(NamedTuple):
-    """What an encoder says of images; the two sequences are None for towers without tokens, such as ResNets.
+    """Features of images; the two sequences are None for towers without tokens, such as ResNets.
 
-    embeds: (images, embed_dim), the projected image embedding, not normalised.
-    penultimate: (images, tokens, width), after all layers but the last, CLS first, without the final norm
-    (transformers' hidden_states[-2]). last: the same after the last layer, still without the final norm.
+    embeds: the projected image embedding, not normalised, (images, embed_dim).
+    penultimate: after all layers but the last, CLS first, without the final norm, (images, tokens, width); this is
+        transformers' hidden_states[-2].
+    last: after the last layer, also without the final norm, (images, tokens, width).
     """
 
     embeds: Tensor
@@ -50,7 +58,7 @@ class VisionOutput(NamedTuple):
 
 
 class VisionEncoder(nn.Module):
-    """A loaded vision tower; computes in the dtype and on the device its weights have."""
+    """A loaded vision tower; it computes in the dtype and on the device of its weights."""
 
     def __init__(self, tower: Tower, visual: nn.Module) -> None:
         super().__init__()
@@ -59,39 +67,44 @@ class VisionEncoder(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """One of the weights, for their dtype and device."""
+        """One of the weights: it tells their dtype and device."""
         return next(self.visual.parameters())
 
     def forward(self, pixel_values: Tensor) -> VisionOutput:
-        """Encode normalised pixels, (images, 3, size, size); they are brought to the weights' dtype and device."""
+        """Encode normalised pixels, (images, 3, size, size), in any dtype and on any device."""
         embeds, (penultimate, last) = self.states(pixel_values, (-2, -1))
         return VisionOutput(embeds, penultimate, last)
 
     def states(self, pixel_values: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
-        """Embeds as `forward` gives them, and what leaves each of these layers, (images, tokens, width); negative
-        numbers count from the last one. None for layers that are not there, and for towers without tokens."""
+        """Embeds as `forward` gives them, and the output of each of these layers, (images, tokens, width).
+
+        layers: their numbers; negative ones count from the last layer. The output of a layer that the tower does not
+        have is None, and so are all outputs of towers without tokens.
+        """
         pixels, depth = pixel_values.to(self.weight), self.tower.layers
-        there = sorted({layer % depth for layer in layers if -depth <= layer < depth}) if self.tower.tokens else []
-        if not there:
+        existing = sorted({layer % depth for layer in layers if -depth <= layer < depth}) if self.tower.tokens else []
+        if not existing:
             return self.visual(pixels), [None] * len(layers)
-        found = self.visual.forward_intermediates(pixels, indices=there, output_fmt="NLC", output_extra_tokens=True)
-        states = dict(zip(there, _sequences(found), strict=True))
-        inside = (layer % depth if -depth <= layer < depth else None for layer in layers)
-        return found["image_features"], [None if layer is None else states[layer] for layer in inside]
+        outputs = self.visual.forward_intermediates(
+            pixels, indices=existing, output_fmt="NLC", output_extra_tokens=True
+        )
+        states = dict(zip(existing, _sequences(outputs), strict=True))
+        positive = (layer % depth if -depth <= layer < depth else None for layer in layers)
+        return outputs["image_features"], [None if layer is None else states[layer] for layer in positive]
 
 
 def find_config(path: str | Path) -> dict[str, Any] | None:
     """OpenCLIP's JSON config of a weight file: `<stem>.json` beside it, or its folder's open_clip_config.json.
 
-    The folder's config counts only where no other model's weights are in the folder. The name in it is the stem.
-    Raises UnsupportedCheckpoint when the config cannot be read.
+    The folder's config counts only when no other model's weights are in the folder. Without a name of its own, the
+    config gets the stem as its name. Raises UnsupportedCheckpoint when the config cannot be read.
     """
-    found = next((config for config in map(_read_config, config_files(path)) if config), None)
-    return {"name": Path(path).stem, **found} if found else None
+    config = next((config for config in map(_read_config, config_files(path)) if config), None)
+    return {"name": Path(path).stem, **config} if config else None
 
 
 def config_files(path: str | Path) -> list[Path]:
-    """The files beside a weight file that may hold its config, the one that counts more first."""
+    """The files beside a weight file that may hold its config; the first one counts."""
     path = Path(path)
     own, shared = path.with_suffix(".json"), path.with_name(_SHARED_CONFIG)
     return [own] * own.is_file() + [shared] * (shared.is_file() and _alone(path))
@@ -107,19 +120,19 @@ def load(
 ) -> VisionEncoder:
     """A vision encoder from a weight file in transformers' or OpenCLIP's naming, ready to run, on the CPU.
 
-    dtype: None keeps the file's (the most common one where it is mixed, float32 where it cannot be computed in).
-    resolution: as in `Tower.at`. Raises UnsupportedCheckpoint when the file is damaged, or holds anything but exactly
+    activation: a row of ACTIVATIONS. dtype: None keeps the file's most frequent dtype, or float32 when torch cannot
+    compute in it. resolution: as in `Tower.at`. Raises UnsupportedCheckpoint when the file is damaged or is not exactly
     one known tower, and ValueError, before any weight is read, when that tower cannot have the resolution.
     """
     path = Path(path)
-    found = entries(path)
-    tower = identify(found, find_config(path), activation, path.name).at(resolution)
-    layout = find_layout(found, path.name)
-    weights = values(tensors(path), layout, dtype or _stored_dtype(found, layout))
+    named = entries(path)
+    tower = identify(named, find_config(path), activation, path.name).at(resolution)
+    layout = find_layout(named, path.name)
+    weights = values(tensors(path), layout, dtype or _stored_dtype(named, layout))
     visual = build(tower)
-    visual.load_state_dict(_place(weights, tower), strict=True, assign=True)
+    visual.load_state_dict(_resize_positions(weights, tower), strict=True, assign=True)
     _fill_buffers(visual)
-    visual.to(next(visual.parameters()).dtype)  # only the constants change, each as its module wants
+    visual.to(next(visual.parameters()).dtype)  # converts only the constants, in each module's own way
     return VisionEncoder(tower, visual).eval().requires_grad_(False)
 
 
@@ -130,23 +143,23 @@ def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:
     """
     size = encoder.tower.image_size
     if pictures.shape[1:] != (size, size, 3):
-        found = "x".join(map(str, pictures.shape[1:]))
-        raise ValueError(f"{encoder.tower.name} needs pictures of {size}x{size}x3, these are {found}; fit them first.")
+        shape = "x".join(map(str, pictures.shape[1:]))
+        raise ValueError(f"{encoder.tower.name} needs pictures of {size}x{size}x3, these are {shape}; fit them first.")
     # Not inference mode: features made in it could not be used for training outside of it.
     with torch.no_grad():
         return encoder(normalise(pictures.float().to(encoder.weight.device), encoder.tower.mean, encoder.tower.std))
 
 
 def blank(encoder: VisionEncoder, images: int = 1) -> VisionOutput:
-    """What the encoder says of zeros after normalisation (the mean colour): the plus kinds' unconditional image."""
+    """The features of an image of zeros after normalisation, which is the mean colour: no image, for the plus kinds."""
     size = encoder.tower.image_size
     with torch.no_grad():
         return encoder(encoder.weight.new_zeros(images, 3, size, size))
 
 
-def _sequences(found: Mapping[str, Any]) -> list[Tensor]:
-    patches = found["image_intermediates"]
-    prefixes = found.get("image_intermediates_prefix") or [patch[:, :0] for patch in patches]
+def _sequences(outputs: Mapping[str, Any]) -> list[Tensor]:
+    patches = outputs["image_intermediates"]
+    prefixes = outputs.get("image_intermediates_prefix") or [patch[:, :0] for patch in patches]
     return [torch.cat(pair, dim=1) for pair in zip(prefixes, patches, strict=True)]
 
 
@@ -160,20 +173,20 @@ def _read_config(path: Path) -> dict[str, Any] | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnsupportedCheckpoint(f"{path.name} cannot be read as JSON ({error}); correct or remove it.") from error
-    known = isinstance(config, dict) and ("model_cfg" in config or "vision_cfg" in config)
-    return config if known else None  # any other JSON beside a model is another program's
+    is_openclip = isinstance(config, dict) and ("model_cfg" in config or "vision_cfg" in config)
+    return config if is_openclip else None  # any other JSON beside a model is another program's
 
 
-def _stored_dtype(found: Mapping[str, Entry], layout: Layout) -> torch.dtype:
-    """The dtype of most of a tower's values, if it can be computed in."""
+def _stored_dtype(named: Mapping[str, Entry], layout: Layout) -> torch.dtype:
+    """The dtype of most of a tower's values, or float32 when torch cannot compute in it."""
     values_of = Counter[str]()
-    for entry in (found[key] for part in layout.parts.values() for key in part.keys):
+    for entry in (named[key] for part in layout.parts.values() for key in part.keys):
         values_of[entry.dtype] += prod(entry.shape)
     return _COMPUTED_IN.get(values_of.most_common(1)[0][0], torch.float32)
 
 
-def _place(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
-    """The weights with the position embeddings of as many patches as the tower's pictures have."""
+def _resize_positions(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
+    """The weights with position embeddings for the number of patches that the tower has at its resolution."""
     positions = tower.positions
     if positions is None or positions.grid == tower.grid:
         return weights
@@ -181,7 +194,7 @@ def _place(weights: Mapping[str, Tensor], tower: Tower) -> Mapping[str, Tensor]:
 
 
 def _fill_buffers(visual: nn.Module) -> None:
-    """Compute the constants that are in no file, such as rotary angles: on the meta device they have no values."""
+    """Compute constants that no file contains, such as rotary angles; the meta device gave them no values."""
     for module in visual.modules():
         empty = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
         if not empty:

@@ -10,20 +10,26 @@ import torch
 from torch import Tensor
 
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry
-
-Shape = tuple[int, ...]
+from ..files.tensor_file import Entry, Shape
 
 
 class Part(NamedTuple):
-    """Where one tensor of the tower is in a file: one key, or several stacked along their first dimension."""
+    """Where one tensor of the tower is in a file.
+
+    keys: of the tensor, or of several that are concatenated along their first dimension.
+    transposed: whether the file has it transposed.
+    """
 
     keys: tuple[str, ...]
     transposed: bool = False
 
 
 class Layout(NamedTuple):
-    """What OpenCLIP's visual names begin with in a file ("" where it uses other names), and its tensors by them."""
+    """How a file names the tensors of a tower.
+
+    prefix: what stands before OpenCLIP's names in the file; empty when the file uses other names.
+    parts: by OpenCLIP's name, where the tensor is in the file.
+    """
 
     prefix: str
     parts: dict[str, Part]
@@ -49,7 +55,7 @@ _HF_LAYER = {
 _HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
 _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool.")
 
-# What a file without a CLIP vision tower may hold, by how its keys begin; the first row that fits names it.
+# Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
 _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("image_proj", "ip_adapter", "adapter_modules.", "double_blocks.0.processor."), "an IP-Adapter"),
     (("lora_", "unet.lora", "base_model.model."), "a LoRA"),
@@ -94,13 +100,13 @@ def shapes(entries: Mapping[str, Entry], layout: Layout) -> dict[str, Shape]:
 
 
 def values(tensors: Mapping[str, Tensor], layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The tower's tensors by OpenCLIP's names, numbers with a fraction in one dtype; those of no tower are not read."""
-    found = ((name, _value(tensors, part)) for name, part in layout.parts.items())
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in found}
+    """The tower's tensors by OpenCLIP's names, floating-point ones in one dtype; others of the file are not read."""
+    read = ((name, _value(tensors, part)) for name, part in layout.parts.items())
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in read}
 
 
-def published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A tower's tensors as files name them: in transformers' naming where that has names for them, else OpenCLIP's."""
+def name_for_file(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A tower's tensors under the names of a file: transformers' names when it has names for them, else OpenCLIP's."""
     layers = sum(name.endswith(".ln_1.weight") for name in weights)
     parts = dict(_hf_parts("vision_model.", "visual_projection.weight", layers))
     if parts.keys() != weights.keys():
@@ -109,14 +115,15 @@ def published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _divide(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
-    """A tensor of the tower as the tensors of a file: what `_value` made it of."""
+    """A tensor of the tower as the tensors of a file: the inverse of `_value`."""
     value = value.T if part.transposed else value
     yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)
 
 
 def _before(segment: str, names: Collection[str]) -> str | None:
-    found = (re.match(rf"(|.*?\.){re.escape(segment)}", name) for name in names)
-    return next((match.group(1) for match in found if match), None)
+    """What stands before a segment in the first name that has it; None when no name has it."""
+    matches = (re.match(rf"(|.*?\.){re.escape(segment)}", name) for name in names)
+    return next((match.group(1) for match in matches if match), None)
 
 
 def _openclip_layout(names: Collection[str], prefix: str, file: str) -> Layout:
@@ -126,14 +133,14 @@ def _openclip_layout(names: Collection[str], prefix: str, file: str) -> Layout:
 
 def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
     model = f"{prefix}vision_model."
-    found = {name for name in names if name.startswith(model)} - {model + name for name in _HF_UNUSED}
-    if any(name.startswith(f"{model}head.") for name in found):
+    in_model = {name for name in names if name.startswith(model)} - {model + name for name in _HF_UNUSED}
+    if any(name.startswith(f"{model}head.") for name in in_model):
         raise UnsupportedCheckpoint(
             f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported; use the file in "
             "OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader."
         )
-    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", _layer_count(found, model)))
-    _check_keys({key for part in parts.values() for key in part.keys}, found, names, file)
+    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", _layer_count(in_model, model)))
+    _check_keys({key for part in parts.values() for key in part.keys}, in_model, names, file)
     return Layout("", parts)
 
 
@@ -148,16 +155,16 @@ def _hf_parts(model: str, projection: str, layers: int) -> Iterator[tuple[str, P
                 yield f"transformer.resblocks.{layer}.{name}{joint}{kind}", Part(sources)
 
 
-def _layer_count(found: Collection[str], model: str) -> int:
+def _layer_count(names: Collection[str], model: str) -> int:
     pattern = re.compile(re.escape(model) + r"encoder\.layers\.(\d+)\.")
-    return 1 + max((int(match.group(1)) for name in found if (match := pattern.match(name))), default=0)
+    return 1 + max((int(match.group(1)) for name in names if (match := pattern.match(name))), default=0)
 
 
-def _check_keys(needed: Collection[str], found: Collection[str], names: Collection[str], file: str) -> None:
+def _check_keys(needed: Collection[str], in_model: Collection[str], names: Collection[str], file: str) -> None:
     missing = sorted(key for key in needed if key not in names)
     if missing:
         raise UnsupportedCheckpoint(f"{file} lacks {missing[0]} of its CLIP vision encoder; download it again.")
-    unexpected = sorted(set(found) - set(needed))
+    unexpected = sorted(set(in_model) - set(needed))
     if unexpected:
         raise UnsupportedCheckpoint(f"{file} holds {unexpected[0]}, which no CLIP vision encoder has.")
 

@@ -1,4 +1,4 @@
-"""Noisy pictures, to be negative images: what an image prompt moves away from."""
+"""Noisy pictures for use as negative images, from which an image prompt moves the result away."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ _Draw = Callable[..., Tensor]  # torch.rand or torch.randn
 
 
 class Dice(NamedTuple):
-    """Random numbers for one picture of (height, width), drawn on the CPU, so that no device changes them.
+    """Random numbers for one picture; they come from the CPU, so that every device gets the same.
 
-    They are as fine as what an encoder reads: the short side has at most SIDE of them, each as large as a grain.
-    Finer noise would be averaged away when the encoder's preprocessing shrinks the picture.
+    generator: the source of the numbers.
+    size: height and width of the picture in pixels.
+
+    The short side has at most SIDE numbers, each as large as a grain: the encoder's preprocessing shrinks the picture,
+    and finer noise would disappear in averages.
     """
 
     generator: torch.Generator
@@ -43,9 +46,10 @@ class Dice(NamedTuple):
 
 
 class NoiseKind(NamedTuple):
-    """A way to disturb a picture, and whether it makes no sense of a plain one.
+    """A way to disturb a picture: a row of KINDS.
 
-    disturb(picture, strength, dice): (channels, height, width) -> the same; strength 0 changes nothing.
+    disturb: (picture, strength, dice) -> picture, (channels, height, width) each; strength 0 changes nothing.
+    needs_picture: whether it does nothing useful to a plain grey picture.
     """
 
     disturb: Callable[[Tensor, float, Dice], Tensor]
@@ -56,10 +60,11 @@ def noisy(images: Tensor | None, kind: str, strength: float, blur: int = 0, seed
     """Images disturbed by noise and then blurred; without images, a plain grey picture of SIDE pixels.
 
     images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is left out). kind: a row of KINDS.
-    strength: 0..1; 0 without blur is the images themselves, bit for bit. blur: a radius, counted in grains.
+    strength: 0..1; 0 without blur gives the images themselves, bit for bit. blur: a radius in grains.
     Returns (images, height, width, 3), 0..1, of the same dtype and device. Each image has noise of its own, which
-    depends on the seed, its number and its size, and on no state outside.
-    Raises ValueError for an unknown kind, values out of range, images that are none, and a kind that needs some.
+    depends on the seed, the image's number and its size alone.
+    Raises ValueError for an unknown kind, for values out of range, for images of another shape, and without images for
+    a kind that needs them.
     """
     _check(kind, strength, blur)
     if images is None:
@@ -89,12 +94,12 @@ def gaussian_blur(pictures: Tensor, radius: int) -> Tensor:
 
 
 def grain(height: int, width: int) -> float:
-    """Side of what becomes about one pixel of what an encoder reads, in pixels of a picture, at least 1."""
+    """Side of a square that an encoder sees as about one pixel, in pixels of the picture, at least 1."""
     return max(1.0, min(height, width) / SIDE)
 
 
 def _fade(picture: Tensor, strength: float, dice: Dice) -> Tensor:
-    """(1 - s)·x + s·u, u uniform for each grain and channel: the picture fades out, noise fades in."""
+    """(1 - s)·x + s·u, with u uniform for each grain and channel: the picture fades out and noise fades in."""
     return picture.lerp(dice.uniform(len(picture)).to(picture), strength)
 
 
@@ -105,14 +110,14 @@ def _dissolve(picture: Tensor, strength: float, dice: Dice) -> Tensor:
 
 
 def _gaussian(picture: Tensor, strength: float, dice: Dice) -> Tensor:
-    """x + s·n, n normal for each grain and channel: film grain; the caller clamps it."""
+    """x + s·n, with n normal for each grain and channel: film grain; the caller clamps the result."""
     return picture + strength * dice.normal(len(picture)).to(picture)
 
 
 def _shuffle(picture: Tensor, strength: float, dice: Dice) -> Tensor:
     """x at p + s·side·(2u - 1), mirrored at the border: the colours without the shapes.
 
-    At strength 1 that is a uniformly random place for every grain, whatever p.
+    At strength 1, every grain gets a uniformly random place, independent of p.
     """
     shifts = strength * (2 * dice.uniform(2) - 1)
     rows, columns = (
@@ -131,7 +136,7 @@ KINDS: dict[str, NoiseKind] = {
 
 
 def _generator(seed: int, number: int) -> torch.Generator:
-    """Random numbers of one image: not those of its neighbour, nor those of the first image at the next seed."""
+    """Random numbers for one image, different for every image and every seed."""
     mixed = np.random.SeedSequence((seed % 2**64, number)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0]))
 
@@ -142,7 +147,7 @@ def _centres(side: int, axis: int) -> Tensor:
 
 
 def _mirror(places: Tensor, side: int) -> Tensor:
-    """The pixels that places along a side, and beyond it, fall on."""
+    """The pixels at places along a side; places beyond it are mirrored."""
     folded = places.remainder(2 * side)
     return torch.minimum(folded, 2 * side - folded).long().clamp(max=side - 1)
 

@@ -1,4 +1,4 @@
-"""Position embeddings of a vision tower's patches, and how they become those of pictures of another size."""
+"""Position embeddings of a vision tower's patches, and their interpolation for pictures of another size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch import Tensor
 
 
 class Positions(NamedTuple):
-    """The learned embeddings of a square grid of patches: where the tower keeps them, and how they lie there.
+    """The learned position embeddings of a square grid of patches.
 
-    key: their name in the tower; grid: patches along a side in training; others: embeddings before them, CLS's.
+    key: name of their tensor in the tower.
+    grid: number of patches along a side in training.
+    others: number of embeddings before them, such as that of CLS.
     """
 
     key: str
@@ -20,7 +22,7 @@ class Positions(NamedTuple):
 
 
 def find_positions(visual: Any) -> Positions | None:
-    """The position embeddings of an OpenCLIP tower; None where it has none of that kind, as ResNets, or rotary ones."""
+    """The position embeddings of an OpenCLIP tower; None when it has none, like ResNets, or rotary ones."""
     if hasattr(visual, "transformer"):
         return _square("positional_embedding", visual.positional_embedding, visual.image_size, visual.patch_size)
     trunk = getattr(visual, "trunk", None)
@@ -41,8 +43,8 @@ def interpolate(embeddings: Tensor, positions: Positions, grid: int) -> Tensor:
 
     sequence = embeddings.reshape(1, *embeddings.shape[-2:])
     shrinks = grid < positions.grid  # torch's antialiased bicubic has another kernel, which differs also when growing
-    found = resample_abs_pos_embed(sequence, [grid, grid], num_prefix_tokens=positions.others, antialias=shrinks)
-    return found.reshape(*embeddings.shape[:-2], *found.shape[1:])
+    resized = resample_abs_pos_embed(sequence, [grid, grid], num_prefix_tokens=positions.others, antialias=shrinks)
+    return resized.reshape(*embeddings.shape[:-2], *resized.shape[1:])
 
 
 def _square(key: str, embeddings: Tensor, image: Sequence[int], patch: Sequence[int]) -> Positions | None:

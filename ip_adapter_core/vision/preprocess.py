@@ -1,4 +1,4 @@
-"""From ComfyUI pictures to what a vision encoder sees: square 8-bit pictures, then normalised pixel values."""
+"""From ComfyUI pictures to the input of a vision encoder: square 8-bit pictures, then normalised pixel values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _LONGEST = 1000  # a scaled picture of this shape takes 340 MB for an encoder of
 
 
 def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[float] = CLIP_MEAN) -> Tensor:
-    """The square pictures the encoder sees, in exact eight-bit levels, also fit to be shown to the user.
+    """The square pictures that the encoder sees, in exact eight-bit levels; a user may look at them too.
 
     images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is ignored); values outside are clamped.
     Returns (images, size, size, 3), float32 on the CPU. "center crop" equals transformers' CLIP preprocessing on PIL.
-    mean: the colour around a padded picture, the encoder's mean, so that the normalised border is about 0.
-    Raises ValueError for an unknown way to fit, a wrong or empty shape, and values that are no numbers.
+    how: a row of FITS. mean: the encoder's mean, used as the colour around a padded picture, so that the normalised
+    border is about 0. Raises ValueError for an unknown way to fit, a wrong or empty shape, and values that are no
+    numbers.
     """
     if how not in _FITTERS:
         raise ValueError(f"There is no way to fit called {how!r}; use one of {', '.join(FITS)}.")
@@ -50,22 +51,22 @@ def levels(images: Tensor) -> np.ndarray:
 
 
 def _check_shape(images: Tensor) -> None:
-    found = "x".join(str(length) for length in images.shape)
+    shape = "x".join(str(length) for length in images.shape)
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
         raise ValueError(
-            f"An image of shape {found} cannot be encoded; needed is (images, height, width, channels) "
+            f"An image of shape {shape} cannot be encoded; needed is (images, height, width, channels) "
             "with 1, 3 or 4 channels, as ComfyUI's IMAGE has it."
         )
     if 0 in images.shape:
-        raise ValueError(f"An image batch of shape {found} holds no pixels; connect at least one picture.")
+        raise ValueError(f"An image batch of shape {shape} holds no pixels; connect at least one picture.")
 
 
 def _check_finite(images: Tensor) -> None:
     for number, picture in enumerate(images, start=1):
         if not torch.isfinite(picture).all():
-            found = "NaN" if torch.isnan(picture).any() else "infinite values"
+            values = "NaN" if torch.isnan(picture).any() else "infinite values"
             raise ValueError(
-                f"Image {number} of {len(images)} contains {found}; "
+                f"Image {number} of {len(images)} contains {values}; "
                 "look at the node that made it, often a VAE decode in half precision."
             )
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files.errors import UnsupportedCheckpoint
-from .layouts import Layout, Shape
+from ..files.tensor_file import Shape
+from .layouts import Layout
 from .preprocess import CLIP_MEAN, CLIP_STD
 
 Config = Mapping[str, Any]
@@ -20,7 +21,12 @@ _PREFERRED = ("ViT-SO400M-14-SigLIP-384",)
 
 
 class Candidate(NamedTuple):
-    """A model by name, its OpenCLIP config (embed_dim, vision_cfg), and the mean and deviation of its pixels."""
+    """A model whose tower a file may hold.
+
+    name: OpenCLIP's name of the model.
+    config: OpenCLIP's config, with embed_dim and vision_cfg.
+    mean, std: of the pixels, for each colour.
+    """
 
     name: str
     config: Config
@@ -28,15 +34,15 @@ class Candidate(NamedTuple):
     std: tuple[float, ...]
 
 
-def configured(config: Config, file: str) -> Candidate:
-    """The tower a config describes, in the form of open_clip_config.json or of its model_cfg alone.
+def read_candidate(config: Config, file: str) -> Candidate:
+    """The model of a config, in the form of open_clip_config.json or of its model_cfg alone.
 
     Raises UnsupportedCheckpoint when it is no OpenCLIP config.
     """
-    given, pixels = config.get("model_cfg", config), config.get("preprocess_cfg", {})
+    model_config, pixels = config.get("model_cfg", config), config.get("preprocess_cfg", {})
     try:
-        model = {"embed_dim": int(given["embed_dim"]), "vision_cfg": dict(given["vision_cfg"])}
-        model["quick_gelu"] = bool(given.get("quick_gelu", False))  # OpenCLIP's default
+        model = {"embed_dim": int(model_config["embed_dim"]), "vision_cfg": dict(model_config["vision_cfg"])}
+        model["quick_gelu"] = bool(model_config.get("quick_gelu", False))  # OpenCLIP's default
         mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnsupportedCheckpoint(
@@ -45,14 +51,15 @@ def configured(config: Config, file: str) -> Candidate:
     return Candidate(str(config.get("name", "custom")), model, mean, std)
 
 
-def registered(found: Mapping[str, Shape], layout: Layout, file: str) -> Iterator[Candidate]:
-    """OpenCLIP's models that could be it, each vision config once, plain names before those of other text encoders.
+def list_candidates(shapes: Mapping[str, Shape], layout: Layout, file: str) -> Iterator[Candidate]:
+    """OpenCLIP's models that a file may hold, each vision config once, models with plain names first.
 
-    Raises UnsupportedCheckpoint when a tensor that tells the sizes is missing.
+    shapes: of the file's tensors, by OpenCLIP's names. Raises UnsupportedCheckpoint when a tensor from which the sizes
+    are read is missing.
     """
     import open_clip
 
-    fits = _could_be(found, layout, file)
+    fits = _quick_test(shapes, layout, file)
     seen = set()
     for name in sorted(open_clip.list_models(), key=lambda name: (name not in _PREFERRED, len(name), name)):
         config = open_clip.get_model_config(name)
@@ -71,28 +78,28 @@ def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(published.get("mean", CLIP_MEAN)), tuple(published.get("std", CLIP_STD))
 
 
-def _could_be(found: Mapping[str, Shape], layout: Layout, file: str) -> Callable[[Config], bool]:
-    """A quick test of configs that spares building most of them."""
-    if any(name.startswith("transformer.resblocks.") for name in found):
-        facts = _vit_facts(found, layout, file)
+def _quick_test(shapes: Mapping[str, Shape], layout: Layout, file: str) -> Callable[[Config], bool]:
+    """A fast test of a config, so that most towers need not be built."""
+    if any(name.startswith("transformer.resblocks.") for name in shapes):
+        facts = _vit_facts(shapes, layout, file)
         return lambda config: _vit_config_facts(config) == facts
-    if any(name.startswith("trunk.") for name in found):
-        lengths = {shape[0] for shape in found.values() if shape}
+    if any(name.startswith("trunk.") for name in shapes):
+        lengths = {shape[0] for shape in shapes.values() if shape}
         return lambda config: "timm_model_name" in config["vision_cfg"] and config["embed_dim"] in lengths
     return lambda config: isinstance(config["vision_cfg"].get("layers"), list)
 
 
-def _vit_facts(found: Mapping[str, Shape], layout: Layout, file: str) -> tuple[int, ...]:
+def _vit_facts(shapes: Mapping[str, Shape], layout: Layout, file: str) -> tuple[int, ...]:
     for name, rank in (("conv1.weight", 4), ("positional_embedding", 2), ("proj", 2)):
-        if len(found.get(name, ())) != rank:
-            state = f"{found[name]} is no shape for it" if name in found else "it is missing"
+        if len(shapes.get(name, ())) != rank:
+            state = f"{shapes[name]} is no shape for it" if name in shapes else "it is missing"
             raise UnsupportedCheckpoint(
                 f"{file} cannot be told apart without {layout.prefix}{name}: {state}; download it again."
             )
-    patch = found["conv1.weight"][-1]
-    side = math.isqrt(max(found["positional_embedding"][0] - 1, 0))
-    layers = len({name.split(".")[2] for name in found if name.startswith("transformer.resblocks.")})
-    return (found["proj"][-1], found["conv1.weight"][0], layers, patch, side * patch)
+    patch = shapes["conv1.weight"][-1]
+    side = math.isqrt(max(shapes["positional_embedding"][0] - 1, 0))
+    layers = len({name.split(".")[2] for name in shapes if name.startswith("transformer.resblocks.")})
+    return (shapes["proj"][-1], shapes["conv1.weight"][0], layers, patch, side * patch)
 
 
 def _vit_config_facts(config: Config) -> tuple[int, ...] | None:

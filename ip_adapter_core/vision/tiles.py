@@ -1,4 +1,4 @@
-"""A large or long picture as overlapping square tiles: where they lie, their pixels, and where each of them acts."""
+"""A large or long picture as overlapping square tiles: their positions, their pixels, and the masks of each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-MOST = 64  # tiles of a picture; each is encoded by itself and acts as a prompt of its own
-_SHARES = 4096  # levels of a ramp: products of two stay exact in float32, so that they sum to exactly 1
+MOST = 64  # tiles of a picture; each is encoded by itself and becomes a prompt of its own
+_SHARES = 4096  # levels of a ramp: products of two levels are exact in float32, so that masks sum to exactly 1
 
 _Span = tuple[int, int]
 
 
 class Tile(NamedTuple):
-    """A square part of a picture; box is its left, top, right and bottom in pixels, the last two excluded."""
+    """A square part of a picture.
+
+    box: its left, top, right and bottom in pixels, the last two excluded.
+    """
 
     box: tuple[int, int, int, int]
 
@@ -51,18 +54,18 @@ def cut(images: Tensor, parts: Sequence[Tile]) -> Tensor:
     """
     height, width = _size(parts)
     if tuple(images.shape[1:3]) != (height, width):
-        found = f"{images.shape[2]}x{images.shape[1]}"
-        raise ValueError(f"These tiles are of a picture of {width}x{height}; this one has {found}. Cut it anew.")
+        size = f"{images.shape[2]}x{images.shape[1]}"
+        raise ValueError(f"These tiles are of a picture of {width}x{height}; this one has {size}. Cut it anew.")
     boxes = (tile.box for tile in parts)
     crops = [images[:, top:bottom, left:right] for left, top, right, bottom in boxes]
     return rearrange(crops, "tiles images height width channels -> (images tiles) height width channels")
 
 
 def masks(parts: Sequence[Tile], height: int, width: int) -> Tensor:
-    """Where each tile acts in a result of height x width cells that is as a whole the tiled picture, 0..1 in float32.
+    """The mask of each tile over a result of height x width cells that stands for the whole picture, 0..1 in float32.
 
-    Returns (tiles, height, width): 1 where a tile is alone, linear ramps where two overlap, summing to exactly 1
-    everywhere. The cells may be the pixels of the picture or of any other grid over it, such as a latent's.
+    Returns (tiles, height, width): 1 where a tile is alone, linear ramps where two overlap; the sum is exactly 1
+    everywhere. The cells may be the picture's pixels or any other grid over it, such as that of a latent.
     """
     whole = _size(parts)
     rows = _shares({(top, bottom) for _, top, _, bottom in (tile.box for tile in parts)}, whole[0], height)
@@ -85,16 +88,16 @@ def _size(parts: Sequence[Tile]) -> tuple[int, int]:
 
 
 def _shares(spans: set[_Span], length: int, cells: int) -> dict[_Span, Tensor]:
-    """How much of every cell along a side belongs to each stretch of it, (cells,)."""
+    """For each stretch of a side, its share of every cell along that side, (cells,)."""
     ordered = sorted(spans)
     places = (torch.arange(cells, dtype=torch.float64) + 0.5) * length / cells
-    begun = [_starts(places, *pair) for pair in pairwise(ordered)]
-    edges = [torch.ones_like(places), *begun, torch.zeros_like(places)]
+    ramps = [_ramp(places, *pair) for pair in pairwise(ordered)]
+    edges = [torch.ones_like(places), *ramps, torch.zeros_like(places)]
     return {span: (edges[number] - edges[number + 1]).float() for number, span in enumerate(ordered)}
 
 
-def _starts(places: Tensor, before: _Span, after: _Span) -> Tensor:
-    """How far the second of two stretches has taken over from the first at each place, from 0 to 1."""
+def _ramp(places: Tensor, before: _Span, after: _Span) -> Tensor:
+    """The share of the second of two stretches at each place, 0..1; it rises where they overlap."""
     overlap = before[1] - after[0]
     if not overlap:
         return (places >= after[0]).double()

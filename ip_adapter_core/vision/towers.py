@@ -1,4 +1,7 @@
-"""Which OpenCLIP vision tower a file holds, told from its tensors' names and shapes, and an empty one of its kind."""
+"""Which OpenCLIP vision tower a file holds, by its tensors' names and shapes, and how to build an empty one.
+
+A tower is OpenCLIP's word for one half of a CLIP model; here always the half that reads pictures.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,36 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry
-from .layouts import Layout, Shape, find_layout, shapes
+from ..files.tensor_file import Entry, Shape
+from .layouts import Layout, find_layout, shapes
 from .positions import Positions, find_positions
-from .registry import Candidate, Config, candidate_tower, configured, empty_tower, registered
+from .registry import Candidate, Config, candidate_tower, empty_tower, list_candidates, read_candidate
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
 AS_TRAINED, DOUBLE = "as trained", "double"
 RESOLUTIONS = (AS_TRAINED, DOUBLE, "336", "448", "560", "672")
-_LONGEST = 64  # patches along a side, 4096 tokens: far beyond it, interpolated positions mean nothing
+_LONGEST = 64  # patches along a side, 4096 tokens; interpolated positions mean nothing far beyond that
 
-# The activation leaves no trace in the tensors. Plain towers of the sizes OpenAI released are taken for OpenAI's,
-# trained with the quick approximation; all others for trained with the exact one.
+# Tensors do not show the activation. Plain towers of the sizes that OpenAI released count as OpenAI's, which were
+# trained with the quick approximation of GELU; all other towers count as trained with the exact one.
 _QUICK_GELU = {"ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"}
 
 
 @dataclass(frozen=True)
 class Tower:
-    """What a vision encoder is: sizes in pixels and values, tokens including CLS (0 where it has no token sequence).
+    """What a vision encoder is.
 
-    positions: what can be interpolated for pictures of another size, None where nothing can.
+    name: OpenCLIP's name of the model.
+    embed_dim: width of the image embedding.
+    width: of the hidden states; 0 without a token sequence, as in ResNets.
+    layers: number of transformer layers.
+    patch: side of a patch in pixels.
+    image_size: side of the pictures in pixels.
+    tokens: number of hidden states, CLS included; 0 without a token sequence.
+    quick_gelu: whether the activation is the quick approximation of GELU.
+    mean, std: of the pixels, for each colour.
+    config: OpenCLIP's, to build the tower of.
+    positions: position embeddings that can be interpolated for pictures of another size; None when nothing can.
     """
 
     name: str
@@ -46,7 +59,7 @@ class Tower:
 
     @property
     def grid(self) -> int:
-        """Patches along a side, 0 for towers without patches."""
+        """Number of patches along a side; 0 for towers without patches."""
         return self.image_size // self.patch if self.patch else 0
 
     def at(self, resolution: str) -> Tower:
@@ -68,6 +81,7 @@ class Tower:
         return replace(self, image_size=size, tokens=tokens, config=config)
 
     def _pixels(self, resolution: str) -> int:
+        """Side of the pictures at a resolution. Raises ValueError when there is no such resolution."""
         named = {AS_TRAINED: self.image_size, DOUBLE: 2 * (self.grid * self.patch or self.image_size)}
         if resolution not in named and not resolution.isdecimal():
             raise ValueError(f"There is no resolution called {resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
@@ -81,17 +95,29 @@ class Tower:
 
 
 class _Difference(NamedTuple):
+    """How the tensors of a file differ from those of a tower.
+
+    missing: names that only the tower has.
+    unexpected: names that only the file has.
+    reshaped: names whose shapes differ.
+    """
+
     missing: list[str]
     unexpected: list[str]
     reshaped: list[str]
 
     @property
     def size(self) -> int:
+        """Number of differences."""
         return sum(map(len, self))
 
 
 class _Match(NamedTuple):
-    """The candidate whose tensors are those of a file, and an empty tower of its kind."""
+    """The model that a file holds.
+
+    candidate: the model.
+    visual: its empty tower.
+    """
 
     candidate: Candidate
     visual: torch.nn.Module
@@ -109,19 +135,19 @@ def identify(
     if activation not in ACTIVATIONS:
         raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
     layout = find_layout(entries, file)
-    found = shapes(entries, layout)
-    return _describe(*_closest(found, layout, config, file), activation)
+    return _tower(*_match(shapes(entries, layout), layout, config, file), activation)
 
 
 def build(tower: Tower) -> torch.nn.Module:
     """An empty tower on the meta device, OpenCLIP's visual module without its text half."""
     visual: Any = empty_tower(tower.config, tower.quick_gelu)
     if tower.positions is not None and _measure(visual, tower.config).image_size != tower.image_size:
-        visual.trunk.set_input_size(img_size=tower.image_size)  # OpenCLIP 3.3.0 hands its image_size to no trunk
+        visual.trunk.set_input_size(img_size=tower.image_size)  # OpenCLIP 3.3.0 does not pass its image_size to timm
     return visual
 
 
 def _check_size(name: str, patch: int, size: int) -> None:
+    """Raises ValueError when pictures of this size cannot be cut into patches, or into too many."""
     if size % patch or not size:
         fitting = [row for row in RESOLUTIONS if row == DOUBLE or (row.isdecimal() and int(row) % patch == 0)]
         raise ValueError(
@@ -135,31 +161,34 @@ def _check_size(name: str, patch: int, size: int) -> None:
         )
 
 
-def _closest(found: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
-    candidates = [configured(config, file)] if config is not None else registered(found, layout, file)
+def _match(in_file: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
+    """The model whose tensors have exactly these shapes. Raises UnsupportedCheckpoint that names the closest model."""
+    candidates = [read_candidate(config, file)] if config is not None else list_candidates(in_file, layout, file)
     best: Candidate | None = None
-    least = _Difference([], list(found), [])
+    least = _Difference([], list(in_file), [])
     for candidate in candidates:
         visual = candidate_tower(candidate, file)
-        difference = _difference({name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}, found)
+        difference = _difference({name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}, in_file)
         if difference.size == 0:
             return _Match(candidate, visual)
         if best is None or difference.size < least.size:
             best, least = candidate, difference
-    if best is None or (config is None and least.size > len(found) // 2):
-        raise UnsupportedCheckpoint(_unknown(found, file))
+    if best is None or (config is None and least.size > len(in_file) // 2):
+        raise UnsupportedCheckpoint(_unknown(in_file, file))
     raise UnsupportedCheckpoint(_mismatch(best.name, least, layout, file))
 
 
-def _difference(needed: Mapping[str, Shape], found: Mapping[str, Shape]) -> _Difference:
+def _difference(needed: Mapping[str, Shape], in_file: Mapping[str, Shape]) -> _Difference:
+    """How the tensors of a file differ from those that a tower needs."""
     return _Difference(
-        missing=[name for name in needed if name not in found],
-        unexpected=[name for name in found if name not in needed],
-        reshaped=[name for name in needed if name in found and found[name] != needed[name]],
+        missing=[name for name in needed if name not in in_file],
+        unexpected=[name for name in in_file if name not in needed],
+        reshaped=[name for name in needed if name in in_file and in_file[name] != needed[name]],
     )
 
 
 def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) -> str:
+    """The first difference, in words."""
     if difference.missing:
         return f"{file} lacks {layout.prefix}{difference.missing[0]}, which {tower} needs; download it again."
     if difference.unexpected:
@@ -169,14 +198,16 @@ def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) ->
     return f"{file} has {key} of another shape than {tower} needs; the file or its config is wrong."
 
 
-def _unknown(found: Mapping[str, Shape], file: str) -> str:
+def _unknown(in_file: Mapping[str, Shape], file: str) -> str:
+    """What to do with a tower that is in no list, in words."""
     return (
-        f"{file} holds a vision encoder that OpenCLIP does not know ({len(found)} tensors, {min(found)} first); "
+        f"{file} holds a vision encoder that OpenCLIP does not know ({len(in_file)} tensors, {min(in_file)} first); "
         "put its open_clip_config.json beside it, named as the file with .json at the end."
     )
 
 
-def _describe(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
+def _tower(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
+    """The description of a model and its empty tower."""
     config = candidate.config
     sizes = _measure(visual, config)
     auto = config.get("quick_gelu", candidate.name in _QUICK_GELU)
@@ -192,6 +223,8 @@ def _describe(candidate: Candidate, visual: torch.nn.Module, activation: str) ->
 
 
 class _Sizes(NamedTuple):
+    """The fields of Tower that are read from an empty tower."""
+
     width: int
     layers: int
     patch: int
@@ -201,6 +234,7 @@ class _Sizes(NamedTuple):
 
 
 def _measure(visual: Any, config: Config) -> _Sizes:
+    """Sizes of OpenCLIP's own transformers, of timm's, and of ResNets, which have no tokens."""
     if hasattr(visual, "transformer"):
         tokens, width = visual.positional_embedding.shape
         patch, size = visual.patch_size[0], visual.image_size[0]

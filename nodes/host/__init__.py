@@ -1,1 +1,9 @@
-"""The only place that imports ComfyUI: files, devices, memory, and installing image prompts on a model."""
+"""The only place that imports ComfyUI: files, devices, memory, and installing image prompts on a model.
+
+In: what nodes are given. Out: what they give. Read adapters and vision (files in ComfyUI's folders, which files finds,
+as networks that its memory management knows), encoding (an image prompt of pictures), then the room sampling; models
+says what a MODEL is. Tests: tests/host; auto, files and vision_model are tested in test_vision.py, face_embeds in
+test_faces.py, models in tests/nodes/test_layer_weights.py and tests/nodes/test_node.py, regions in
+tests/host/sampling/test_on_fake_cuda.py and tests/live/test_control_nodes.py, pictures in
+tests/nodes/test_layer_weights.py, small_world in tests/benchmarks/test_small_world.py.
+"""

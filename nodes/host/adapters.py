@@ -19,7 +19,8 @@ from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt, Origin, image_prompt
+from ...ip_adapter_core.prompts.features import AdapterInputs
+from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, image_prompt
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches
@@ -27,7 +28,12 @@ _CHUNK = 16  # images at once: bounds memory for long batches
 
 @dataclass(frozen=True, eq=False)
 class LoadedAdapter:
-    """An adapter on the IP_ADAPTER socket; `patcher` lets ComfyUI see, count and free its weights."""
+    """An adapter on the IP_ADAPTER socket.
+
+    name: of its file, as users pick it.
+    identity: what the file is.
+    patcher: holds the network, so that ComfyUI sees, counts and frees its weights.
+    """
 
     name: str
     identity: Identity
@@ -36,33 +42,35 @@ class LoadedAdapter:
     def prompt(
         self, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
     ) -> ImagePrompt:
-        """Tokens, keys and values of features, computed in fp32 on the adapter's device and kept off it.
+        """The image prompt of what this adapter reads, computed in fp32 on the adapter's device and kept off it.
 
         cond, uncond: what this adapter reads of the reference and of the negative images; gathering, scales and errors
         as in `image_prompt`.
         """
         origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
-        made = image_prompt(_Resident(self), cond, uncond, gathering, **scales)
-        return replace(made, make_keys_values=self.keys_values if made.make_keys_values else None, origin=origin)
+        prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, **scales)
+        return replace(prompt, make_keys_values=self.keys_values if prompt.make_keys_values else None, origin=origin)
 
     @cached_property
     def origin(self) -> Origin:
-        """What prompts of this adapter say of it."""
+        """The name and digest by which prompts refer to this adapter."""
         return Origin(self.name, self.patcher.model.digest())
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, as `prompt` computes them."""
         memory.load_models_gpu([self.patcher])
-        return _Resident(self).keys_values(tokens)
+        return _OnDevice(self).keys_values(tokens)
 
 
 _loaded = files.Shared[LoadedAdapter]()
 
 
-class _Resident:
-    """The network of an adapter that is on its device: a `Network` whose inputs come and whose results go in chunks, so
-    that long animations need no more memory there than short ones."""
+class _OnDevice:
+    """A `Network` that computes on the adapter's device, where it is loaded already.
+
+    Inputs come and results go in chunks, so that long animations need no more memory there than short ones.
+    """
 
     def __init__(self, adapter: LoadedAdapter) -> None:
         self.adapter = adapter
@@ -74,23 +82,23 @@ class _Resident:
 
     def tokens(self, *features: Tensor, **scales: float) -> Tensor:
         chunks = zip(*(part.split(_CHUNK) for part in features), strict=True)
-        return torch.cat([self._home(self.network.tokens(*map(self._there, chunk), **scales)) for chunk in chunks])
+        return torch.cat([_off(self.network.tokens(*map(self._on, chunk), **scales)) for chunk in chunks])
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
-        made = [[self._pair_home(pair) for pair in self._pairs(chunk)] for chunk in tokens.split(_CHUNK)]
-        return tuple(KeysValues(*map(torch.cat, zip(*pairs, strict=True))) for pairs in zip(*made, strict=True))
+        chunks = [self._chunk_keys_values(chunk) for chunk in tokens.split(_CHUNK)]
+        return tuple(KeysValues(*map(torch.cat, zip(*pairs, strict=True))) for pairs in zip(*chunks, strict=True))
 
-    def _pairs(self, chunk: Tensor) -> tuple[KeysValues, ...]:
-        return self.network.keys_values(self._there(chunk))
+    def _chunk_keys_values(self, tokens: Tensor) -> list[KeysValues]:
+        pairs = self.network.keys_values(self._on(tokens))
+        return [KeysValues(_off(pair.keys), _off(pair.values)) for pair in pairs]
 
-    def _pair_home(self, pair: KeysValues) -> KeysValues:
-        return KeysValues(self._home(pair.keys), self._home(pair.values))
+    def _on(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.adapter.patcher.load_device, torch.float32)
 
-    def _there(self, part: Tensor) -> Tensor:
-        return part.to(self.adapter.patcher.load_device, torch.float32)
 
-    def _home(self, part: Tensor) -> Tensor:
-        return part.to(memory.intermediate_device())
+def _off(tensor: Tensor) -> Tensor:
+    """A result where ComfyUI wants intermediate results."""
+    return tensor.to(memory.intermediate_device())
 
 
 def load(name: str, choice: str = AUTO) -> LoadedAdapter:

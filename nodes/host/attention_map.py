@@ -1,4 +1,4 @@
-"""Looking again at a sampled picture: one watched call of the model at each of some noise levels."""
+"""Attention maps of a finished picture: it is given noise of each level, and one call of the model captures them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ...ip_adapter_core.attention.attention_map import MapAccumulator, pick_images
 from .sampling import compile
-from .sampling.attention_hook import MapRequest, WatchedRun
-from .sampling.layer_patch import ATTENTION_HOOK, Options
+from .sampling.attention_hook import CapturingRun, MapRequest
+from .sampling.layer_options import Options
+from .sampling.layer_patch import ATTENTION_HOOK
 from .sampling.model_patch import KEY, applications
 
-# Guidance, which is not looked at and may call the model for its own ends; and what spreads calls over devices.
+# Guidance, which has no part in the maps and may call the model for its own ends; and what spreads calls over devices.
 _LEFT_OUT = (
     "sampler_calc_cond_batch_function",
     "sampler_pre_cfg_function",
@@ -33,9 +34,11 @@ _LEFT_OUT = (
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """With how much noise a picture is looked at: fractions of the noise schedule, and the seed.
+    """The noise that is added to a picture before the model is called on it.
 
-    sigmas: noise levels of the sampling, for prompts that count its steps.
+    steps: fractions of the noise schedule, 0 is all noise, 1 none; the model is called once for each.
+    seed: the seed of the noise.
+    sigmas: the noise levels of the sampling, for prompts that count its steps; None where they are not known.
     """
 
     steps: tuple[float, ...]
@@ -43,7 +46,7 @@ class Noise:
     sigmas: Tensor | None = None
 
     def levels(self, model: ModelPatcher) -> list[float]:
-        """The noise levels of a model that the steps mean."""
+        """The noise level of each step on this model."""
         sampling = model.get_model_object("model_sampling")
         least, most = float(sampling.sigma_min), float(sampling.sigma_max)
         return [min(max(float(sampling.percent_to_sigma(step)), least), most) for step in self.steps]
@@ -54,45 +57,49 @@ class Noise:
 
 
 class Sampled(NamedTuple):
-    """A sampled picture: the positive conditioning, the latent as the sampler gives it, and the images decoded from it,
-    (images, height, width, channels)."""
+    """A sampled picture.
+
+    positive: the conditioning it was sampled with.
+    latent: the latent as the sampler gives it.
+    images: what was decoded from the latent, (images, height, width, channels).
+    """
 
     positive: Any
     latent: Mapping[str, Any]
     images: Tensor
 
 
-def look(model: ModelPatcher, sampled: Sampled, noise: Noise, sight: MapRequest) -> dict[str, MapAccumulator]:
-    """Maps of one picture over the grid of its latent, by what each is of: `reference 1` and so on.
+def look(model: ModelPatcher, sampled: Sampled, noise: Noise, request: MapRequest) -> dict[str, MapAccumulator]:
+    """Attention maps of one picture over the grid of its latent, by their names: `reference 1` and so on.
 
     Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
     in these layers, and when latent, images and model do not belong together.
     """
     samples = sampled.latent["samples"]
-    _check_latent(model, samples, sight.frame)
-    pick_images(sampled.images, samples.shape, sight.frame)
+    _check_latent(model, samples, request.frame)
+    pick_images(sampled.images, samples.shape, request.frame)
     _check_prompts(model, noise)
     levels = noise.levels(model)
-    watch = WatchedRun(model, sight, noise.schedule(levels), samples.shape)
-    _check_sight(watch, noise, levels)
-    _run(model, sampled, noise.seed, _Glances(levels, watch))
-    return _found(watch)
+    run = CapturingRun(model, request, noise.schedule(levels), samples.shape)
+    _check_request(run, noise, levels)
+    _sample(model, sampled, noise.seed, _CapturingSampler(levels, run))
+    return _captured_maps(run)
 
 
-def _run(model: ModelPatcher, sampled: Sampled, seed: int, glances: _Glances) -> None:
+def _sample(model: ModelPatcher, sampled: Sampled, seed: int, sampler: _CapturingSampler) -> None:
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds({"positive": sampled.positive})
     guider.set_cfg(1.0)
     samples, mask = sampled.latent["samples"], sampled.latent.get("noise_mask")
     noise = comfy.sample.prepare_noise(samples, seed, sampled.latent.get("batch_index"))
-    guider.sample(noise, samples, glances, glances.watch.sigmas, mask, disable_pbar=True, seed=seed)
+    guider.sample(noise, samples, sampler, sampler.run.sigmas, mask, disable_pbar=True, seed=seed)
 
 
-class _Glances(comfy.samplers.Sampler):
+class _CapturingSampler(comfy.samplers.Sampler):
     """Calls the model on a finished picture with noise up to each level, where other samplers make a picture."""
 
-    def __init__(self, levels: Sequence[float], watch: WatchedRun) -> None:
-        self._levels, self.watch = levels, watch
+    def __init__(self, levels: Sequence[float], run: CapturingRun) -> None:
+        self._levels, self.run = levels, run
 
     @torch.no_grad()
     def sample(
@@ -105,8 +112,8 @@ class _Glances(comfy.samplers.Sampler):
         latent_image: Tensor,
         *rest: Any,
     ) -> Tensor:
-        """The picture as it was given."""
-        base, options = guider.inner_model, self._watched(extra_args["model_options"])
+        """The picture, unchanged."""
+        base, options = guider.inner_model, self._with_hook(extra_args["model_options"])
         bar = comfy.utils.ProgressBar(len(self._levels))
         with _uncompiled(base, options["transformer_options"]):
             for level in self._levels:
@@ -117,25 +124,23 @@ class _Glances(comfy.samplers.Sampler):
                 bar.update(1)
         return latent_image
 
-    def _watched(self, given: Options) -> Options:
-        kept = {name: value for name, value in given.items() if name not in _LEFT_OUT}
-        return {
-            **kept,
-            "transformer_options": {**given["transformer_options"], KEY: self.watch, ATTENTION_HOOK: self.watch},
-        }
+    def _with_hook(self, model_options: Options) -> Options:
+        rest = {name: value for name, value in model_options.items() if name not in _LEFT_OUT}
+        transformer_options = {**model_options["transformer_options"], KEY: self.run, ATTENTION_HOOK: self.run}
+        return {**rest, "transformer_options": transformer_options}
 
 
 def _uncompiled(base: Any, options: Options) -> AbstractContextManager[Any]:
-    """A compiled network would be compiled anew to be watched, for a few calls."""
+    """Runs a compiled network as it is: for the hook it would be compiled anew, for a few calls."""
     return torch.compiler.set_stance("force_eager") if compile.is_compiled(base, options) else nullcontext()
 
 
 def _check_latent(model: ModelPatcher, samples: Tensor, frame: int) -> None:
     channels = model.get_model_object("latent_format").latent_channels
     if samples.ndim != 4 or samples.shape[1] != channels:
-        found = "x".join(map(str, samples.shape))
+        shape = "x".join(map(str, samples.shape))
         raise ValueError(
-            f"The latent is {found}; this model makes (pictures)x{channels}x(height)x(width). "
+            f"The latent is {shape}; this model makes (pictures)x{channels}x(height)x(width). "
             "Connect the latent that was sampled with this model."
         )
     if not samples.any():
@@ -157,22 +162,22 @@ def _check_prompts(model: ModelPatcher, noise: Noise) -> None:
         )
 
 
-def _check_sight(watch: WatchedRun, noise: Noise, levels: Sequence[float]) -> None:
-    if not watch.maps():
+def _check_request(run: CapturingRun, noise: Noise, levels: Sequence[float]) -> None:
+    if not run.maps():
         raise ValueError(
             "There are no shares to show: under each softmax stands one reference alone. "
             "Show influence, or encode several images together, combined by concat."
         )
-    if not any(map(watch.acts, levels)):
+    if not any(map(run.captures_at, levels)):
         steps = ", ".join(f"{step:g}" for step in noise.steps)
         raise ValueError(
             f"No image prompt acts at these steps ({steps}) in these layers. Choose other steps or layers."
         )
 
 
-def _found(watch: WatchedRun) -> dict[str, MapAccumulator]:
-    """What was seen. Raises ValueError when conds, which may act at some steps only, left nothing to see."""
-    maps = watch.maps()
-    if not any(tally.seen for tally in maps.values()):
+def _captured_maps(run: CapturingRun) -> dict[str, MapAccumulator]:
+    """The maps of a run. Raises ValueError when they are empty: conds may act at some steps only."""
+    maps = run.maps()
+    if not any(one.seen for one in maps.values()):
         raise ValueError("The positive conditioning does not act at these steps; choose others.")
     return maps

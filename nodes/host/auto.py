@@ -1,4 +1,4 @@
-"""Finding the adapter and the encoder that fit a MODEL among the files on disk."""
+"""Which adapter and which encoder on disk fit a MODEL, and what to download where there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from .adapters import LoadedAdapter
 
 
 class Found(NamedTuple):
-    """A loaded adapter and its encoder, None where it reads none, and how they were chosen, in words."""
+    """What `find` has loaded.
+
+    adapter: the adapter that fits best.
+    encoder: the CLIP_VISION that it reads with, None where it reads no pictures.
+    report: what they are and what else fits, a line for each.
+    """
 
     adapter: LoadedAdapter
     encoder: Any
@@ -30,13 +35,13 @@ def find(model: ModelPatcher, kind: str) -> Found:
     Raises ValueError when one is missing: what was looked for, where, what was seen there, and what to download.
     """
     geometry, family = models.geometry(model), models.family(model)
-    known = files.adapters()
-    pair = choose(known, files.encoders(), geometry, kind, family)
+    on_disk = files.adapters()
+    pair = choose(on_disk, files.encoders(), geometry, kind, family)
     if pair is None:
         raise ValueError(_no_adapter(geometry, family, kind))
-    if lacks_encoder(pair, known):
-        raise ValueError(_no_encoder(pair.adapter, known[pair.adapter]))
-    others = [name for name in fitting(known, geometry, kind, family) if name != pair.adapter]
+    if lacks_encoder(pair, on_disk):
+        raise ValueError(_no_encoder(pair.adapter, on_disk[pair.adapter]))
+    others = [name for name in fitting(on_disk, geometry, kind, family) if name != pair.adapter]
     encoder = vision.load(pair.encoder) if pair.encoder else None
     return Found(adapters.load(pair.adapter), encoder, _report(pair, others))
 
@@ -48,26 +53,26 @@ def _report(pair: Pair, others: list[str]) -> str:
 
 
 def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
-    wanted = downloads.ADAPTERS.get((family, "plus" if kind == "any" else kind))
+    published = downloads.ADAPTERS.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
-    lacking = f"No {what} for {describe(geometry, family)} was found."
-    return f"{lacking} {_seen(files.ADAPTERS)} {_download(wanted, files.ADAPTERS)}"
+    missing = f"No {what} for {describe(geometry, family)} was found."
+    return f"{missing} {_on_disk(files.ADAPTERS)} {_download(published, files.ADAPTERS)}"
 
 
 def _no_encoder(name: str, identity: Identity) -> str:
-    wanted = downloads.ENCODERS.get(identity.encoder or "")
+    published = downloads.ENCODERS.get(identity.encoder or "")
     return (
         f"{name} reads {identity.encoder}, and no such encoder was found. "
-        f"{_seen(files.ENCODERS)} {_download(wanted, files.ENCODERS)}"
+        f"{_on_disk(files.ENCODERS)} {_download(published, files.ENCODERS)}"
     )
 
 
-def _seen(category: str) -> str:
+def _on_disk(category: str) -> str:
     listed = "; ".join(files.listing(category))
     return f"Looked in {', '.join(files.folders(category))} and saw {listed or 'no file'}."
 
 
-def _download(wanted: Published | None, category: str) -> str:
-    if wanted is None:
+def _download(published: Published | None, category: str) -> str:
+    if published is None:
         return "No published file is known for it."
-    return f"Download {wanted.url} to models/{category}/{wanted.file}."
+    return f"Download {published.url} to models/{category}/{published.file}."

@@ -1,4 +1,4 @@
-"""From reference images and faces to image prompts: what an encoder says of them, and what an adapter makes of that."""
+"""From reference images and faces to image prompts: an encoder gives features, an adapter makes a prompt of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, Features, ImagePrompt, select_rows
+from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from .adapters import LoadedAdapter
 from .vision import blank_features, encode, fit_pictures
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
-"""Whether the whole picture is read, and whether its tiles are."""
+"""Choice -> whether the whole picture is read, and whether its tiles are."""
 
 _CROP = 224  # pixels of a face's picture that no encoder reads
 _CELLS = 256  # of a tile's mask along the long side: more than any latent picture has that tiles are made for
@@ -26,8 +27,13 @@ _CELLS = 256  # of a tile's mask along the long side: more than any latent pictu
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How references are looked at: a row of preprocess.FITS, how several become one, a row of DETAILS, and how many
-    tiles lie along the short side."""
+    """How references are looked at.
+
+    fit: how a picture gets the encoder's size, a row of preprocess.FITS.
+    gathering: how several references become one prompt.
+    detail: whether the encoder sees the whole picture or tiles of it, a row of DETAILS.
+    tiles: how many tiles lie along the short side.
+    """
 
     fit: str = FITS[0]
     gathering: Gathering = CONCAT
@@ -51,11 +57,11 @@ def image_prompt(
             f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads faces: "
             "use Face Embedding and Encode Face Prompt instead of this node."
         )
-    if len(images):  # else reading them says what is wrong
+    if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
     whole, tiled = DETAILS[look.detail]
-    views = [view(adapter, encoder, images, look) for view, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
-    first = views[0].readings[0]
+    views = [read(adapter, encoder, images, look) for read, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
+    first = views[0].inputs[0]
     uncond = _blank(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
@@ -63,34 +69,39 @@ def image_prompt(
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """What an adapter reads of images: of them whole, or of each tile of them with the place where it acts."""
+    """What an adapter reads of images: of the whole images, or of each of their tiles.
 
-    readings: list[AdapterInputs]
+    inputs: one for the whole images, or one for each tile.
+    seen: the pictures that the encoder saw, (pictures, size, size, 3).
+    masks: where each tile acts, (tiles, height, width); None for the whole images.
+    """
+
+    inputs: list[AdapterInputs]
     seen: Tensor
     masks: Tensor | None = None
 
     def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs, gathering: Gathering) -> ImagePrompt:
-        """The prompt of all its readings."""
-        prompts = [adapter.prompt(reading, uncond, gathering) for reading in self.readings]
+        """The prompt of all inputs together."""
+        prompts = [adapter.prompt(cond, uncond, gathering) for cond in self.inputs]
         if self.masks is None:
             return prompts[0]
         return concat_parts([add_mask(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
 
 
 def _whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    reading, seen = _read(adapter, encoder, images, look.fit)
-    return _View([reading], seen)
+    inputs, seen = _read(adapter, encoder, images, look.fit)
+    return _View([inputs], seen)
 
 
 def _tiled(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    """Each tile of all images acts as a prompt of its own, where it lies in the picture."""
+    """Tiles, each of which acts as a prompt of its own where it lies in the picture."""
     height, width = images.shape[1:3]
     parts = tiles.tiles(height, width, look.tiles)
-    read, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
-    readings = [tuple(part[number :: len(parts)] for part in read) for number in range(len(parts))]
+    of_all, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
+    inputs = [tuple(field[number :: len(parts)] for field in of_all) for number in range(len(parts))]
     scale = min(1.0, _CELLS / max(height, width))
     masks = tiles.masks(parts, max(1, round(height * scale)), max(1, round(width * scale)))
-    return _View(readings, seen, masks)
+    return _View(inputs, seen, masks)
 
 
 def face_prompt(
@@ -103,8 +114,10 @@ def face_prompt(
 ) -> tuple[ImagePrompt, Tensor]:
     """The prompt that a FaceID or portrait adapter makes of faces, and their pictures, black where they have none.
 
-    negative: faces to move away from, or images that are read as faces of nobody. shortcut: of FaceID-Plus v2, how
-    strongly the picture speaks beside the embedding. Else as `image_prompt`.
+    negative: faces to move away from, or images, which are read beside the embedding that stands for no face.
+    shortcut: for FaceID-Plus v2, how strongly the picture acts beside the embedding.
+
+    Arguments and errors are otherwise as in `image_prompt`.
     """
     identity = adapter.identity
     if not identity.reads_faces:
@@ -117,8 +130,8 @@ def face_prompt(
         )
     gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
-    uncond = _blank(adapter, encoder, cond) if negative is None else _away(adapter, encoder, negative)
-    if isinstance(negative, Faces) and gathering.way.framed:
+    uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative)
+    if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.places)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
     return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen
@@ -131,14 +144,14 @@ def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[A
     crops = faces.crops(encoder.image_size if encoder else _CROP)
     if identity.encoder is None:
         seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
-        return _reading(adapter, encoder, Features(face=embeddings)), seen
+        return _inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
         raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
     seen = fit_pictures(encoder, crops, FITS[0])
-    return _reading(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
+    return _inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
 
 
-def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
+def _negative(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
     """What an adapter reads of faces to move away from, or of images beside the embedding that stands for no face."""
     if isinstance(negative, Faces):
         return _faces(adapter, encoder, negative)[0]
@@ -147,18 +160,18 @@ def _away(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor)
             f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads no pictures."
         )
-    read = encode(encoder, fit_pictures(encoder, negative, FITS[0]))
-    return _reading(adapter, encoder, read._replace(face=torch.zeros(len(negative), WIDTH)))
+    features = encode(encoder, fit_pictures(encoder, negative, FITS[0]))
+    return _inputs(adapter, encoder, features._replace(face=torch.zeros(len(negative), WIDTH)))
 
 
-def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, how: str) -> tuple[AdapterInputs, Tensor]:
+def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
-    seen = fit_pictures(encoder, images, how)
-    return _reading(adapter, encoder, encode(encoder, seen)), seen
+    seen = fit_pictures(encoder, images, fit)
+    return _inputs(adapter, encoder, encode(encoder, seen)), seen
 
 
 def _blank(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> AdapterInputs:
-    """The unconditional input: zeros, or what the encoder says of an image of zeros, as the variant was trained."""
+    """The unconditional input: zeros, or the encoder's features of an image of zeros, as the variant was trained."""
     variant = adapter.identity.variant
     return tuple(
         torch.zeros_like(part[:1]) if field in variant.zeroed else getattr(blank_features(encoder), field)
@@ -166,6 +179,7 @@ def _blank(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> Adapter
     )
 
 
-def _reading(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
+def _inputs(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
+    """Those features that the adapter reads. Raises ValueError when they are not of its encoder."""
     tower = getattr(encoder, "tower", None)
     return features.select_for(adapter.identity, tower.name if tower else "CLIP vision encoder")

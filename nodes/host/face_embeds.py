@@ -1,4 +1,4 @@
-"""Files of face embeddings: where ComfyUI keeps them, and the faces in them and in what other nodes give."""
+"""Face embeddings from files and from other nodes, as faces; and the folders in which ComfyUI keeps the files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def register() -> None:
 
 
 def names() -> list[str]:
-    """What the menu offers."""
+    """The files that the menu offers, after NONE."""
     return [NONE, *folder_paths.get_filename_list(CATEGORY)]
 
 
@@ -50,20 +50,20 @@ def fingerprint(name: str | None) -> files.Fingerprint:
     return files.fingerprint(CATEGORY, None if name == NONE else name)
 
 
-def faces(name: str, given: Any | None, images: Tensor | None) -> Faces:
-    """The faces of a file, then those that are given; images: their ready crops, one for each.
+def faces(name: str, connected: Any | None, images: Tensor | None) -> Faces:
+    """The faces of a file, then those of embeddings that another node gives; images: their ready crops, one for each.
 
     Raises ValueError when there is neither, when they are no face embeddings, or when pictures do not match faces.
     """
     parts = [] if name == NONE else [_read(name)]
-    parts += [] if given is None else [embeddings(given)]
+    parts += [] if connected is None else [embeddings(connected)]
     if not parts:
         raise ValueError("Choose a file of face embeddings, or connect an embedding.")
-    found = torch.cat(parts)
-    if images is not None and len(images) != len(found):
-        raise ValueError(f"Faces: {len(found)}, pictures: {len(images)}. Connect one picture for each face, or none.")
+    vectors = torch.cat(parts)
+    if images is not None and len(images) != len(vectors):
+        raise ValueError(f"Faces: {len(vectors)}, pictures: {len(images)}. Connect one picture for each face, or none.")
     crops = () if images is None else torch.from_numpy(levels(images))
-    return Faces(found, tuple(map(Portrait, crops)))
+    return Faces(vectors, tuple(map(Portrait, crops)))
 
 
 def _read(name: str) -> Tensor:

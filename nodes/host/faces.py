@@ -1,4 +1,4 @@
-"""Face networks in ComfyUI: where packs of them lie, what runs them, and the faces of pictures."""
+"""Faces of pictures: packs of face networks on disk, the Python package that runs them, and what they find."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakValueDictionary
 
 import comfy.model_management as memory
 import comfy.utils
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
-from ...ip_adapter_core.faces.detection import CHOICES, FaceBox
+from ...ip_adapter_core.faces.detection import CHOICES, DetectedFaces
 from ...ip_adapter_core.faces.features import Faces, Portrait, cat
 from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.insightface_packs import Pack
@@ -43,15 +42,20 @@ _WHERE_FROM = (
 class Reader(Protocol):
     """What finds and recognises the faces of a picture (height, width, 3) in eight-bit levels."""
 
-    def detect(self, picture: Tensor) -> FaceBox:
-        """The faces."""
+    def detect(self, picture: Tensor) -> DetectedFaces:
+        """Where the faces are."""
 
-    def embed(self, picture: Tensor, found: FaceBox) -> Tensor:
-        """Raw embeddings of some of them, (faces, 512)."""
+    def embed(self, picture: Tensor, faces: DetectedFaces) -> Tensor:
+        """Raw embeddings of faces that `detect` gave, (faces, 512)."""
 
 
 class Backend(NamedTuple):
-    """A Python package that runs packs: what installs it, what is wrong with a pack for it, and how it begins."""
+    """A Python package that runs packs.
+
+    install: the command that installs it.
+    complaint: why it cannot use a pack, or None.
+    reader: makes the networks of a pack for it, from the pack and the providers of onnxruntime.
+    """
 
     install: str
     complaint: Callable[[Pack], str | None]
@@ -70,7 +74,7 @@ BACKENDS: dict[str, Backend] = {
 }
 """By the name of the Python package, the preferred one first."""
 
-_loaded: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+_loaded = files.Shared[Any]()
 
 
 def register() -> None:
@@ -118,14 +122,13 @@ def load(name: str, backend: str = AUTO) -> Reader:
     Raises ValueError when the pack cannot be used with the backend or that is not installed, ModuleNotFoundError when
     its installation is broken.
     """
-    if (wrong := complaint(name, backend)) is not None:
-        raise ValueError(wrong)
+    if (reason := complaint(name, backend)) is not None:
+        raise ValueError(reason)
     pack = _find(name)
     chosen = _backend(pack, backend)
     key = (chosen, str(memory.get_torch_device()), _fingerprint(pack.folder))
-    if (known := _loaded.get(key)) is None:
-        known = _loaded[key] = BACKENDS[chosen].reader(pack, _providers())
-    return known
+    reader: Reader = _loaded.get(key, lambda: BACKENDS[chosen].reader(pack, _providers()))
+    return reader
 
 
 def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces, list[str]]:
@@ -138,21 +141,21 @@ def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces
     without = []
     for number, picture in enumerate(torch.from_numpy(levels(images)), start=1):
         memory.throw_exception_if_processing_interrupted()
-        found = reader.detect(picture)
-        chosen = CHOICES[choice](found, index)
+        detected = reader.detect(picture)
+        chosen = CHOICES[choice](detected, index)
         if len(chosen.scores):
             portraits = tuple(Portrait(picture, points) for points in chosen.points)
             parts.append(Faces(reader.embed(picture, chosen), portraits))
         else:
             parts.append(None)
-            without.append(f"Picture {number} of {len(images)}: {_lacking(len(found.scores), index)}.")
+            without.append(f"Picture {number} of {len(images)}: {_missing(len(detected.scores), index)}.")
         progress.update(1)
     if len(without) == len(images):
         raise ValueError(_no_faces(without))
     return cat(parts), without
 
 
-def _lacking(faces: int, index: int) -> str:
+def _missing(faces: int, index: int) -> str:
     return f"no face with index {index}, the last is {faces - 1}" if faces else "no face was found"
 
 
@@ -164,40 +167,40 @@ def _no_faces(without: list[str]) -> str:
 
 
 def _packs() -> dict[str, Pack]:
-    """Folders that have to do with faces, by name, those that can be used as they are first."""
-    found = {name: _pack(folder) for name, folder in sorted(_folders().items())}
-    usable = sorted(found, key=lambda name: found[name].complaint() is not None)
-    return {name: found[name] for name in usable if found[name].of_faces}
+    """Packs of face networks by name, those that can be used as they are first."""
+    packs = {name: _pack(folder) for name, folder in sorted(_folders().items())}
+    usable_first = sorted(packs, key=lambda name: packs[name].complaint() is not None)
+    return {name: packs[name] for name in usable_first if packs[name].of_faces}
 
 
 def _folders() -> dict[str, Path]:
     """Folders with ONNX files, by name: packs lie in models/insightface or in a folder `models` there."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name in folder_paths.get_filename_list(CATEGORY):
         parts, full = PurePath(name).parent.parts, folder_paths.get_full_path(CATEGORY, name)
         inner = parts[1:] if parts[:1] == (_INNER,) else parts
         if inner and full and name.endswith(_NETWORKS):
-            found.setdefault("/".join(inner), Path(full).parent)
-    return found
+            folders.setdefault("/".join(inner), Path(full).parent)
+    return folders
 
 
 def _find(name: str) -> Pack:
     folder = _folders().get(name)
     if folder is None:
-        found = "No face model was found" if name == NONE else f"There is no face model {shown(name)}"
+        lack = "No face model was found" if name == NONE else f"There is no face model {shown(name)}"
         raise ValueError(
-            f"{found} in {' or '.join(files.folders(CATEGORY))}. Put the .onnx files of {_WHERE_FROM} into a folder of "
+            f"{lack} in {' or '.join(files.folders(CATEGORY))}. Put the .onnx files of {_WHERE_FROM} into a folder of "
             f"its own there, such as {os.path.join(folder_paths.models_dir, CATEGORY, _INNER, 'AuraFace')}."
         )
     return _pack(folder)
 
 
 def _backend(pack: Pack, wanted: str) -> str:
-    """The wanted backend; left to us the first that can use the pack, if it is installed."""
+    """The wanted backend; for AUTO the first that is installed and can use the pack, else the preferred one."""
     if wanted != AUTO:
         return wanted
-    able = [name for name, backend in BACKENDS.items() if find_spec(name) and backend.complaint(pack) is None]
-    return able[0] if able else next(iter(BACKENDS))
+    usable = [name for name, backend in BACKENDS.items() if find_spec(name) and backend.complaint(pack) is None]
+    return usable[0] if usable else next(iter(BACKENDS))
 
 
 def _providers() -> list[Any]:
@@ -208,8 +211,8 @@ def _providers() -> list[Any]:
 
 
 def _fingerprint(folder: Path) -> files.Fingerprint:
-    found = [*sorted(folder.glob(f"*{_NETWORKS}")), folder / insightface_packs.MANIFEST]
-    states = [(file.name, file.stat()) for file in found if file.exists()]
+    of_pack = [*sorted(folder.glob(f"*{_NETWORKS}")), folder / insightface_packs.MANIFEST]
+    states = [(file.name, file.stat()) for file in of_pack if file.exists()]
     return (str(folder), *((name, state.st_size, state.st_mtime_ns) for name, state in states))
 
 

@@ -1,4 +1,4 @@
-"""Model files: where ComfyUI keeps them, and what each of them is."""
+"""Files of adapters and encoders: the folders in which ComfyUI keeps them, and what each file is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENCODERS = "clip_vision"
 Fingerprint = tuple[Any, ...]
 T = TypeVar("T")
 
-_LISTED = 40
+_MAX_LINES = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
@@ -38,18 +38,18 @@ _BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: encoder.config_file
 
 
 class Shared(Generic[T]):
-    """What was made of files, by fingerprint: the same object while anybody holds it, whichever thread asks."""
+    """Objects that were made of files, by fingerprint: all threads get the same object as long as anybody uses it."""
 
     def __init__(self) -> None:
-        self._held: WeakValueDictionary[Fingerprint, T] = WeakValueDictionary()
-        self._making = RLock()
+        self._in_use: WeakValueDictionary[Fingerprint, T] = WeakValueDictionary()
+        self._lock = RLock()
 
     def get(self, key: Fingerprint, make: Callable[[], T]) -> T:
-        """The object of this key; made, one at a time, if nobody holds it."""
-        with self._making:
-            if (known := self._held.get(key)) is None:
-                known = self._held[key] = make()
-            return known
+        """The object of this key; if nobody uses it, it is made, one at a time."""
+        with self._lock:
+            if (shared := self._in_use.get(key)) is None:
+                shared = self._in_use[key] = make()
+            return shared
 
 
 def register_folders() -> None:
@@ -76,11 +76,11 @@ def folders(category: str) -> list[str]:
 
 def path(category: str, name: str) -> str:
     """Full path of a file. Raises ValueError when it is not there any more."""
-    found = folder_paths.get_full_path(category, name)
-    if found is None:
+    full_path = folder_paths.get_full_path(category, name)
+    if full_path is None:
         places = " or ".join(folders(category))
         raise ValueError(f"Choose another file, or put it there: {shown(name)} is not in {places}.")
-    return found
+    return full_path
 
 
 def identify(category: str, name: str, choice: str = AUTO) -> Any:
@@ -93,7 +93,7 @@ def identify(category: str, name: str, choice: str = AUTO) -> Any:
     try:
         return _identify(category, choice, fingerprint(category, name))
     except (UnsupportedCheckpoint, OSError) as error:
-        raise UnsupportedCheckpoint(_naming(name, error)) from error
+        raise UnsupportedCheckpoint(_with_name(name, error)) from error
 
 
 def complaint(category: str, name: str | None, choice: str = AUTO) -> str | None:
@@ -131,9 +131,9 @@ def describe(category: str, name: str) -> str:
 
 def listing(category: str) -> list[str]:
     """A line for each file of a category, up to a number that people still read."""
-    found = names(category)
-    lines = [describe(category, name) for name in found[:_LISTED]]
-    return lines + ([f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else [])
+    listed = names(category)
+    lines = [describe(category, name) for name in listed[:_MAX_LINES]]
+    return lines + ([f"and {len(listed) - _MAX_LINES} more"] if len(listed) > _MAX_LINES else [])
 
 
 def _state(file: str | Path | None) -> Fingerprint:
@@ -147,23 +147,23 @@ def _state(file: str | Path | None) -> Fingerprint:
 def _listed_elsewhere(category: str, name: str) -> bool:
     """Whether an entry of the package's `models` lies in a folder of it that is registered by itself."""
     folder = Path(name).parts[0]
-    found = folder_paths.get_full_path(category, name)
-    if folder not in (*_IDENTIFY, small_world.ROOT.name) or found is None:
+    full_path = folder_paths.get_full_path(category, name)
+    if folder not in (*_IDENTIFY, small_world.ROOT.name) or full_path is None:
         return False
-    return Path(found).is_relative_to(_PACKAGE_MODELS / folder)
+    return Path(full_path).is_relative_to(_PACKAGE_MODELS / folder)
 
 
 def _usable(category: str) -> dict[str, Any]:
-    found = {}
+    usable = {}
     for name in names(category):
         try:
-            found[name] = identify(category, name)
+            usable[name] = identify(category, name)
         except ValueError:
             continue  # `listing` says why
-    return found
+    return usable
 
 
-def _naming(name: str, error: Exception) -> str:
+def _with_name(name: str, error: Exception) -> str:
     return str(error) if Path(name).name in str(error) else f"{name}: {error}"
 
 

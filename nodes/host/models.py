@@ -1,4 +1,4 @@
-"""What an image prompt must know of a MODEL."""
+"""Facts of a MODEL that decide which image prompts fit it: geometry, layers, family, and Kolors' text projection."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
 
 
 def config(model: ModelPatcher) -> Mapping[str, Any]:
-    """What ComfyUI says of the construction of this model; nothing of those that it did not load itself."""
-    found = getattr(getattr(model.model, "model_config", None), "unet_config", None)
-    return found if isinstance(found, Mapping) else {}
+    """What ComfyUI says of the construction of this model; empty for models that it did not load itself."""
+    unet_config = getattr(getattr(model.model, "model_config", None), "unet_config", None)
+    return unet_config if isinstance(unet_config, Mapping) else {}
 
 
 def geometry(model: ModelPatcher) -> Geometry:
@@ -39,8 +39,8 @@ def layers(model: ModelPatcher) -> tuple[Layer, ...]:
 
 
 def check_family(model: ModelPatcher, identity: Identity) -> None:
-    """Kolors has SDXL's layers, and reads the text in a way of its own. Raises ValueError when an adapter for it meets
-    another model."""
+    """Raises ValueError when an adapter for Kolors meets another model: Kolors has SDXL's layers, and projects texts in
+    a way of its own."""
     if identity.variant.family == KOLORS and not _is_kolors(model):
         raise ValueError(
             f"This adapter ({identity.variant.name}) is for Kolors, and the model is none. "

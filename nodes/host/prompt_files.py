@@ -1,4 +1,4 @@
-"""Files of image prompts in ComfyUI: where they are kept, and the prompts that an adapter makes of them."""
+"""Files of image prompts: where ComfyUI keeps them, saving, and the prompts that an adapter makes of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.prompts import ipadpt, saved
-from ...ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt
+from ...ip_adapter_core.prompts.features import AdapterInputs
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.prompts.saved import Maker
 from ...ip_adapter_core.text.wording import shown
 from . import files
@@ -41,7 +42,7 @@ def names() -> list[str]:
 
 
 def negatives(offered: list[str]) -> list[str]:
-    """What of the menu can be a negative: files of embeds, or none."""
+    """Those choices of the menu that can be a negative: files of embeds, or NONE."""
     return [NONE, *filter(_holds_embeds, offered)]
 
 
@@ -55,13 +56,16 @@ def complaint(name: str | None) -> str | None:
         return str(error)
 
 
-def fingerprint(*given: str | None) -> files.Fingerprint:
+def fingerprint(*names: str | None) -> files.Fingerprint:
     """Changes when one of the files is exchanged."""
-    return tuple(_stamp(name) for name in given)
+    return tuple(_fingerprint(name) for name in names)
 
 
 def about(name: str) -> str:
-    """What a file is, for people. Raises ValueError when it is gone, or UnsupportedCheckpoint when it is no prompt."""
+    """What a file is, in one line for people.
+
+    Raises ValueError when it is gone, or UnsupportedCheckpoint when it is no prompt.
+    """
     file = _path(name)
     if _holds_embeds(name):
         return f"{name}: embeds of IPAdapter Plus, {ipadpt.describe(ipadpt.embeds(file))}"
@@ -87,36 +91,37 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     """
     _check_negative(name, negative)
     if _holds_embeds(name):
-        cond = ipadpt.reading(_path(name), adapter.identity)
+        cond = ipadpt.read_inputs(_path(name), adapter.identity)
         return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
     network = adapter.patcher.model
     maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
     prompt = saved.load(_path(name), maker)
-    waiting = memory.intermediate_device()
-    return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(waiting)) for part in prompt.parts))
+    device = memory.intermediate_device()
+    return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(device)) for part in prompt.parts))
 
 
 def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, negative: str) -> AdapterInputs:
-    """What is read of a negative file; else what the encoder says of the blank image, where the kind was trained with
-    that; else zeros."""
+    """The unconditional input: what is read of a negative file; else the encoder's features of the blank image, where
+    the kind was trained with them; else zeros."""
     variant = adapter.identity.variant
     if negative != NONE:
-        return _alike(ipadpt.reading(_path(negative), adapter.identity), cond, negative)
+        return _check_shapes(ipadpt.read_inputs(_path(negative), adapter.identity), cond, negative)
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
-    return _alike(blank_features(encoder).select_for(adapter.identity, connected), cond, f"The connected {connected}")
+    blank = blank_features(encoder).select_for(adapter.identity, connected)
+    return _check_shapes(blank, cond, f"The connected {connected}")
 
 
-def _alike(found: AdapterInputs, cond: AdapterInputs, source: str) -> AdapterInputs:
-    """What is found, or ValueError where an encoder of another resolution made it."""
-    for ours, theirs in zip(found, cond, strict=True):
-        if ours.shape[1:] != theirs.shape[1:]:
+def _check_shapes(uncond: AdapterInputs, cond: AdapterInputs, source: str) -> AdapterInputs:
+    """The unconditional input, or ValueError where an encoder of another resolution made it."""
+    for ours, chosen in zip(uncond, cond, strict=True):
+        if ours.shape[1:] != chosen.shape[1:]:
             raise ValueError(
-                f"{source} gives {ours.shape[1]} hidden states of an image, and the chosen file has {theirs.shape[1]}. "
+                f"{source} gives {ours.shape[1]} hidden states of an image, and the chosen file has {chosen.shape[1]}. "
                 "Both must be of the same encoder, at the same resolution."
             )
-    return found
+    return uncond
 
 
 def _check_negative(name: str, negative: str | None) -> None:
@@ -133,7 +138,7 @@ def _holds_embeds(name: str) -> bool:
 
 
 def _in_input() -> list[str]:
-    """Files of embeds in the input folder, which may be large: as a category, ComfyUI lists it only when it changes."""
+    """Files of embeds in the input folder. It may be large: made a category, ComfyUI lists it only when it changes."""
     folder = folder_paths.get_input_directory()
     if folder_paths.folder_names_and_paths.get(_INPUT, ([],))[0] != [folder]:
         folder_paths.folder_names_and_paths[_INPUT] = ([folder], {ipadpt.ENDING})
@@ -151,7 +156,7 @@ def _path(name: str) -> Path:
     return Path(folder, inner)
 
 
-def _stamp(name: str | None) -> files.Fingerprint:
+def _fingerprint(name: str | None) -> files.Fingerprint:
     if name is None or not name.endswith(_IN_INPUT):
         return files.fingerprint(CATEGORY, None if name == NONE else name)
     try:

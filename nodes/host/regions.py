@@ -20,9 +20,13 @@ Conditioning = list[Any]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One subject: its image prompt and how it is used, its mask (masks, height, width), and texts that act there.
+    """One subject of a picture.
 
-    text_strength: how much its texts count against those of the whole picture.
+    prompt: the image prompt of the subject.
+    use: how the prompt is applied; its mask is replaced by that of the region.
+    mask: where the subject is, (masks, height, width).
+    positive, negative: the texts that act there; None for none.
+    text_strength: how much these texts count against those of the whole picture.
     """
 
     prompt: ImagePrompt
@@ -35,7 +39,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Prompted:
-    """What goes to a sampler: a model and the texts of both sides."""
+    """What goes to a sampler.
+
+    model: the MODEL with its image prompts.
+    positive, negative: the texts of both sides.
+    """
 
     model: ModelPatcher
     positive: Conditioning

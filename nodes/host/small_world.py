@@ -73,14 +73,14 @@ class Tokens(comfy.sd1_clip.SDTokenizer):
 
 
 class Tokenizer(comfy.sd1_clip.SD1Tokenizer):
-    """What the host's CLIP nodes tokenize with."""
+    """The tokenizer that the host's CLIP nodes use."""
 
     def __init__(self, embedding_directory: Any = None, tokenizer_data: dict[str, Any] | None = None) -> None:
         super().__init__(embedding_directory, tokenizer_data or {}, tokenizer=Tokens)
 
 
 class Text(comfy.sd1_clip.SD1ClipModel):
-    """What the host's CLIP nodes encode with."""
+    """The text encoder that the host's CLIP nodes use."""
 
     def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: dict[str, Any] | None = None) -> None:
         super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=TextModel)

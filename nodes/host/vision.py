@@ -1,4 +1,4 @@
-"""Vision encoders in ComfyUI: OpenCLIP towers as CLIP_VISION, and what any CLIP_VISION says of images."""
+"""Vision encoders in ComfyUI: OpenCLIP towers as CLIP_VISION, and the features of images from any CLIP_VISION."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.prompt import Features
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
-from ...ip_adapter_core.vision.layouts import find_layout, published, values
+from ...ip_adapter_core.vision.layouts import find_layout, name_for_file, values
 from ...ip_adapter_core.vision.preprocess import CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.vision.towers import AS_TRAINED
 from . import files
 from .vision_model import CoreModel
 
-# Images of so many pixels encoded at once, fewer if they are larger: bounds memory. A processor computes few as fast as
-# many, and then finds their activations in its cache.
-_CHUNK, _ON_PROCESSOR, _USUAL = 16, 4, 224
+# How many images are encoded at once, which bounds memory: of this size on a GPU, and on a processor, which computes
+# few as fast as many and then finds their activations in its cache; fewer if images are larger.
+_CHUNK, _CHUNK_ON_PROCESSOR, _CHUNK_SIZE = 16, 4, 224
 
 
 class OpenClipVision(comfy.clip_vision.ClipVisionModel):
@@ -45,7 +45,9 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         self.patcher.add_callback(CallbacksMP.ON_LOAD, _move_all)
 
     def load_sd(self, sd: Mapping[str, Tensor]) -> Any:
-        """Take the weights of a state dict in transformers' or OpenCLIP's naming; the names that lack and are too many.
+        """Take the weights of a state dict in transformers' or OpenCLIP's naming.
+
+        It returns the names that are missing and those that are unexpected.
 
         Raises UnsupportedCheckpoint when there is no vision tower in it.
         """
@@ -54,7 +56,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
 
     def get_sd(self) -> dict[str, Tensor]:
         """The weights, in transformers' naming where the tower has names there."""
-        return published(self.encoder.visual.state_dict())
+        return name_for_file(self.encoder.visual.state_dict())
 
     def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
         """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""
@@ -67,12 +69,12 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         memory.load_models_gpu([self.patcher])
         return self._output(core.blank(self.encoder))
 
-    def _output(self, found: VisionOutput) -> comfy.clip_vision.Output:
+    def _output(self, encoded: VisionOutput) -> comfy.clip_vision.Output:
         output = comfy.clip_vision.Output()
-        output["image_embeds"] = _kept(found.embeds)
-        output["penultimate_hidden_states"] = _kept(found.penultimate)
-        output["last_hidden_state"] = _kept(found.last)
-        output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(found.embeds)
+        output["image_embeds"] = _off_device(encoded.embeds)
+        output["penultimate_hidden_states"] = _off_device(encoded.penultimate)
+        output["last_hidden_state"] = _off_device(encoded.last)
+        output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(encoded.embeds)
         output["mm_projected"] = None
         return output
 
@@ -92,7 +94,7 @@ def load(name: str, activation: str = "auto", resolution: str = AS_TRAINED) -> O
 
 
 def _move_all(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *more: Any) -> None:
-    """The host leaves parameters that lie beside layers where they are when there is little room (0.30)."""
+    """Move the parameters too that lie beside layers: where there is little room, the host leaves them (0.30)."""
     patcher.model.to(device)
 
 
@@ -103,33 +105,38 @@ def _read(file: str, activation: str, resolution: str) -> OpenClipVision:
 
 
 def features(encoder: Any, images: Tensor, how: str = FITS[0]) -> Features:
-    """What an encoder says of images, through this package's preprocessing; encoder and how as in `image_prompt`."""
+    """Features of images, all encoded at once. encoder: any CLIP_VISION; how: a row of preprocess.FITS."""
     return _features(encoder.encode_image(fit_pictures(encoder, images, how)))
 
 
 def blank_features(encoder: Any) -> Features:
-    """What an encoder says of one image of zeros after normalisation."""
-    return _features(_encoded_blank(encoder))
+    """Features of one image that is all zeros after normalisation."""
+    return _features(_encode_blank(encoder))
 
 
 def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
-    """Pictures as the encoder sees them."""
+    """Images at the encoder's size, as it sees them: (images, size, size, 3)."""
     return fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
 
 
 def encode(encoder: Any, pictures: Tensor) -> Features:
-    """Features of pictures that already have the encoder's size, so that its own resizing has nothing to do."""
+    """Features of pictures that already have the encoder's size, encoded in chunks with a progress bar."""
     progress = comfy.utils.ProgressBar(len(pictures))
-    found = []
-    at_once = _ON_PROCESSOR if memory.is_device_cpu(encoder.load_device) else _CHUNK
-    for chunk in pictures.split(max(1, int(at_once * min(1.0, _USUAL / encoder.image_size) ** 2))):
+    by_chunk = []
+    for chunk in pictures.split(_chunk(encoder)):
         memory.throw_exception_if_processing_interrupted()
-        found.append(_features(encoder.encode_image(chunk)))
+        by_chunk.append(_features(encoder.encode_image(chunk)))
         progress.update(len(chunk))
-    return Features(*(None if part[0] is None else torch.cat(part) for part in zip(*found, strict=True)))
+    return Features(*(None if field[0] is None else torch.cat(field) for field in zip(*by_chunk, strict=True)))
 
 
-def _encoded_blank(encoder: Any) -> Any:
+def _chunk(encoder: Any) -> int:
+    """How many pictures of the encoder's size are encoded at once."""
+    at_once = _CHUNK_ON_PROCESSOR if memory.is_device_cpu(encoder.load_device) else _CHUNK
+    return max(1, int(at_once * min(1.0, _CHUNK_SIZE / encoder.image_size) ** 2))
+
+
+def _encode_blank(encoder: Any) -> Any:
     if isinstance(encoder, OpenClipVision):
         return encoder.encode_blank()
     memory.load_models_gpu([encoder.patcher])
@@ -141,9 +148,9 @@ def _encoded_blank(encoder: Any) -> Any:
 
 
 def _features(output: Any) -> Features:
-    return Features(_kept(output["image_embeds"]), _kept(output["penultimate_hidden_states"]))
+    return Features(_off_device(output["image_embeds"]), _off_device(output["penultimate_hidden_states"]))
 
 
-def _kept(tensor: Tensor | None) -> Tensor | None:
-    """Results wait where ComfyUI wants intermediate results."""
+def _off_device(tensor: Tensor | None) -> Tensor | None:
+    """A result where ComfyUI wants intermediate results."""
     return None if tensor is None else tensor.to(memory.intermediate_device())

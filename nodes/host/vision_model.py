@@ -1,4 +1,4 @@
-"""A vision encoder under the names, and called in the ways, of the models inside ComfyUI's own encoders."""
+"""A vision encoder that other packs can call as they call the model inside one of ComfyUI's own encoders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ...ip_adapter_core.vision.encoder import VisionEncoder
 from ...ip_adapter_core.vision.towers import Tower
 
-Called = tuple[Tensor | None, Tensor | None, Tensor]
+States = tuple[Tensor | None, Tensor | None, Tensor]
+"""Last hidden states, intermediate ones, and embeds."""
 
 
 class CoreModel(nn.Module):
@@ -34,14 +35,14 @@ class CoreModel(nn.Module):
         tokens, width); or None. All in the dtype of the pixels, as core computes.
         """
         last, intermediate, embeds = self._states(pixel_values, intermediate_output)
-        return _normed(self.encoder, last), intermediate, embeds, None
+        return _final_norm(self.encoder, last), intermediate, embeds, None
 
     @property
     def vision_model(self) -> Any:
         """Core's tower: called alike, it gives the pooled state in the place of embeds."""
         positions = _positions(self.encoder)
         embeddings = SimpleNamespace(position_embedding=SimpleNamespace(weight=positions))
-        return _Named(self._before_projection, embeddings=embeddings)
+        return _FunctionWithAttributes(self._before_projection, embeddings=embeddings)
 
     def visual_projection(self, pooled: Tensor) -> Tensor:
         """Pooled states (images, width) -> embeds (images, embed_dim)."""
@@ -49,36 +50,36 @@ class CoreModel(nn.Module):
 
     def _before_projection(
         self, pixel_values: Tensor, attention_mask: None = None, intermediate_output: int | str | None = None
-    ) -> Called:
+    ) -> States:
         last, intermediate, embeds = self._states(pixel_values, intermediate_output)
         if last is None or not _is_clip(self.encoder):
-            return _normed(self.encoder, last), intermediate, embeds
+            return _final_norm(self.encoder, last), intermediate, embeds
         pooled = self.encoder.visual.ln_post(last[:, 0].to(self.encoder.weight))
         return last, intermediate, pooled.to(pixel_values.dtype)
 
-    def _states(self, pixel_values: Tensor, intermediate_output: int | str | None) -> Called:
+    def _states(self, pixel_values: Tensor, intermediate_output: int | str | None) -> States:
         embeds, states = self.encoder.states(pixel_values, [*self._layers(intermediate_output), -1])
-        *found, last = (None if state is None else state.to(pixel_values.dtype) for state in states)
-        there = [state for state in found if state is not None]
-        every = intermediate_output == "all" and there
-        intermediate = torch.stack(there, dim=1) if every else next(iter(there), None)
+        *layers, last = (None if state is None else state.to(pixel_values.dtype) for state in states)
+        inner = [state for state in layers if state is not None]
+        stacked = intermediate_output == "all" and inner
+        intermediate = torch.stack(inner, dim=1) if stacked else next(iter(inner), None)
         return last, intermediate, embeds.to(pixel_values.dtype)
 
-    def _layers(self, asked: int | str | None) -> list[int]:
-        if isinstance(asked, int):
-            return [asked]
-        return list(range(self.encoder.tower.layers)) if asked == "all" else []
+    def _layers(self, intermediate_output: int | str | None) -> list[int]:
+        if isinstance(intermediate_output, int):
+            return [intermediate_output]
+        return list(range(self.encoder.tower.layers)) if intermediate_output == "all" else []
 
 
-class _Named(SimpleNamespace):
-    """A function with attributes."""
+class _FunctionWithAttributes(SimpleNamespace):
+    """A function that is called as a module is, with a module's attributes."""
 
-    def __init__(self, function: Any, **named: Any) -> None:
-        super().__init__(**named)
+    def __init__(self, function: Any, **attributes: Any) -> None:
+        super().__init__(**attributes)
         self._function = function
 
-    def __call__(self, *given: Any, **more: Any) -> Any:
-        return self._function(*given, **more)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
 
 
 def _is_clip(encoder: VisionEncoder) -> bool:
@@ -89,13 +90,12 @@ def _is_clip(encoder: VisionEncoder) -> bool:
 def _positions(encoder: VisionEncoder) -> Tensor | None:
     """Position embeddings, (tokens, width)."""
     trunk = getattr(encoder.visual, "trunk", None)
-    found = (
-        getattr(encoder.visual, "positional_embedding", None) if trunk is None else getattr(trunk, "pos_embed", None)
-    )
-    return None if found is None else found.reshape(-1, found.shape[-1])
+    owner, name = (encoder.visual, "positional_embedding") if trunk is None else (trunk, "pos_embed")
+    embedding = getattr(owner, name, None)
+    return None if embedding is None else embedding.reshape(-1, embedding.shape[-1])
 
 
-def _normed(encoder: VisionEncoder, last: Tensor | None) -> Tensor | None:
+def _final_norm(encoder: VisionEncoder, last: Tensor | None) -> Tensor | None:
     """Core gives the last states of towers without CLS (SigLIP) after the final norm, and of all others before it."""
     trunk = getattr(encoder.visual, "trunk", None)
     if last is None or trunk is None or encoder.tower.tokens != encoder.tower.grid**2:

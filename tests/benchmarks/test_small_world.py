@@ -1,4 +1,4 @@
-"""The small world: its pictures and words, the shipped weights, and the recipe that makes them."""
+"""The small world: its words, the shipped weights, and the recipe that makes them."""
 
 import os
 import subprocess
@@ -7,11 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from torch.nn.functional import max_pool2d
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import entries
@@ -23,7 +21,6 @@ FOLDER = ROOT / "models" / "small_world"
 SHIPPED = sorted(FOLDER.rglob("*.safetensors"))
 MEGABYTES = 25
 CARRIED = {"colour": 0.85, "background": 0.9, "texture": 0.6}  # the least share of pictures; by chance 0.125 to 0.25
-SEEN, UNSEEN = ([world.scene(9, n, unseen=unseen) for n in range(600)] for unseen in (False, True))
 
 
 @pytest.fixture(scope="module")
@@ -35,71 +32,12 @@ def recipe(comfy: None) -> Any:
     return SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
-def looks(scenes: list[world.Scene]) -> list[tuple[str, str, str, str]]:
-    """The combinations that scenes show."""
-    return [(one.shape, one.colour, one.texture, scene.background) for scene in scenes for one in scene.objects]
-
-
-def test_training_shows_no_held_out_combination_and_the_test_no_other() -> None:
-    assert not any(world.held_out(*look) for look in looks(SEEN))
-    assert all(world.held_out(*look) for look in looks(UNSEEN))
-
-
-def test_about_one_combination_in_seven_is_held_out_and_every_choice_is_seen() -> None:
-    combinations = [
-        (shape, colour, texture, background)
-        for shape in world.SHAPES
-        for colour in world.COLOURS
-        for texture in world.TEXTURES
-        for background in world.BACKGROUNDS
-    ]
-    assert 0.12 < np.mean([world.held_out(*one) for one in combinations]) < 0.17
-    for scenes in (SEEN, UNSEEN):
-        for choices, seen in zip(world.ATTRIBUTES.values(), zip(*looks(scenes), strict=True), strict=True):
-            assert set(seen) == set(choices)
-
-
-def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
-    same, other = world.scene(9, 5), world.scene(10, 5)
-    assert torch.equal(drawing.draw([same]), drawing.draw([world.scene(9, 5)]))
-    assert not torch.equal(drawing.draw([same]), drawing.draw([other]))
-
-
-def test_a_caption_names_what_was_wished() -> None:
-    scene = world.wished(("star", "orange", "dotted"), "sky", "large", "left", seed=3)
-    assert world.caption(scene) == "a large orange dotted star on the left on a sky background"
-
-
-def test_silence_leaves_words_out_but_never_the_shape() -> None:
-    dice = np.random.default_rng(0)
-    short = [world.caption(scene, dice, silence=0.5) for scene in SEEN]
-    assert sum(map(len, short)) < 0.75 * sum(len(world.caption(scene)) for scene in SEEN)
-    assert all(one.shape in text for text, scene in zip(short, SEEN, strict=True) for one in scene.objects)
-
-
-def test_an_object_is_painted_where_its_mask_is_and_nowhere_else() -> None:
-    scene = world.wished(("ring", "red", "plain"), "white", "large", "center", seed=1)
-    empty = world.Scene(scene.objects[:0], scene.background, scene.shade)
-    painted = (drawing.draw([scene]) - drawing._backgrounds([empty])).abs().amax(dim=1)
-    mask = drawing.covers([scene])
-    assert painted[mask == 0].max() == 0
-    assert painted[mask > 0.9].min() > 0.1
-
-
-def test_outlines_follow_the_edge_of_the_mask() -> None:
-    scene = world.wished(("circle", "red", "plain"), "white", "large", "center", seed=1)
-    lines, mask = drawing.outlines([scene])[0, 0], drawing.covers([scene])[0]
-    near = (max_pool2d(mask[None], 5, 1, 2) + max_pool2d(-mask[None], 5, 1, 2))[0]
-    assert lines.max() > 0.8
-    assert lines[near == 0].max() == 0
-
-
 def test_every_word_is_one_token_and_both_tokenizers_agree(recipe: Any) -> None:
     from comfyui_ip_adapter.nodes.host.small_world import Tokenizer
 
     ours, host = recipe.words.tokenizer(), Tokenizer()
     assert all(len(ours.encode(word)) == 1 for word in recipe.words.WORDS)
-    for text in ("", world.caption(SEEN[0]), "Hello wörld, a 3d dog!"):
+    for text in ("", world.caption(world.scene(9, 0)), "Hello wörld, a 3d dog!"):
         (tokens,) = host.tokenize_with_weights(text)["l"]
         assert [token for token, _ in tokens] == recipe.words.padded(ours([text]))[0].tolist()
 
@@ -196,7 +134,7 @@ def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: 
 @pytest.mark.timeout(900)
 def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "small_world" / "run.py"
-    command = [sys.executable, str(script), "everything", "2", "--pictures", "64", "--into", str(tmp_path)]
+    command = [sys.executable, str(script), "everything", "2", "--pictures", "8", "--into", str(tmp_path)]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for path in SHIPPED:

@@ -34,19 +34,14 @@ LEFT[..., : SIDE // 2] = 1
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
+def model(sd15: Twins) -> Any:
+    return sd15.patcher
 
 
 @pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def network(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    widths = tuple(layer.width for layer in layout.layers(twins.patcher.model.model_config.unet_config))
-    nested = adapters.adapter("base", widths, twins.context, EMBED, 1, tokens=4)
+def network(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    widths = tuple(layer.width for layer in layout.layers(sd15.patcher.model.model_config.unet_config))
+    nested = adapters.adapter("base", widths, sd15.context, EMBED, 1, tokens=4)
     return load(adapters.save(tmp_path_factory.mktemp("adapters") / "adapter.safetensors", nested))
 
 
@@ -174,7 +169,7 @@ def test_prompts_are_told_apart_whatever_else_acts(model: Any, network: Adapter)
 
 def test_what_only_pushes_away_has_no_influence(model: Any, network: Adapter) -> None:
     pushing = apply(model, prompt(network), layer_weights=from_weight_type("composition precise"))
-    shares = from_weight_type("composition precise").on(layout.layers(model.model.model_config.unet_config))
+    shares = from_weight_type("composition precise").per_layer(layout.layers(model.model.model_config.unet_config))
     straight = [layer for layer, share in shares.items() if share.positive]
     listed = ", ".join(f"{layer.stage}.{layer.block} = 1" for layer in straight)
     assert torch.equal(only(look(pushing)), only(look(pushing, layers=custom(listed))))
@@ -267,7 +262,7 @@ def test_who_looks_changes_nothing(
     look(prompted)
     watched = list(seen.out)
     seen.out.clear()
-    monkeypatch.setattr(attention_map._Glances, "_watched", lambda glances, given: given)
+    monkeypatch.setattr(attention_map._CapturingSampler, "_with_hook", lambda sampler, given: given)
     with pytest.raises(ValueError, match="does not act"):  # nobody looked
         look(prompted)
     assert len(watched) == 2
@@ -278,7 +273,7 @@ def test_who_looks_changes_nothing(
 def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import layer_patch
 
-    calls = {"_attend": 0, "_watched": 0}
+    calls = {"_attend": 0, "_show_to_hook": 0}
 
     def counting(name: str) -> Any:
         real = getattr(layer_patch, name)
@@ -293,11 +288,11 @@ def test_sampling_is_not_watched(model: Any, network: Adapter, monkeypatch: pyte
     for name in calls:
         monkeypatch.setattr(layer_patch, name, counting(name))
     before = sample(prompted)
-    assert calls == {"_attend": 16 * 4, "_watched": 0}
+    assert calls == {"_attend": 16 * 4, "_show_to_hook": 0}
     look(prompted)
-    assert calls == {"_attend": 16 * 6, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 6, "_show_to_hook": 16 * 2}
     assert torch.equal(sample(prompted), before)
-    assert calls == {"_attend": 16 * 10, "_watched": 16 * 2}
+    assert calls == {"_attend": 16 * 10, "_show_to_hook": 16 * 2}
 
 
 def test_looking_leaves_the_model_as_it_was(model: Any, network: Adapter) -> None:
@@ -325,12 +320,6 @@ def test_guidance_is_left_out(model: Any, network: Adapter, seen: SimpleNamespac
     guided.set_model_sampler_post_cfg_function(refused, disable_cfg1_optimization=True)
     look(guided)
     assert [len(x) for x in seen.x] == [1, 1]
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    """Six layers: tracing takes time with every one."""
-    return Twins("one level")
 
 
 @pytest.fixture

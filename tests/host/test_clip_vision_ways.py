@@ -12,16 +12,9 @@ from torch import Tensor
 import same_tower
 from fabricate.towers import TINY
 
-pytestmark = pytest.mark.usefixtures("comfy")
+pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 Way = Callable[[Any, Tensor], object]
 FIELDS = ("last_hidden_state", "penultimate_hidden_states", "image_embeds")
-
-
-@pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
 
 
 def pixels(encoder: Any, pictures: Tensor) -> Tensor:

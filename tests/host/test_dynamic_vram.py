@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import dynamic_vram
 from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
+from devices import dynamic_vram
+from devices.cuda_in_main_memory import DEVICE, Gpu, OnGpu
 from fabricate import adapters
 from fabricate.towers import TINY, tiny_tower
-from gpu import DEVICE, Gpu, OnGpu
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -195,19 +195,13 @@ def test_an_encoder_says_the_same(comfy: None, tmp_path: Path, monkeypatch: pyte
         encoder.encode_blank()
 
 
-def test_the_loaders_find_and_load_what_fits(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loaders_find_and_load_what_fits(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The automatic loader stands for the one-node forms too: they are graphs of it."""
-    import folder_paths
-
     from comfyui_ip_adapter.nodes.host import auto
     from comfyui_ip_adapter.nodes.load import LoadAdapter, LoadVision
 
-    for category in ("ipadapter", "clip_vision"):
-        (tmp_path / category).mkdir()
-        entry = ([str(tmp_path / category)], folder_paths.supported_pt_extensions)
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, category, entry)
-    written(tmp_path / "ipadapter", "FaceID").rename(tmp_path / "ipadapter" / "face.safetensors")
-    tiny_tower(tmp_path / "clip_vision" / "tower.safetensors")
+    written(model_folders / "ipadapter", "FaceID").rename(model_folders / "ipadapter" / "face.safetensors")
+    tiny_tower(model_folders / "clip_vision" / "tower.safetensors")
     dynamic_vram.announce(monkeypatch)
     widths = adapters.TINY_WIDTHS
     config = SimpleNamespace(unet_config={**CONFIGS["SD1.5"], "model_channels": 32, "context_dim": 64})

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, Features, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from fabricate import adapters
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -31,8 +32,8 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     from comfyui_ip_adapter.nodes.host import encoding
 
     found = Encoder()
-    monkeypatch.setattr(encoding, "fitted", lambda one, images, how: images)
-    monkeypatch.setattr(encoding, "encoded", lambda one, images: one.say(images.mean((1, 2, 3))))
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images)
+    monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
     monkeypatch.setattr(encoding, "blank_features", lambda one: one.say(torch.tensor([100.0])))
     return found
 

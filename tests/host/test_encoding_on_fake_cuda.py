@@ -1,6 +1,6 @@
 """From pictures and faces to prompts on a CUDA device: what is made there is what is made here, and it comes home."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,19 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import Features, ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
+from devices.cuda_with_numbers import CUDA, OnCuda, on_device
 from fabricate import adapters
 from fabricate.towers import TINY
-from fake_cuda import CUDA, OnCuda, on_device
 from same_tower import cores, save_tower
 
-pytestmark = pytest.mark.usefixtures("comfy")
-
-
-@pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 
 
 NEAR = {torch.float16: 0.005, torch.bfloat16: 0.03}  # of what a tower computes; adapters compute in fp32
-HOME = {"vision._kept"}  # what encoders say is brought home
-MADE = {"adapters._home"}  # so are tokens, keys and values
+HOME = {"vision._off_device"}  # what encoders say is brought home
+MADE = {"adapters._off"}  # so are tokens, keys and values
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
     "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},

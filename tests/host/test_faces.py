@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,12 @@ from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.faces import Square, picture
 
 pytestmark = [
-    pytest.mark.usefixtures("comfy"),
+    pytest.mark.usefixtures("comfy", "inference_mode"),
     pytest.mark.filterwarnings("ignore:.*estimate.*:FutureWarning"),  # of scikit-image, on insightface
 ]
 LEFT, MIDDLE, RIGHT = Square(20, 30, 50), Square(230, 40, 70), Square(480, 20, 60)
 TWO, ONE, NONE, THREE = (LEFT, RIGHT), (MIDDLE,), (), (LEFT, MIDDLE, RIGHT)
 HEIGHT, WIDTH = 200, 640
-
-
-@pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

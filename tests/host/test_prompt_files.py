@@ -1,7 +1,6 @@
 """The nodes that keep image prompts in files: what they list, what comes back, what is refused before a graph runs."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.towers import TINY, tiny_tower
 from same_prompt import GATHERINGS, assert_same, read
 
-pytestmark = pytest.mark.usefixtures("comfy")
+pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 TOWERS_PLUS = {"kind": "plus", "embed": TINY.width, "tokens": 16}
 
 
@@ -24,13 +23,6 @@ class Payload:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (str(self.folder),)
-
-
-@pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Encoders at another resolution in ComfyUI's hands: adapters read them, files are told apart, errors come early."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY, tiny_tower
 
-pytestmark = pytest.mark.usefixtures("comfy")
+pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 KINDS: dict[str, dict[str, Any]] = {
     "base": {"kind": "base"},
     "plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},
@@ -22,25 +21,12 @@ FILE = "tower.safetensors"
 
 
 @pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def models(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def models(model_folders: Path) -> Path:
     """The folder in which ComfyUI finds `ipadapter/` and `clip_vision/`: one adapter of every kind, and a tower."""
-    import folder_paths
-
-    for category in ("ipadapter", "clip_vision"):
-        (tmp_path / category).mkdir()
-        entry = ([str(tmp_path / category)], folder_paths.supported_pt_extensions)
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, category, entry)
     for name, options in KINDS.items():
-        tiny_adapter(tmp_path / "ipadapter" / f"{name}.safetensors", **options)
-    tiny_tower(tmp_path / "clip_vision" / FILE)
-    return tmp_path
+        tiny_adapter(model_folders / "ipadapter" / f"{name}.safetensors", **options)
+    tiny_tower(model_folders / "clip_vision" / FILE)
+    return model_folders
 
 
 def pictures() -> Tensor:

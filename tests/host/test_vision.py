@@ -4,7 +4,6 @@ import gc
 import json
 import sys
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -21,7 +20,7 @@ from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY
 from same_tower import cores, save_tower
 
-pytestmark = pytest.mark.usefixtures("comfy")
+pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped where")
 KINDS: dict[str, dict[str, Any]] = {
     "base": {"kind": "base"},
@@ -30,27 +29,14 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def computing() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
-
-
 @pytest.fixture
-def models(comfy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def models(model_folders: Path) -> Path:
     """The folder in which ComfyUI finds `ipadapter/` and `clip_vision/`: one adapter of every kind, and a tower."""
-    import folder_paths
-
-    for category in ("ipadapter", "clip_vision"):
-        (tmp_path / category).mkdir()
-        entry = ([str(tmp_path / category)], folder_paths.supported_pt_extensions)
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, category, entry)
     for name, options in KINDS.items():
-        tiny_adapter(tmp_path / "ipadapter" / f"{name}.safetensors", **options)
-    tiny_adapter(tmp_path / "ipadapter" / "base.bin")
-    save_tower(tmp_path / "clip_vision" / "tower.safetensors")
-    return tmp_path
+        tiny_adapter(model_folders / "ipadapter" / f"{name}.safetensors", **options)
+    tiny_adapter(model_folders / "ipadapter" / "base.bin")
+    save_tower(model_folders / "clip_vision" / "tower.safetensors")
+    return model_folders
 
 
 def ours() -> Any:
@@ -131,7 +117,7 @@ def test_long_batches_are_encoded_in_parts_that_change_nothing(models: Path, mon
         return encoded(images)
 
     monkeypatch.setattr(encoder, "encode_image", counting)
-    monkeypatch.setattr(vision, "_ON_PROCESSOR", 1)
+    monkeypatch.setattr(vision, "_CHUNK_ON_PROCESSOR", 1)
     assert far(prompt(adapter, encoder).tokens, whole.tokens) < 1e-5
     assert set(parts) == {1}
     assert len(parts) > 1

@@ -58,7 +58,7 @@ def made(name: str, text: str = "", **given: Any) -> LayerWeights:
 @pytest.mark.parametrize("name", ROWS["SD1.5"])
 def test_the_node_gives_the_published_numbers_on_a_real_model(construction: str, model: Any, name: str) -> None:
     row = dict(zip(BLOCKS[construction], expected(ROWS[construction][name], WEIGHT, SECOND), strict=True))
-    for layer, share in made(name, model=model).on(layers(model)).items():
+    for layer, share in made(name, model=model).per_layer(layers(model)).items():
         assert share == pytest.approx(row[layer.address[:2]], abs=5e-5), layer
 
 
@@ -86,20 +86,20 @@ def test_the_node_shows_its_picture_on_itself() -> None:
 
 
 def test_a_list_is_multiplied_by_the_weight(model: Any) -> None:
-    found = made(LIST, "all = 0.5", model=model).on(layers(model))
+    found = made(LIST, "all = 0.5", model=model).per_layer(layers(model))
     assert set(found.values()) == {(WEIGHT / 2, 0.0)}
 
 
 def test_nodes_in_a_row_combine(model: Any) -> None:
     first = made("style transfer", weight=2.0)
     for way in ("multiply", "add", "maximum"):
-        found = made("ease in", combine_with=first, combine=way).on(layers(model))
+        found = made("ease in", combine_with=first, combine=way).per_layer(layers(model))
         assert found == merge_weights(
             way, from_weight_type("style transfer", 2.0), from_weight_type("ease in", WEIGHT)
-        ).on(layers(model))
-    assert made("ease in", combine_with=LINEAR).on(layers(model)) == from_weight_type("ease in", WEIGHT).on(
-        layers(model)
-    )
+        ).per_layer(layers(model))
+    assert made("ease in", combine_with=LINEAR).per_layer(layers(model)) == from_weight_type(
+        "ease in", WEIGHT
+    ).per_layer(layers(model))
 
 
 def test_names_that_the_connected_model_lacks_are_told(odd: Any) -> None:

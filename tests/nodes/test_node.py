@@ -134,15 +134,15 @@ def test_other_errors_stay_what_they_are() -> None:
 
 
 def test_a_black_mask_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    from comfyui_ip_adapter.nodes.texts import of_mask, of_pictures, with_text
+    from comfyui_ip_adapter.nodes.notices import of_mask, of_pictures, with_notices
 
     assert of_mask(None) == of_mask(torch.ones(1, 4, 4)) == of_pictures(torch.zeros(1, 4, 4, 3)) == []
     assert not caplog.records
     (told,) = of_mask(torch.zeros(2, 4, 4))
     assert "black everywhere" in told
     assert told in caplog.text
-    assert with_text([told]) == {"text": (told,)}
-    assert with_text([]) is None
+    assert with_notices([told]) == {"text": (told,)}
+    assert with_notices([]) is None
     assert len(of_pictures(torch.zeros(1, 4, 4, 4))) == 1
 
 

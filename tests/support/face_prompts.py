@@ -8,7 +8,8 @@ from torch.nn.functional import normalize
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import AdapterInputs, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
 from fabricate.adapters import KINDS, Nested
 from twins import Twins

@@ -1,4 +1,9 @@
-"""A sampling run whose patched layers are watched: what each image prompt does in one picture of the batch."""
+"""Attention maps of each reference image in one picture of the batch, captured by a hook in the patched layers.
+
+A CapturingRun stands in transformer_options twice: as the run, and as the hook that every patched layer calls. In each
+model call it notes which image prompts act and which rows of the batch are the picture; each layer then measures what
+every token group of these prompts does in these rows, and adds that to the map of the group.
+"""
 
 from __future__ import annotations
 
@@ -18,125 +23,128 @@ from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from .. import models
 from .batch import Batch
-from .layer_patch import Options, image_result
+from .layer_options import Address, Options, address_of, grid_of
+from .layer_patch import image_result
 from .model_patch import applications
-from .prepared import Address
-from .run import Prepared, Run
+from .prepared_layers import ImagesByLayer
+from .run import Run
 
 
 @dataclass(frozen=True, eq=False)
 class MapRequest:
-    """What to see, how much each layer of the model counts, and which picture of the batch is watched."""
+    """Which attention maps to capture.
 
-    show: MapKind
+    kind: what the maps show.
+    layers: how much each layer of the model counts.
+    frame: the number of the picture in the latent batch.
+    """
+
+    kind: MapKind
     layers: LayerWeights = LINEAR
     frame: int = 0
 
 
-class _Captured(NamedTuple):
-    """What is seen of an application: its layers, the tokens that each map is of (maps, tokens), and the maps."""
+class _PromptMaps(NamedTuple):
+    """The maps of one application.
 
-    layers: dict[Address, tuple[LayerTerm, ...]]
+    terms: what it adds to each layer.
+    token_groups: which tokens each map is of, (maps, tokens).
+    maps: one for each token group.
+    """
+
+    terms: dict[Address, tuple[LayerTerm, ...]]
     token_groups: Tensor
     maps: tuple[MapAccumulator, ...]
 
 
-class _Call(NamedTuple):
-    """A call of the model: what its layers attend to, of which applications that is, and the rows of the watched
-    picture, each with its place."""
+class _ModelCall(NamedTuple):
+    """What the hook must know of the model call that it is in.
 
-    prepared: Prepared
-    acting: tuple[_Captured, ...]
-    rows: tuple[tuple[int, Window], ...]
+    images: what each layer attends to beside the text.
+    prompts: the applications that act at this noise level, in the order of `images`.
+    windows: the rows of the batch that show the picture on the cond side, each with its place in the picture.
+    """
+
+    images: ImagesByLayer
+    prompts: tuple[_PromptMaps, ...]
+    windows: tuple[tuple[int, Window], ...]
 
 
-class WatchedRun(Run):
-    """A run that sees what the prompts of a model do in its layers. sigmas, latent: as a `Run` has them."""
+class CapturingRun(Run):
+    """A run that captures what each reference does in the layers of a model; sigmas and latent as a `Run` has them."""
 
-    def __init__(self, model: ModelPatcher, sight: MapRequest, sigmas: Tensor, latent: Sequence[int]) -> None:
-        super().__init__(applications(model), model.get_model_object("model_sampling"), sigmas, latent)
+    def __init__(self, model: ModelPatcher, request: MapRequest, sigmas: Tensor, latent: Sequence[int]) -> None:
+        sampling = model.get_model_object("model_sampling")
+        super().__init__(applications(model), sampling, sigmas, latent, separate=True)
         self.sigmas = sigmas
-        self._show, self._frame = sight.show, sight.frame
-        shares = sight.layers.on(models.layers(model))
-        self._weights = {layer.address: share.positive for layer, share in shares.items() if share.positive > 0}
-        self._seen = tuple(self._begun(number, application) for number, application in enumerate(self.applications))
-        self._call = _Call({}, (), ())
-
-    def group(self, images: Sequence[ImageKV], heads: int) -> tuple[ImageKV, ...]:
-        """Each by itself, to be seen by itself."""
-        return tuple(images)
-
-    @property
-    def framed(self) -> bool:
-        """Always, so that batches say which frames they hold."""
-        return True
-
-    @property
-    def masked(self) -> bool:
-        """Always, so that batches say where in the picture they lie."""
-        return True
+        self._kind, self._frame = request.kind, request.frame
+        weights = request.layers.per_layer(models.layers(model))
+        self._layer_weights = {layer.address: each.positive for layer, each in weights.items() if each.positive > 0}
+        self._prompts = tuple(self._empty_maps(number, each) for number, each in enumerate(self.applications))
+        self._call = _ModelCall({}, (), ())
 
     def maps(self) -> dict[str, MapAccumulator]:
-        """What was seen, by its name: `reference 1` and so on, in the order in which prompts were applied."""
-        found: dict[str, MapAccumulator] = {}
+        """The maps by their names: `reference 1` and so on, in the order in which prompts were applied."""
+        named: dict[str, MapAccumulator] = {}
         first = 1
-        for application, seen in zip(self.applications, self._seen, strict=True):
-            found |= {f"{self._show.noun} {first + number}": tally for number, tally in enumerate(seen.maps)}
+        for application, prompt in zip(self.applications, self._prompts, strict=True):
+            named |= {f"{self._kind.noun} {first + number}": one for number, one in enumerate(prompt.maps)}
             first += application.images
-        return found
+        return named
 
-    def acts(self, level: float) -> bool:
-        """Whether there is anything to be seen at this noise level."""
-        acting = self._acting(torch.tensor([level]))
-        return any(seen.maps and self._weights.keys() & seen.layers.keys() for seen in acting)
+    def captures_at(self, level: float) -> bool:
+        """Whether a prompt with maps acts at this noise level, in a layer that counts."""
+        acting = self._prompts_at(torch.tensor([level]))
+        return any(prompt.maps and self._layer_weights.keys() & prompt.terms.keys() for prompt in acting)
 
-    def prepared(self, batch: Batch, sigma: Tensor, keep: bool) -> Prepared:
-        """As a `Run` does; keep is for compiled models, which cannot be watched."""
-        found = super().prepared(batch, sigma, keep=False)
-        self._call = _Call(found, self._acting(sigma), tuple(self._places(batch)))
-        return found
+    def prepared(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
+        """What a `Run` gives, noted for the hook; keep_all serves compiled models, in which nothing is captured."""
+        images = super().prepared(batch, sigma, keep_all=False)
+        self._call = _ModelCall(images, self._prompts_at(sigma), tuple(self._windows(batch)))
+        return images
 
     def __call__(self, q: Tensor, text: Tensor, options: Options) -> None:
-        """See a layer: q and the attention to the text, (batch, pixels, inner)."""
-        address = (*options["block"], options["block_index"])
-        height, width = options["activations_shape"][-2:]
-        for image, seen in self._images(address):
-            for marks, tally in zip(seen.token_groups, seen.maps, strict=True):
-                numbers = self._show.measure(image_result(q, self._probe(image, marks), options), text)
-                for row, place in self._call.rows:
-                    tally.add(numbers[row].reshape(height, width), place, self._weights[address])
+        """The hook: add to the maps what a layer shows. q and the attention to the text, (batch, pixels, inner)."""
+        address = address_of(options)
+        for image, prompt in self._images_of(address):
+            for tokens, one in zip(prompt.token_groups, prompt.maps, strict=True):
+                measured = self._kind.measure(image_result(q, self._of_tokens(image, tokens), options), text)
+                for row, window in self._call.windows:
+                    one.add(measured[row].reshape(grid_of(options)), window, self._layer_weights[address])
 
-    def _images(self, address: Address) -> Iterator[tuple[ImageKV, _Captured]]:
-        """What a layer that counts attends to on the cond side, and of which application that is."""
-        if address in self._weights:
-            owners = [(seen, term) for seen in self._call.acting for term in seen.layers.get(address, ())]
-            for image, (seen, term) in zip(self._call.prepared[address], owners, strict=True):
-                if isinstance(image, ImageKV) and term.source_cond[COND] is not None:
-                    yield image, seen
+    def _images_of(self, address: Address) -> Iterator[tuple[ImageKV, _PromptMaps]]:
+        """What a layer that counts attends to on the cond side, and the prompt that it comes from."""
+        if address not in self._layer_weights:
+            return
+        terms = [(prompt, term) for prompt in self._call.prompts for term in prompt.terms.get(address, ())]
+        for image, (prompt, term) in zip(self._call.images[address], terms, strict=True):
+            if isinstance(image, ImageKV) and term.source_cond[COND] is not None:
+                yield image, prompt
 
-    def _probe(self, image: ImageKV, marks: Tensor) -> ImageKV:
+    def _of_tokens(self, image: ImageKV, tokens: Tensor) -> ImageKV:
+        """The image with values that show these tokens (tokens,) alone."""
         keys, values = image.kv
-        return image._replace(kv=KeysValues(keys, self._show.value_override(values, marks[:, None].to(values))))
+        return image._replace(kv=KeysValues(keys, self._kind.value_override(values, tokens[:, None].to(values))))
 
-    def _begun(self, number: int, application: Application) -> _Captured:
-        layers = {layer.address: terms for layer, terms in application.layers.items()}
-        marks = self._show.token_groups(application.part.tokens.shape[1], application.images)
-        if self._show.alone and number:
-            marks = marks[:0]
-        return _Captured(layers, marks, tuple(MapAccumulator(self.grid) for _ in marks))
+    def _empty_maps(self, number: int, application: Application) -> _PromptMaps:
+        terms = {layer.address: terms for layer, terms in application.layers.items()}
+        groups = self._kind.token_groups(application.part.tokens.shape[1], application.images)
+        if self._kind.alone and number:
+            groups = groups[:0]
+        return _PromptMaps(terms, groups, tuple(MapAccumulator(self.grid) for _ in groups))
 
-    def _acting(self, sigma: Tensor) -> tuple[_Captured, ...]:
-        return tuple(seen for seen, strength in zip(self._seen, self.strengths(sigma), strict=True) if strength)
+    def _prompts_at(self, sigma: Tensor) -> tuple[_PromptMaps, ...]:
+        """The prompts that act at this noise level."""
+        return tuple(prompt for prompt, strength in zip(self._prompts, self.strengths(sigma), strict=True) if strength)
 
-    def _places(self, batch: Batch) -> Iterator[tuple[int, Window]]:
-        """Rows of a batch that are the watched picture on the cond side."""
+    def _windows(self, batch: Batch) -> Iterator[tuple[int, Window]]:
+        """The rows of a batch that show the requested picture on the cond side, and where in it they lie."""
         order, crops = batch.order, batch.crops
         if self._frame not in order.frames:
             return
-        within = order.frames.index(self._frame)
+        in_group = order.frames.index(self._frame)
+        is_located = crops.whole == self.grid
         for first, side, corner in zip(order.firsts, order.groups, crops.corners, strict=True):
             if side == COND:
-                yield (
-                    first + within,
-                    Window(corner, crops.grid) if crops.whole == self.grid else Window((0, 0), self.grid),
-                )
+                window = Window(corner, crops.grid) if is_located else Window((0, 0), self.grid)
+                yield first + in_group, window

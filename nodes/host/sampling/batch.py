@@ -1,27 +1,37 @@
-"""The batch of a model call: in which order its rows stand, and where in the picture they lie."""
+"""In which order do the rows of a model call's batch stand, and where in the picture do they lie?
+
+What the host says: the list and cond of each chunk, how many pictures the latent batch holds, and the frames of a
+context window. Where a pack took a batch apart, texts tell the side of a row. Where nothing tells whose rows they are,
+there is no Batch, image prompts leave the call as it is, and the log says so once.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..warn import warn_once
 from . import cond_sides, crops
-from .cond_sides import Named, Sides
+from .cond_sides import CondsByName, Sides
 from .crops import Area, Crops
 
 _FRAMES = 0  # the dimension of a latent batch along which its frames lie
+
+_UNKNOWN_ROWS = (
+    "IP-Adapter: another pack calls the model on a part of a batch and does not say which; image prompts leave "
+    "those calls as they are."
+)
 
 
 class Order(NamedTuple):
     """How the rows of a batch stand: part by part of the picture, in a part chunk by chunk, in a chunk frame by frame.
 
-    parts: how many lie side by side in one batch, as tiles do; sides: of each chunk, which is of one cond; frames: the
-    picture of the latent batch that each row of a chunk is.
+    parts: how many parts of the picture, such as tiles, the batch holds.
+    sides: the side of each chunk; a chunk is the rows of one cond.
+    frames: for each row of a chunk, the number of its picture in the latent batch.
     """
 
     parts: int
@@ -45,22 +55,27 @@ class Order(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What a batch is read with, as it stands at this step of a run.
+    """What a run knows at a step, by which a batch is read.
 
     pictures: how many the latent batch holds.
-    conds: of the guider, by their names.
+    conds: those of the guider, by their names.
     framed: whether the prompts say different things to different frames.
     picture: the whole noisy picture (pictures, channels, height, width); None where no prompt is masked.
     """
 
     pictures: int
-    conds: Named
+    conds: CondsByName
     framed: bool
     picture: Tensor | None
 
 
 class Contents(NamedTuple):
-    """All that keys and values of a batch depend on; frames are left out where they make no difference."""
+    """All that keys and values of a batch depend on.
+
+    groups: the side of each group of rows.
+    frames: those of a group; empty where they make no difference.
+    device, dtype: where and in what the model computes.
+    """
 
     groups: Sides
     frames: tuple[int, ...]
@@ -69,7 +84,12 @@ class Contents(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The batch of a model call, as far as image prompts depend on it."""
+    """The batch of a model call, as far as image prompts depend on it.
+
+    order: whose rows it holds.
+    crops: where in the picture they lie.
+    device, dtype: where and in what the model computes.
+    """
 
     order: Order
     crops: Crops
@@ -82,11 +102,11 @@ class Batch(NamedTuple):
     ) -> Batch | None:
         """The batch of a model call on x (rows, channels, height, width); None where nobody knows whose rows it holds.
 
-        texts (rows, tokens, width): what tells that where a pack took a batch apart.
+        texts: the text of each row (rows, tokens, width), which tells its side where a pack took a batch apart.
         """
         order = _order(scene, options, len(x), texts)
         if order is None:
-            _warn_once()
+            warn_once(_UNKNOWN_ROWS)
             return None
         whole = None if scene.picture is None else scene.picture[min(order.frames[0], len(scene.picture) - 1)]
         areas = [] if whole is None else _areas(scene.conds, options) * order.parts
@@ -99,20 +119,21 @@ class Batch(NamedTuple):
 
 
 def _order(scene: Scene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> Order | None:
-    """How so many rows stand: as many frames in each chunk as the latent batch or a window has, or that many times."""
+    """How this number of rows stands: each chunk has the frames of the latent batch or of a window, once or several
+    times; None where nobody knows."""
     sides = cond_sides.of_chunks(options, scene.conds)
     each, rest = divmod(rows, len(sides))
     frames = _window(options) or tuple(range(scene.pictures))
     if not rest and each % len(frames) == 0:
         return Order(each // len(frames), sides, frames)
-    told = cond_sides.by_text(texts, scene.conds)
+    by_text = cond_sides.by_text(texts, scene.conds)
     by_chunk = None if rest else Order(1, sides, tuple(range(each)))
-    if told is None or (by_chunk and told == tuple(side for side in sides for _ in range(each))):
+    if by_text is None or (by_chunk and by_text == tuple(side for side in sides for _ in range(each))):
         return by_chunk
-    return None if scene.framed else Order(1, told, (0,))
+    return None if scene.framed else Order(1, by_text, (0,))
 
 
-def _areas(conds: Named, options: Mapping[str, Any]) -> list[Area | None]:
+def _areas(conds: CondsByName, options: Mapping[str, Any]) -> list[Area | None]:
     """For each chunk of a batch the part of the picture that the host cut out for its cond."""
     areas = {cond.get("uuid"): cond.get("area") for named in conds.values() for cond in named or ()}
     return [areas.get(uuid) for uuid in options.get("uuids", ())]
@@ -128,11 +149,3 @@ def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
     anchor = getattr(window, "causal_anchor_index", None)  # a frame before the window, from 0.30 on
     return (*(() if anchor is None or anchor < 0 else (anchor,)), *window.index_list)
-
-
-@lru_cache(maxsize=1)
-def _warn_once() -> None:
-    logging.warning(
-        "IP-Adapter: another pack calls the model on a part of a batch and does not say which; image prompts leave "
-        "those calls as they are."
-    )

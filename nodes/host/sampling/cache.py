@@ -23,29 +23,29 @@ Value = TypeVar("Value")
 
 
 class RunCache(Generic[Key, Value]):
-    """Values by key, at most so many on each device; the host computes on several at once, in a thread for each."""
+    """Values by key, at most a fixed number on each device; several threads may ask, as the host has one per device."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._found: dict[torch.device, OrderedDict[Key, Value]] = {}
+    def __init__(self, max_per_device: int) -> None:
+        self._max_per_device = max_per_device
+        self._by_device: dict[torch.device, OrderedDict[Key, Value]] = {}
         self._lock = Lock()
 
     @property
     def values(self) -> list[Value]:
-        """What is kept, on whichever device."""
-        return [value for here in self._found.values() for value in here.values()]
+        """All values that are kept, on whichever device."""
+        return [value for on_device in self._by_device.values() for value in on_device.values()]
 
-    def get(self, key: Key, make: Callable[[], Value], holds: Callable[[Value], bool] = lambda _: True) -> Value:
-        """The value of a key, made where there is none that holds."""
+    def get(self, key: Key, make: Callable[[], Value], is_valid: Callable[[Value], bool] = lambda _: True) -> Value:
+        """The value of a key; it is made where none is kept or where the one that is kept is not valid."""
         with self._lock:
-            here = self._found.setdefault(key.device, OrderedDict())
-            if key in here and holds(here[key]):
-                here.move_to_end(key)
-                return here[key]
-        made = make()
+            on_device = self._by_device.setdefault(key.device, OrderedDict())
+            if key in on_device and is_valid(on_device[key]):
+                on_device.move_to_end(key)
+                return on_device[key]
+        value = make()
         with self._lock:
-            here[key] = made
-            here.move_to_end(key)
-            while len(here) > self._most:
-                here.popitem(last=False)
-        return made
+            on_device[key] = value
+            on_device.move_to_end(key)
+            while len(on_device) > self._max_per_device:
+                on_device.popitem(last=False)
+        return value

@@ -1,16 +1,16 @@
-"""torch.compile: making a compiled model notice image prompts.
+"""How does a model under torch.compile notice that its attention patches have changed?
 
-Core's compile node drops every guard on transformer_options, so a compiled graph goes on as it was first traced,
-whatever attention patches come later (seen on ComfyUI 0.16 to 0.30). Keyword names of the model's call are guarded:
-one that names the structure of the patches makes dynamo trace each structure once. It reaches no further than the
-first graph break; where there are any, image prompts run without compilation rather than wrongly.
+What the host says: core's compile node drops every guard on transformer_options, so a compiled graph goes on as it was
+first traced, whatever attention patches come later (seen on ComfyUI 0.16 to 0.30). But the keyword names of the model's
+call are guarded: one that names the structure of the patches makes dynamo trace each structure once.
+
+The name reaches no further than the first graph break. Where a graph breaks, or where nothing can name a patch of
+another pack, image prompts run without compilation rather than wrongly, with a warning.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,69 +18,64 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV
+from ..warn import warn_once
 from .compile_marks import Marks, Unmarkable
 from .foreign_attention import others
-from .run import Prepared
+from .layer_options import Options
+from .prepared_layers import ImagesByLayer
 
 _COMPILE_KEY = "torch.compile"  # comfy_api.torch_helpers registers its wrapper under this key
 _UNTRACEABLE = (
     "torch.compile cannot trace this model in one graph, so image prompts run without it. "
     "Starting ComfyUI with --use-pytorch-cross-attention may help."
 )
-_NEW = (
+_NEW_EACH_CALL = (
     "Another pack's attention patch is a new one in each call of the model and would be compiled each time, so image "
     "prompts run without torch.compile."
 )
-
-Options = dict[str, Any]
 
 _marks = Marks()
 
 
 def is_compiled(base: Any, options: Options) -> bool:
     """Whether this call of a BaseModel goes to a compiled network."""
-    wrapped = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
-    return _COMPILE_KEY in wrapped or hasattr(base.diffusion_model, "_orig_mod")
+    wrappers = options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
+    return _COMPILE_KEY in wrappers or hasattr(base.diffusion_model, "_orig_mod")
 
 
-def call_compiled(executor: Any, *given: Any, structure: str, **more: Any) -> Tensor:
+def call_compiled(executor: Any, *args: Any, structure: str, **kwargs: Any) -> Tensor:
     """Call a compiled model so that it gives what the uncompiled one gives.
 
-    structure: names the patches; calls of equal structure share their graphs. Empty where nothing can name them.
+    structure: the name of the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
     if not structure or _graph_breaks():
-        _tell_once(_UNTRACEABLE if structure else _NEW)
+        warn_once(_UNTRACEABLE if structure else _NEW_EACH_CALL)
         with torch.compiler.set_stance("force_eager"):
-            return executor(*given, **more)
-    found = executor(*given, **more, **{structure: True})
+            return executor(*args, **kwargs)
+    result = executor(*args, **kwargs, **{structure: True})
     if _graph_breaks():
         torch._dynamo.reset()  # frames traced with these patches must not serve calls without them
-    return found
+    return result
 
 
-def structure(options: Options, prepared: Prepared) -> str:
+def structure(options: Options, images: ImagesByLayer) -> str:
     """A keyword name that changes with the structure of the patches, and with nothing else; empty where another
     pack's patch is a new one in each call."""
     patches = options["patches_replace"]["attn2"]
-    inside = [patches[address].args[0] if address in patches else None for address in prepared]
+    inside = [patches[address].args[0] if address in patches else None for address in images]
     try:
         marks = [_marks.mark(patch) for patch in (*inside, *others(options))]
     except Unmarkable:
         return ""
-    shapes = [(address, [_signature(image) for image in images]) for address, images in prepared.items()]
+    shapes = [(address, [_signature(image) for image in group]) for address, group in images.items()]
     return f"ip_adapter_{hash(str((marks, shapes))) & 0xFFFFFFFFFFFFFFFF:x}"
 
 
 def _signature(image: ImageKV | GroupedKV) -> tuple[Any, ...]:
-    """Of everything that a traced graph takes for granted."""
+    """Everything about an image that a traced graph takes as constant."""
     tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in (*image.kv, image.attn_bias)]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
     return (image.form, image.groups) if isinstance(image, GroupedKV) else None, tensors, masks
-
-
-@lru_cache(maxsize=2)
-def _tell_once(text: str) -> None:
-    logging.warning(text)
 
 
 def _graph_breaks() -> int:

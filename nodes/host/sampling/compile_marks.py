@@ -1,9 +1,11 @@
-"""What other packs' patches are to a traced graph: marks that are equal where one graph serves both.
+"""Which patches of other packs can share a compiled graph? Those with equal marks.
 
-Tracing writes what a function closes over into the graph, as far as it is no tensor, and the guards on it are dropped.
-So a mark holds a function's code and the values it closes over, whichever object it is: a closure made anew for each
-call is the same one, with another number in it another. What cannot be looked into is known by its identity; a number
-of its own instead of its address, which another object may have one day.
+What torch says: tracing writes what a function closes over into the graph, unless it is a tensor, and the guards on it
+are dropped. So a mark holds a function's code and the values that it closes over: a closure that is made anew for each
+call has the same mark, and one with another number in it has another.
+
+An object that cannot be looked into is marked by a number of its own. (Its address in memory may belong to another
+object one day.) Where objects of a kind are new in each call, or cannot be watched, there is no mark: Unmarkable.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device)
-_WHOLE = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, nn.Module)  # not looked into
-_MOST = 512  # values of a patch, looked into
-_LOST = 3  # objects of a kind that are gone before any was seen again: they are made anew for each call
+_OPAQUE = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, nn.Module)  # not looked into
+_MAX_VALUES = 512  # of a patch, that are looked into
+_MAX_LOST = 3  # objects of a kind that are gone before any was seen again: more are made anew for each call
 
 
 class Unmarkable(Exception):
-    """A patch that no mark can be given: each call would be another one, or nobody could tell."""
+    """A patch cannot have a mark: it is a new one in each call, or nobody can tell whether it is."""
 
 
 class Marks:
@@ -47,7 +49,7 @@ class Marks:
             yield type(value).__name__, repr(value)
         elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             yield tuple(value.shape), str(value.dtype), str(value.device)
-        elif isinstance(value, _WHOLE) or not (parts := _parts(value)) or id(value) in seen or len(seen) > _MOST:
+        elif isinstance(value, _OPAQUE) or not (parts := _parts(value)) or id(value) in seen or len(seen) > _MAX_VALUES:
             yield self._number(value)
         else:
             seen.add(id(value))
@@ -58,10 +60,10 @@ class Marks:
     def _number(self, value: Any) -> int:
         """The number of an object, as long as it lives."""
         kind = type(value)
-        if (known := self._numbers.get(id(value))) is not None:
+        if (entry := self._numbers.get(id(value))) is not None:
             self._lost[kind] = 0
-            return known[1]
-        if self._lost[kind] >= _LOST:
+            return entry[1]
+        if self._lost[kind] >= _MAX_LOST:
             raise Unmarkable
         try:
             reference = weakref.ref(value, partial(self._forget, id(value), kind))

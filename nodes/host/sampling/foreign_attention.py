@@ -1,36 +1,50 @@
-"""Image attention around a layer, where another pack changes what happens inside it.
+"""What is to be done where another pack changes what happens inside a cross-attention?
 
-A patch of a layer's input may repeat rows of the batch for what it does (a text for each region of the picture) and put
-them together again in a patch of its output; a pack may put a module of its own in place of a layer's. What image
-attention adds does not depend on either: from the input that the layer was given, before any patch, the same sum comes
-as from inside, Z + W_out(λ·Attn(Q, K', V')).
+What the host says: nothing. A patch of a layer's input may repeat rows of the batch (a text for each region of the
+picture) and put them together again in a patch of its output; and a pack may put a module of its own in place of a
+layer's. Both show: in the number of rows or pixels inside a layer, and in modules that do not project as trained.
+
+Image attention then stands around the layer. It depends on neither change: from the input of the layer, before any
+patch, the same sum comes as from inside, Z + W_out(λ·Attn(Q, K', V')). Where that is not possible either, because the
+layer's own module or its rows are lost, image prompts leave the layer as it is, with a warning.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ....ip_adapter_core.layers.layout import Layer
-from .prepared import Address
+from ..warn import warn_once
+from .layer_options import Address, Options, address_of
 
-Options = dict[str, Any]
-Add = Callable[[Tensor, Tensor, Options], Tensor]
+AddImages = Callable[[Tensor, Tensor, Options], Tensor]
 """What is attended to (batch, pixels, inner), the queries, and the options of the layer -> with what images add."""
 
-_GIVEN, _LEFT = "ip_adapter_given", "ip_adapter_left"
+_LAYER_INPUT = "ip_adapter_given"  # of the layer that is computed, before any patch
+_LEFT_OUT = "ip_adapter_left"  # whether images were left out inside the layer
 _AROUND = ("attn2_patch", "attn2_output_patch")
-_PARTS = ("to_q", "to_k", "to_v", "to_out")
+_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
+
+_UNKNOWN_ROWS = (
+    "IP-Adapter: another pack changes the rows of a batch inside the model in a way that cannot be followed; image "
+    "prompts leave those layers as they are."
+)
+_UNKNOWN_MODULES = (
+    "IP-Adapter: another pack has put modules of its own in place of cross-attentions and keeps no original; "
+    "image prompts leave those layers as they are."
+)
 
 
 class Attentions(NamedTuple):
-    """The cross-attentions of a network: those that project as the model was trained, by address, and the addresses of
-    layers that another pack exchanged."""
+    """The cross-attentions of a network.
+
+    trained: by address, the modules that project as the model was trained.
+    exchanged: the addresses of layers in which another pack has put something in place of these modules.
+    """
 
     trained: Mapping[Address, Any] = {}
     exchanged: frozenset[Address] = frozenset()
@@ -53,38 +67,43 @@ def attentions(base: Any, layers: Iterable[Layer]) -> Attentions:
             continue  # a network that a pack runs by itself
         if not _projects(module) or "forward" in vars(module):
             exchanged.add(layer.address)
-            kept = getattr(base.current_patcher, "object_patches_backup", {})
-            module = module if _projects(module) else kept.get(f"diffusion_model.{layer.module}.attn2")
+            originals = getattr(base.current_patcher, "object_patches_backup", {})
+            module = module if _projects(module) else originals.get(f"diffusion_model.{layer.module}.attn2")
         if _projects(module):
             trained[layer.address] = module
     if exchanged - trained.keys():
-        _tell_of_modules()
+        warn_once(_UNKNOWN_MODULES)
     return Attentions(trained, frozenset(exchanged))
 
 
 def follows(q: Tensor, rows: int | None, options: Options) -> bool:
-    """Whether queries inside a layer are of the rows and pixels that the layer was given; else they are left to what
-    comes around it. rows: of the batch, None where nobody repeats any."""
-    given = options.get(_GIVEN)
-    if rows in (None, len(q)) and (given is None or given.shape[1] == q.shape[1]):
+    """Whether queries inside a layer are of the rows and pixels that the layer's input has; else the patch around the
+    layer adds the images.
+
+    rows: of the batch; None where nobody repeats any.
+    """
+    layer_input = options.get(_LAYER_INPUT)
+    if rows in (None, len(q)) and (layer_input is None or layer_input.shape[1] == q.shape[1]):
         return True
-    options[_LEFT] = True
-    if given is None:
-        _tell_of_rows()
+    options[_LEFT_OUT] = True
+    if layer_input is None:
+        warn_once(_UNKNOWN_ROWS)
     return False
 
 
-def around(patches: Mapping[str, list[Any]], found: Attentions, rows: int, add: Add) -> dict[str, list[Any]]:
+def around(
+    patches: Mapping[str, list[Any]], attentions: Attentions, rows: int, add_images: AddImages
+) -> dict[str, list[Any]]:
     """A MODEL's patches with ours around them: the first of a layer's input, and the last of its output."""
-    last = _Last(found, rows, add)
+    last = _AddAround(attentions, rows, add_images)
     before, after = patches.get("attn2_patch", []), patches.get("attn2_output_patch", [])
-    return {**patches, "attn2_patch": [_first, *before], "attn2_output_patch": [*after, last]}
+    return {**patches, "attn2_patch": [_note_input, *before], "attn2_output_patch": [*after, last]}
 
 
 def without(patches: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """A MODEL's patches without ours."""
     return {
-        name: [patch for patch in listed if patch is not _first and not isinstance(patch, _Last)]
+        name: [patch for patch in listed if patch is not _note_input and not isinstance(patch, _AddAround)]
         if name in _AROUND
         else listed
         for name, listed in patches.items()
@@ -95,50 +114,35 @@ def others(options: Options) -> list[Any]:
     """The patches of other packs between ours, where ours are around a layer."""
     patches = options.get("patches", {})
     before, after = patches.get("attn2_patch", []), patches.get("attn2_output_patch", [])
-    return [*before[1:], None, *after[:-1]] if before[:1] == [_first] else []
+    return [*before[1:], None, *after[:-1]] if before[:1] == [_note_input] else []
 
 
-def _first(given: Tensor, context: Tensor, value: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
-    options[_GIVEN] = given
-    return given, context, value
+def _note_input(x: Tensor, context: Tensor, value: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
+    """The first patch of a layer's input (batch, pixels, channels): it changes nothing."""
+    options[_LAYER_INPUT] = x
+    return x, context, value
 
 
-class _Last:
-    """The last patch of a layer's output, (batch, pixels, channels)."""
+class _AddAround:
+    """The last patch of a layer's output (batch, pixels, channels): it adds images that were left out inside."""
 
-    def __init__(self, found: Attentions, rows: int, add: Add) -> None:
-        self._found, self._rows, self._add = found, rows, add
+    def __init__(self, attentions: Attentions, rows: int, add_images: AddImages) -> None:
+        self._attentions, self._rows, self._add_images = attentions, rows, add_images
 
     def __call__(self, output: Tensor, options: Options) -> Tensor:
-        address = (*options["block"], options["block_index"])
-        given = options.pop(_GIVEN)
-        left = options.pop(_LEFT, False) or address in self._found.exchanged
-        module = self._found.trained.get(address)
-        if not left or module is None:
+        address = address_of(options)
+        x = options.pop(_LAYER_INPUT)
+        left_out = options.pop(_LEFT_OUT, False) or address in self._attentions.exchanged
+        module = self._attentions.trained.get(address)
+        if not left_out or module is None:
             return output
-        if len(given) != self._rows or given.shape[:2] != output.shape[:2]:
-            _tell_of_rows()
+        if len(x) != self._rows or x.shape[:2] != output.shape[:2]:
+            warn_once(_UNKNOWN_ROWS)
             return output
-        q = module.to_q(given)
-        images = module.to_out(self._add(torch.zeros_like(q), q, options))
+        q = module.to_q(x)
+        images = module.to_out(self._add_images(torch.zeros_like(q), q, options))
         return output + (images - module.to_out(q.new_zeros(1, 1, q.shape[-1])))  # without a second bias
 
 
 def _projects(module: Any) -> bool:
-    return all(hasattr(module, part) for part in _PARTS)
-
-
-@lru_cache(maxsize=1)
-def _tell_of_rows() -> None:
-    logging.warning(
-        "IP-Adapter: another pack changes the rows of a batch inside the model in a way that cannot be followed; image "
-        "prompts leave those layers as they are."
-    )
-
-
-@lru_cache(maxsize=1)
-def _tell_of_modules() -> None:
-    logging.warning(
-        "IP-Adapter: another pack has put modules of its own in place of cross-attentions and keeps no original; "
-        "image prompts leave those layers as they are."
-    )
+    return all(hasattr(module, projection) for projection in _PROJECTIONS)

@@ -1,4 +1,10 @@
-"""Attention patches that add image prompts to whatever each layer has already."""
+"""Attention patches that add image prompts to whatever each layer has already.
+
+    Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V')
+
+The first term belongs to the text: it is computed by the host, or by another pack's patch. The sum has a term for each
+image prompt, whose V' holds λ already. Z goes into the layer's output projection.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +17,76 @@ from torch import Tensor, contiguous_format
 
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, mask_for
 from ....ip_adapter_core.attention.reference import apply_mask, image_attention
-from ....ip_adapter_core.settings.masks import Grid
 from . import foreign_attention
 from .foreign_attention import Attentions
-from .run import Prepared
+from .layer_options import Options, address_of, grid_of
+from .prepared_layers import ImagesByLayer
 
 ROWS = "ip_adapter_rows"
-"""Where transformer_options hold how many rows the batch has."""
+"""The key of transformer_options that holds how many rows the batch has."""
 ATTENTION_HOOK = "ip_adapter_watch"
-"""Where they may hold one who sees q, the text's attention and the options of every patched layer."""
+"""The key that may hold an AttentionHook, which is called in every patched layer."""
 _PREPARED, _USES_COMFY_ATTENTION = "ip_adapter_prepared", "ip_adapter_uses_comfy_attention"
 
-Options = dict[str, Any]
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
-Watcher = Callable[[Tensor, Tensor, Options], None]
+"""(q, k, v, options) -> Attn(Q, K, V), (batch, pixels, inner)."""
+AttentionHook = Callable[[Tensor, Tensor, Options], None]
+"""Takes q, the text's attention, both (batch, pixels, inner), and the options of the layer."""
 
 
-def add_patches(options: Options, prepared: Prepared, found: Attentions | None = None) -> Options:
-    """Options whose patches add the prepared image attention to whatever each layer has already.
+# The patches of a model call
 
-    found: the cross-attentions of the network, where other packs may have changed what happens inside them.
+
+def add_patches(options: Options, images: ImagesByLayer, attentions: Attentions | None = None) -> Options:
+    """Options whose patches add the attention to images to whatever each layer has already.
+
+    attentions: the cross-attentions of the network, where other packs may have changed what happens inside them.
     """
-    found = found or Attentions()
+    attentions = attentions or Attentions()
     replace, patches = options.get("patches_replace", {}), options.get("patches", {})
-    there = replace.get("attn2", {})
-    act = partial(_attend_and_show, options[ATTENTION_HOOK]) if ATTENTION_HOOK in options else _attend
-    inside = [address for address in prepared if address not in found.exchanged]
-    ours = {a: partial(act, there.get(a) or there.get(a[:2]) or _text_attention) for a in inside}
-    if patches.get("attn2_patch") or found.exchanged & prepared.keys():
-        patches = foreign_attention.around(patches, found, options[ROWS], _add_alone)
+    existing = replace.get("attn2", {})
+    inside = [address for address in images if address not in attentions.exchanged]
+    ours = {a: partial(_attend, _text_of(existing.get(a) or existing.get(a[:2]), options)) for a in inside}
+    if patches.get("attn2_patch") or attentions.exchanged & images.keys():
+        patches = foreign_attention.around(patches, attentions, options[ROWS], _add_to_zeros)
     return {
         **options,
         "patches": patches,
-        "patches_replace": {**replace, "attn2": {**there, **ours}},
-        _PREPARED: prepared,
+        "patches_replace": {**replace, "attn2": {**existing, **ours}},
+        _PREPARED: images,
         _USES_COMFY_ATTENTION: _uses_comfy_attention(options),
     }
 
 
 def remove_patches(options: Options) -> Options:
-    """Options as they would be without the patches of `patched`, whatever has come to them since."""
+    """Options without the patches of `add_patches`, and with all that other packs have added since."""
     replace = options.get("patches_replace", {})
-    there = {address: _under(patch) for address, patch in replace.get("attn2", {}).items()}
-    kept = {address: patch for address, patch in there.items() if patch is not None}
+    existing = {address: _without_ours(patch) for address, patch in replace.get("attn2", {}).items()}
+    others = {address: patch for address, patch in existing.items() if patch is not None}
     patches = foreign_attention.without(options.get("patches", {}))
-    return {**options, "patches": patches, "patches_replace": {**replace, "attn2": kept}}
+    return {**options, "patches": patches, "patches_replace": {**replace, "attn2": others}}
 
 
-def _under(patch: Any) -> Any:
+def _text_of(existing: Attention | None, options: Options) -> Attention:
+    """What computes a layer's first term: another pack's patch or the host, with the hook behind it if there is one."""
+    text = existing or _text_attention
+    return partial(_show_to_hook, options[ATTENTION_HOOK], text) if ATTENTION_HOOK in options else text
+
+
+def _without_ours(patch: Any) -> Any:
     """What a patch of ours is around, None where that is the host's own attention; another pack's patch as it is."""
-    if not (isinstance(patch, partial) and patch.func in (_attend, _attend_and_show)):
+    if not _is_partial_of(patch, _attend):
         return patch
-    return None if patch.args[-1] is _text_attention else patch.args[-1]
+    text = patch.args[-1]
+    text = text.args[-1] if _is_partial_of(text, _show_to_hook) else text
+    return None if text is _text_attention else text
+
+
+def _is_partial_of(patch: Any, function: Callable[..., Any]) -> bool:
+    return isinstance(patch, partial) and patch.func is function
+
+
+# The sum in a layer
 
 
 def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
@@ -70,60 +94,40 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     attended = text(q, k, v, options)
     if not foreign_attention.follows(q, options.get(ROWS), options):
         return attended
-    return _add(
-        attended, q, options, text is _text_attention and options[_USES_COMFY_ATTENTION] and not attended.requires_grad
-    )
+    nobody_keeps_it = text is _text_attention and options[_USES_COMFY_ATTENTION] and not attended.requires_grad
+    return _add_images(attended, q, options, in_place=nobody_keeps_it)
 
 
-def _add_alone(nothing: Tensor, q: Tensor, options: Options) -> Tensor:
-    """Σ λ·Attn(Q, K', V'), into zeros."""
-    return _add(nothing, q, options, own=True) if _address(options) in options[_PREPARED] else nothing
+def _add_to_zeros(zeros: Tensor, q: Tensor, options: Options) -> Tensor:
+    """Σ λ·Attn(Q, K', V') alone, written into zeros."""
+    return _add_images(zeros, q, options, in_place=True) if address_of(options) in options[_PREPARED] else zeros
 
 
-def _add(attended: Tensor, q: Tensor, options: Options, own: bool) -> Tensor:
-    """What is attended to already with what images add; own: whether it may be added to in place."""
-    for image in options[_PREPARED][_address(options)]:
+def _add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool) -> Tensor:
+    """The sum of `attended` and λ·Attn(Q, K', V') of each image prompt; in_place: whether `attended` may be changed."""
+    for image in options[_PREPARED][address_of(options)]:
         if isinstance(image, GroupedKV):
-            attended = add_grouped_(_writeable(attended, own), q, image, options["n_heads"], _grid(options))
+            attended = add_grouped_(_writeable(attended, in_place), q, image, options["n_heads"], grid_of(options))
         else:
-            more = image_result(q, image, options)
-            attended = attended.add_(more) if own else attended + more
-        own = True
+            result = image_result(q, image, options)
+            attended = attended.add_(result) if in_place else attended + result
+        in_place = True
     return attended
 
 
-def _writeable(attended: Tensor, own: bool) -> Tensor:
-    """A result that may be added to in place: another patch's is left as it is."""
-    return attended.contiguous() if own else attended.clone(memory_format=contiguous_format)
-
-
-def _address(options: Options) -> tuple[str, int, int]:
-    return (*options["block"], options["block_index"])
-
-
-def _grid(options: Options) -> Grid:
-    return options["activations_shape"][-2], options["activations_shape"][-1]
-
-
-def _uses_comfy_attention(options: Options) -> bool:
-    """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
-    usual = attention.optimized_attention.__module__ == attention.__name__
-    return usual and "optimized_attention_override" not in options
-
-
-def _attend_and_show(watch: Watcher, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """What `_attend` gives, while one sees it."""
-    attended = text(q, k, v, options)
-    if foreign_attention.follows(q, options.get(ROWS), options):
-        watch(q, attended, options)
-    return _attend(lambda *_: attended, q, k, v, options)
-
-
 def image_result(q: Tensor, image: ImageKV, options: Options) -> Tensor:
-    """What one image prompt adds to a layer, where it acts: (batch, pixels, inner)."""
-    found = image_attention(q, image.kv, options["n_heads"], image.attn_bias)
-    mask = None if image.masks is None else mask_for(image, _grid(options))
-    return found if mask is None else apply_mask(found, mask)
+    """λ·Attn(Q, K', V') of one image prompt, 0 outside its mask: (batch, pixels, inner)."""
+    result = image_attention(q, image.kv, options["n_heads"], image.attn_bias)
+    mask = None if image.masks is None else mask_for(image, grid_of(options))
+    return result if mask is None else apply_mask(result, mask)
+
+
+def _writeable(attended: Tensor, in_place: bool) -> Tensor:
+    """A contiguous result that may be changed: a copy where another pack may keep the original."""
+    return attended.contiguous() if in_place else attended.clone(memory_format=contiguous_format)
+
+
+# The term of the text
 
 
 def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
@@ -132,3 +136,17 @@ def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor
     return attention.optimized_attention(
         q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options
     )
+
+
+def _uses_comfy_attention(options: Options) -> bool:
+    """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
+    usual = attention.optimized_attention.__module__ == attention.__name__
+    return usual and "optimized_attention_override" not in options
+
+
+def _show_to_hook(hook: AttentionHook, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """The text's attention, which the hook is called with before images are added."""
+    attended = text(q, k, v, options)
+    if foreign_attention.follows(q, options.get(ROWS), options):
+        hook(q, attended, options)
+    return attended

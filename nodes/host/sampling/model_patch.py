@@ -1,4 +1,8 @@
-"""Image prompts during sampling: wrappers on a MODEL that compose attention patches at call time."""
+"""Image prompts on a MODEL: wrappers that put attention patches on every call of the model while it is sampled.
+
+apply and install return a clone with the wrappers of ImagePrompts. outer_sample opens a Run; sampler_sample and
+predict_noise tell it the step; apply_model asks it what each layer attends to, and calls the model with the patches.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,14 @@ from ....ip_adapter_core.attention.application import Application, ApplyOptions
 from ....ip_adapter_core.attention.application import applications as applications_of
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
+from ..warn import warn_once
 from . import compile, cond_sides, crops, lora
 from .foreign_attention import Attentions
-from .layer_patch import ROWS, Options, add_patches, remove_patches
-from .run import Prepared, Run
-from .steps import calls
+from .layer_options import Options
+from .layer_patch import ROWS, add_patches, remove_patches
+from .prepared_layers import ImagesByLayer
+from .run import Run
+from .steps import max_calls
 
 KEY = "ip_adapter"
 _FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")  # of the host's UNet, in its order
@@ -32,22 +39,22 @@ def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = N
     context = models.geometry(model).context
     models.check_family(model, prompt.identity)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
-    more = applications_of(projected, models.layers(model), context, use)
-    clone = install(model, more)
-    if any(application.lora for application in more):
-        on_model = [application.lora for application in (*applications(model), *more)]
-        lora.settle(clone, [use for use in on_model if use])
+    added = applications_of(projected, models.layers(model), context, use)
+    clone = install(model, added)
+    if any(application.lora for application in added):
+        loras = [application.lora for application in (*applications(model), *added)]
+        lora.settle(clone, [use for use in loras if use])
     return clone
 
 
-def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:
-    """A clone of the model with more image prompts; the given model is left as it is.
+def install(model: ModelPatcher, added: tuple[Application, ...]) -> ModelPatcher:
+    """A clone of the model with these image prompts after its own; the given model is left as it is.
 
     They are registered in its model_options, which packs copy that call the model in a way of their own.
     """
     clone = model.clone()
-    if more:
-        prompts = ImagePrompts((*applications(model), *more))
+    if added:
+        prompts = ImagePrompts((*applications(model), *added))
         registered = clone.model_options["transformer_options"].setdefault("wrappers", {})
         for kind, wrapper in prompts.wrappers().items():
             registered.setdefault(kind, {})[KEY] = [wrapper]
@@ -57,17 +64,17 @@ def install(model: ModelPatcher, more: tuple[Application, ...]) -> ModelPatcher:
 def applications(model: ModelPatcher) -> tuple[Application, ...]:
     """The image prompts a model already carries, in the order they were applied."""
     registered = model.model_options.get("transformer_options", {}).get("wrappers", {})
-    found = registered.get(WrappersMP.APPLY_MODEL, {}).get(KEY, ())
-    return next((wrapper.__self__.applications for wrapper in found), ())
+    wrappers = registered.get(WrappersMP.APPLY_MODEL, {}).get(KEY, ())
+    return next((wrapper.__self__.applications for wrapper in wrappers), ())
 
 
 class ImagePrompts:
-    """The image prompts of one MODEL, and the runs that are open with it: what a run resolves lives in its `Run`."""
+    """The image prompts of one MODEL, and its open runs: what belongs to one sampling lives in its `Run`."""
 
     def __init__(self, applications: tuple[Application, ...]) -> None:
         self.applications = applications
-        self._open: list[Run] = []
-        self._node: Any = None
+        self._open_runs: list[Run] = []
+        self._last_node: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImagePrompts:
         """Itself: packs copy the options that it is registered in, and a run is open for all copies."""
@@ -92,27 +99,27 @@ class ImagePrompts:
             if application.lora:
                 lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        run = Run(self.applications, sampling, sigmas, noise.shape, calls(sampler))
+        run = Run(self.applications, sampling, sigmas, noise.shape, max_calls(sampler))
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
         options[KEY] = run
         innermost = options["wrappers"][WrappersMP.APPLY_MODEL]  # other packs may patch each call in wrappers of theirs
         innermost[KEY] = innermost.pop(KEY)
-        with self._opened(run):
+        with self._keep_open(run):
             return executor(noise, latent, sampler, sigmas, *rest, **more)
 
     def sampler_sample(
         self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Options, callback: Any, *rest: Any, **more: Any
     ) -> Tensor:
-        """Let the sampler tell the run its steps."""
+        """Call the sampler with a callback that also tells the run the step."""
         run = self._run(extra_args["model_options"].get("transformer_options", {}))
 
-        def told(step: int, *given: Any) -> None:
+        def call_back(step: int, *args: Any) -> None:
             if run is not None:
-                run.clock.told(step)
+                run.clock.sampler_called_back(step)
             if callback is not None:
-                callback(step, *given)
+                callback(step, *args)
 
-        return executor(guider, sigmas, extra_args, told, *rest, **more)
+        return executor(guider, sigmas, extra_args, call_back, *rest, **more)
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, model_options: Options, *rest: Any) -> Tensor:
         """Tell the run how the guider names its conds, and what the picture is at this step."""
@@ -124,12 +131,12 @@ class ImagePrompts:
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list[Any], x: Tensor, timestep: Tensor, model_options: Options
     ) -> Any:
-        """Find the sides of lists of conds, which only have numbers in the batches that are made of them."""
+        """Note the side of each list of conds; in the batches that are made of them, lists only have numbers."""
         options = model_options.get("transformer_options", {})
         run = self._run(options)
         if run is not None:
-            known = {**options, cond_sides.LISTS: cond_sides.of_lists(conds, run.named)}
-            model_options = {**model_options, "transformer_options": known}
+            options = {**options, cond_sides.LISTS: cond_sides.of_lists(conds, run.conds)}
+            model_options = {**model_options, "transformer_options": options}
         return executor(model, conds, x, timestep, model_options)
 
     def apply_model(
@@ -148,21 +155,21 @@ class ImagePrompts:
         is_compiled = compile.is_compiled(base, options)
         run = self._run(options) or self._lone_run(base, x, t, options)
         batch = run.batch(options, x, base.get_dtype_inference(), c_crossattn)
-        prepared = run.prepared(batch, t, keep=is_compiled) if batch else {}
-        if not (batch and prepared):
+        images = run.prepared(batch, t, keep_all=is_compiled) if batch else {}
+        if not (batch and images):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        found = run.attentions(base)
-        options = add_patches({**options, ROWS: batch.order.rows}, prepared, found)
+        attentions = run.attentions(base)
+        options = add_patches({**options, ROWS: batch.order.rows}, images, attentions)
         if is_compiled:
-            executor = partial(compile.call_compiled, executor, structure=compile.structure(options, prepared))
+            executor = partial(compile.call_compiled, executor, structure=compile.structure(options, images))
         else:
-            options = _patched_again(options, prepared, found)
+            options = _patch_again_inside(options, images, attentions)
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
     def _run(self, options: Options) -> Run | None:
-        """The run of a call; a pack that calls with options of its own means the one that is open."""
-        found: Run | None = options.get(KEY)
-        return found or next(reversed(self._open), None)
+        """The run of a call; where a pack calls with options of its own, it is the latest open one."""
+        run: Run | None = options.get(KEY)
+        return run or next(reversed(self._open_runs), None)
 
     def _lone_run(self, base: Any, x: Tensor, t: Tensor, options: Options) -> Run:
         """A run of a single call, where the model is called without a sampler."""
@@ -171,28 +178,28 @@ class ImagePrompts:
         return Run(self.applications, base.model_sampling, sigmas, (pictures, *x.shape[1:]))
 
     @contextmanager
-    def _opened(self, run: Run) -> Iterator[None]:
+    def _keep_open(self, run: Run) -> Iterator[None]:
         node = get_executing_context()
-        if run.masked and node is not None and node == self._node:
-            crops.tell_of_runs()
-        self._node = node
-        self._open.append(run)
+        if run.masked and node is not None and node == self._last_node:
+            warn_once(crops.REPEATED_RUNS)
+        self._last_node = node
+        self._open_runs.append(run)
         try:
             yield
         finally:
-            self._open.remove(run)
+            self._open_runs.remove(run)
 
 
-def _patched_again(options: Options, prepared: Prepared, found: Attentions) -> Options:
-    """Options whose patches are composed anew in the innermost wrapper of the network, where other packs' wrappers have
-    changed them."""
-    known = options["patches"], options["patches_replace"]
+def _patch_again_inside(options: Options, images: ImagesByLayer, attentions: Attentions) -> Options:
+    """Options with a wrapper, the innermost of the network, that composes the patches anew where other packs' wrappers
+    have changed them."""
+    ours = options["patches"], options["patches_replace"]
 
-    def wrapper(executor: Any, *given: Any, **more: Any) -> Tensor:
-        x, t, context, y, control, seen = (*given, *(more.pop(name, None) for name in _FORWARD[len(given) :]))
-        if any(mine is not theirs for mine, theirs in zip(known, map(seen.get, _PATCHES), strict=True)):
-            seen = add_patches(remove_patches(seen), prepared, found)
-        return executor(x, t, context, y, control, seen, **more)
+    def wrapper(executor: Any, *args: Any, **more: Any) -> Tensor:
+        x, t, context, y, control, inner = (*args, *(more.pop(name, None) for name in _FORWARD[len(args) :]))
+        if any(mine is not theirs for mine, theirs in zip(ours, map(inner.get, _PATCHES), strict=True)):
+            inner = add_patches(remove_patches(inner), images, attentions)
+        return executor(x, t, context, y, control, inner, **more)
 
     wrappers = options.get("wrappers", {})
     networks = wrappers.get(WrappersMP.DIFFUSION_MODEL, {})

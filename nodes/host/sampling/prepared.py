@@ -1,4 +1,4 @@
-"""What an application of an image prompt gives to the rows of a batch: keys, values, weights, masks, on its device."""
+"""What one application of an image prompt gives to the rows of a batch: keys, values, weights, masks, on its device."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ....ip_adapter_core.attention.scaling import Weight, scale_kv
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
 from .batch import Batch, Contents
+from .layer_options import Address
 
-Address = tuple[str, int, int]
-Reads = tuple[int | None, int | None]
+SourceCond = tuple[int | None, int | None]
+"""As in LayerTerm: what cond rows and uncond rows read; None for nothing."""
 
 
 class PreparedPrompt:
-    """What an application gives to the rows of a batch, at strength 1, on the batch's device.
+    """The keys and values of an application for the rows of a batch, and what the weight of each row is.
 
     pictures: how many the latent batch holds.
     """
@@ -29,21 +30,21 @@ class PreparedPrompt:
         self.application = application
         attn_bias = application.part.attn_bias
         self.attn_bias = None if attn_bias is None else attn_bias.to(contents.device)
-        self.factors = _factors(application, contents, pictures)
+        self.row_weights = _row_weights(application, contents, pictures)
         self.images = {
             layer.address: [(_image(application, term, contents), term) for term in terms]
             for layer, terms in application.layers.items()
         }
 
     def at(self, strength: float) -> dict[Address, list[ImageKV]]:
-        """What each layer attends to at this strength, wherever it acts."""
+        """What each layer attends to at this strength, without masks."""
         return {
             address: [self._scaled(image, term, strength) for image, term in terms]
             for address, terms in self.images.items()
         }
 
     def _scaled(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
-        weight = self.factors[term.source_cond] * (term.weight * strength)
+        weight = self.row_weights[term.source_cond] * (term.weight * strength)
         return ImageKV(scale_kv(image, weight, self.application.scaling), self.attn_bias)
 
 
@@ -62,17 +63,14 @@ def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGr
     return {grid: mask.to(batch.device, batch.dtype) for grid, mask in masks.pyramid(rows).items()}
 
 
-def _factors(application: Application, contents: Contents, pictures: int) -> dict[Reads, Weight]:
-    """What the weight of each row is multiplied with, by what its sides read: one number where all rows agree."""
+def _row_weights(application: Application, contents: Contents, pictures: int) -> dict[SourceCond, Weight]:
+    """The weight of each row, 0 where its side reads nothing, by what sides read; one number where all rows agree."""
     by_frame = [application.frame_weight(frame, pictures) for frame in _frames(application, contents)]
-    found: dict[Reads, Weight] = {}
-    for term in (term for terms in application.layers.values() for term in terms):
-        if term.source_cond not in found:
-            rows = [
-                0.0 if term.source_cond[side] is None else weight for side in contents.groups for weight in by_frame
-            ]
-            found[term.source_cond] = rows[0] if len(set(rows)) == 1 else _column(rows, contents)
-    return found
+    weights: dict[SourceCond, Weight] = {}
+    for source in {term.source_cond for terms in application.layers.values() for term in terms}:
+        rows = [0.0 if source[side] is None else weight for side in contents.groups for weight in by_frame]
+        weights[source] = rows[0] if len(set(rows)) == 1 else _column(rows, contents)
+    return weights
 
 
 def _frames(application: Application, contents: Contents) -> tuple[int, ...]:
@@ -86,9 +84,9 @@ def _column(rows: Sequence[float], contents: Contents) -> Tensor:
 
 def _image(application: Application, term: LayerTerm, contents: Contents) -> KeysValues:
     """K' and V' of a batch, a row per group; a row per picture where frames differ."""
-    order = application.part.row_index
-    numbers = torch.tensor(_frames(application, contents)).clamp(max=order.shape[1] - 1)
+    row_index = application.part.row_index
+    frames = torch.tensor(_frames(application, contents)).clamp(max=row_index.shape[1] - 1)
     sides = [COND if term.source_cond[side] is None else term.source_cond[side] for side in contents.groups]
-    rows = torch.cat([order[side, numbers] for side in sides])
+    rows = torch.cat([row_index[side, frames] for side in sides])
     keys, values = (part[rows].to(contents.device, contents.dtype) for part in term.kv)
     return KeysValues(keys, values)

@@ -22,27 +22,29 @@ from ....ip_adapter_core.training.pictures import NUMBERS
 from .. import models
 from ..sampling import compile
 from ..sampling.foreign_attention import attention
+from ..sampling.layer_options import Options
 from ..sampling.layer_patch import add_patches
 from ..sampling.model_patch import applications
-from ..sampling.run import Prepared
+from ..sampling.prepared_layers import ImagesByLayer
 from .frozen import checkpointed, frozen, in_training
 
-# How the host's ways of predicting are called in `objective.OBJECTIVES`.
+# The names in `objective.OBJECTIVES` of the host's ways of predicting.
 PREDICTIONS: dict[type, str] = {EPS: "eps", V_PREDICTION: "v", CONST: "flow"}
 
-# Text-side rows, by their names in the host's conds.
+# Names of text rows -> their names in the host's conds.
 _TENSORS = {"context": "cross_attn", "pooled": "pooled_output"}
-
-Options = dict[str, Any]
 
 
 class HostBase:
     """A MODEL to train on, with its patches, LoRAs and noise schedule. Train between entering and leaving it.
 
     Entering loads the model and leaves inference mode, in which nodes run and no gradients exist; so make the network
-    inside too. Leaving puts everything back. checkpointing: compute blocks twice instead of keeping what they computed.
-    Raises ValueError for models without cross-attention blocks, with an unknown way of predicting, compiled ones, and
-    ones that follow an image prompt already.
+    inside too. Leaving puts everything back.
+
+    checkpointing: whether blocks are computed twice instead of keeping what they computed.
+
+    Raises ValueError for models without cross-attention blocks, models that predict in an unknown way, compiled
+    models, and models that follow an image prompt already.
     """
 
     def __init__(self, model: ModelPatcher, checkpointing: bool = False) -> None:
@@ -51,11 +53,11 @@ class HostBase:
         self.device: torch.device = model.load_device
         self.dtype: torch.dtype = model.model.get_dtype_inference()
         self._layers = models.layers(model)
-        self._given, self._checkpointing = model, checkpointing
+        self._wanted, self._checkpointing = model, checkpointing
         self._open = ExitStack()
 
     def __enter__(self) -> HostBase:
-        self._patcher = _load(self._given)
+        self._patcher = _load(self._wanted)
         self._model = self._patcher.model
         network = self._model.diffusion_model
         with ExitStack() as opening:
@@ -88,14 +90,15 @@ class HostBase:
         text: context (rows, tokens, width); for SDXL also pooled (rows, width) and, where the pictures' sizes are not
         their latents', the NUMBERS (rows) of the pictures, on the CPU.
         """
-        prepared: Prepared = {layer.address: (ImageKV(pair),) for layer, pair in zip(self._layers, image, strict=True)}
-        options = add_patches(self._options(sigmas), prepared)
+        pairs = zip(self._layers, image, strict=True)
+        images: ImagesByLayer = {layer.address: (ImageKV(pair),) for layer, pair in pairs}
+        options = add_patches(self._options(sigmas), images)
         return self._model.apply_model(noisy, sigmas, transformer_options=options, **self._conds(noisy, text))
 
     def _options(self, sigmas: Tensor) -> Options:
         """What the host's samplers would hand to this MODEL's patches, with an attention that has gradients."""
-        given = self._patcher.model_options.get("transformer_options", {})
-        options = merge_nested_dicts(given, {"wrappers": self._patcher.wrappers})
+        of_model = self._patcher.model_options.get("transformer_options", {})
+        options = merge_nested_dicts(of_model, {"wrappers": self._patcher.wrappers})
         return {
             **options,
             "cond_or_uncond": [COND],
@@ -109,22 +112,22 @@ class HostBase:
             raise ValueError("This model reads a pooled text too; give the examples `pooled` rows.")
         rows = [_cond(text, row) for row in range(len(noisy))]
         first = noisy[:1].detach()
-        made = encode_model_conds(self._model.extra_conds, rows, first, self.device, "positive", latent_image=first)
-        return {name: torch.cat([row["model_conds"][name].cond for row in made]) for name in made[0]["model_conds"]}
+        conds = encode_model_conds(self._model.extra_conds, rows, first, self.device, "positive", latent_image=first)
+        return {name: torch.cat([row["model_conds"][name].cond for row in conds]) for name in conds[0]["model_conds"]}
 
 
 def prediction(model: ModelPatcher) -> str:
     """What the model predicts, a row of `objective.OBJECTIVES`. Raises ValueError when training has no loss for it."""
     classes = type(model.get_model_object("model_sampling")).__mro__
-    found = next(cls for cls in classes if "calculate_denoised" in vars(cls))
-    if found not in PREDICTIONS:
+    defining = next(cls for cls in classes if "calculate_denoised" in vars(cls))
+    if defining not in PREDICTIONS:
         kinds = ", ".join(cls.__name__ for cls in PREDICTIONS)
-        raise ValueError(f"This model predicts by {found.__name__}; training knows {kinds}.")
-    return PREDICTIONS[found]
+        raise ValueError(f"This model predicts by {defining.__name__}; training knows {kinds}.")
+    return PREDICTIONS[defining]
 
 
 def latents(model: ModelPatcher, encoded: Tensor) -> Tensor:
-    """Latents of a VAE (a LATENT's samples) as the model sees them: what examples must hold."""
+    """Latents of a VAE (a LATENT's samples), scaled as the model sees them; examples must hold these."""
     return model.model.process_latent_in(encoded)
 
 
@@ -134,7 +137,7 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
     Raises ValueError for models without cross-attention blocks.
     """
     layers = models.layers(model)
-    resident = _load(model)  # held while its weights are read
+    resident = _load(model)  # stays loaded while its weights are read
     attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):
         return [(_copy(attention.to_k.weight), _copy(attention.to_v.weight)) for attention in attentions]
@@ -177,6 +180,6 @@ def _number(value: Tensor) -> float:
     return value.item()
 
 
-def _differentiable(attention: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
+def _differentiable(attention: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """PyTorch's attention in place of the host's choice, which may have no backward pass."""
-    return attention_pytorch(*given, **more)
+    return attention_pytorch(*args, **kwargs)

@@ -25,10 +25,10 @@ from .. import adapters, files, small_world, vision
 from . import base_model, dataset, session
 from .dataset import HostEncoder
 from .samples import Sampler
-from .session import Wish
+from .session import TrainingRequest
 
 _CHECKPOINTS = "checkpoints"
-_TOLD_EVERY = 10.0  # seconds between two lines
+_LOGGED_EVERY = 10.0  # seconds between two lines
 _PATIENCE = timedelta(days=2)  # of the other processes while the first one encodes
 _NEEDS_TENSORBOARD = "--log-dir needs TensorBoard; install it with `pip install tensorboard`."
 
@@ -39,22 +39,26 @@ def run(arguments: Namespace) -> None:
     """Train as the command line says, or go on with it. Raises ValueError or ImportError before the work starts."""
     files.register_folders()
     small_world.register()
-    wish, folder = _wish(arguments), arguments.folder or arguments.output.with_suffix("")
+    request, folder = _request(arguments), arguments.folder or arguments.output.with_suffix("")
     accelerator = _accelerator()
     level = logging.INFO if accelerator.is_main_process else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", force=True)
     writer = _writer(arguments.log_dir if accelerator.is_main_process else None)
     encoder = _models(arguments)
-    base = base_model.HostBase(encoder.model, wish.settings.gradient_checkpointing)
+    base = base_model.HostBase(encoder.model, request.settings.gradient_checkpointing)
     start = adapters.read(arguments.start.name, arguments.start) if arguments.start else None
-    network = session.beginning(wish, encoder, start)
+    network = session.first_network(request, encoder, start)
     with accelerator.main_process_first():
-        examples = dataset.examples(Path(wish.source), encoder, wish.resolution, _told, folder / "features")
+        examples = dataset.examples(
+            Path(request.source), encoder, request.resolution, _log_encoded, folder / "features"
+        )
     sampler = Sampler(encoder, examples, network, folder / "samples", arguments.sample_steps)
     engine = Accelerated(accelerator)
     with base, StopRequest() as stop:
         report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process, stop)
-        outcome = train(network, base, examples, wish.settings, engine=engine, folder=folder, on_step=report.step)
+        outcome = train(
+            network, base, examples, request.settings, engine=engine, folder=folder, on_step=report.show_step
+        )
     if accelerator.is_main_process:
         _write(outcome, folder, arguments)
     accelerator.wait_for_everyone()
@@ -69,44 +73,51 @@ def _write(outcome: Outcome, folder: Path, arguments: Namespace) -> None:
 
 @dataclass
 class Report:
-    """Tells how a training goes: lines, logs and samples, from its first process; ends it when the user wants to."""
+    """Shows how a training goes, and ends it when the user wants to stop.
+
+    sampler: draws the samples.
+    sample_every: how many steps lie between two samples; 0 for none.
+    writer: of TensorBoard's logs; None where there are none.
+    first: whether this is the first process, which alone writes lines, logs and samples.
+    stop: whether the user wants to stop.
+    """
 
     sampler: Sampler
     sample_every: int
     writer: Any
     first: bool
     stop: StopRequest
-    _told: float = field(default_factory=time.monotonic)
+    _logged: float = field(default_factory=time.monotonic)
 
-    def step(self, step: Step) -> None:
-        """A step was made. Raises KeyboardInterrupt when the training is to stop."""
+    def show_step(self, step: Step) -> None:
+        """Report a step that was made. Raises KeyboardInterrupt when the training is to stop."""
         if self.first:
-            self._tell(step)
+            self._log_step(step)
         self.stop.check()
         if self.first and self.sample_every and step.number % self.sample_every == 0:
-            self._show(step.number, self.sampler.draw(step.number))
+            self._write_sample(step.number, self.sampler.draw(step.number))
 
-    def _tell(self, step: Step) -> None:
+    def _log_step(self, step: Step) -> None:
         if self.writer:
             self.writer.add_scalar("loss", step.loss, step.number)
             self.writer.add_scalar("learning rate", step.rate, step.number)
-        if time.monotonic() - self._told > _TOLD_EVERY or step.number == step.of:
-            self._told = time.monotonic()
+        if time.monotonic() - self._logged > _LOGGED_EVERY or step.number == step.of:
+            self._logged = time.monotonic()
             _log.info("step %d of %d: loss %.4f", step.number, step.of, step.loss)
         if self.writer and step.number == step.of:
             self.writer.flush()
 
-    def _show(self, number: int, grid: Tensor) -> None:
+    def _write_sample(self, number: int, grid: Tensor) -> None:
         if self.writer:
             self.writer.add_image("samples", grid, number, dataformats="HWC")
 
 
-def _wish(arguments: Namespace) -> Wish:
+def _request(arguments: Namespace) -> TrainingRequest:
     settings = Settings(**{setting.name: getattr(arguments, setting.name) for setting in fields(Settings)})
     settings.check()
     if arguments.output.suffix != ".safetensors":
         raise ValueError(f"--output is {arguments.output}; an adapter is written as .safetensors.")
-    return Wish(arguments.output.stem, arguments.kind, arguments.dataset, arguments.resolution, settings)
+    return TrainingRequest(arguments.output.stem, arguments.kind, arguments.dataset, arguments.resolution, settings)
 
 
 def _writer(folder: Path | None) -> Any:
@@ -131,27 +142,27 @@ def _accelerator() -> Any:
 
 
 def _models(arguments: Namespace) -> HostEncoder:
-    checkpoint = files.path(_CHECKPOINTS, _named(_CHECKPOINTS, arguments.checkpoint))
+    checkpoint = files.path(_CHECKPOINTS, _name_in(_CHECKPOINTS, arguments.checkpoint))
     # Not dynamic: samples are drawn with the very model that is trained on.
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(
         checkpoint, embedding_directory=folder_paths.get_folder_paths("embeddings"), disable_dynamic=True
     )
-    tower = vision.load(_named(files.ENCODERS, arguments.clip_vision))
-    for what, found in (("model", model), ("text encoder", clip), ("VAE", vae)):
-        if found is None:
+    tower = vision.load(_name_in(files.ENCODERS, arguments.clip_vision))
+    for what, part in (("model", model), ("text encoder", clip), ("VAE", vae)):
+        if part is None:
             raise ValueError(f"{arguments.checkpoint} holds no {what}; a whole checkpoint is needed.")
     return session.encoder(model, clip, vae, tower, arguments.kind)
 
 
-def _named(category: str, given: str) -> str:
-    """A model file as the host's folders know it, wherever it lies."""
-    path = Path(given).expanduser()
+def _name_in(category: str, file: str) -> str:
+    """The name of a model file in the host's folders; the folder of a path is made one of them."""
+    path = Path(file).expanduser()
     if not path.is_file():
-        return given
+        return file
     folder_paths.add_model_folder_path(category, str(path.resolve().parent), is_default=True)
     return path.name
 
 
-def _told(done: int, of: int) -> None:
+def _log_encoded(done: int, of: int) -> None:
     if done == of or done % 1000 < 8:
         _log.info("%d of %d pictures are encoded.", done, of)

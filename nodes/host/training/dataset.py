@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.variants import VARIANTS
-from ....ip_adapter_core.prompts.prompt import Features
+from ....ip_adapter_core.prompts.features import Features
 from ....ip_adapter_core.training import pairs
 from ....ip_adapter_core.training.cache import cache_examples
 from ....ip_adapter_core.training.pictures import NUMBERS, Picture
@@ -22,8 +22,8 @@ from ....ip_adapter_core.training.shards import CachedExamples, Rows
 from .. import vision
 from . import model_identity
 
-# What an adapter reads of an image -> what stands for a dropped image (adapter of embeddings: zeros; of hidden
-# states: the blank image), as in the published training.
+# The field of Features that an adapter reads -> what it reads of a dropped image, as in the published training: zeros
+# for embeddings, the blank image for hidden states.
 _NULLS: dict[str, Callable[[Any, Features], Tensor | None]] = {
     "embeds": lambda encoder, blank: None if blank.embeds is None else torch.zeros_like(blank.embeds),
     "hidden": lambda encoder, blank: blank.hidden,
@@ -32,8 +32,10 @@ _NULLS: dict[str, Callable[[Any, Features], Tensor | None]] = {
 
 @dataclass(frozen=True, eq=False)
 class HostEncoder:
-    """The frozen models of a graph: VAE, text encoder and vision encoder, for a model and a kind of adapter.
+    """The frozen models of a graph, which encode pictures and captions for a kind of adapter.
 
+    model: the MODEL that is trained on; it scales the latents.
+    clip, vae, clip_vision: the text encoder, the VAE and the vision encoder.
     reads: the field of Features that the kind reads.
     """
 
@@ -50,7 +52,7 @@ class HostEncoder:
         return size
 
     def identity(self) -> str:
-        """Of the encoders' weights; the MODEL only scales latents."""
+        """A digest of the encoders' weights; the MODEL only scales latents."""
         return model_identity.identity(self.clip, self.vae, self.clip_vision)
 
     @torch.no_grad()
@@ -66,21 +68,21 @@ class HostEncoder:
         """The empty text, and what stands for a dropped image."""
         null = _NULLS[self.reads](self.clip_vision, vision.blank_features(self.clip_vision))
         if null is None:
-            raise ValueError(self._lacking())
+            raise ValueError(self._missing())
         return {"features": null.float(), **self._texts([""])}
 
-    def _read(self, found: Features) -> Tensor:
-        features: Tensor | None = getattr(found, self.reads)
-        if features is None:
-            raise ValueError(self._lacking())
-        return features
+    def _read(self, features: Features) -> Tensor:
+        field: Tensor | None = getattr(features, self.reads)
+        if field is None:
+            raise ValueError(self._missing())
+        return field
 
-    def _lacking(self) -> str:
+    def _missing(self) -> str:
         return f"This CLIP_VISION gives no {self.reads} of an image; load a CLIP ViT, or train another kind."
 
     def _texts(self, captions: Sequence[str]) -> Rows:
-        said = [self._text(caption) for caption in captions]
-        return {name: torch.cat([text[name] for text in said]) for name in said[0]}
+        texts = [self._text(caption) for caption in captions]
+        return {name: torch.cat([text[name] for text in texts]) for name in texts[0]}
 
     def _text(self, caption: str) -> Rows:
         """The first part of a caption, as long as the text encoder reads at once (77 tokens for CLIP)."""
@@ -95,7 +97,7 @@ def reads(kind: str) -> str:
     return next(variant.reads[0] for variant in VARIANTS if variant.name == kind)
 
 
-def located(source: str) -> Path:
+def locate(source: str) -> Path:
     """Where a data set lies: an absolute path, or one in ComfyUI's input folder. Raises ValueError for an empty one."""
     if not source or not source.strip():
         raise ValueError("No data set is named; write the path of a folder of pictures, a list file or .tar shards.")
@@ -107,24 +109,28 @@ def examples(
     encoder: HostEncoder,
     resolution: int,
     on_picture: Callable[[int, int], None] | None = None,
-    kept: Path | None = None,
+    cache: Path | None = None,
 ) -> CachedExamples:
-    """The pictures of a data set, encoded; on_picture(done, of) is told how far the encoding is.
+    """The pictures of a data set, encoded.
 
-    kept: where what is encoded is kept, by default where every run with the same models finds it. Raises ValueError
-    like pairs.find and cache.cached.
+    on_picture(done, of): is called with how far the encoding is.
+    cache: the folder for what is encoded, by default one in which every run with the same models finds it.
+
+    Raises ValueError like pairs.find and cache_examples.
     """
-    found = pairs.find(source, memory.throw_exception_if_processing_interrupted)
-    return cache_examples(kept or kept_at() / "_features", found, encoder, resolution, on_picture)
+    captioned = pairs.find(source, memory.throw_exception_if_processing_interrupted)
+    return cache_examples(cache or training_folder() / "_features", captioned, encoder, resolution, on_picture)
 
 
-def kept_at() -> Path:
-    """Where training keeps its files."""
+def training_folder() -> Path:
+    """The folder in which training keeps its files."""
     return Path(folder_paths.get_output_directory()) / "ip_adapter_training"
 
 
 def check(encoder: HostEncoder) -> None:
     """Raises ValueError when VAE and model do not belong together."""
-    found, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
-    if found != needed:
-        raise ValueError(f"This VAE gives latents of {found} channels, the model needs {needed}; load the model's VAE.")
+    channels, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
+    if channels != needed:
+        raise ValueError(
+            f"This VAE gives latents of {channels} channels, the model needs {needed}; load the model's VAE."
+        )

@@ -1,4 +1,4 @@
-"""What training needs of the host's modules while it runs, each put back afterwards: no gradients, less memory."""
+"""States of the host's modules while an adapter is trained on them, and afterwards as they were before."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """The model's weights without gradients, as tensors that autograd accepts; its flags are put back."""
-    _leave_inference(model)
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    training = [module for module in model.modules() if module.training]
+    """Inside, the model has no gradients of its own, and weights that autograd accepts; its flags are put back."""
+    _leave_inference_mode(model)
+    with_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    in_training_mode = [module for module in model.modules() if module.training]
     model.requires_grad_(False).eval()
     try:
         yield
     finally:
-        for parameter in learning:
+        for parameter in with_gradient:
             parameter.requires_grad_(True)
-        for module in training:
+        for module in in_training_mode:
             module.training = True
 
 
-def _leave_inference(model: nn.Module) -> None:
+def _leave_inference_mode(model: nn.Module) -> None:
     """Exchange weights that were loaded in inference mode for normal tensors over the same memory, for good.
 
     Autograd refuses inference tensors even where they only pass gradients on; to the host they are the same weights.
@@ -52,7 +52,7 @@ def _alias(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def in_training() -> Iterator[None]:
-    """Tell the host that gradients are needed: its quantized layers look here (ComfyUI 0.24 and later)."""
+    """Inside, the host knows that gradients are needed: its quantized layers look here (ComfyUI 0.24 and later)."""
     before = getattr(memory, "in_training", False)
     memory.in_training = True
     try:
@@ -63,25 +63,25 @@ def in_training() -> Iterator[None]:
 
 @contextmanager
 def checkpointed(network: nn.Module) -> Iterator[None]:
-    """Blocks whose inner tensors are computed again in the backward pass instead of being kept."""
+    """Inside, the inner tensors of blocks are computed again in the backward pass instead of being kept."""
     blocks = [block for block in network.modules() if isinstance(block, (BasicTransformerBlock, ResBlock))]
-    own = [vars(block).get("forward") for block in blocks]
+    own_forwards = [vars(block).get("forward") for block in blocks]
     for block in blocks:
-        block.forward = partial(_twice, block.forward)
+        block.forward = partial(_compute_twice, block.forward)
     try:
         yield
     finally:
-        for block, forward in zip(blocks, own, strict=True):
+        for block, forward in zip(blocks, own_forwards, strict=True):
             del block.forward
             if forward is not None:
                 block.forward = forward
 
 
-def _twice(forward: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
+def _compute_twice(forward: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     # The UNet goes on to change the options it hands to a block; the second pass must find what the first one did.
-    given = tuple(_snapshot(value) for value in given)
-    more = {name: _snapshot(value) for name, value in more.items()}
-    return checkpoint(forward, *given, use_reentrant=False, preserve_rng_state=False, **more)
+    args = tuple(_snapshot(value) for value in args)
+    kwargs = {name: _snapshot(value) for name, value in kwargs.items()}
+    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
 
 def _snapshot(value: Any) -> Any:

@@ -25,33 +25,34 @@ def identity(*models: Any) -> str:
 def _parts(patcher: Any) -> Iterator[bytes]:
     if patcher is None:
         return
-    # The host adds patches to weights where they lie, and keeps what they were.
-    unpatched = {name: kept.weight for name, kept in patcher.backup.items()}
+    # The host adds patches to weights in place, and keeps the weights as they were in its backup.
+    unpatched = {name: entry.weight for name, entry in patcher.backup.items()}
     for name, tensor in sorted(patcher.model.state_dict().items()):
-        yield from _said(name)
-        yield from _said(unpatched.get(name, tensor))
+        yield from _bytes_of(name)
+        yield from _bytes_of(unpatched.get(name, tensor))
     for name, patches in sorted(patcher.patches.items(), key=lambda entry: str(entry[0])):
-        yield from _said(name)
-        yield from _said(patches)
+        yield from _bytes_of(name)
+        yield from _bytes_of(patches)
 
 
-def _said(value: Any) -> Iterator[bytes]:
-    """Anything that a patch is made of."""
+def _bytes_of(value: Any) -> Iterator[bytes]:
+    """The bytes of anything that a patch is made of."""
     if isinstance(value, Tensor):
         yield f"{list(value.shape)}".encode()
-        yield _bytes(value)
+        yield _tensor_bytes(value)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _said(part)
+            yield from _bytes_of(part)
     elif hasattr(value, "weights"):  # the host's weight adapters
         yield type(value).__name__.encode()
-        yield from _said(value.weights)
+        yield from _bytes_of(value.weights)
     else:
         yield getattr(value, "__qualname__", repr(value)).encode("utf-8", "backslashreplace")
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    wrapped: Any = is_traceable_wrapper_subclass(tensor)  # the host's quantized weights; mypy takes it for a type guard
-    plain = tensor.dequantize() if wrapped else tensor.detach().as_subclass(Tensor)
+def _tensor_bytes(tensor: Tensor) -> bytes:
+    # True for the host's quantized weights; Any, because mypy takes the function for a type guard.
+    is_quantized: Any = is_traceable_wrapper_subclass(tensor)
+    plain = tensor.dequantize() if is_quantized else tensor.detach().as_subclass(Tensor)
     half = plain.to("cpu", torch.float16) if plain.is_floating_point() else plain.cpu()
     return half.contiguous().flatten().view(torch.uint8).numpy().tobytes()

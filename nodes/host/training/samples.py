@@ -1,4 +1,4 @@
-"""Sample pictures of an adapter that is being trained: what it makes of a few of its own references."""
+"""Sample pictures of an adapter that is being trained: it draws a few of its own examples again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Draws the first examples again, prompted by their captions and by themselves, into pictures in a folder."""
+    """Draws the first examples again, prompted by their captions and by themselves, into pictures in a folder.
+
+    encoder: the models, with the VAE that decodes.
+    examples: those that the adapter is trained on.
+    network: the adapter.
+    folder: for the pictures.
+    steps: of the sampling.
+    """
 
     encoder: HostEncoder
     examples: CachedExamples
@@ -34,11 +41,14 @@ class Sampler:
     steps: int
 
     def draw(self, number: int) -> Tensor:
-        """References above, samples below, written as a PNG of this step: (height, width, 3), 8 bit."""
+        """A picture of references above and samples below, (height, width, 3), 8 bit; it is written as a PNG.
+
+        number: that of the step, which names the file.
+        """
         shown = range(min(_REFERENCES, len(self.examples)))
         with torch.no_grad():
             rows = [self.examples.rows([index]) for index in shown]
-            pairs = [torch.cat([self._decoded(row["latents"]), self._sample(row)]) for row in rows]
+            pairs = [torch.cat([self._decode(row["latents"]), self._sample(row)]) for row in rows]
         # Sampling and decoding may have moved the model, whose weights training keeps on its device.
         memory.load_models_gpu([self.encoder.model], force_full_load=True)
         grid = rearrange(torch.stack(pairs), "columns rows h w c -> (rows h) (columns w) c")
@@ -55,11 +65,11 @@ class Sampler:
         blank = torch.zeros_like(row["latents"])
         noise = comfy.sample.prepare_noise(blank, _SEED)
         positive, negative = ([[text["context"], _pool(text)]] for text in (row, dict(nulls)))
-        how = (self.steps, _GUIDANCE, "euler", "normal")
-        sampled = comfy.sample.sample(model, noise, *how, positive, negative, blank, seed=_SEED, disable_pbar=True)
+        settings = (self.steps, _GUIDANCE, "euler", "normal")
+        sampled = comfy.sample.sample(model, noise, *settings, positive, negative, blank, seed=_SEED, disable_pbar=True)
         return self.encoder.vae.decode(sampled)[..., :3].float().cpu()
 
-    def _decoded(self, latents: Tensor) -> Tensor:
+    def _decode(self, latents: Tensor) -> Tensor:
         raw = self.encoder.model.model.process_latent_out(latents)
         return self.encoder.vae.decode(raw)[..., :3].float().cpu()
 

@@ -1,4 +1,4 @@
-"""One training run inside ComfyUI: what it begins with, how it is shown and interrupted, and the adapter it gives."""
+"""One training run inside ComfyUI: its first network, its progress in the graph, and the adapter that comes out."""
 
 from __future__ import annotations
 
@@ -36,13 +36,21 @@ PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat1
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[^\W_][\w .-]*")
-_LONGEST = 200  # bytes of a name, to which the files of a run add a few; file systems take 255
+_MAX_NAME = 200  # bytes, to which the files of a run add a few; file systems take 255
 _SHOWN_EVERY = 1.0  # seconds between two pictures of the curve
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What to train, as the user says it. source: of the pictures; precision: a row of PRECISIONS."""
+class TrainingRequest:
+    """What to train, as the user says it.
+
+    name: of the run and of its folder.
+    kind: of adapter.
+    source: of the pictures, as `dataset.locate` reads it.
+    resolution: side of the squares that pictures are cut to, in pixels.
+    settings: of the training itself.
+    precision: what the adapter computes in, a row of PRECISIONS.
+    """
 
     name: str
     kind: str
@@ -52,28 +60,33 @@ class Wish:
     precision: str = "fp32"
 
     def folder(self) -> Path:
-        """Where the run keeps its state. Raises ValueError for a name that is no name of a folder."""
-        if not _NAME.fullmatch(self.name) or len(self.name.encode()) > _LONGEST:
+        """The folder of the run's state. Raises ValueError for a name that is not valid as the name of a folder."""
+        if not _NAME.fullmatch(self.name) or len(self.name.encode()) > _MAX_NAME:
             raise ValueError(f"{quoted(self.name)} cannot name a run; use letters and digits, such as my-adapter.")
-        return dataset.kept_at() / self.name
+        return dataset.training_folder() / self.name
 
 
 @dataclass
 class Progress:
-    """Shows a run in the graph, and ends it when the user interrupts; either way it is called often."""
+    """Shows a run in the graph, and ends it when the user interrupts.
+
+    name: of the run.
+    losses: of the steps so far.
+    bar: the node's progress bar.
+    """
 
     name: str
     losses: list[float] = field(default_factory=list)
     bar: Any = field(default_factory=lambda: comfy.utils.ProgressBar(1))
     _shown: float = 0.0
 
-    def encoded(self, done: int, of: int) -> None:
-        """So many pictures are encoded."""
+    def show_encoding(self, done: int, of: int) -> None:
+        """Show how many pictures are encoded."""
         memory.throw_exception_if_processing_interrupted()
         self.bar.update_absolute(done, of)
 
-    def stepped(self, step: Step) -> None:
-        """A step was made."""
+    def show_step(self, step: Step) -> None:
+        """Show a step that was made."""
         if not self.losses:
             _log.info("Training %s: step %d of %d is made.", self.name, step.number, step.of)
         memory.throw_exception_if_processing_interrupted()
@@ -90,46 +103,49 @@ def encoder(model: Any, clip: Any, vae: Any, clip_vision: Any, kind: str) -> Hos
     return HostEncoder(model, clip, vae, clip_vision, dataset.reads(kind))
 
 
-def run(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[LoadedAdapter, Tensor]:
+def run(request: TrainingRequest, encoder: HostEncoder, start: LoadedAdapter | None) -> tuple[LoadedAdapter, Tensor]:
     """Train, or go on with a run of this name; the adapter, and a picture of the loss (1, height, width, 3).
 
     start: the adapter to train on from, None for a new one. Raises ValueError, before anything is encoded, when the
-    wish cannot be meant or model, encoder and adapter do not belong together.
+    request is not valid or model, encoder and adapter do not belong together.
     """
-    wish.settings.check()
-    folder = wish.folder()
-    base = base_model.HostBase(encoder.model, wish.settings.gradient_checkpointing)
-    network = beginning(wish, encoder, start)
-    progress = Progress(wish.name)
-    found = dataset.examples(dataset.located(wish.source), encoder, wish.resolution, progress.encoded)
-    engine = Alone(base.device, PRECISIONS[wish.precision])
-    memory.unload_all_models()  # the encoders have said everything; gradients need their room
+    request.settings.check()
+    folder = request.folder()
+    base = base_model.HostBase(encoder.model, request.settings.gradient_checkpointing)
+    network = first_network(request, encoder, start)
+    progress = Progress(request.name)
+    examples = dataset.examples(dataset.locate(request.source), encoder, request.resolution, progress.show_encoding)
+    engine = Alone(base.device, PRECISIONS[request.precision])
+    memory.unload_all_models()  # the encoders are done; gradients need their room
     with base:
-        outcome = train(network, base, found, wish.settings, engine=engine, folder=folder, on_step=progress.stepped)
+        outcome = train(
+            network, base, examples, request.settings, engine=engine, folder=folder, on_step=progress.show_step
+        )
     drawn = loss.draw(outcome.losses)
     drawn.save(folder / "loss.png")
-    file = write_adapter(cast(Adapter, outcome.network), folder / f"{wish.name}-{outcome.steps}.safetensors")
+    file = write_adapter(cast(Adapter, outcome.network), folder / f"{request.name}-{outcome.steps}.safetensors")
     return file, to_image(drawn)
 
 
 def fingerprint(source: str | None) -> str | None:
     """Changes when the pictures of a data set do; None where the graph tells the source only as it runs."""
-    return pairs.fingerprint(dataset.located(source)) if source and source.strip() else None
+    return pairs.fingerprint(dataset.locate(source)) if source and source.strip() else None
 
 
-def beginning(wish: Wish, encoder: HostEncoder, start: LoadedAdapter | None) -> Adapter:
-    """The network before its first step. Raises ValueError when model, encoder and the adapter given do not fit."""
+def first_network(request: TrainingRequest, encoder: HostEncoder, start: LoadedAdapter | None) -> Adapter:
+    """The network before its first step. Raises ValueError when model, encoder and the adapter to start from do not
+    fit."""
     geometry = models.geometry(encoder.model)
     dataset.check(encoder)
     width = encoder.nulls()["features"].shape[-1]
     if start is None:
         weights = base_model.attention_weights(encoder.model)
-        return fresh(wish.kind, geometry, width, weights, wish.settings.seed)
-    wanted = f"{wish.kind}, {describe(geometry)}, reads {encoder.reads} of width {width}"
-    found = start.identity
-    if (found.variant.name, found.geometry, found.widths) != (wish.kind, geometry, (width,)):
+        return fresh(request.kind, geometry, width, weights, request.settings.seed)
+    training = f"{request.kind}, {describe(geometry)}, reads {encoder.reads} of width {width}"
+    identity = start.identity
+    if (identity.variant.name, identity.geometry, identity.widths) != (request.kind, geometry, (width,)):
         raise ValueError(
-            f"{start.name} is {found.describe()} (width {found.widths[-1]}); this training is {wanted}. "
+            f"{start.name} is {identity.describe()} (width {identity.widths[-1]}); this training is {training}. "
             "Connect an adapter of the same kind, model and encoder, or none to begin a new one."
         )
     return trainable(_plain(start.patcher.model))

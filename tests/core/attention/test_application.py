@@ -173,7 +173,7 @@ def test_the_weights_are_those_of_the_type_on_this_model(adapter: Adapter) -> No
     for name in ("ease in", "style transfer precise", "composition"):
         weights = from_weight_type(name, 0.9, 0.6)
         found = only(encode(adapter), ApplyOptions(0.8, layer_weights=weights)).layers
-        for layer, share in weights.on(MODEL).items():
+        for layer, share in weights.per_layer(MODEL).items():
             terms = {term.source_cond: term.weight for term in found.get(layer, ())}
             assert terms.get(STRAIGHT, 0.0) == pytest.approx(0.8 * share.positive)
             assert terms.get(SWAPPED, 0.0) == pytest.approx(0.8 * share.to_negative)

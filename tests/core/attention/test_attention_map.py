@@ -45,7 +45,7 @@ def probabilities(attn_bias: Tensor | None = None) -> Tensor:
     return (scores if attn_bias is None else scores + attn_bias).softmax(-1).mean(0)
 
 
-@pytest.mark.parametrize("emphasis", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
+@pytest.mark.parametrize("attn_bias", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
 def test_what_images_under_one_softmax_add_adds_up_to_what_all_add(attn_bias: Tensor | None) -> None:
     whole = plain_image_attention(
         draw(1, PIXELS, INNER), draw(1, TOKENS, INNER, seed=1), draw(1, TOKENS, INNER, seed=2), HEADS, attn_bias
@@ -56,7 +56,7 @@ def test_what_images_under_one_softmax_add_adds_up_to_what_all_add(attn_bias: Te
     assert torch.allclose(lengths, parts.norm(dim=-1) / text.norm(dim=-1))
 
 
-@pytest.mark.parametrize("emphasis", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
+@pytest.mark.parametrize("attn_bias", [None, torch.tensor([2.0, 2.0, 1.0, 1.0, 0.5, 0.5]).log()])
 def test_shares_are_the_softmax_of_the_tokens_of_each_image(attn_bias: Tensor | None) -> None:
     _, shares = attended("share", attn_bias)
     expected = probabilities(attn_bias).reshape(PIXELS, IMAGES, TOKENS // IMAGES).sum(-1).T

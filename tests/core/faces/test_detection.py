@@ -12,7 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.faces.detection import (
     ANCHORS,
     CHOICES,
     STRIDES,
-    FaceBox,
+    DetectedFaces,
     decode,
     detect,
     letterbox,
@@ -134,10 +134,10 @@ def test_a_network_of_one_size_sees_smaller_pictures_on_its_own_canvas() -> None
 # Which faces are meant
 
 
-def three() -> FaceBox:
+def three() -> DetectedFaces:
     """The middle one surest, the right one largest."""
     boxes = torch.tensor([[40.0, 0, 50, 10], [90, 0, 120, 30], [0, 0, 20, 20]])
-    return FaceBox(boxes, torch.arange(3.0)[:, None, None].expand(3, 5, 2), torch.tensor([0.9, 0.8, 0.7]))
+    return DetectedFaces(boxes, torch.arange(3.0)[:, None, None].expand(3, 5, 2), torch.tensor([0.9, 0.8, 0.7]))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def made(folder: Path, canvas: tuple[int, int] | None = None) -> Detector:
     return Detector(folder / "det.onnx")
 
 
-def found_in(finder: Detector, size: tuple[int, int], *faces: Square) -> FaceBox:
+def found_in(finder: Detector, size: tuple[int, int], *faces: Square) -> DetectedFaces:
     return finder((picture(*size, *faces)[0] * 255).round().to(torch.uint8)).left_to_right()
 
 

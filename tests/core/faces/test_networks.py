@@ -14,7 +14,7 @@ from onnx import helper
 from comfyui_ip_adapter.ip_adapter_core.faces.insightface import InsightFace
 from comfyui_ip_adapter.ip_adapter_core.faces.insightface_packs import MANIFEST, pack
 from comfyui_ip_adapter.ip_adapter_core.faces.networks import FaceNetworks, Recogniser, kind_of
-from comfyui_ip_adapter.ip_adapter_core.faces.onnx_io import signature
+from comfyui_ip_adapter.ip_adapter_core.faces.onnx_io import read_signature
 from fabricate import faces
 from fabricate.faces import Graph, Square, picture
 from package import SUPPORT
@@ -80,7 +80,7 @@ def test_a_network_is_known_by_its_inputs_and_outputs(model: onnx.ModelProto, ki
 
 
 def test_a_signature_is_what_onnx_says(folder: Path) -> None:
-    found = signature(folder / "det.onnx")
+    found = read_signature(folder / "det.onnx")
     assert found.inputs == ((1, 3, None, None),)
     assert found.outputs == ((None, 1),) * 3 + ((None, 4),) * 3 + ((None, 10),) * 3
     assert found.first[:3] == ("Conv", "Relu", "Conv")
@@ -90,13 +90,13 @@ def test_weights_that_a_file_also_lists_as_inputs_are_none(tmp_path: Path) -> No
     model = faces.recogniser()
     weights = model.graph.initializer[0]
     model.graph.input.append(helper.make_tensor_value_info(weights.name, weights.data_type, weights.dims))
-    assert signature(saved(tmp_path / "old.onnx", model)).inputs == ((None, 3, 112, 112),)
+    assert read_signature(saved(tmp_path / "old.onnx", model)).inputs == ((None, 3, 112, 112),)
 
 
 def test_outputs_without_a_shape_are_unknown(tmp_path: Path) -> None:
     model = faces.recogniser()
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    assert signature(saved(tmp_path / "old.onnx", model)).outputs == (None,)
+    assert read_signature(saved(tmp_path / "old.onnx", model)).outputs == (None,)
     assert kind_of(tmp_path / "old.onnx") is None
 
 
@@ -109,7 +109,7 @@ def test_damaged_files_are_refused_by_name(folder: Path, tmp_path: Path) -> None
         with pytest.raises(
             ValueError, match=r"^damaged\.onnx is no ONNX file, or only a part of one; download it again"
         ):
-            signature(damaged)
+            read_signature(damaged)
 
 
 def test_any_damage_is_a_value_error_or_goes_unnoticed(folder: Path, tmp_path: Path) -> None:

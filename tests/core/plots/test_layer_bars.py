@@ -82,7 +82,7 @@ def test_every_layer_has_a_bar_in_running_order(model: tuple[Layer, ...]) -> Non
 @pytest.mark.parametrize("name", ["ease in", "reverse in-out", "strong middle", "style and composition"])
 def test_bars_are_as_high_as_the_weights(name: str, model: tuple[Layer, ...]) -> None:
     weights = from_weight_type(name, 0.8, 0.6)
-    given = [share.positive for _, share, _ in weights.described(model) if share.positive]
+    given = [share.positive for _, share, _ in weights.bars(model) if share.positive]
     found = seen(draw(weights, model))
     tall = max(bar.up for bar in found)
     assert tall > 100
@@ -158,7 +158,7 @@ def test_the_axis_follows_the_weights_and_is_that_of_linear_where_there_are_none
 @pytest.mark.parametrize("model", [SD, SDXL])
 def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) -> None:
     picture = draw(from_weight_type("linear", 0), model)
-    places = layer_bars.columns(from_weight_type("linear").described(model))
+    places = layer_bars.columns(from_weight_type("linear").bars(model))
     numbers = (picture[300:324] != 255).any(axis=(0, 2))
     for _, block in groupby(places, lambda column: column.bar.layer.address[:2]):
         left, *_, right = [edge for column in block for edge in column[1:]]
@@ -180,7 +180,7 @@ def test_the_legend_of_hatched_bars_is_there_when_some_are() -> None:
 @pytest.mark.parametrize("name", ["linear", "InstantStyle layout"])
 def test_style_and_composition_blocks_are_marked_below_their_bars(name: str, model: tuple[Layer, ...]) -> None:
     picture = draw(from_weight_type(name), model)
-    described = from_weight_type(name).described(model)
+    described = from_weight_type(name).bars(model)
     places = layer_bars.columns(described)
     for role, colour in (("style", STYLE), ("composition", COMPOSITION)):
         marked = coloured(picture, colour).any(axis=0)
@@ -190,7 +190,7 @@ def test_style_and_composition_blocks_are_marked_below_their_bars(name: str, mod
 
 
 def test_columns_are_where_the_bars_are() -> None:
-    places = layer_bars.columns(from_weight_type("linear").described(SDXL))
+    places = layer_bars.columns(from_weight_type("linear").bars(SDXL))
     assert [(bar.left, bar.right) for bar in seen(draw(from_weight_type("linear"), SDXL))] == [
         place[1:] for place in places
     ]

@@ -11,7 +11,8 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES, CONCAT, Gathering, attn_bias, read_weights
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, AdapterInputs, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from fabricate import adapters
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
-from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, reading
+from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, read_inputs
 from fabricate import adapters
 
 EMBEDS = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
@@ -43,7 +43,7 @@ def identity(folder: Path, kind: str) -> Identity:
 @pytest.mark.parametrize(("kind", "found"), [("base", EMBEDS), ("plus", HIDDEN), ("full face", HIDDEN)])
 def test_the_file_gives_what_the_adapter_reads(tmp_path: Path, kind: str, found: Tensor, old: bool) -> None:
     path = saved(tmp_path, found, _use_new_zipfile_serialization=not old)
-    (read,) = reading(path, identity(tmp_path, kind))
+    (read,) = read_inputs(path, identity(tmp_path, kind))
     assert torch.equal(read, found)
 
 
@@ -133,4 +133,4 @@ def test_what_the_adapter_does_not_read_is_refused_naming_both(
     tmp_path: Path, kind: str, held: Tensor, says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        reading(saved(tmp_path, held), identity(tmp_path, kind))
+        read_inputs(saved(tmp_path, held), identity(tmp_path, kind))

@@ -14,14 +14,8 @@ from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attenti
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
-    COND,
-    UNCOND,
-    AdapterInputs,
-    Features,
-    PromptPart,
-    image_prompt,
-)
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs, Features
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, PromptPart, image_prompt
 from fabricate import adapters
 
 TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))

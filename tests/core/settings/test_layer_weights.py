@@ -72,7 +72,7 @@ def roles(model: tuple[Layer, ...], source: str = TUNED) -> dict[str, set[tuple[
 def blocks(weights: LayerWeights, model: tuple[Layer, ...]) -> Mapping[tuple[str, int], LayerWeight]:
     """The share of every block; its transformers must agree."""
     found: dict[tuple[str, int], LayerWeight] = {}
-    for layer, share in weights.on(model).items():
+    for layer, share in weights.per_layer(model).items():
         assert found.setdefault(layer.address[:2], share) == share
     return found
 
@@ -87,7 +87,7 @@ def test_every_type_stands_in_one_table_published_or_our_own(construction: str) 
 @pytest.mark.parametrize("name", ROWS["SD1.5"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_layer_gets_the_number_of_its_table(model: str, name: str) -> None:
-    found = from_weight_type(name, WEIGHT, SECOND).on(MODELS[model])
+    found = from_weight_type(name, WEIGHT, SECOND).per_layer(MODELS[model])
     construction = CONSTRUCTION[model]
     row = dict(zip(BLOCKS[construction], expected(ROWS[construction][name], WEIGHT, SECOND), strict=True))
     assert len(found) == len(MODELS[model])
@@ -107,7 +107,7 @@ def test_instantstyle_acts_in_its_own_blocks(model: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_layers_keep_the_order_in_which_they_are_given(name: str) -> None:
-    forwards, backwards = from_weight_type(name).on(SDXL), from_weight_type(name).on(SDXL[::-1])
+    forwards, backwards = from_weight_type(name).per_layer(SDXL), from_weight_type(name).per_layer(SDXL[::-1])
     assert list(forwards) == list(SDXL)
     assert list(backwards) == list(SDXL[::-1])
     assert forwards == backwards
@@ -115,18 +115,25 @@ def test_layers_keep_the_order_in_which_they_are_given(name: str) -> None:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_both_numbers_are_multiples(name: str) -> None:
-    once, twice = from_weight_type(name, WEIGHT, SECOND).on(SD), from_weight_type(name, 2 * WEIGHT, 2 * SECOND).on(SD)
+    once, twice = (
+        from_weight_type(name, WEIGHT, SECOND).per_layer(SD),
+        from_weight_type(name, 2 * WEIGHT, 2 * SECOND).per_layer(SD),
+    )
     for layer in SD:
         assert twice[layer] == pytest.approx((2 * once[layer].positive, 2 * once[layer].to_negative))
 
 
 def test_the_second_number_counts_where_there_are_two_parts() -> None:
-    counts = {name for name in TYPES if from_weight_type(name, 1, 2).on(SD) != from_weight_type(name, 1, 1).on(SD)}
+    counts = {
+        name
+        for name in TYPES
+        if from_weight_type(name, 1, 2).per_layer(SD) != from_weight_type(name, 1, 1).per_layer(SD)
+    }
     assert counts == {name for name in TYPES if "precise" in name or " and " in name}
 
 
 def test_linear_is_one_everywhere() -> None:
-    assert set(LINEAR.on(SDXL).values()) == {LayerWeight(1.0, 0.0)} == {LayerWeight()}
+    assert set(LINEAR.per_layer(SDXL).values()) == {LayerWeight(1.0, 0.0)} == {LayerWeight()}
 
 
 @pytest.mark.parametrize("numbers", [(math.nan, 1), (1, math.inf)])
@@ -155,7 +162,9 @@ def test_a_relative_without_a_middle_has_the_roles_of_its_construction(source: s
 def test_without_a_middle_the_transformers_are_counted_without_it() -> None:
     assert {place.many for place in layer_positions(SSD_1B)} == {10}
     assert [place.t for place in layer_positions(SSD_1B) if place.layer.address == ("output", 0, 0)] == [4]
-    last = from_weight_type("ease out").on(SSD_1B)[next(layer for layer in SSD_1B if layer.address == ("output", 5, 0))]
+    last = from_weight_type("ease out").per_layer(SSD_1B)[
+        next(layer for layer in SSD_1B if layer.address == ("output", 5, 0))
+    ]
     assert last.positive == pytest.approx(0.05 + 0.95 * 9 / 10)
 
 
@@ -186,7 +195,7 @@ def test_sdxl_itself_follows_the_rule_for_other_constructions() -> None:
 def test_a_model_without_input_transformers_has_no_composition() -> None:
     model = (Layer("output", 0, 0, 8, 1), Layer("output", 1, 0, 8, 1))
     assert roles(model) == {"style": {("output", 1)}, "composition": set()}
-    assert set(from_weight_type("composition").on(model).values()) == {LayerWeight(0, 0)}
+    assert set(from_weight_type("composition").per_layer(model).values()) == {LayerWeight(0, 0)}
 
 
 # Combining
@@ -202,25 +211,25 @@ MIXED = [
 @pytest.mark.parametrize("model", [SD, SDXL, KOALA])
 def test_combining_does_not_ask_for_an_order(way: str, model: tuple[Layer, ...]) -> None:
     a, b, c = MIXED
-    assert merge_weights(way, a, b).on(model) == merge_weights(way, b, a).on(model)
+    assert merge_weights(way, a, b).per_layer(model) == merge_weights(way, b, a).per_layer(model)
     left, right = merge_weights(way, merge_weights(way, a, b), c), merge_weights(way, a, merge_weights(way, b, c))
     for layer in model:
-        assert left.on(model)[layer] == pytest.approx(right.on(model)[layer])
+        assert left.per_layer(model)[layer] == pytest.approx(right.per_layer(model)[layer])
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_multiplying_by_linear_changes_nothing(weights: LayerWeights) -> None:
-    assert merge_weights("multiply", weights, LINEAR).on(SD) == weights.on(SD)
+    assert merge_weights("multiply", weights, LINEAR).per_layer(SD) == weights.per_layer(SD)
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_adding_what_is_zero_changes_nothing(weights: LayerWeights) -> None:
-    assert merge_weights("add", weights, from_weight_type("linear", 0)).on(SD) == weights.on(SD)
+    assert merge_weights("add", weights, from_weight_type("linear", 0)).per_layer(SD) == weights.per_layer(SD)
 
 
 @pytest.mark.parametrize("weights", MIXED)
 def test_the_maximum_with_itself_changes_nothing(weights: LayerWeights) -> None:
-    assert merge_weights("maximum", weights, weights).on(SD) == weights.on(SD)
+    assert merge_weights("maximum", weights, weights).per_layer(SD) == weights.per_layer(SD)
 
 
 def test_combinations_join_layer_by_layer() -> None:
@@ -261,14 +270,14 @@ def test_an_unknown_way_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_description_has_every_layer_in_running_order(model: str) -> None:
     weights = from_weight_type("composition precise", WEIGHT, SECOND)
-    described = weights.described(MODELS[model])
+    described = weights.bars(MODELS[model])
     assert list(dict.fromkeys(bar.layer.address[:2] for bar in described)) == BLOCKS[CONSTRUCTION[model]]
-    assert {bar.layer: bar.share for bar in described} == weights.on(MODELS[model])
+    assert {bar.layer: bar.share for bar in described} == weights.per_layer(MODELS[model])
 
 
 def test_a_description_names_the_blocks_that_the_type_goes_by() -> None:
     def styles(weights: LayerWeights) -> set[tuple[str, int]]:
-        return {bar.layer.address[:2] for bar in weights.described(SD) if bar.role == "style"}
+        return {bar.layer.address[:2] for bar in weights.bars(SD) if bar.role == "style"}
 
     tuned, instant = from_weight_type("style transfer"), from_weight_type("InstantStyle style")
     assert styles(tuned) == roles(SD)["style"]

@@ -14,7 +14,7 @@ LONGEST = 400  # letters of a message
 def numbers(text: str, model: tuple[Layer, ...]) -> dict[str, float]:
     """What the list gives, by block where all of its transformers agree, else by transformer; zeros left out."""
     found: dict[str, set[float]] = {}
-    for layer, share in custom(text).on(model).items():
+    for layer, share in custom(text).per_layer(model).items():
         assert share.to_negative == 0
         found.setdefault(f"{layer.stage}.{layer.block}", set()).add(share.positive)
         found.setdefault(f"{layer.stage}.{layer.block}.{layer.depth}", set()).add(share.positive)
@@ -80,17 +80,23 @@ def test_later_entries_win() -> None:
 
 
 def test_all_is_linear() -> None:
-    assert custom("all = 1").on(SDXL) == from_weight_type("linear").on(SDXL)
-    assert custom("input=1, middle=1, output=1").on(SD) == custom("0-15: 1").on(SD) == from_weight_type("linear").on(SD)
+    assert custom("all = 1").per_layer(SDXL) == from_weight_type("linear").per_layer(SDXL)
+    assert (
+        custom("input=1, middle=1, output=1").per_layer(SD)
+        == custom("0-15: 1").per_layer(SD)
+        == from_weight_type("linear").per_layer(SD)
+    )
 
 
 def test_a_list_of_roles_is_the_type_of_its_name() -> None:
-    assert custom("style=1, composition=0.3").on(SDXL) == from_weight_type("style and composition", 1, 0.3).on(SDXL)
-    assert custom("style = 0.7").on(SD) == from_weight_type("style transfer", 0.7).on(SD)
+    assert custom("style=1, composition=0.3").per_layer(SDXL) == from_weight_type(
+        "style and composition", 1, 0.3
+    ).per_layer(SDXL)
+    assert custom("style = 0.7").per_layer(SD) == from_weight_type("style transfer", 0.7).per_layer(SD)
 
 
 def test_the_weight_multiplies_every_entry() -> None:
-    doubled = custom("input = 0.2, output = -1", 2.0).on(SD)
+    doubled = custom("input = 0.2, output = -1", 2.0).per_layer(SD)
     assert set(doubled.values()) == {LayerWeight(0.4), LayerWeight(-2.0), LayerWeight(0.0)}
 
 
@@ -144,7 +150,7 @@ def test_what_cannot_be_read_is_quoted_before_any_model_is_seen(text: str, messa
 def test_names_that_a_model_lacks_are_told_with_those_it_has(text: str, model: tuple[Layer, ...], named: str) -> None:
     made = custom(text)
     with pytest.raises(ValueError, match=f"names {named}, which this model lacks. It has ") as caught:
-        made.on(model)
+        made.per_layer(model)
     has = str(caught.value).partition("It has ")[2]
     assert len(str(caught.value)) < LONGEST
     assert all(f" {block}" in has for block in {layer.block for layer in model})
@@ -153,7 +159,7 @@ def test_names_that_a_model_lacks_are_told_with_those_it_has(text: str, model: t
 
 def test_the_names_of_a_model_tell_how_many_transformers_a_block_has() -> None:
     with pytest.raises(ValueError, match="It has ") as caught:
-        custom("99 = 1").on(SDXL)
+        custom("99 = 1").per_layer(SDXL)
     assert str(caught.value).partition("It has ")[2] == (
         "input: 4 (0-1), 5 (0-1), 7 (0-9), 8 (0-9); middle: 0 (0-9); "
         "output: 0 (0-9), 1 (0-9), 2 (0-9), 3 (0-1), 4 (0-1), 5 (0-1); style, composition, all; numbers 0-10."

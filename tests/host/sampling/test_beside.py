@@ -12,23 +12,13 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt
-from sampled import apply, difference, make_prompt, sample
+from sampled import apply, difference, sample
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
 BLOCK, ADDRESS, WEIGHT = ("middle", 0), ("middle", 0, 0), 0.7
 Patched = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def prompt(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(twins, tmp_path_factory.mktemp("adapters"), 1)
 
 
 class Seen:
@@ -76,10 +66,10 @@ class Seen:
         return clone
 
 
-def image_of(twins: Twins, prompt: ImagePrompt) -> KeysValues:
+def image_of(small: Twins, prompt: ImagePrompt) -> KeysValues:
     """K' and V' of the layer, a row for the negative and one for the positive side."""
     (part,) = prompt.parts
-    config = twins.patcher.model.model_config.unet_config
+    config = small.patcher.model.model_config.unet_config
     (keys, values) = next(
         pair for layer, pair in zip(layers(config), part.keys_values, strict=True) if layer.address == ADDRESS
     )
@@ -98,7 +88,7 @@ def patches(seen: Seen, prompt: ImagePrompt) -> dict[str, Patched]:
 
 @pytest.mark.parametrize("names", [("before", "instead"), ("instead", "after"), ("before", "instead", "after")])
 def test_patches_before_instead_of_and_after_a_layers_attention_all_act_with_ours(
-    twins: Twins, prompt: ImagePrompt, names: tuple[str, ...]
+    small: Twins, prompt: ImagePrompt, names: tuple[str, ...]
 ) -> None:
     """The layer's result is to_out of what the patch gives and of the image attention of the queries that it got."""
     seen = Seen()
@@ -106,24 +96,24 @@ def test_patches_before_instead_of_and_after_a_layers_attention_all_act_with_our
     found = []
     for order in permutations((*names, "ours")):
         seen.here.clear()
-        model = twins.patcher
+        model = small.patcher
         for name in order:
             model = made[name](model)
         found.append(sample(model, steps=1))
         assert torch.equal(seen.here["text"], seen.here["kept"]), order
         if "after" in names:
-            check_result(twins, prompt, seen)
+            check_result(small, prompt, seen)
     assert all(torch.equal(one, found[0]) for one in found)
     for name in (*names, "ours"):
-        model = twins.patcher
+        model = small.patcher
         for other in (*names, "ours"):
             model = model if other == name else made[other](model)
         assert difference(sample(model, steps=1), found[0]) > 1e-3, name
 
 
-def check_result(twins: Twins, prompt: ImagePrompt, seen: Seen) -> None:
-    attention = twins.patcher.model.diffusion_model.middle_block[1].transformer_blocks[0].attn2
+def check_result(small: Twins, prompt: ImagePrompt, seen: Seen) -> None:
+    attention = small.patcher.model.diffusion_model.middle_block[1].transformer_blocks[0].attn2
     q, text = seen.here["q"], seen.here["text"]
-    keys, values = (x.repeat_interleave(len(q) // 2, dim=0) for x in image_of(twins, prompt))
+    keys, values = (x.repeat_interleave(len(q) // 2, dim=0) for x in image_of(small, prompt))
     added = WEIGHT * plain_image_attention(q, keys, values, attention.heads)
     torch.testing.assert_close(seen.here["result"], attention.to_out(text + added), atol=1e-5, rtol=1e-4)

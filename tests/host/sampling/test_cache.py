@@ -30,7 +30,7 @@ def on(device: int, number: int = 0) -> Key:
 
 
 def test_a_value_is_made_once_while_it_holds(kept: ModuleType) -> None:
-    table = kept.Kept(2)
+    table = kept.RunCache(2)
     made = []
     for _ in range(3):
         assert table.get(on(0), lambda: made.append(1) or "a") == "a"
@@ -40,7 +40,7 @@ def test_a_value_is_made_once_while_it_holds(kept: ModuleType) -> None:
 
 
 def test_each_device_keeps_the_latest_of_its_own(kept: ModuleType) -> None:
-    table = kept.Kept(2)
+    table = kept.RunCache(2)
     for number in (0, 1, 2):
         for device in (0, 1, 2):
             table.get(on(device, number), lambda: 1)
@@ -51,7 +51,7 @@ def test_each_device_keeps_the_latest_of_its_own(kept: ModuleType) -> None:
 
 
 def test_threads_of_several_devices_do_not_lose_each_others_values(kept: ModuleType) -> None:
-    table, wrong = kept.Kept(2), []
+    table, wrong = kept.RunCache(2), []
 
     def work(device: int) -> None:
         for turn in range(2000):
@@ -65,4 +65,4 @@ def test_threads_of_several_devices_do_not_lose_each_others_values(kept: ModuleT
     for thread in threads:
         thread.join()
     assert not wrong
-    assert all(len(found) <= 2 for found in table._found.values())
+    assert all(len(found) <= 2 for found in table._by_device.values())

@@ -25,12 +25,6 @@ def compiled(model: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    """Six layers: tracing takes time with every one."""
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
 def small_prompts(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
     return [make_prompt(small, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
 

@@ -30,21 +30,16 @@ RISING = Schedule((Curve("linear", "steps", 0.25, 1.0),))
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
+def model(sd15: Twins) -> Any:
+    return sd15.patcher
 
 
 @pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+def encode(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """Prompts of one adapter: of images by their seeds, gathered in some way."""
-    widths = tuple(layer.width for layer in layers(twins.patcher.model.model_config.unet_config))
+    widths = tuple(layer.width for layer in layers(sd15.patcher.model.model_config.unet_config))
     folder = tmp_path_factory.mktemp("adapters")
-    nested = adapters.adapter("base", widths, twins.context, EMBED, 3, tokens=4)
+    nested = adapters.adapter("base", widths, sd15.context, EMBED, 3, tokens=4)
     network = load(adapters.save(folder / "control.safetensors", nested))
 
     def encoded(*seeds: int, how: str = "concat", **gathered: Any) -> ImagePrompt:
@@ -57,7 +52,7 @@ def encode(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[int, int], Tensor]]:
     """What image prompts added: address and grid of the layer, and the tensor (batch, pixels, inner)."""
-    from comfyui_ip_adapter.nodes.host.sampling import layer_patch, run
+    from comfyui_ip_adapter.nodes.host.sampling import layer_patch, prepared_layers
 
     seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
     original = layer_patch.image_result
@@ -68,8 +63,8 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
         seen.append((address, (shape[-2], shape[-1]), found))
         return found
 
-    monkeypatch.setattr(layer_patch, "added", recording)
-    monkeypatch.setattr(run.Run, "group", lambda self, images, heads: tuple(images))  # each by itself
+    monkeypatch.setattr(layer_patch, "image_result", recording)
+    monkeypatch.setattr(prepared_layers, "group_images", lambda images, heads: tuple(images))  # each by itself
     return seen
 
 
@@ -221,15 +216,16 @@ def test_swapped_layers_push_away_on_the_negative_side_only(model: Any, encode: 
 def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
     model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling import prepared_layers
     from comfyui_ip_adapter.nodes.host.sampling.model_patch import applications
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
-    monkeypatch.setattr(Run, "group", lambda run, images, heads: tuple(images))
+    monkeypatch.setattr(prepared_layers, "group_images", lambda images, heads: tuple(images))
     used = apply(model, encode(1), layer_weights=from_weight_type("style transfer precise"))
     (application,) = applications(used)
     run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
     batch = run.batch({"cond_or_uncond": [1, 0]}, torch.cat([noise()] * 2), torch.float32)
-    prepared = run.prepared(batch, torch.tensor([9.0]), keep=False)
+    prepared = run.prepared(batch, torch.tensor([9.0]), keep_all=False)
     (pair,) = (terms[0].kv for layer, terms in application.layers.items() if layer.address == ("input", 8, 0))
     (image,) = prepared["input", 8, 0]
     negative, positive = image.kv.values
@@ -272,19 +268,19 @@ def test_the_form_for_gpus_gives_what_that_for_processors_gives(
     model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """One image by itself, several in one attention."""
-    from comfyui_ip_adapter.nodes.host.sampling import run
+    from comfyui_ip_adapter.nodes.host.sampling import prepared_layers
 
     used = apply(model, encode(1), 0.7, mask=half("left"), schedule=RISING)
     for seed in range(1, count):
         used = apply(used, encode(seed, 5, weights=(2.0, 1.0)), 0.4)
-    expected, kinds, original = sample(used), set(), run.group_images
+    expected, kinds, original = sample(used), set(), prepared_layers.group_images
 
     def seen(*given: Any) -> Any:
         found = original(*given)
         kinds.update(one.form if isinstance(one, grouped.GroupedKV) else "alone" for one in found)
         return found
 
-    monkeypatch.setattr(run, "group_images", seen)
+    monkeypatch.setattr(prepared_layers, "group_images", seen)
     monkeypatch.setitem(grouped.FORM_OF, "cpu", grouped.FORM_OF["cuda"])
     assert difference(sample(used), expected) < 1e-5
     assert kinds == ({"alone"} if count == 1 else {"alone", "attention"})
@@ -370,10 +366,11 @@ def test_a_run_keeps_few_windows_at_a_time(model: Any, encode: Encoder, monkeypa
         learn(one, *given)
         runs.append(one)
 
-    monkeypatch.setattr(run.Run, "learn", recording)
+    monkeypatch.setattr(run.Run, "observe_step", recording)
     prompted = apply(model, encode(*range(12), how="one per frame"), schedule=RISING)
     sample(windowed(prompted, 1), given=noise(12), steps=2)
-    kept = [found for one in runs for table in (one._rows, one._layers) for found in table._found.values()]
+    tables = [table for one in runs for table in (one.layers._prompts, one.layers._unmasked)]
+    kept = [values for table in tables for values in table._by_device.values()]
     assert max(map(len, kept)) == 2
 
 
@@ -388,9 +385,9 @@ def test_sides_stay_apart_where_frames_differ(model: Any, encode: Encoder) -> No
 
 
 def test_another_adapter_beside_frames_is_read_by_all_of_them(
-    model: Any, twins: Twins, encode: Encoder, tmp_path: Path
+    model: Any, sd15: Twins, encode: Encoder, tmp_path: Path
 ) -> None:
-    other = make_prompt(twins, tmp_path, 9)
+    other = make_prompt(sd15, tmp_path, 9)
     both = sample(apply(apply(model, encode(1, 2, how="one per frame")), other, 0.5), given=noise(2))
     alone = sample(apply(apply(model, encode(2)), other, 0.5), given=frame(1, 2))
     assert difference(both[1:], alone) < 1e-4

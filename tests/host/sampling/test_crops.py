@@ -12,34 +12,18 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
-from sampled import apply, cond, difference, make_prompt, noise, sample
-from twins import Twins
+from sampled import apply, cond, difference, noise, sample
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(small: Twins) -> Any:
-    return small.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
 
 
 @pytest.fixture
 def masks(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The masks at the finest grid of every batch that was prepared, (rows, height, width)."""
-    from comfyui_ip_adapter.nodes.host.sampling import run
+    from comfyui_ip_adapter.nodes.host.sampling import prepared_layers
 
     seen: list[Tensor] = []
-    original = run.masks_of
+    original = prepared_layers.masks_of
 
     def recording(*given: Any) -> Any:
         found = original(*given)
@@ -47,17 +31,16 @@ def masks(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         seen.append(finest.reshape(-1, *grid))
         return found
 
-    monkeypatch.setattr(run, "masks_of", recording)
+    monkeypatch.setattr(prepared_layers, "masks_of", recording)
     return seen
 
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, comfy: None) -> Iterator[pytest.LogCaptureFixture]:
     """What is logged, each sentence as if for the first time."""
-    from comfyui_ip_adapter.nodes.host.sampling import crops
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    crops.tell_of_parts.cache_clear()
-    crops.tell_of_runs.cache_clear()
+    warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         yield caplog
 
@@ -211,7 +194,7 @@ def test_keys_and_values_are_gathered_once_however_many_places_there_are(
     model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch, schedule: Schedule, each: int
 ) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import prepared
-    from comfyui_ip_adapter.nodes.host.sampling.run import Run
+    from comfyui_ip_adapter.nodes.host.sampling.prepared_layers import PreparedLayers
 
     counts = {"gathered": 0, "prepared": 0}
 
@@ -223,7 +206,7 @@ def test_keys_and_values_are_gathered_once_however_many_places_there_are(
         return counted
 
     monkeypatch.setattr(prepared, "_image", counting("gathered", prepared._image))
-    monkeypatch.setattr(Run, "_prepare", counting("prepared", Run._prepare))
+    monkeypatch.setattr(PreparedLayers, "_prepare", counting("prepared", PreparedLayers._prepare))
     monkeypatch.setattr(model.model, "memory_required", lambda *given, **more: 1e15)  # each cond by itself
     sample(apply(model, prompt, mask=half(), schedule=schedule), given=noise(1, 16, 16), positive=areas(6))
     assert counts == {"gathered": 2 * 6, "prepared": 2 * each}  # for cond and uncond, in six layers

@@ -15,19 +15,14 @@ pytestmark = pytest.mark.usefixtures("comfy")
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
+def model(sd15: Twins) -> Any:
+    return sd15.patcher
 
 
 @pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
+def prompts(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
     """Two prompts of two adapters."""
-    return [make_prompt(twins, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
+    return [make_prompt(sd15, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
 
 
 @pytest.fixture
@@ -243,20 +238,18 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
     )
     x = noise()
     batch = run.batch({}, x, torch.float32)
-    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep=False)) for sigma in (9.0, 6.0, 4.0)]
+    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep_all=False)) for sigma in (9.0, 6.0, 4.0)]
     assert acts == [True, True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_prompt_follows_the_dtype_of_the_model(
-    twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype
-) -> None:
+def test_the_prompt_follows_the_dtype_of_the_model(sd15: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
 
     cast = Twins("SD1.5").patcher
     cast.model.manual_cast_dtype = dtype
     cast.model.diffusion_model.to(dtype)
     cast.model.diffusion_model.dtype = dtype
     found = sample(apply(cast, prompts[0]), cfg=1.0)
-    exact = sample(apply(twins.patcher, prompts[0]), cfg=1.0)
+    exact = sample(apply(sd15.patcher, prompts[0]), cfg=1.0)
     assert torch.isfinite(found).all()
-    assert difference(found, exact) < 0.5 * difference(exact, sample(twins.patcher, cfg=1.0))
+    assert difference(found, exact) < 0.5 * difference(exact, sample(sd15.patcher, cfg=1.0))

@@ -32,21 +32,6 @@ Sampled = Callable[..., Tensor]
 
 
 @pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(small: Twins) -> Any:
-    return small.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
-
-
-@pytest.fixture(scope="module")
 def alone(model: Any, prompt: ImagePrompt) -> Sampled:
     """What the prompt gives without neighbours, by guidance and number of pictures."""
     return cache(lambda cfg, pictures: sample(apply(model, prompt), cfg=cfg, given=noise(pictures), steps=2))
@@ -115,9 +100,9 @@ def test_a_call_on_rows_that_nobody_can_know_is_left_alone_and_the_log_says_so(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both sides have the same text, and a pack says nothing."""
-    from comfyui_ip_adapter.nodes.host.sampling import batch
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    batch._warn_once.cache_clear()
+    warn_once.cache_clear()
     alike = {"positive": cond(1), "negative": cond(1), "steps": 2}
     with caplog.at_level(logging.WARNING):
         found = sample(manner("row by row")(apply(model, prompt)), **alike)
@@ -145,10 +130,10 @@ def test_pixels_that_a_pack_merges_are_masked_where_they_were(model: Any, prompt
 def test_rows_that_nobody_can_know_are_left_alone_and_the_log_says_so(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import foreign_attention
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
     from packs.neighbours.manners import with_rows_doubled_inside
 
-    foreign_attention._tell_of_rows.cache_clear()
+    warn_once.cache_clear()
     bare = sample(with_rows_doubled_inside(model), steps=2)
     with caplog.at_level(logging.WARNING):
         assert torch.equal(sample(with_rows_doubled_inside(apply(model, prompt)), steps=2), bare)

@@ -19,8 +19,8 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from devices.cuda_with_numbers import CUDA, fake_cuda, on_device
 from face_prompts import face_prompt
-from fake_cuda import CUDA, fake_cuda, on_device
 from parts import tiled, windowed
 from sampled import EMBED, apply, cond, difference, halved, make_prompt, noise, sample
 from twins import Twins
@@ -37,19 +37,14 @@ HALVES = torch.stack([torch.eye(8), 1 - torch.eye(8)])
 
 
 @pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
+def prompts(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
     """Of 4, 4 and 16 tokens; of four frames; and of a face, with a LoRA."""
     folder = tmp_path_factory.mktemp("adapters")
-    made = [make_prompt(twins, folder, seed, tokens) for seed, tokens in ((1, 4), (2, 4), (3, 16))]
+    made = [make_prompt(small, folder, seed, tokens) for seed, tokens in ((1, 4), (2, 4), (3, 16))]
     frames, uncond = torch.randn(4, EMBED, generator=torch.Generator().manual_seed(4)), torch.zeros(1, EMBED)
     network = load(folder / "1.safetensors")
     framed = image_prompt(network, (frames,), (uncond,), Gathering("one per frame"))
-    return [*made, framed, face_prompt(twins, folder)]
+    return [*made, framed, face_prompt(small, folder)]
 
 
 def there(dtype: torch.dtype) -> Any:
@@ -96,12 +91,12 @@ USES: dict[str, Use] = {
 @pytest.mark.parametrize("dtype", NEAR)
 @pytest.mark.parametrize("use", USES)
 def test_sampling_there_gives_what_it_gives_here_and_waits_for_nothing(
-    twins: Twins, prompts: list[ImagePrompt], use: str, dtype: torch.dtype
+    small: Twins, prompts: list[ImagePrompt], use: str, dtype: torch.dtype
 ) -> None:
-    expected = sample(USES[use](twins.patcher, *prompts))
+    expected = sample(USES[use](small.patcher, *prompts))
     found, waits = on_device(lambda: sample(USES[use](there(dtype), *prompts)))
     assert waits == OPENING
-    effect = difference(sample(twins.patcher), expected)
+    effect = difference(sample(small.patcher), expected)
     assert difference(found, expected) < min(NEAR[dtype], effect / 2)
 
 
@@ -116,13 +111,13 @@ def test_sampling_there_gives_what_it_gives_here_and_waits_for_nothing(
         ("ddpm", True),
     ],
 )
-def test_usual_samplers_wait_for_nothing(twins: Twins, prompts: list[ImagePrompt], sampler: str, random: bool) -> None:
+def test_usual_samplers_wait_for_nothing(small: Twins, prompts: list[ImagePrompt], sampler: str, random: bool) -> None:
     """random: the device draws noise of its own."""
     use = USES["in steps"]
     found, waits = on_device(lambda: sample(use(there(torch.float16), *prompts), sampler=sampler))
     assert waits == OPENING
     assert found.isfinite().all()
-    assert random or difference(found, sample(use(twins.patcher, *prompts), sampler=sampler)) < 0.05
+    assert random or difference(found, sample(use(small.patcher, *prompts), sampler=sampler)) < 0.05
 
 
 MOVING: dict[str, tuple[Use, int, int]] = {
@@ -135,26 +130,26 @@ MOVING: dict[str, tuple[Use, int, int]] = {
 @pytest.mark.parametrize("dtype", NEAR)
 @pytest.mark.parametrize("use", MOVING)
 def test_frames_windows_and_tiles_there_are_those_here(
-    twins: Twins, prompts: list[ImagePrompt], use: str, dtype: torch.dtype
+    small: Twins, prompts: list[ImagePrompt], use: str, dtype: torch.dtype
 ) -> None:
     made, batch, width = MOVING[use]
     given = noise(batch, 8, width)
-    expected = sample(made(twins.patcher, prompts[3], prompts[0]), given=given)
+    expected = sample(made(small.patcher, prompts[3], prompts[0]), given=given)
     found, waits = on_device(lambda: sample(made(there(dtype), prompts[3], prompts[0]), given=given))
     assert difference(found, expected) < NEAR[dtype]
     assert set(waits) - set(OPENING) <= {"crops.corner_of", "crops._is_at"}  # a tile is found by its numbers
 
 
-def test_an_area_there_is_that_here(twins: Twins, prompts: list[ImagePrompt]) -> None:
+def test_an_area_there_is_that_here(small: Twins, prompts: list[ImagePrompt]) -> None:
     area = [[cond(1)[0][0], {"area": (8, 8, 0, 8), "strength": 1.0}]]
     given = {"given": noise(1, 8, 16), "positive": area, "cfg": 1.0}
-    expected = sample(apply(twins.patcher, prompts[0], mask=HALF), **given)
+    expected = sample(apply(small.patcher, prompts[0], mask=HALF), **given)
     found, _ = on_device(lambda: sample(apply(there(torch.float16), prompts[0], mask=HALF), **given))
     assert difference(found, expected) < NEAR[torch.float16]
 
 
 @pytest.mark.parametrize("dtype", NEAR)
-def test_regions_with_texts_there_are_those_here(twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
+def test_regions_with_texts_there_are_those_here(small: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
     def sampled(model: Any) -> Tensor:
         from comfyui_ip_adapter.nodes.host.regions import Prompted, Region
         from comfyui_ip_adapter.nodes.host.regions import apply as apply_regions
@@ -164,7 +159,7 @@ def test_regions_with_texts_there_are_those_here(twins: Twins, prompts: list[Ima
         found = apply_regions(Prompted(model, cond(1), cond(2)), (one, other))
         return sample(found.model, positive=found.positive, negative=found.negative)
 
-    expected = sampled(twins.patcher)
+    expected = sampled(small.patcher)
     found, waits = on_device(lambda: sampled(there(dtype)))
     assert waits == OPENING
     assert difference(found, expected) < NEAR[dtype]
@@ -172,12 +167,12 @@ def test_regions_with_texts_there_are_those_here(twins: Twins, prompts: list[Ima
 
 @pytest.mark.parametrize("dtype", NEAR)
 def test_steps_that_a_cache_skips_wait_for_nothing(
-    twins: Twins, prompts: list[ImagePrompt], dtype: torch.dtype
+    small: Twins, prompts: list[ImagePrompt], dtype: torch.dtype
 ) -> None:
     def sampled(model: Any) -> Tensor:
         return sample(cached(apply(model, prompts[0], schedule=RISING)), cfg=1.0, steps=11)
 
-    expected = sampled(twins.patcher)
+    expected = sampled(small.patcher)
     found, waits = on_device(lambda: sampled(there(dtype)))
     assert waits == OPENING
     assert difference(found, expected) < NEAR[dtype]
@@ -185,7 +180,7 @@ def test_steps_that_a_cache_skips_wait_for_nothing(
 
 @pytest.mark.parametrize("dtype", NEAR)
 @pytest.mark.parametrize("show", ["influence", "share", "tokens"])
-def test_a_map_there_is_that_here(twins: Twins, prompts: list[ImagePrompt], show: str, dtype: torch.dtype) -> None:
+def test_a_map_there_is_that_here(small: Twins, prompts: list[ImagePrompt], show: str, dtype: torch.dtype) -> None:
     def seen(model: Any) -> dict[str, Tensor]:
         import comfy.model_management as memory
 
@@ -194,7 +189,7 @@ def test_a_map_there_is_that_here(twins: Twins, prompts: list[ImagePrompt], show
         memory.load_models_gpu([model])  # as the sampler left it
         return look(model, show)
 
-    expected = seen(twins.patcher)
+    expected = seen(small.patcher)
     found, waits = on_device(lambda: seen(there(dtype)))
     assert set(waits) == {"attention_map.mean", "attention_map.levels"}
     assert waits.count("attention_map.mean") == len(found) == len(expected)

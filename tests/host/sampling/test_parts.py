@@ -12,29 +12,13 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from parts import evolved, half, tiled, windowed
-from sampled import apply, cond, difference, make_prompt, noise, sample
-from twins import Twins
+from sampled import apply, cond, difference, noise, sample
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]
 
 FALLING = Schedule((Curve("linear", "frames", 1.0, 0.25),))
 WINDOWS: dict[str, Callable[[Any, int], Any]] = {"core": windowed, "AnimateDiff-Evolved": evolved}
 every_window = pytest.mark.parametrize("windows", WINDOWS)
-
-
-@pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def model(twins: Twins) -> Any:
-    return twins.patcher
-
-
-@pytest.fixture(scope="module")
-def prompt(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(twins, tmp_path_factory.mktemp("adapters"), 1)
 
 
 def alone(model: Any, prompt: ImagePrompt, start: Tensor, weight: float = 1.0, mask: Tensor | None = None) -> Tensor:
@@ -127,9 +111,9 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_on_parts_that_are_not_found_a_mask_acts_as_on_whole_pictures_and_says_so_once(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import crops
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    crops.tell_of_parts.cache_clear()
+    warn_once.cache_clear()
     start, mask = noise(2, 8, 16), half("top", 32, 64) * half("left", 32, 64)
     found = sample(stretched(apply(model, prompt, mask=mask)), given=start)
     (said,) = told(caplog)
@@ -147,9 +131,9 @@ def test_on_parts_that_are_not_found_a_mask_acts_as_on_whole_pictures_and_says_s
 def test_without_masks_nobody_asks_where_parts_are_from(
     model: Any, prompt: ImagePrompt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import crops
+    from comfyui_ip_adapter.nodes.host.warn import warn_once
 
-    crops.tell_of_parts.cache_clear()
+    warn_once.cache_clear()
     sample(stretched(apply(model, prompt)), given=noise(2, 8, 16))
     assert not told(caplog)
 

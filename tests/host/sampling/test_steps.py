@@ -15,7 +15,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from package import ROOT
-from sampled import apply, cond, difference, make_prompt, noise, sample
+from sampled import apply, cond, difference, noise, sample
 from twins import Twins
 
 pytestmark = [
@@ -27,18 +27,11 @@ pytestmark = [
 STEPS = 6
 RISING = Schedule((Curve("linear", "steps", 0.2, 1.0),))
 OURS = str(ROOT)
-_DURING = "model_patch|layer_patch|run|steps|cond_sides|crops|batch|prepared|foreign_attention|grouped|reference"
+_DURING = (
+    "model_patch|layer_patch|layer_options|run|steps|cond_sides|crops|batch|prepared|prepared_layers|foreign_attention"
+    "|grouped|reference"
+)
 DURING = re.compile(rf"/({_DURING})\.py")
-
-
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-@pytest.fixture(scope="module")
-def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +61,7 @@ def told(steps: ModuleType) -> list[str]:
     """The samplers whose steps are known without reading."""
     import comfy.samplers
 
-    names = [name.removeprefix("sample_") for name in steps._CALLS]
+    names = [name.removeprefix("sample_") for name in steps._MAX_CALLS]
     return [name for name in names if name in comfy.samplers.KSampler.SAMPLERS]
 
 
@@ -96,9 +89,9 @@ def test_samplers_with_steps_of_their_own_are_read(steps: ModuleType) -> None:
     import comfy.samplers
 
     for name in ("dpm_adaptive", "dpm_fast", "dpm_2", "uni_pc"):
-        assert not steps.calls(comfy.samplers.sampler_object(name)), name
-    assert not steps.calls(comfy.samplers.ksampler("heun", {"s_churn": 1.0}))
-    assert steps.calls(comfy.samplers.sampler_object("euler"))
+        assert not steps.max_calls(comfy.samplers.sampler_object(name)), name
+    assert not steps.max_calls(comfy.samplers.ksampler("heun", {"s_churn": 1.0}))
+    assert steps.max_calls(comfy.samplers.sampler_object("euler"))
 
 
 @pytest.mark.parametrize("first", ["adapter", "cache"])
@@ -194,15 +187,15 @@ def test_a_level_that_is_read_is_of_the_step_that_is_on(
 ) -> None:
     clock = steps.Clock(levels)
     if told:
-        clock.told(told - 1)
+        clock.sampler_called_back(told - 1)
     assert clock.now(torch.tensor([level])) == (step, level)
 
 
 def test_more_calls_than_a_sampler_makes_are_read(steps: ModuleType) -> None:
     clock = steps.Clock([8.0, 4.0, 2.0, 0.0], 1)
-    clock.called()
+    clock.guider_called()
     assert clock.now(torch.tensor([7.9])) == (0, 8.0)
-    clock.called()
+    clock.guider_called()
     assert clock.now(torch.tensor([4.0])) == (1, 4.0)
 
 

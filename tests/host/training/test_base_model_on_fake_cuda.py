@@ -14,8 +14,8 @@ from comfyui_ip_adapter.ip_adapter_core.training import loop
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import NUMBERS
-from training_beginnings import QUICK, beginning, sdxl, tower
-from training_fake_cuda import CUDA, fake_cuda, onto_cuda
+from devices.cuda_without_numbers import CUDA, fake_cuda, onto_cuda
+from training.beginnings import QUICK, beginning, sdxl, tower
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -68,7 +68,7 @@ def test_a_step_runs_on_the_device_alone(
 
     model = sdxl()
     adapter = beginning(model)
-    monkeypatch.setattr(base_model, "_loaded", lambda patcher: patcher)  # the host would ask the card for its memory
+    monkeypatch.setattr(base_model, "_load", lambda patcher: patcher)  # the host would ask the card for its memory
     monkeypatch.setattr(loop, "Order", InOrder)
     engine = Unread(precision)
     with fake_cuda(monkeypatch):

@@ -46,7 +46,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Any:
     from comfyui_ip_adapter.nodes.host import vision
     from comfyui_ip_adapter.nodes.host.training.dataset import HostEncoder
 
-    monkeypatch.setattr(vision, "_encoded_blank", lambda encoder: encoder.saying(torch.full((1, 3), 9.0)))
+    monkeypatch.setattr(vision, "_encode_blank", lambda encoder: encoder.saying(torch.full((1, 3), 9.0)))
     latent_format = SimpleNamespace(latent_channels=4)
     inner = SimpleNamespace(process_latent_in=lambda latents: latents * 2, latent_format=latent_format)
     vae = SimpleNamespace(encode=lambda images: images.mean(dim=(1, 2, 3)).reshape(-1, 1, 1, 1), latent_channels=4)
@@ -125,5 +125,5 @@ def test_a_data_set_is_looked_for_in_the_input_folder_unless_its_path_is_absolut
 
     from comfyui_ip_adapter.nodes.host.training import dataset
 
-    assert dataset.located(" pictures ") == Path(folder_paths.get_input_directory()) / "pictures"
-    assert dataset.located("/elsewhere/pictures") == Path("/elsewhere/pictures")
+    assert dataset.locate(" pictures ") == Path(folder_paths.get_input_directory()) / "pictures"
+    assert dataset.locate("/elsewhere/pictures") == Path("/elsewhere/pictures")

@@ -17,29 +17,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Accelerated, Alone, Engine
-from comfyui_ip_adapter.ip_adapter_core.training.loop import Step, train
+from comfyui_ip_adapter.ip_adapter_core.training.loop import train
 from comfyui_ip_adapter.ip_adapter_core.training.state import FILE
 from package import SUPPORT
-from training_parts import SHARED, ToyBase, examples, network
+from training.parts import SHARED, Stopped, ToyBase, examples, network, stopping
 
-SCRIPT = SUPPORT / "training_process.py"
+SCRIPT = SUPPORT / "training" / "process.py"
 # torchrun, since `accelerate launch --cpu` starts several processes only under MPI.
 LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-
-
-class Stopped(Exception):
-    """What the user's interruption raises."""
-
-
-def stop_at_two(step: Step) -> None:
-    if step.number == 2:
-        raise Stopped
 
 
 def launch(folder: Path, steps: int) -> "subprocess.Popen[str]":
     """Begin or go on with the run of a folder in two processes."""
     command = [sys.executable, *LAUNCH, str(SCRIPT), str(folder), str(steps)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1"}
+    environment["PYTHONPATH"] = str(SUPPORT)
     # A group of its own, so that none of its processes outlives the test.
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -74,7 +66,7 @@ def test_two_processes_go_on_with_the_run_of_one_as_one_would(tmp_path: Path) ->
     whole, shared = tmp_path / "whole", tmp_path / "shared"
     train(network(), ToyBase(), examples(), SHARED, folder=whole)
     with pytest.raises(Stopped):
-        train(network(), ToyBase(), examples(), SHARED, folder=shared, on_step=stop_at_two)
+        train(network(), ToyBase(), examples(), SHARED, folder=shared, on_step=stopping(2))
     assert finished(launch(shared, SHARED.steps), shared) == {"0-of-2": "{2} 6", "1-of-2": "{2} 6"}
     expected, found = (load_file(folder / FILE) for folder in (whole, shared))
     assert expected.keys() == found.keys()
@@ -121,7 +113,7 @@ def test_every_engine_scales_the_loss_for_a_base_in_half_precision(make: Callabl
     whole = train(network(), HalfBase(), examples(), clipped, engine=make())
     assert whole.losses == pytest.approx(exact.losses, rel=1e-3)
     with pytest.raises(Stopped):
-        train(network(), HalfBase(), examples(), clipped, engine=make(), folder=tmp_path, on_step=stop_at_two)
+        train(network(), HalfBase(), examples(), clipped, engine=make(), folder=tmp_path, on_step=stopping(2))
     engine = make()
     resumed = train(network(), HalfBase(), examples(), clipped, engine=engine, folder=tmp_path)
     assert resumed.losses == whole.losses

@@ -18,15 +18,10 @@ from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.loop import train
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 from sampled import EMBED, apply
-from training_beginnings import QUICK, beginning, sdxl, tower
+from training.beginnings import QUICK, beginning, sdxl, tower
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
-
-
-@pytest.fixture(scope="module")
-def twins(comfy: None) -> Twins:
-    return Twins("SD1.5")
 
 
 def learned(model: Any, settings: Settings = QUICK, **more: Any) -> Adapter:
@@ -67,33 +62,33 @@ def copied(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def test_a_step_moves_every_part_of_the_adapter_and_nothing_of_the_model(twins: Twins) -> None:
-    before, first = copied(twins.patcher.model), beginning(twins.patcher).state_dict()
-    adapter = learned(twins.patcher, replace(QUICK, steps=1, weight_decay=0, drop_image=0, drop_both=0))
-    assert same(copied(twins.patcher.model), before)
-    assert all(parameter.grad is None for parameter in twins.patcher.model.parameters())
+def test_a_step_moves_every_part_of_the_adapter_and_nothing_of_the_model(sd15: Twins) -> None:
+    before, first = copied(sd15.patcher.model), beginning(sd15.patcher).state_dict()
+    adapter = learned(sd15.patcher, replace(QUICK, steps=1, weight_decay=0, drop_image=0, drop_both=0))
+    assert same(copied(sd15.patcher.model), before)
+    assert all(parameter.grad is None for parameter in sd15.patcher.model.parameters())
     still = [name for name, tensor in adapter.state_dict().items() if torch.equal(tensor, first[name])]
     assert not still
 
 
 @pytest.mark.parametrize("kind", ["base", "plus"])
-def test_every_parameter_has_a_gradient(twins: Twins, kind: str) -> None:
-    adapter = beginning(twins.patcher, kind)
+def test_every_parameter_has_a_gradient(sd15: Twins, kind: str) -> None:
+    adapter = beginning(sd15.patcher, kind)
     if kind == "plus":
         project = adapter.tokens
         adapter.tokens = lambda features: project(features[:, None].expand(-1, 5, -1))  # type: ignore[method-assign]
-    found = gradients(twins.patcher, adapter)
+    found = gradients(sd15.patcher, adapter)
     assert found.keys() == dict(adapter.named_parameters()).keys()
     assert [name for name, gradient in found.items() if not gradient.any()] == []
 
 
-def test_the_models_flags_and_blocks_are_put_back(twins: Twins) -> None:
+def test_the_models_flags_and_blocks_are_put_back(sd15: Twins) -> None:
     import comfy.model_management as memory
 
-    network = twins.patcher.model.diffusion_model
+    network = sd15.patcher.model.diffusion_model
     network.requires_grad_(False).eval().out.train()
     network.out[2].weight.requires_grad_(True)
-    gradients(twins.patcher, beginning(twins.patcher), checkpointing=True)
+    gradients(sd15.patcher, beginning(sd15.patcher), checkpointing=True)
     assert [module.training for module in (network.out, network.middle_block)] == [True, False]
     assert [name for name, parameter in network.named_parameters() if parameter.requires_grad] == ["out.2.weight"]
     assert network.out[2].weight.grad is None
@@ -128,17 +123,17 @@ def call(model: Any, noisy: Tensor, sigmas: Tensor, context: Tensor) -> Tensor:
         return model.model.apply_model(noisy, sigmas, c_crossattn=context, transformer_options=options)
 
 
-def test_every_picture_of_a_batch_has_its_own_prompt(twins: Twins) -> None:
+def test_every_picture_of_a_batch_has_its_own_prompt(sd15: Twins) -> None:
     from comfyui_ip_adapter.nodes.host.training import base_model
 
-    adapter, rows = beginning(twins.patcher), tower(twins.context).rows([0, 1])
+    adapter, rows = beginning(sd15.patcher), tower(sd15.context).rows([0, 1])
     sigmas = torch.tensor([2.0, 0.5])
 
     def denoised(base: Any, which: slice) -> Tensor:
         text = {"context": rows["context"][which]}
         return base.denoised(rows["latents"][which], sigmas[which], text, adapter(rows["features"][which]))
 
-    with base_model.HostBase(twins.patcher) as base:
+    with base_model.HostBase(sd15.patcher) as base:
         both = denoised(base, slice(2))
         one, other = denoised(base, slice(0, 1)), denoised(base, slice(1, 2))
     torch.testing.assert_close(both, torch.cat([one, other]), rtol=0, atol=1e-5)
@@ -171,30 +166,30 @@ def as_loaded_by_a_node(patcher: Any) -> Any:
 
 
 def test_a_choice_of_the_host_without_a_backward_pass_does_no_harm(
-    twins: Twins, monkeypatch: pytest.MonkeyPatch
+    sd15: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comfy.ldm.modules import attention
 
-    adapter = beginning(twins.patcher)
-    expected = {name: gradient.clone() for name, gradient in gradients(twins.patcher, adapter).items()}
+    adapter = beginning(sd15.patcher)
+    expected = {name: gradient.clone() for name, gradient in gradients(sd15.patcher, adapter).items()}
     chosen = attention.optimized_attention
 
     def without_gradients(q: Tensor, k: Tensor, v: Tensor, heads: int, **more: Any) -> Tensor:
         return chosen(q.detach(), k.detach(), v.detach(), heads, **more)
 
     monkeypatch.setattr(attention, "optimized_attention", attention.wrap_attn(without_gradients))
-    assert same(gradients(twins.patcher, adapter), expected)
+    assert same(gradients(sd15.patcher, adapter), expected)
 
 
-def test_checkpointing_changes_memory_and_no_gradient(twins: Twins) -> None:
-    adapter = beginning(twins.patcher)
+def test_checkpointing_changes_memory_and_no_gradient(sd15: Twins) -> None:
+    adapter = beginning(sd15.patcher)
     kept: list[int] = []
 
     def counted(**more: Any) -> dict[str, Tensor]:
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: kept.append(tensor.numel()) or tensor, lambda t: t
         ):  # type: ignore[func-returns-value]
-            found = gradients(twins.patcher, adapter, **more)
+            found = gradients(sd15.patcher, adapter, **more)
         return {name: gradient.clone() for name, gradient in found.items()}
 
     plain = counted()
@@ -251,44 +246,44 @@ def test_the_way_of_predicting_and_its_schedule_come_from_the_model(kind: str, r
 
 
 @pytest.mark.parametrize("kind", ["lcm", "x0"])
-def test_unknown_ways_of_predicting_are_refused(twins: Twins, kind: str) -> None:
+def test_unknown_ways_of_predicting_are_refused(sd15: Twins, kind: str) -> None:
     from comfyui_ip_adapter.nodes.host.training import base_model
 
     with pytest.raises(ValueError, match="training knows EPS, V_PREDICTION, CONST"):
-        base_model.HostBase(with_sampling(twins.patcher, kind))
+        base_model.HostBase(with_sampling(sd15.patcher, kind))
 
 
-def test_models_that_cannot_be_trained_on_are_refused(twins: Twins) -> None:
+def test_models_that_cannot_be_trained_on_are_refused(sd15: Twins) -> None:
     from comfy_api.torch_helpers import set_torch_compile_wrapper
 
     from comfyui_ip_adapter.nodes.host.training import base_model
 
-    begun = beginning(twins.patcher).requires_grad_(False)
+    begun = beginning(sd15.patcher).requires_grad_(False)
     prompt = image_prompt(begun, (torch.ones(1, EMBED),), (torch.zeros(1, EMBED),))
     with pytest.raises(ValueError, match="follows an image prompt already"):
-        base_model.HostBase(apply(twins.patcher, prompt))
-    clone = twins.patcher.clone()
+        base_model.HostBase(apply(sd15.patcher, prompt))
+    clone = sd15.patcher.clone()
     set_torch_compile_wrapper(model=clone, backend="eager")
     with pytest.raises(ValueError, match="is compiled"):
         base_model.HostBase(clone)
 
 
-def test_a_fresh_adapter_begins_with_the_models_patched_weights(twins: Twins) -> None:
+def test_a_fresh_adapter_begins_with_the_models_patched_weights(sd15: Twins) -> None:
     from comfyui_ip_adapter.nodes.host.training import base_model
 
-    plain = base_model.attention_weights(twins.patcher)
-    layers = layout.layers(twins.patcher.model.model_config.unet_config)
-    assert [tuple(to_k.shape) for to_k, _ in plain] == [(layer.width, twins.context) for layer in layers]
-    reference = {name: tensor for name, tensor in twins.reference.state_dict().items() if "attn2.to_" in name}
+    plain = base_model.attention_weights(sd15.patcher)
+    layers = layout.layers(sd15.patcher.model.model_config.unet_config)
+    assert [tuple(to_k.shape) for to_k, _ in plain] == [(layer.width, sd15.context) for layer in layers]
+    reference = {name: tensor for name, tensor in sd15.reference.state_dict().items() if "attn2.to_" in name}
     assert torch.equal(plain[0][0], reference["down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"])
     assert torch.equal(plain[-1][1], reference["mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"])
-    patched = twins.patcher.clone()
+    patched = sd15.patcher.clone()
     key = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_v.weight"
     patched.add_patches({key: (torch.ones_like(plain[-1][1]),)}, 0.5)
     with_lora = base_model.attention_weights(patched)
     torch.testing.assert_close(with_lora[-1][1], plain[-1][1] + 0.5)
     assert all(torch.equal(*pair) for pair in zip(with_lora[0], plain[0], strict=True))
-    again = base_model.attention_weights(twins.patcher)
+    again = base_model.attention_weights(sd15.patcher)
     assert torch.equal(again[-1][1], plain[-1][1])
 
 
@@ -330,10 +325,10 @@ def vectors(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
-def test_the_vaes_latents_are_scaled_as_the_model_sees_them(twins: Twins) -> None:
+def test_the_vaes_latents_are_scaled_as_the_model_sees_them(sd15: Twins) -> None:
     from comfyui_ip_adapter.nodes.host.training import base_model
 
-    assert torch.equal(base_model.latents(twins.patcher, torch.ones(1, 4, 2, 2)), torch.full((1, 4, 2, 2), 0.18215))
+    assert torch.equal(base_model.latents(sd15.patcher, torch.ones(1, 4, 2, 2)), torch.full((1, 4, 2, 2), 0.18215))
 
 
 class Recording(Alone):

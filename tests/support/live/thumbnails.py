@@ -96,7 +96,7 @@ def said(node: dict[str, Any]) -> str:
 def shown(node: dict[str, Any]) -> Image.Image:
     """What a node gives to the graph: its outlines, its picture with the mask as a hole, or its picture."""
     *look, background, size, place, seed = node["widgets_values"][: len(CHOICES)]
-    scene = world.wished((look[0], look[1], look[2]), background, size, place, seed)
+    scene = world.compose((look[0], look[1], look[2]), background, size, place, seed)
     read = {output["name"] for output in node["outputs"] if output["links"]}
     (draw, *_) = (draw for name, draw in VIEWS.items() if name in read)
     (picture,) = draw([scene])

@@ -1,4 +1,8 @@
-"""A GPU that is not there: tensors that say they are on it, compute on the processor, and refuse to meet others."""
+"""A CUDA device for ComfyUI's DynamicVRAM: its tensors are views of memory that others write, and may be parameters.
+
+A tensor keeps its memory and becomes one of the device, which a wrapper as in `cuda_with_numbers` cannot do. Tensors of
+two devices in one operation are an error, and so is what numpy may not read; nothing notes what waits for the device.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""A CUDA device for tests that needs no card: tensors say they are there, and their numbers lie on the processor.
+"""A CUDA device whose tensors have numbers, for sampling and encoding: it notes what waits for the device.
 
-As on a card, tensors of two devices in one operation are an error, and what waits for the device is noted: a value
-read, a tensor copied back, a size that depends on values. Unlike in torch's FakeTensorMode the numbers are real, so
-that the host's samplers run as they are, and results can be compared. What CUDA's kernels round or cost it cannot show.
+Tensors say that they are on the device, and their numbers lie on the processor, so that the host's samplers run as they
+are and results can be compared. As on a card, tensors of two devices in one operation are an error. What makes the
+processor wait is noted: a value read, a tensor copied back, a size that depends on values. What CUDA's kernels round or
+cost it cannot show. It is for inference. `cuda_in_main_memory` shares the memory of a tensor with others, and
+`cuda_without_numbers` follows the gradients of a training.
 """
 
 from __future__ import annotations

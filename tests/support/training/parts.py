@@ -1,20 +1,22 @@
-"""Small parts to train with: a frozen base without a host, examples, and a network."""
+"""Small parts to train with: a frozen base without a host, examples, a network, and whole runs of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
+from comfyui_ip_adapter.ip_adapter_core.training.loop import Outcome, Step, train
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 
 FEATURES, CONTEXT = 6, 5
-SHARED = Settings(
-    steps=6, batch=4, learning_rate=0.01, accumulate=2, clip=0.5, ema=0.9, decay=True
-)  # by several processes
+QUICK = Settings(steps=6, batch=4, learning_rate=0.01, save_every=2)
+# By several processes.
+SHARED = Settings(steps=6, batch=4, learning_rate=0.01, accumulate=2, clip=0.5, ema=0.9, decay=True)
 
 
 class ToyBase:
@@ -56,3 +58,35 @@ def network(seed: int = 0) -> nn.Module:
     """Features -> a colour."""
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(FEATURES, 8), nn.GELU(), nn.Linear(8, 4))
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Bit for bit."""
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def run(settings: Settings = QUICK, **more: Any) -> Outcome:
+    """A whole training of the network on the toy base."""
+    return train(network(), ToyBase(), examples(), settings, **more)
+
+
+def base_weights(geometry: Geometry, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Random to_k and to_v (width, context) of every layer of a base model."""
+    random = torch.Generator().manual_seed(seed)
+    shapes = [(width, geometry.context) for width in geometry.widths]
+    return [(torch.randn(shape, generator=random), torch.randn(shape, generator=random)) for shape in shapes]
+
+
+class Stopped(Exception):
+    """What the user's interruption raises."""
+
+
+def stopping(number: int) -> Callable[[Step], None]:
+    """What ends a training after the step of this number."""
+
+    def stop(step: Step) -> None:
+        if step.number == number:
+            raise Stopped
+
+    return stop

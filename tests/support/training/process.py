@@ -1,4 +1,4 @@
-"""A training run on the toy base in every process of a launch: `training_process.py FOLDER STEPS`.
+"""A training run on the toy base in every process of a launch: `process.py FOLDER STEPS`.
 
 Each process says in a file that it has begun, and in another which share it had and how many steps it made, however it
 ended.
@@ -16,7 +16,7 @@ def main(folder: Path, steps: int) -> None:
     from comfyui_ip_adapter.ip_adapter_core.training.engines import Accelerated
     from comfyui_ip_adapter.ip_adapter_core.training.loop import Step, train
     from comfyui_ip_adapter.ip_adapter_core.training.stopping import StopRequest
-    from training_parts import SHARED, ToyBase, examples, network
+    from training.parts import SHARED, ToyBase, examples, network
 
     base, engine = ToyBase(), Accelerated()
     made = [0]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpu import DEVICE, on_gpu
+from devices.cuda_in_main_memory import DEVICE, on_gpu
 
 _PLENTY = 64 * 2**30
 

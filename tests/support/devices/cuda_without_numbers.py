@@ -1,6 +1,7 @@
-"""A CUDA device without a card: tensors that have a device, a type and a shape, and no values.
+"""A CUDA device for training: its tensors have a device, a type, a shape and gradients, and no numbers.
 
-Operations on them raise where devices mix, and wherever a program would wait for the device to read a value back.
+Torch's own FakeTensorMode: operations raise where devices mix, and where a program would wait for the device to read a
+value back. Nothing can be sampled or compared with it; `cuda_with_numbers` does that, and is for inference.
 """
 
 from __future__ import annotations

@@ -1,0 +1,54 @@
+"""Features of images, from which image prompts are made, and the ones among them that an adapter reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..adapters.identity import Identity
+from ..adapters.variants import ENCODED
+
+AdapterInputs = tuple[Tensor, ...]
+"""The features that an adapter reads: a tensor (images, …, width) for each field of its variant, in order."""
+
+
+class Features(NamedTuple):
+    """Features of images; None where nothing has computed them.
+
+    embeds: the embedding of a vision encoder, (images, embed).
+    hidden: its hidden states, (images, patches, width).
+    face: embeddings of a face recognition network, not normalised, (images, face).
+    """
+
+    embeds: Tensor | None = None
+    hidden: Tensor | None = None
+    face: Tensor | None = None
+
+    @property
+    def normed_face(self) -> Tensor | None:
+        """Face embeddings of length 1."""
+        return None if self.face is None else normalize(self.face, dim=-1)
+
+    def select_for(self, identity: Identity, encoder: str) -> AdapterInputs:
+        """The features that an adapter reads.
+
+        encoder: its name for the user. Raises ValueError when the adapter was trained with another encoder.
+        """
+        inputs = tuple(getattr(self, field) for field in identity.variant.reads)
+        for field, width, tensor in zip(identity.variant.reads, identity.widths, inputs, strict=True):
+            if tensor is None or tensor.shape[-1] != width:
+                actual = "none" if tensor is None else tensor.shape[-1]
+                needed = identity.encoder if field in ENCODED else "a recognition network of the ArcFace kind"
+                raise ValueError(
+                    f"This {identity.variant.name} adapter reads {field} of width {width} ({needed}); "
+                    f"the connected {encoder} gives {actual}. Load {needed} instead."
+                )
+        return inputs
+
+
+def select_rows(inputs: AdapterInputs, numbers: Sequence[int]) -> AdapterInputs:
+    """The features of the images with these numbers, in this order."""
+    return tuple(features[list(numbers)] for features in inputs)
