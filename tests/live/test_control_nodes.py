@@ -44,7 +44,7 @@ def stocked(server: Server) -> Server:
 
 
 def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
-    return server.run(text_to_image(*hooks, **options)).kv()
+    return server.run(text_to_image(*hooks, **options)).image()
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_a_control_makes_another_picture_and_encodes_nothing_again(
 ) -> None:
     found = stocked.run(text_to_image(Controlled(applying=CONTROLS[control])))
     assert {"adapter", "tower", "encode"} <= found.cached
-    assert difference(found.kv(), prompted) > ACTS
-    assert difference(found.kv(), plain) > ACTS
+    assert difference(found.image(), prompted) > ACTS
+    assert difference(found.image(), plain) > ACTS
 
 
 @pytest.mark.parametrize("control", ["layer weights", "schedule"])
@@ -89,10 +89,10 @@ def test_what_a_control_does_is_shown_on_its_node(stocked: Server, control: str)
     graph = text_to_image(Controlled(applying=CONTROLS[control]), seed=11)
     graph.add("PreviewImage", "shown", images=["control", 1])
     result = stocked.run(graph)
-    shown = result.kv("shown")
+    shown = result.image("shown")
     assert min(shown.shape[:2]) >= 300
     assert shown.std() > 5
-    assert "control" not in result.outputs or np.array_equal(result.kv("control")[..., :3], shown[..., :3])
+    assert "control" not in result.outputs or np.array_equal(result.image("control")[..., :3], shown[..., :3])
 
 
 def test_a_white_mask_is_no_mask_and_a_black_one_no_prompt_bit_for_bit(
