@@ -11,7 +11,7 @@ CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
     ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core", "-p", f"{PACKAGE}.benchmarks.small_world"),
-    ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser"),
+    ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser", "-p", "devices", "-p", "training"),
     ("lint-imports",),
 )
 

@@ -19,7 +19,19 @@ from ...ip_adapter_core.training.loop import Step, train
 from ...ip_adapter_core.training.settings import Settings
 from ...nodes.host.training.base_model import HostBase, attention_weights
 from . import base, host
-from .shelf import COUNTS, FOLDER, MODELS, captions, load, pictures, plain_attention, publish, record, save
+from .shelf import (
+    COUNTS,
+    FOLDER,
+    MODELS,
+    captions,
+    load,
+    mixed_precision,
+    pictures,
+    plain_attention,
+    publish,
+    record,
+    save,
+)
 
 UNSAID = 0.5
 """How many pictures have no caption, so that the image must say everything; the others' captions say half of it."""
@@ -80,7 +92,7 @@ def train_one(kind: str, settings: Settings) -> None:
         shape = geometry(model.model.model_config.unet_config)
         width = shown.nulls["features"].shape[-1]
         network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
-        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+        with plain_attention(), mixed_precision():
             outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
     publish(file(kind), outcome.network.state_dict())
     record(name, outcome.losses, time.time() - started)

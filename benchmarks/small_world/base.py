@@ -14,7 +14,7 @@ from ...nodes.host.small_world import TEXT as TEXT_CONFIG
 from ...nodes.host.small_world import SmallWorld
 from . import words
 from .descent import Descent
-from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish, read
+from .shelf import COUNTS, MODELS, captions, mixed_precision, pictures, plain_attention, publish, read
 
 FILE = MODELS / "checkpoints" / "small_world.safetensors"
 BATCH = min(64, COUNTS["train"])
@@ -136,7 +136,7 @@ def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) ->
         ids = torch.where(torch.rand(batch, 1) < 0.1, empty, ids)
         t = timesteps(batch, signal) if cycle else torch.randint(len(signal), (batch,))
         noisy, target = diffused(x, signal[t])
-        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+        with plain_attention(), mixed_precision():
             predicted = both[0](noisy, t, both[1](ids))
         ratio = signal[t] / (1 - signal[t])
         weight = (ratio.clamp(max=5) + bool(cycle)) / (ratio + 1)  # the almost clean count less (arXiv 2303.09556)

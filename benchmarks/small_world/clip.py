@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ...nodes.host.small_world import CONTEXT
 from . import words
 from .descent import Descent
-from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish, save
+from .shelf import COUNTS, MODELS, captions, mixed_precision, pictures, plain_attention, publish, save
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -68,7 +68,7 @@ def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> open_clip.CLIP:
         rows = torch.randint(len(shelf), (batch,))
         images = shelf[rows].float().div(255)
         images = (images + 0.04 * torch.randn_like(images) * torch.rand(batch, 1, 1, 1)).clamp(0, 1)
-        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+        with plain_attention(), mixed_precision():
             image, text, scale = model(normalised(images), tokens[rows])
         similar = scale.float() * image.float() @ text.float().T
         answers = torch.arange(batch)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from ...ip_adapter_core.small_world.drawing import outlines
 from . import base, words
 from .descent import Descent
-from .shelf import COUNTS, MODELS, captions, plain_attention, publish, scenes
+from .shelf import COUNTS, MODELS, captions, mixed_precision, plain_attention, publish, scenes
 
 FILE = MODELS / "controlnet" / "small_world_outlines.safetensors"
 BATCH = min(32, COUNTS["train"])
@@ -57,7 +57,7 @@ def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> ControlNet:
         said = torch.where(torch.rand(batch, 1) < 0.5, empty, ids[rows])
         t = torch.randint(1000, (batch,))
         x, target = base.diffused(images[rows].float(), signal[t])
-        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+        with plain_attention(), mixed_precision():
             context = text(said)
             control = {key: list(value) for key, value in model(x, hint, t, context).items()}
             predicted = unet(x, t, context, control=control)

@@ -102,6 +102,11 @@ def plain_attention() -> AbstractContextManager[None]:
     return sdpa_kernel([SDPBackend.MATH])
 
 
+def mixed_precision() -> torch.autocast:
+    """Products in bfloat16; SMALL_WORLD_BFLOAT16=0 leaves it out, where the processor only emulates it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=os.environ.get("SMALL_WORLD_BFLOAT16") != "0")
+
+
 def read(path: Path) -> dict[str, torch.Tensor]:
     """Weights that the package ships, in single precision."""
     return {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}

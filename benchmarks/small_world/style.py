@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 from ...ip_adapter_core.small_world.drawing import pastel
 from . import base, words
 from .descent import Descent
-from .shelf import COUNTS, MODELS, captions, pictures, plain_attention, publish
+from .shelf import COUNTS, MODELS, captions, mixed_precision, pictures, plain_attention, publish
 
 FILE = MODELS / "loras" / "small_world_pastel.safetensors"
 BATCH = min(64, COUNTS["train"])
@@ -52,7 +52,7 @@ def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> dict[str, Tenso
         said = torch.where(torch.rand(batch, 1) < 0.1, empty, ids[rows])
         t = base.timesteps(batch, signal)
         x, target = base.diffused(images[rows], signal[t])
-        with plain_attention(), torch.autocast("cpu", torch.bfloat16):
+        with plain_attention(), mixed_precision():
             predicted = unet(x, t, text(said))
         loss = (predicted.float() - target).square().mean()
         descent.step(loss)
