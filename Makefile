@@ -4,7 +4,8 @@
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   BROWSER=0          leave the browser tests out
 #   ROOM=prompts       make test runs the tests of this room alone: its folders under tests/core, tests/host and tests
-#   ARGS="-k mask -x"  more arguments for pytest
+#   ARGS="-k mask -x"  more arguments for pytest; with ARGS or ROOM, tests run in one process
+#   JOBS=1             make test runs all tests in so many processes (as many as there are cores, at most 4)
 #   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
 #   PEER=path          make bench measures the IP-Adapter nodes in this folder beside ours
 #   THREADS=1          make bench computes with so many threads
@@ -14,6 +15,7 @@ BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
+JOBS ?= auto
 ROOM ?=
 PLACES := tests/core tests/host tests
 ROOMS = $(filter-out core host support __pycache__,$(sort $(notdir $(patsubst %/,%,$(wildcard $(PLACES:=/*/))))))
@@ -31,7 +33,7 @@ demo: ## a picture grid: reference pictures x weights, with and without a text; 
 
 test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
 	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \
-		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS)
+		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS) $(if $(ROOM)$(ARGS),,-n $(JOBS) --dist loadfile)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py

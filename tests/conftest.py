@@ -38,6 +38,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
         yield server
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are cores; each may start a server of its own, so no more than 4."""
+    return min(os.cpu_count() or 1, 4)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests of each folder in MARKED; leave the browser tests out when BROWSER=0 asks for it."""
     for item in items:
@@ -54,4 +59,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in the summary that browser tests were left out."""
     if WITHOUT_BROWSER:
-        terminalreporter.write_line(f"BROWSER=0: {config.stash[left_out]} browser tests were left out", yellow=True)
+        count = config.stash.get(left_out, "the")  # counted in the processes that run the tests, if there are several
+        terminalreporter.write_line(f"BROWSER=0: {count} browser tests were left out", yellow=True)
