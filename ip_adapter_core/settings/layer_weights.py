@@ -119,7 +119,7 @@ def _by_role(source: str = TUNED, graded: bool = True, **by_role: TypeCoefficien
 
 _FIRST, _SECOND, _NEGATIVE = TypeCoefficients(first=1), TypeCoefficients(second=1), TypeCoefficients(to_negative=1)
 
-# The numbers of all but the last three are IPAdapter Plus's.
+# The numbers are IPAdapter Plus's, but those of InstantStyle, which are its authors'.
 TYPES: dict[str, WeightType] = {
     "linear": _by_stage(),
     "ease in": _ease(lambda run: 1 - run),

@@ -231,7 +231,8 @@ def test_every_tensor_of_every_kind_is_needed(kind: str) -> None:
         with pytest.raises(UnsupportedCheckpoint) as refusal:
             identify(named)
         if not name.endswith(TELLING):
-            assert f"lacks {name}" in str(refusal.value)
+            advice = f"Add the end of {name} to TELLING if a file without it is of another kind."
+            assert f"lacks {name}" in str(refusal.value), advice
 
 
 @pytest.mark.parametrize("kind", adapters.KINDS)
@@ -257,6 +258,7 @@ MISSHAPEN = {
 
 @pytest.mark.parametrize("kind", adapters.KINDS)
 def test_a_misshapen_tensor_of_every_kind_is_named(kind: str) -> None:
+    assert kind in MISSHAPEN, f"Add a tensor of {kind} to MISSHAPEN, one that no other tensor of the file tells of."
     for name in (MISSHAPEN[kind], "ip_adapter.31.to_v_ip.weight"):
         named = tiny(kind)
         *rest, last = named[name].shape

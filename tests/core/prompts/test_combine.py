@@ -102,6 +102,7 @@ def test_every_merge_has_its_formula_here() -> None:
 @pytest.mark.parametrize("weights", [(1.0,) * 6, (2.0, 0.5, 1.5, 0.25, 1.0, 3.0), (1.5, -0.5, 1.0, 1.0, -0.25, 1.0)])
 def test_a_merge_is_its_formula(how: str, shape: tuple[int, ...], images: int, weights: tuple[float, ...]) -> None:
     found = random(images, *shape[1:])
+    assert how in FORMULAS, f"Add the formula of {how} in numpy to FORMULAS."
     expected = FORMULAS[how]([image.double().numpy() for image in found], list(weights[:images]))
     made = merged(how, found, *weights[:images])
     assert made.shape == (1, *shape[1:])
