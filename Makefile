@@ -3,7 +3,8 @@
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   BROWSER=0          leave the browser tests out
-#   ROOM=prompts       make test runs the tests of this room alone: its folders under tests/core, tests/host and tests
+#   ROOM=prompts       make test runs the tests of this room alone: its folders and its test_prompts.py, if there are any,
+#                      in tests/core, tests/host, tests/benchmarks and tests; ROOM=core and ROOM=host run these whole
 #   ARGS="-k mask -x"  more arguments for pytest; with ARGS or ROOM, tests run in one process
 #   JOBS=1             make test runs all tests in so many processes (as many as there are cores, at most 4)
 #   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
@@ -17,9 +18,11 @@ STEPS ?= 50
 GRAPH ?=
 JOBS ?= auto
 ROOM ?=
-PLACES := tests/core tests/host tests
-ROOMS = $(filter-out core host support __pycache__,$(sort $(notdir $(patsubst %/,%,$(wildcard $(PLACES:=/*/))))))
-TESTS = $(wildcard $(PLACES:=/$(ROOM)))
+PLACES := tests/core tests/host tests/benchmarks tests
+FOLDERS = $(notdir $(patsubst %/,%,$(wildcard $(PLACES:=/*/))))
+FILES = $(patsubst test_%.py,%,$(notdir $(wildcard $(PLACES:=/test_*.py))))
+ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
+TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
 .PHONY: help demo test bench gpu evaluate train-tiny small-world serve lint clean

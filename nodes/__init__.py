@@ -1,12 +1,13 @@
 """The nodes of this package: their list is the only registry.
 
 In: what a user connects and types. Out: what other nodes read. Each file has one node or a few that belong together;
-node is what all of them share, sockets their types, notices what several say. Tests: tests/nodes, and graphs of the
-nodes on a running ComfyUI in tests/live: apply, encode, load and simple are tested in tests/live/test_nodes.py;
-combine, regions, schedule, transition and again simple in tests/live/test_control_nodes.py; face in
-tests/live/test_faces.py; train and save in tests/live/test_training.py; prompt_files in
-tests/live/test_prompt_files.py; attention_map, noise and small_world in tests/live/test_workflows.py; input_checks,
-with every wrong input, in tests/live/test_every_input.py; sockets and notices in tests/nodes/test_node.py.
+node is what all of them share, sockets their types, notices what several say. Tests: tests/nodes; sockets and notices
+in test_node.py, input_checks in test_node.py through node, and input_checks in tests/live/test_every_input.py through
+every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
+tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
+tests/live/test_control_nodes.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
+through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise
+and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """The pictures of the README, the templates and the help pages, from the real editor (only with SCREENSHOTS=1)."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser
 
 from browser.editor import PAGE, Box, Editor
 from live.pictures import FACE, MASKED
@@ -98,14 +96,6 @@ TRAINING = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def studio(browser: Browser, server: Server) -> Iterator[Editor]:
-    """An editor of the README's size."""
-    editor = Editor(browser, server)
-    yield editor
-    editor.page.close()
-
-
 def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/, run it, and show the values it has as a file."""
     editor.load(read(WORKFLOWS / f"{name}.json"), name)
@@ -127,23 +117,23 @@ def save(png: bytes, path: Path) -> None:
     assert path.stat().st_size < LARGEST
 
 
-def test_the_editor_after_a_run(studio: Editor) -> None:
-    run(studio, CHAIN)
-    studio.page.set_viewport_size(PAGE | {"height": 760})
-    studio.show(studio.extent())
-    save(studio.page.screenshot(), IMAGES / "editor.png")
-    studio.page.set_viewport_size(PAGE)
+def test_the_editor_after_a_run(editor: Editor) -> None:
+    run(editor, CHAIN)
+    editor.page.set_viewport_size(PAGE | {"height": 760})
+    editor.show(editor.extent())
+    save(editor.page.screenshot(), IMAGES / "editor.png")
+    editor.page.set_viewport_size(PAGE)
 
 
-def test_the_one_node_graph_after_a_run(studio: Editor) -> None:
-    run(studio, ONE_NODE)
-    save(studio.picture(studio.extent()), IMAGES / "simple.png")
+def test_the_one_node_graph_after_a_run(editor: Editor) -> None:
+    run(editor, ONE_NODE)
+    save(editor.picture(editor.extent()), IMAGES / "simple.png")
 
 
 @pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
-def test_the_thumbnail_of_a_graph(studio: Editor, path: Path) -> None:
-    run(studio, path.stem)
-    picture = Image.open(BytesIO(studio.picture(studio.extent()))).convert("RGB")
+def test_the_thumbnail_of_a_graph(editor: Editor, path: Path) -> None:
+    run(editor, path.stem)
+    picture = Image.open(BytesIO(editor.picture(editor.extent()))).convert("RGB")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(path.with_suffix(".jpg"), quality=80, optimize=True)
 
@@ -162,62 +152,62 @@ def test_the_thumbnail_of_a_twin_is_what_goes_in_and_what_comes_out(server: Serv
 
 
 @pytest.mark.parametrize("node_type", ["IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply"])
-def test_a_node_of_the_chain(studio: Editor, node_type: str) -> None:
-    run(studio, CHAIN)
-    take(studio, node_type)
+def test_a_node_of_the_chain(editor: Editor, node_type: str) -> None:
+    run(editor, CHAIN)
+    take(editor, node_type)
 
 
 @pytest.mark.parametrize("node_type", ["IPA_Face", "IPA_EncodeFace"])
-def test_a_node_of_faces(studio: Editor, node_type: str) -> None:
-    run(studio, "faceid")
-    take(studio, node_type)
+def test_a_node_of_faces(editor: Editor, node_type: str) -> None:
+    run(editor, "faceid")
+    take(editor, node_type)
 
 
-def test_ready_made_faces(studio: Editor) -> None:
-    run(studio, "faceid")
-    studio.page.evaluate(READY)
-    take(studio, "IPA_FaceEmbeds")
+def test_ready_made_faces(editor: Editor) -> None:
+    run(editor, "faceid")
+    editor.page.evaluate(READY)
+    take(editor, "IPA_FaceEmbeds")
 
 
-def test_the_one_node(studio: Editor) -> None:
-    run(studio, ONE_NODE)
-    take(studio, "IPA_Simple")
+def test_the_one_node(editor: Editor) -> None:
+    run(editor, ONE_NODE)
+    take(editor, "IPA_Simple")
 
 
 @pytest.mark.parametrize(("graph", "node_type"), CONTROLS)
-def test_a_node_of_creative_control(studio: Editor, graph: str, node_type: str) -> None:
-    run(studio, graph)
-    take(studio, node_type)
+def test_a_node_of_creative_control(editor: Editor, graph: str, node_type: str) -> None:
+    run(editor, graph)
+    take(editor, node_type)
 
 
-def test_the_automatic_loader(studio: Editor) -> None:
-    run(studio, CHAIN)
-    studio.page.evaluate(AUTO)
-    take(studio, "IPA_AutoLoad")
+def test_the_automatic_loader(editor: Editor) -> None:
+    run(editor, CHAIN)
+    editor.page.evaluate(AUTO)
+    take(editor, "IPA_AutoLoad")
 
 
 @pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
-def test_a_node_in_the_small_world(studio: Editor, graph: str, node_type: str) -> None:
-    studio.load(read(WORKFLOWS / f"{TWIN}{graph}.json"), "small world")
-    assert studio.run() == {}
-    studio.settle(6000)  # until the notice of success is gone
-    take(studio, node_type)
+def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
+    editor.load(read(WORKFLOWS / f"{TWIN}{graph}.json"), "small world")
+    assert editor.run() == {}
+    editor.settle(6000)  # until the notice of success is gone
+    take(editor, node_type)
 
 
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
-def test_a_node_of_training(studio: Editor, node_type: str) -> None:
-    studio.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "training")
-    studio.page.evaluate(TRAINING)
-    studio.settle()
-    take(studio, node_type)
+def test_a_node_of_training(editor: Editor, node_type: str) -> None:
+    editor.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "training")
+    editor.page.evaluate(TRAINING)
+    editor.settle()
+    take(editor, node_type)
 
 
-def test_a_kept_prompt(studio: Editor, server: Server) -> None:
-    run(studio, "save_prompt")
+def test_a_kept_prompt(editor: Editor, server: Server) -> None:
+    run(editor, "save_prompt")
     first, *_ = server.object_info()["IPA_LoadPrompt"]["input"]["required"]["file"][1]["options"]
-    studio.page.evaluate(KEPT, first)
-    studio.settle()
-    take(studio, "IPA_LoadPrompt")
+    editor.page.evaluate(KEPT, first)
+    editor.settle()
+    take(editor, "IPA_LoadPrompt")
 
 
 def take(editor: Editor, node_type: str) -> None:

@@ -1,6 +1,5 @@
 """The nodes that keep image prompts in files: what they list, what comes back, what is refused before a graph runs."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,11 @@ import torch
 
 from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.towers import TINY, tiny_tower
+from payload import Payload
 from same_prompt import GATHERINGS, assert_same, read
 
 pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 TOWERS_PLUS = {"kind": "plus", "embed": TINY.width, "tokens": 16}
-
-
-class Payload:
-    """Unpickling this creates a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.fixture

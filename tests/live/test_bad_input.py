@@ -1,12 +1,10 @@
 """Mistakes of users: each is refused before sampling, on the node it was made in, in a sentence that helps."""
 
-import os
 import pickle
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,18 +22,9 @@ from live.prompting import REFERENCE, Prompted, Simply, stock
 from live.results import ExecutionError, ValidationError
 from live.server import Server
 from live.specimens import named
+from payload import Payload
 
 LONGEST = 400  # letters of a message that lists no folder
-
-
-class MakesFolder:
-    """What an evil pickle holds: reading it makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def truncated(path: Path) -> None:
@@ -44,11 +33,11 @@ def truncated(path: Path) -> None:
 
 
 def evil_archive(path: Path) -> None:
-    torch.save({"image_proj": {}, "ip_adapter": MakesFolder(path.with_suffix(".ran"))}, path)
+    torch.save({"image_proj": {}, "ip_adapter": Payload(path.with_suffix(".ran"))}, path)
 
 
 def evil_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps(MakesFolder(path.with_suffix(".ran"))))
+    path.write_bytes(pickle.dumps(Payload(path.with_suffix(".ran"))))
 
 
 def autoencoder(path: Path) -> None:
@@ -81,11 +70,6 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     specimens.add(base / "models", BAD | specimens.SD15)
     with Server(base) as server:
         yield stock(server)
-
-
-@pytest.fixture(scope="module")
-def plain(stocked: Server) -> np.ndarray:
-    return stocked.run(text_to_image()).image()
 
 
 def refused_while_running(server: Server, graph: Graph, node: str) -> str:
@@ -141,7 +125,7 @@ def test_code_in_a_pickle_is_not_run(stocked: Server) -> None:
         refused_before_running(stocked, text_to_image(Prompted(adapter=named(file))), "adapter")
     assert not list(folder.glob("*.ran"))
     with pytest.raises(FileNotFoundError):
-        pickle.loads(pickle.dumps(MakesFolder(folder / "no such folder" / "x")))  # it would have acted
+        pickle.loads(pickle.dumps(Payload(folder / "no such folder" / "x")))  # it would have acted
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from live.graphs import Graph, Node, text_to_image
-from live.prompting import OTHER, REFERENCE, Prompted, difference, load, stock
+from live.prompting import OTHER, REFERENCE, Prompted, difference, load, picture
 from live.results import PICTURE, ExecutionError, ValidationError
 from live.server import Server
 
@@ -36,25 +36,6 @@ class Controlled(Prompted):
         }
         graph["apply"]["inputs"] |= linked
         return node
-
-
-@pytest.fixture(scope="module")
-def stocked(server: Server) -> Server:
-    return stock(server)
-
-
-def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
-    return server.run(text_to_image(*hooks, **options)).image()
-
-
-@pytest.fixture(scope="module")
-def plain(stocked: Server) -> np.ndarray:
-    return picture(stocked)
-
-
-@pytest.fixture(scope="module")
-def prompted(stocked: Server) -> np.ndarray:
-    return picture(stocked, Prompted())
 
 
 def white(graph: Graph, value: float = 1.0) -> Node:

@@ -66,11 +66,6 @@ def run(server: Server, hook: Any) -> Result:
     return server.run(text_to_image(hook))
 
 
-@pytest.fixture(scope="module")
-def plain(stocked: Server) -> np.ndarray:
-    return stocked.run(text_to_image()).image()
-
-
 @pytest.mark.parametrize("kind", OF_FACES)
 def test_a_face_changes_the_picture_and_at_weight_zero_nothing_does(
     stocked: Server, plain: np.ndarray, kind: str

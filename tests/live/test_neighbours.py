@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from live.graphs import SAMPLER, Graph, Node, runs, text_to_image
-from live.prompting import REFERENCE, Prompted, difference, stock
+from live.prompting import REFERENCE, Prompted, difference
 from live.results import ExecutionError, ValidationError
 from live.server import Server
 
@@ -20,11 +20,6 @@ KNOWN = {
     *("TomePatchModel", "LazyCache", "EasyCache", "ModelSamplingDiscrete", "SkipLayerGuidanceDiT"),
 }
 """Some that must be among those that were tried: the list is the server's, and must not be empty by a mistake."""
-
-
-@pytest.fixture(scope="module")
-def stocked(server: Server) -> Server:
-    return stock(server)
 
 
 @pytest.fixture(scope="module")

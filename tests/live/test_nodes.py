@@ -11,7 +11,7 @@ import pytest
 from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
 from live.kinds import OF_PICTURES
-from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, stock
+from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, picture
 from live.results import PICTURE, Result
 from live.server import Server
 from live.specimens import named
@@ -19,25 +19,6 @@ from live.specimens import named
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
 OURS = {"adapter", "tower", "encode", "apply"}
 HALF = Prompted(weight=0.5)
-
-
-@pytest.fixture(scope="module")
-def stocked(server: Server) -> Server:
-    return stock(server)
-
-
-def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
-    return server.run(text_to_image(*hooks, **options)).image()
-
-
-@pytest.fixture(scope="module")
-def plain(stocked: Server) -> np.ndarray:
-    return picture(stocked)
-
-
-@pytest.fixture(scope="module")
-def prompted(stocked: Server) -> np.ndarray:
-    return picture(stocked, Prompted())
 
 
 def forget(server: Server) -> None:

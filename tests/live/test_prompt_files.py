@@ -1,6 +1,5 @@
 """Saved image prompts on a running ComfyUI: the picture of a loaded prompt, and what the nodes say."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from live.prompting import OTHER, REFERENCE, Prompted, stock
 from live.results import ValidationError
 from live.server import Server
 from live.specimens import named
+from payload import Payload
 
 LOADED = "prompt_00001.safetensors"
 
@@ -43,11 +43,7 @@ def test_a_loaded_prompt_gives_the_picture_of_the_saved_one(server: Server) -> N
 
 
 def test_a_malicious_file_is_refused_before_anything_runs(server: Server) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, (str(server.base / "executed"),)
-
-    torch.save(Payload(), server.base / "input" / "evil.ipadpt")
+    torch.save(Payload(server.base / "executed"), server.base / "input" / "evil.ipadpt")
     graph = Graph()
     adapter = graph.add("IPA_LoadAdapter", "adapter", file=named("base.safetensors"))
     prompt = graph.add("IPA_LoadPrompt", "prompt", ip_adapter=adapter, file="evil.ipadpt [input]")

@@ -1,6 +1,7 @@
 """Image prompts of faces for the twins, from adapters that diffusers can load too."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
 from fabricate.adapters import KINDS, Nested
-from twins import Twins
+from twins import Twins, call
 
 FACE, HIDDEN, WIDE = 512, 64, 128
 
@@ -38,3 +39,8 @@ def prompt(nested: Nested, folder: Path, cond: AdapterInputs, uncond: AdapterInp
 
 def face_prompt(twins: Twins, folder: Path, seed: int = 0) -> ImagePrompt:
     return prompt(faceid(twins, seed), folder, (face(),), (torch.zeros(1, FACE),))
+
+
+def found(twins: Twins, model: Any, order: tuple[int, ...] = (0,)) -> Tensor:
+    """The noise that a MODEL predicts for two pictures of each side of the batch."""
+    return twins.call_comfy(call(twins.context, 2 * len(order)), model, cond_or_uncond=list(order))

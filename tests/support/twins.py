@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+TOLERANCE = 1e-4  # of a predicted noise, which is of the order of 1
 HEADS_OF_16 = {"num_head_channels": 16, "use_linear_in_transformer": True}
 FOUR_LEVELS = {
     "channel_mult": [1, 2, 4, 4],
@@ -106,6 +108,12 @@ class Twins:
         self.patcher = _patcher(self.construction, self.reference)
         self.context = self.construction.comfy["context_dim"]
 
+    def with_own_reference(self) -> "Twins":
+        """The same ComfyUI model beside a copy of diffusers' one, for a test that changes its weights."""
+        made = copy(self)
+        made.reference = deepcopy(self.reference)
+        return made
+
     def call_reference(self, call: "Call", images: Tensor | None = None) -> Tensor:
         """The noise that diffusers predicts; images are the adapter's embeds, (batch, images, embed)."""
         added: dict[str, Any] = {} if images is None else {"image_embeds": [images]}
@@ -155,6 +163,11 @@ def call(context: int, batch: int = 2, height: int = 16, width: int = 16, seed: 
     sigma = torch.linspace(1.5, 4.0, batch)
     x = draw(batch, 4, height, width) * (sigma**2 + 1).sqrt()[:, None, None, None]
     return Call(x, sigma, draw(batch, 7, context), draw(batch, 16), draw(batch, 6).abs() * 64)
+
+
+def error(a: Tensor, b: Tensor) -> float:
+    """Largest difference of two predictions."""
+    return (a - b).abs().max().item()
 
 
 @contextmanager

@@ -16,12 +16,9 @@ from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import (
     read_steps,
 )
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
+from drawn import draw
 
 HEADS, INNER, PIXELS, TOKENS, IMAGES = 4, 32, 9, 6, 3
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def attended(show: str, attn_bias: Tensor | None = None) -> tuple[Tensor, Tensor]:

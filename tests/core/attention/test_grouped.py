@@ -19,6 +19,7 @@ from comfyui_ip_adapter.ip_adapter_core.attention.grouped import (
 )
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import apply_mask, image_attention, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.settings.masks import pyramid
+from drawn import draw
 
 HEADS, INNER, GRID = 4, 24, (6, 5)
 PIXELS = GRID[0] * GRID[1]
@@ -32,14 +33,10 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def image(rows: int, tokens: int, seed: int, attn_bias: bool = False, mask_rows: int = 0) -> ImageKV:
-    pair = KeysValues(random(rows, tokens, INNER, seed=seed), random(rows, tokens, INNER, seed=seed + 100))
-    mask = random(mask_rows, *GRID, seed=seed + 200).sigmoid() if mask_rows else None
-    return ImageKV(pair, random(tokens, seed=seed) if attn_bias else None, None if mask is None else pyramid(mask))
+    pair = KeysValues(draw(rows, tokens, INNER, seed=seed), draw(rows, tokens, INNER, seed=seed + 100))
+    mask = draw(mask_rows, *GRID, seed=seed + 200).sigmoid() if mask_rows else None
+    return ImageKV(pair, draw(tokens, seed=seed) if attn_bias else None, None if mask is None else pyramid(mask))
 
 
 def one_stack(images: list[ImageKV], form: str) -> GroupedKV:
@@ -61,7 +58,7 @@ def one_by_one(text: Tensor, q: Tensor, images: list[ImageKV], grid: tuple[int, 
 @pytest.mark.parametrize(("batch", "rows"), [(2, 2), (4, 2), (2, 1), (6, 2), (3, 3), (1, 1)])
 @pytest.mark.parametrize(("groups", "tokens"), [(2, 4), (3, 4), (2, 16), (2, 1)])
 def test_a_stack_equals_its_images_one_by_one(form: str, batch: int, rows: int, groups: int, tokens: int) -> None:
-    q, text = random(batch, PIXELS, INNER), random(batch, PIXELS, INNER, seed=1)
+    q, text = draw(batch, PIXELS, INNER), draw(batch, PIXELS, INNER, seed=1)
     for attn_bias, mask_rows in product((False, True), (0, 1, rows)):
         images = [image(rows, tokens, seed, attn_bias and seed != 1, seed != 1 and mask_rows) for seed in range(groups)]
         stack = one_stack(images, form)
@@ -70,7 +67,7 @@ def test_a_stack_equals_its_images_one_by_one(form: str, batch: int, rows: int, 
 
 
 def test_a_stack_equals_the_plain_formula(form: str) -> None:
-    q, text = random(2, PIXELS, INNER), random(2, PIXELS, INNER, seed=1)
+    q, text = draw(2, PIXELS, INNER), draw(2, PIXELS, INNER, seed=1)
     images = [image(2, 4, seed, attn_bias=True) for seed in (5, 6)]
     stack = one_stack(images, form)
     expected = text + sum(plain_image_attention(q, *one.kv, HEADS, one.attn_bias) for one in images)
@@ -78,10 +75,10 @@ def test_a_stack_equals_the_plain_formula(form: str) -> None:
 
 
 def test_a_stack_is_added_in_place(form: str) -> None:
-    text = random(2, PIXELS, INNER)
+    text = draw(2, PIXELS, INNER)
     stack = one_stack([image(2, 4, 1), image(2, 4, 2)], form)
     before = text.clone()
-    assert add_grouped_(text, random(2, PIXELS, INNER, seed=2), stack, HEADS) is text
+    assert add_grouped_(text, draw(2, PIXELS, INNER, seed=2), stack, HEADS) is text
     assert not torch.equal(text, before)
 
 
@@ -89,7 +86,7 @@ def test_a_layer_of_another_size_gets_the_mask_of_its_size(form: str) -> None:
     """As under patches that shrink activations, whose grids nobody can know before."""
     images = [image(2, 4, seed, mask_rows=2) for seed in range(2)]
     stack = one_stack(images, form)
-    q, text = random(2, 2, INNER), random(2, 2, INNER, seed=1)
+    q, text = draw(2, 2, INNER), draw(2, 2, INNER, seed=1)
     found = add_grouped_(text.clone(), q, stack, HEADS, (2, 1))
     halves = [ImageKV(one.kv, None, {(2, 1): shrunk(one)}) for one in images]
     torch.testing.assert_close(found, one_by_one(text, q, halves, (2, 1)), atol=1e-5, rtol=1e-5)
@@ -100,7 +97,7 @@ def test_a_layer_of_another_size_gets_the_mask_of_its_size(form: str) -> None:
 def test_one_image_is_a_product_on_processors_and_stands_by_itself_on_gpus(
     monkeypatch: pytest.MonkeyPatch, batch: int, rows: int, mask_rows: int
 ) -> None:
-    q, text = random(batch, PIXELS, INNER), random(batch, PIXELS, INNER, seed=1)
+    q, text = draw(batch, PIXELS, INNER), draw(batch, PIXELS, INNER, seed=1)
     one = image(rows, 4, 3, attn_bias=True, mask_rows=mask_rows)
     found = add_grouped_(text.clone(), q, one_stack([one], "product"), HEADS, GRID)
     torch.testing.assert_close(found, one_by_one(text, q, [one]), atol=1e-5, rtol=1e-5)
@@ -124,7 +121,7 @@ def test_as_many_tokens_and_rows_stand_together() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_frames_have_masks_of_their_own_in_a_stack(form: str, rows: int) -> None:
     images = [image(rows, 4, 0, mask_rows=6), image(rows, 4, 1, mask_rows=rows), image(rows, 4, 2)]
-    q, text = random(6, PIXELS, INNER), random(6, PIXELS, INNER, seed=1)
+    q, text = draw(6, PIXELS, INNER), draw(6, PIXELS, INNER, seed=1)
     found = add_grouped_(text.clone(), q, one_stack(images, form), HEADS, GRID)
     torch.testing.assert_close(found, one_by_one(text, q, images), atol=1e-5, rtol=1e-5)
 
@@ -205,7 +202,7 @@ def test_every_form_is_as_near_the_truth_in_halves_as_torchs_own_attention(
         images = [image(2, tokens, 10 * seed + number, attn_bias, mask_rows) for number in range(count)]
         wide = [one._replace(kv=KeysValues(one.kv.keys * spread, one.kv.values)) for one in images]
         halves = [to(one, dtype) for one in wide]
-        q, text = random(4, PIXELS, INNER, seed=seed).to(dtype), random(4, PIXELS, INNER, seed=seed + 1).to(dtype)
+        q, text = draw(4, PIXELS, INNER, seed=seed).to(dtype), draw(4, PIXELS, INNER, seed=seed + 1).to(dtype)
         expected = truth(text, q, halves)
         usual = error(one_by_one(text, q, halves), expected)
         assert error(by_forms(text, q, halves), expected) <= 1.1 * usual, (attn_bias, mask_rows, count, seed)

@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import apply_mask, image_attention, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import scale_kv
+from drawn import draw
 from golden import check, golden
 
 HEADS = 3
@@ -65,36 +66,32 @@ def test_decoupled_attention_gives_the_golden_numbers(
     check(decoupled(0.8, scaling), total, squares, first, last)
 
 
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("rows", [1, 2, 6])
 @pytest.mark.parametrize("tokens", [1, 4, 16, 257])
 def test_shared_rows_equal_repeated_rows(rows: int, tokens: int) -> None:
-    q = random(6, 35, 24)
-    image = KeysValues(random(rows, tokens, 24, seed=1), random(rows, tokens, 24, seed=2))
+    q = draw(6, 35, 24)
+    image = KeysValues(draw(rows, tokens, 24, seed=1), draw(rows, tokens, 24, seed=2))
     repeated = (x.repeat_interleave(6 // rows, dim=0) for x in image)
     expected = plain_image_attention(q, *repeated, heads=4)
     torch.testing.assert_close(image_attention(q, image, 4), expected, atol=1e-5, rtol=0)
 
 
 def test_a_single_token_is_added_whatever_the_query() -> None:
-    image = KeysValues(random(2, 1, 24, seed=1), random(2, 1, 24, seed=2))
-    found = image_attention(random(2, 9, 24), image, 4)
+    image = KeysValues(draw(2, 1, 24, seed=1), draw(2, 1, 24, seed=2))
+    found = image_attention(draw(2, 9, 24), image, 4)
     torch.testing.assert_close(found, image.values.expand(2, 9, 24), atol=1e-6, rtol=0)
 
 
 def test_the_order_of_tokens_does_not_matter() -> None:
-    q, image = random(2, 9, 24), KeysValues(random(2, 5, 24, seed=1), random(2, 5, 24, seed=2))
+    q, image = draw(2, 9, 24), KeysValues(draw(2, 5, 24, seed=1), draw(2, 5, 24, seed=2))
     shuffled = KeysValues(*(x.flip(1) for x in image))
     torch.testing.assert_close(image_attention(q, shuffled, 4), image_attention(q, image, 4), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_result_has_the_dtype_of_the_query(dtype: torch.dtype) -> None:
-    image = KeysValues(random(2, 4, 24, seed=1), random(2, 4, 24, seed=2))
-    assert image_attention(random(2, 9, 24).to(dtype), image, 4).dtype == dtype
+    image = KeysValues(draw(2, 4, 24, seed=1), draw(2, 4, 24, seed=2))
+    assert image_attention(draw(2, 9, 24).to(dtype), image, 4).dtype == dtype
 
 
 # How often a token counts
@@ -105,8 +102,8 @@ COUNTS = torch.tensor([2.0, 1.0, 0.5, 3.0, 1.0])
 
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_shared_rows_equal_the_plain_formula_where_tokens_count_differently(rows: int) -> None:
-    q, attn_bias = random(6, 35, 24), COUNTS.log()
-    image = KeysValues(random(rows, 5, 24, seed=1), random(rows, 5, 24, seed=2))
+    q, attn_bias = draw(6, 35, 24), COUNTS.log()
+    image = KeysValues(draw(rows, 5, 24, seed=1), draw(rows, 5, 24, seed=2))
     repeated = (x.repeat_interleave(6 // rows, dim=0) for x in image)
     expected = plain_image_attention(q, *repeated, heads=4, attn_bias=attn_bias)
     torch.testing.assert_close(image_attention(q, image, 4, attn_bias), expected, atol=1e-5, rtol=0)
@@ -115,7 +112,7 @@ def test_shared_rows_equal_the_plain_formula_where_tokens_count_differently(rows
 
 def test_tokens_count_as_often_as_they_are_said_to() -> None:
     """Against the softmax written out, Σ n·exp(s)·v / Σ n·exp(s), in one head."""
-    q, keys, values = random(2, 9, 24), random(2, 5, 24, seed=1), random(2, 5, 24, seed=2)
+    q, keys, values = draw(2, 9, 24), draw(2, 5, 24, seed=1), draw(2, 5, 24, seed=2)
     shares = COUNTS * (torch.einsum("bqc,btc->bqt", q, keys) / math.sqrt(24)).exp()
     expected = torch.einsum("bqt,btc->bqc", shares, values) / shares.sum(-1, keepdim=True)
     found = plain_image_attention(q, keys, values, 1, COUNTS.log())
@@ -123,7 +120,7 @@ def test_tokens_count_as_often_as_they_are_said_to() -> None:
 
 
 def test_a_token_that_counts_twice_equals_the_token_given_twice() -> None:
-    q, image = random(2, 9, 24), KeysValues(random(2, 3, 24, seed=1), random(2, 3, 24, seed=2))
+    q, image = draw(2, 9, 24), KeysValues(draw(2, 3, 24, seed=1), draw(2, 3, 24, seed=2))
     given = KeysValues(*(torch.cat([x, x[:, :1]], dim=1) for x in image))
     found = image_attention(q, image, 4, torch.tensor([2.0, 1.0, 1.0]).log())
     torch.testing.assert_close(found, image_attention(q, given, 4), atol=1e-6, rtol=0)
@@ -131,7 +128,7 @@ def test_a_token_that_counts_twice_equals_the_token_given_twice() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_tokens_that_all_count_alike_change_nothing(dtype: torch.dtype) -> None:
-    q, image = random(2, 9, 24).to(dtype), KeysValues(random(2, 5, 24, seed=1), random(2, 5, 24, seed=2))
+    q, image = draw(2, 9, 24).to(dtype), KeysValues(draw(2, 5, 24, seed=1), draw(2, 5, 24, seed=2))
     found = image_attention(q, image, 4, torch.full((5,), 3.0).log())
     assert found.dtype == dtype
     torch.testing.assert_close(
@@ -144,7 +141,7 @@ def test_tokens_that_all_count_alike_change_nothing(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 6])
 def test_a_mask_multiplies_every_pixel_of_the_rows_that_share_it(rows: int) -> None:
-    added, mask = random(6, 9, 24), torch.rand(rows, 9, 1, generator=torch.Generator().manual_seed(1))
+    added, mask = draw(6, 9, 24), torch.rand(rows, 9, 1, generator=torch.Generator().manual_seed(1))
     found = apply_mask(added, mask)
     for row in range(6):
         for pixel in range(9):
@@ -153,7 +150,7 @@ def test_a_mask_multiplies_every_pixel_of_the_rows_that_share_it(rows: int) -> N
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_white_mask_leaves_all_and_a_black_one_nothing(dtype: torch.dtype) -> None:
-    added = random(4, 9, 24).to(dtype)
+    added = draw(4, 9, 24).to(dtype)
     assert torch.equal(apply_mask(added, torch.ones(2, 9, 1)), added)
     assert not apply_mask(added, torch.zeros(1, 9, 1)).any()
     assert apply_mask(added, torch.zeros(1, 9, 1)).dtype == dtype

@@ -9,6 +9,7 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_kv
+from drawn import draw
 
 HEADS, ROWS, TOKENS, PIXELS = 4, 3, 5, 7
 WIDTHS = (24, 320, 640, 1280)
@@ -40,16 +41,12 @@ FORMULAS: dict[str, Formula] = {
 }
 
 
-def random(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def query(width: int) -> Tensor:
-    return random(ROWS, PIXELS, width, seed=0)
+    return draw(ROWS, PIXELS, width, seed=0)
 
 
 def image(width: int) -> KeysValues:
-    return KeysValues(random(ROWS, TOKENS, width, seed=1), random(ROWS, TOKENS, width, seed=2))
+    return KeysValues(draw(ROWS, TOKENS, width, seed=1), draw(ROWS, TOKENS, width, seed=2))
 
 
 def test_every_scaling_has_its_formula_here() -> None:

@@ -1,7 +1,6 @@
 """Weight files are read, never executed nor mapped, and damaged ones are refused in one sentence."""
 
 import json
-import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -14,16 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import _DTYPES, EXTENSIONS, Entry, container, entries, tensors
-
-
-class Payload:
-    """Unpickling this would create a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.folder),)
+from payload import Payload
 
 
 def saved(path: Path) -> Path:

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from attended import TINY, attended
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
-from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import (
     PROMPT_OPS,
     add_mask,
@@ -32,16 +31,10 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
 )
 from fabricate import adapters
 
-TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
 MIXED = ("interpolate", "add", "subtract")
 SIDES = (COND, UNCOND)
 
 each_mix = pytest.mark.parametrize("how", MIXED)
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    return load(adapters.save(tmp_path_factory.mktemp("adapters") / "a.safetensors", adapters.adapter()))
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +83,6 @@ def pieces(part: PromptPart, side: int) -> Iterator[Tensor]:
 def check_side(found: PromptPart, side: int, expected: list[Tensor]) -> None:
     for ours, needed in zip(pieces(found, side), expected, strict=True):
         torch.testing.assert_close(ours, needed, atol=1e-5, rtol=1e-5)
-
-
-def attended(part: PromptPart, side: int) -> list[Tensor]:
-    """What each layer adds on one side, to queries of its width."""
-    found = []
-    for layer, (keys, values) in zip(TINY, part.keys_values, strict=True):
-        q = torch.randn(1, 9, layer.width, generator=torch.Generator().manual_seed(layer.block))
-        rows = part.row_index[side]
-        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.attn_bias))
-    return found
 
 
 def attends_alike(one: PromptPart, other: PromptPart) -> None:

@@ -13,6 +13,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES, CONCAT, Gathering, attn_bias, read_weights
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
+from drawn import draw
 from fabricate import adapters
 
 Array = NDArray[np.float64]
@@ -28,11 +29,6 @@ each_shape = pytest.mark.parametrize("shape", [EMBEDS, HIDDEN], ids=["embeds", "
 
 
 @pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    return load(adapters.save(tmp_path_factory.mktemp("adapters") / "a.safetensors", adapters.adapter()))
-
-
-@pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     """An adapter that reads faces and hidden states."""
     nested = adapters.adapter(**adapters.KINDS["FaceID-Plus v2"])
@@ -42,12 +38,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 BLANK = (torch.zeros(1, 32),)
 
 
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def embeds(images: int, seed: int = 0) -> AdapterInputs:
-    return (random(images, 32, seed=seed),)
+    return (draw(images, 32, seed=seed),)
 
 
 def merged(how: str, found: Tensor, *weights: float) -> Tensor:
@@ -101,7 +93,7 @@ def test_every_merge_has_its_formula_here() -> None:
 @pytest.mark.parametrize("images", [2, 3, 6])
 @pytest.mark.parametrize("weights", [(1.0,) * 6, (2.0, 0.5, 1.5, 0.25, 1.0, 3.0), (1.5, -0.5, 1.0, 1.0, -0.25, 1.0)])
 def test_a_merge_is_its_formula(how: str, shape: tuple[int, ...], images: int, weights: tuple[float, ...]) -> None:
-    found = random(images, *shape[1:])
+    found = draw(images, *shape[1:])
     assert how in FORMULAS, f"Add the formula of {how} in numpy to FORMULAS."
     expected = FORMULAS[how]([image.double().numpy() for image in found], list(weights[:images]))
     made = merged(how, found, *weights[:images])
@@ -113,7 +105,7 @@ def test_a_merge_is_its_formula(how: str, shape: tuple[int, ...], images: int, w
 @each_shape
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_merge_keeps_the_dtype_and_what_it_was_given(how: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    given = random(*shape).to(dtype)
+    given = draw(*shape).to(dtype)
     before = given.clone()
     assert merged(how, given, 1.0, 0.5, 2.0).dtype == dtype
     assert torch.equal(given, before)
@@ -127,14 +119,14 @@ def test_features_of_zeros_stay_zeros(how: str, shape: tuple[int, ...]) -> None:
 
 @each_shape
 def test_of_images_of_one_length_the_norm_average_is_the_average(shape: tuple[int, ...]) -> None:
-    found = random(*shape)
+    found = draw(*shape)
     found = 3 * found / found.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(merged("norm average", found, 2, 1, 1), merged("average", found, 2, 1, 1))
 
 
 @each_shape
 def test_in_the_norm_average_no_image_counts_more_for_being_longer(shape: tuple[int, ...]) -> None:
-    found = random(*shape)
+    found = draw(*shape)
     longer = torch.cat([10 * found[:1], found[1:]])
     one, other = (merged("norm average", given) for given in (found, longer))
     direction = one / one.norm(dim=-1, keepdim=True)
@@ -146,7 +138,7 @@ def test_in_the_norm_average_no_image_counts_more_for_being_longer(shape: tuple[
 
 @each_merge
 def test_fields_that_an_adapter_reads_are_merged_in_parallel(both: Adapter, how: str) -> None:
-    faces, hidden = random(3, 512), random(3, 7, 64, seed=1)
+    faces, hidden = draw(3, 512), draw(3, 7, 64, seed=1)
     blank = (torch.zeros(1, 512), torch.zeros(1, 7, 64))
     (part,) = image_prompt(both, (faces, hidden), blank, Gathering(how, (1.0, 0.5, 2.0))).parts
     expected = both.tokens(merged(how, faces, 1.0, 0.5, 2.0), merged(how, hidden, 1.0, 0.5, 2.0))
@@ -195,7 +187,7 @@ def test_one_image_is_itself_in_every_way(adapter: Adapter, how: str) -> None:
 
 
 def test_of_one_image_the_incumbents_norm_average_leaves_signs() -> None:
-    found = random(1, 32)
+    found = draw(1, 32)
     torch.testing.assert_close(merged(QUIRK, found), found.sign())
 
 

@@ -1,6 +1,5 @@
 """Files of embeds of IPAdapter Plus: what is in them is read, and nothing in them is ever run."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,10 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, read_inputs
 from fabricate import adapters
+from payload import Payload
 
 EMBEDS = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
 HIDDEN = torch.randn(1, 5, 64, generator=torch.Generator().manual_seed(0))
-
-
-class Payload:
-    """Unpickling this creates a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.folder),)
 
 
 def saved(folder: Path, held: Any, **options: Any) -> Path:

@@ -6,25 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from attended import TINY, attended
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
-from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
-from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs, Features
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, PromptPart, image_prompt
 from fabricate import adapters
-
-TINY = tuple(Layer("input", block, 0, width, 1) for block, width in enumerate(adapters.TINY_WIDTHS))
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Adapter:
-    return load(adapters.save(tmp_path / "a.safetensors", adapters.adapter()))
-
 
 BLANK = (torch.zeros(1, 32),)
 
@@ -96,16 +87,6 @@ def test_weight_zero_patches_no_layer(adapter: Adapter) -> None:
 
 
 # Several images under one softmax
-
-
-def attended(part: PromptPart, side: int) -> list[torch.Tensor]:
-    """What each layer adds on one side, to queries of its width."""
-    found = []
-    for layer, (keys, values) in zip(TINY, part.keys_values, strict=True):
-        q = torch.randn(1, 9, layer.width, generator=torch.Generator().manual_seed(layer.block))
-        rows = part.row_index[side]
-        found.append(image_attention(q, KeysValues(keys[rows], values[rows]), 4, part.attn_bias))
-    return found
 
 
 def difference(one: PromptPart, other: PromptPart) -> float:

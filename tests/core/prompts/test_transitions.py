@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
-from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import concat_parts
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS, Transition, over_frames, read_keys
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve
-from fabricate import adapters
 
 CASES = [
     (2, Transition(2)),
@@ -224,11 +222,6 @@ def test_what_is_no_frame_number_is_quoted(text: str, piece: str) -> None:
 
 
 # Prompts
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    return load(adapters.save(tmp_path_factory.mktemp("adapters") / "a.safetensors", adapters.adapter()))
 
 
 def encode(

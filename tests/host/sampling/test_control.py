@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -391,10 +390,3 @@ def test_another_adapter_beside_frames_is_read_by_all_of_them(
     both = sample(apply(apply(model, encode(1, 2, how="one per frame")), other, 0.5), given=noise(2))
     alone = sample(apply(apply(model, encode(2)), other, 0.5), given=frame(1, 2))
     assert difference(both[1:], alone) < 1e-4
-
-
-def test_weights_of_frames_are_not_rounded_to_halves_by_themselves() -> None:
-    from comfyui_ip_adapter.nodes.host.sampling.prepared import _column
-
-    batch: Any = SimpleNamespace(device=torch.device("cpu"), dtype=torch.bfloat16)
-    assert torch.equal(_column((0.7, 0.3), batch).flatten(), torch.tensor([0.7, 0.3]))

@@ -1,6 +1,5 @@
 """Image prompts beside other packs: a table of their manners, held against oracles that need no reference."""
 
-import copy
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from sampled import apply, cond, difference, make_prompt, noise, sample
 from twins import Twins
@@ -186,30 +185,6 @@ def test_both_forms_of_perp_neg_agree(model: Any, prompt: ImagePrompt) -> None:
     euler = comfy.samplers.sampler_object("euler")
     named = guider.sample(noise(), torch.zeros_like(noise()), euler, sigmas, disable_pbar=True, seed=1)
     assert difference(patched, named) < 1e-5
-
-
-def test_lists_of_conds_have_the_side_of_the_names_they_are_of() -> None:
-    from comfyui_ip_adapter.nodes.host.sampling.cond_sides import of_lists
-
-    one, other, bare = ({"uuid": number} for number in (1, 2, 3))
-    partner = dict(one)  # the host's partner of an area has the text of one side and the uuid of the other
-    named = {"positive": [one, other], "negative": [bare, partner]}
-    assert of_lists([named["positive"], named["negative"]], named) == (COND, UNCOND)
-    assert of_lists([named["negative"], named["positive"]], named) == (UNCOND, COND)
-    assert of_lists([copy.deepcopy(named["negative"])], named) == (UNCOND,)
-    assert of_lists([[partner]], named) == (UNCOND,)
-    assert of_lists([[one]], named) == (COND,)
-    assert of_lists([[{"uuid": 9}]], named) == (UNCOND,)
-    assert of_lists([[{"uuid": 9}], named["negative"]], named) == (COND, UNCOND)
-    assert of_lists([named["positive"], [{"uuid": 9}]], named) == (COND, UNCOND)
-    assert of_lists([None, []], named) == (UNCOND, UNCOND)
-    other_words = {"cond": [one], "uncond": [bare]}
-    assert of_lists([other_words["uncond"], other_words["cond"]], other_words) == (UNCOND, COND)
-    nothing_said = {"first": [one], "second": [bare]}
-    assert of_lists([nothing_said["first"], nothing_said["second"]], nothing_said) == (COND, UNCOND)
-    assert of_lists([nothing_said["first"]], nothing_said) == (COND,)
-    alike = {"positive": [one], "negative": [bare, partner]}
-    assert of_lists([[dict(one)]], alike) == (COND,)
 
 
 def test_options_that_are_copied_within_a_run_are_of_that_run(model: Any, prompt: ImagePrompt) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from live import specimens
-from live.graphs import Graph, Link, Node
+from live.graphs import Graph, Link, Node, text_to_image
 from live.server import Server
 
 REFERENCE, OTHER, WIDE = "reference.png", "other.png", "wide.png"
@@ -74,6 +74,11 @@ def load(graph: Graph, first: str, *others: str) -> Node:
     for other in others:
         batch = graph.add("ImageBatch", image1=batch, image2=graph.add("LoadImage", image=other))
     return batch
+
+
+def picture(server: Server, *hooks: Any, **options: Any) -> np.ndarray:
+    """The picture that a server makes with these hooks on its model."""
+    return server.run(text_to_image(*hooks, **options)).image()
 
 
 def bypass(graph: Graph, id: str) -> Graph:

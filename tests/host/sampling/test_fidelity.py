@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
-from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
+from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
-from twins import CONSTRUCTIONS, Call, Twins, call
+from sampled import EMBED, apply
+from twins import CONSTRUCTIONS, TOLERANCE, Call, Twins, call, error
 
-TOLERANCE = 1e-4
-EMBED = 40
 pytestmark = pytest.mark.usefixtures("comfy")
 
 
@@ -44,12 +43,6 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
     return image_prompt(network, (cond,), (uncond,))
 
 
-def apply(twins: Twins, prompt: ImagePrompt, weight: float = 1.0) -> Any:
-    from comfyui_ip_adapter.nodes.host.sampling import model_patch
-
-    return model_patch.apply(twins.patcher, prompt, ApplyOptions(weight))
-
-
 def set_reference_weight(twins: Twins, weight: float) -> None:
     for processor in twins.reference.attn_processors.values():
         if hasattr(processor, "scale"):
@@ -58,10 +51,6 @@ def set_reference_weight(twins: Twins, weight: float) -> None:
 
 def embeds(images: int = 1, seed: int = 5) -> Tensor:
     return torch.randn(images, EMBED, generator=torch.Generator().manual_seed(seed))
-
-
-def error(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
 
 
 def test_layers_are_as_wide_and_have_as_many_heads_as_in_the_model(twins: Twins) -> None:
@@ -75,8 +64,6 @@ def test_layers_are_as_wide_and_have_as_many_heads_as_in_the_model(twins: Twins)
 
 def test_bare_models_agree(twins: Twins) -> None:
     given = call(twins.context)
-    bare = Twins.__new__(Twins)
-    bare.__dict__.update(twins.__dict__)
     assert error(twins.call_comfy(given, twins.patcher), _without_adapter(twins, given)) < 1e-5
 
 
@@ -96,7 +83,7 @@ def test_prompted_models_agree(
     cond = embeds()
     set_reference_weight(prompted, weight)
     expected = prompted.call_reference(given, cond.expand(2, 1, EMBED))
-    model = apply(prompted, ours(nested, tmp_path, cond, torch.zeros_like(cond)), weight)
+    model = apply(prompted.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)), weight)
     found = prompted.call_comfy(given, model, cond_or_uncond=[0])
     assert error(found, expected) < TOLERANCE
     assert error(found, prompted.call_comfy(given, prompted.patcher)) > 0.1
@@ -108,7 +95,7 @@ def test_every_row_gets_its_own_side(prompted: Twins, nested: Any, tmp_path: Pat
     cond, uncond = embeds(seed=5), embeds(seed=6)
     set_reference_weight(prompted, 1.0)
     rows = torch.cat([(cond, uncond)[side].expand(2, 1, EMBED) for side in order])
-    model = apply(prompted, ours(nested, tmp_path, cond, uncond))
+    model = apply(prompted.patcher, ours(nested, tmp_path, cond, uncond))
     found = prompted.call_comfy(given, model, cond_or_uncond=order)
     assert error(found, prompted.call_reference(given, rows)) < TOLERANCE
 
@@ -117,7 +104,7 @@ def test_several_images_are_one_prompt(prompted: Twins, nested: Any, tmp_path: P
     given = call(prompted.context)
     cond = embeds(3)
     set_reference_weight(prompted, 1.0)
-    model = apply(prompted, ours(nested, tmp_path, cond, torch.zeros_like(cond)))
+    model = apply(prompted.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)))
     expected = prompted.call_reference(given, cond.expand(2, 3, EMBED))
     assert error(prompted.call_comfy(given, model, cond_or_uncond=[0]), expected) < TOLERANCE
 
@@ -135,7 +122,7 @@ def test_every_layer_is_called_exactly_once(
         return attend(text, q, k, v, options)
 
     monkeypatch.setattr(layer_patch, "_attend", counting)
-    model = apply(twins, ours(nested, tmp_path, embeds(), embeds()))
+    model = apply(twins.patcher, ours(nested, tmp_path, embeds(), embeds()))
     twins.call_comfy(call(twins.context), model, cond_or_uncond=[0])
     assert len(calls) == twins.construction.layers
     assert set(calls.values()) == {1}

@@ -1,25 +1,19 @@
-"""Adapters that change more than the attention: FaceID's LoRA and Kolors' projection of texts, against diffusers."""
+"""LoRA on a MODEL: what FaceID files bring along acts as in diffusers, once, and beside the LoRA of others."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
-from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from fabricate import adapters
 from fabricate.adapters import KINDS, Nested
-from face_prompts import FACE, HIDDEN, PUBLISHED, WIDE, face, face_prompt, faceid, widths
-from sampled import sample
-from twins import Twins, call
+from face_prompts import FACE, face, face_prompt, faceid, found
+from sampled import apply, sample
+from twins import TOLERANCE, Twins, call, error
 
-TOLERANCE = 1e-4
 WEIGHTS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -29,17 +23,6 @@ def twins(request: pytest.FixtureRequest, comfy: None) -> Twins:
     return Twins(request.param)
 
 
-@pytest.fixture(scope="module")
-def small(comfy: None) -> Twins:
-    return Twins("one level")
-
-
-def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, **more: Any) -> Any:
-    from comfyui_ip_adapter.nodes.host.sampling import model_patch
-
-    return model_patch.apply(model, prompt, ApplyOptions(weight, **more))
-
-
 def loras(twins: Twins, nested: Nested) -> dict[str, Tensor]:
     """The LoRA of a file as diffusers' own loader names it: `unet.<processor>.to_q_lora.down.weight`."""
     return twins.reference._load_ip_adapter_loras([nested])[0]
@@ -47,9 +30,7 @@ def loras(twins: Twins, nested: Nested) -> dict[str, Tensor]:
 
 def merged(twins: Twins, *files: Nested, strength: float = 1.0, weight: float = 1.0) -> Twins:
     """Twins whose reference has LoRAs in its weights, and the first adapter attached by diffusers' own loader."""
-    made = Twins.__new__(Twins)
-    made.__dict__.update(twins.__dict__)
-    made.reference = deepcopy(twins.reference)
+    made = twins.with_own_reference()
     for lora in (loras(twins, nested) for nested in files):
         for name in lora:
             if name.endswith("_lora.down.weight"):
@@ -67,14 +48,6 @@ def expected(reference: Twins, order: tuple[int, ...] = (0,)) -> Tensor:
     """What diffusers predicts for two pictures of each side of the batch."""
     rows = torch.cat([(face(), torch.zeros(1, FACE))[side].expand(2, 1, FACE) for side in order])
     return reference.call_reference(call(reference.context, len(rows)), rows)
-
-
-def found(twins: Twins, model: Any, order: tuple[int, ...] = (0,)) -> Tensor:
-    return twins.call_comfy(call(twins.context, 2 * len(order)), model, cond_or_uncond=list(order))
-
-
-def error(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
 
 
 @pytest.mark.parametrize("order", [(0,), (1, 0)])
@@ -288,79 +261,3 @@ def test_a_model_without_such_a_weight_is_refused_by_name(small: Twins, tmp_path
     with pytest.raises(ValueError, match=r"no diffusion_model\.nowhere\.weight, which the LoRA of faceid"):
         lora.settle(small.patcher.clone(), [use])
     assert name in use.patches
-
-
-@pytest.fixture(scope="module")
-def kolors(comfy: None) -> Twins:
-    """SDXL's layers behind a projection of wider texts."""
-    twins = Twins("SDXL")
-    torch.manual_seed(3)
-    twins.patcher.model.diffusion_model.encoder_hid_proj = nn.Linear(WIDE, twins.context).requires_grad_(False)
-    return twins
-
-
-def kolors_adapter(twins: Twins) -> Nested:
-    """With four tokens, as diffusers knows no other FaceID-Plus."""
-    options = KINDS["Kolors FaceID-Plus"] | PUBLISHED | {"tokens": 4, "token_width": WIDE, "embed": HIDDEN}
-    return adapters.adapter(widths=widths(twins), context=twins.context, **options)
-
-
-class Widened(nn.Module):
-    """A projection of diffusers, and after it the base model's own."""
-
-    def __init__(self, projection: Any, after: nn.Linear) -> None:
-        super().__init__()
-        self.projection, self.after = projection, after
-
-    def forward(self, faces: Tensor) -> Tensor:
-        return self.after(self.projection(faces))
-
-
-@pytest.mark.parametrize("shortcut", [1.0, 0.7])
-@torch.no_grad()
-def test_kolors_projects_image_tokens_as_it_projects_texts(kolors: Twins, tmp_path: Path, shortcut: float) -> None:
-    nested, random = kolors_adapter(kolors), torch.Generator().manual_seed(5)
-    raw, hidden = torch.randn(1, FACE, generator=random) * 20, torch.randn(1, 9, HIDDEN, generator=random)
-    network = core.load(adapters.save(tmp_path / "kolors.bin", nested))
-    zeros = (torch.zeros(1, FACE), torch.zeros(1, 9, HIDDEN))
-    given = image_prompt(network, (raw, hidden), zeros, shortcut=shortcut)
-    model = apply(kolors.patcher, given)
-
-    reference = merged_with_projection(kolors, nested)
-    projection = reference.reference.encoder_hid_proj.image_projection_layers[0].projection
-    projection.shortcut, projection.shortcut_scale = True, shortcut
-    rows = torch.cat([raw.expand(2, 1, FACE), zeros[0].expand(2, 1, FACE)])
-    projection.clip_embeds = torch.cat([hidden.expand(2, 1, 9, HIDDEN), zeros[1].expand(2, 1, 9, HIDDEN)])
-    wanted = reference.call_reference(call(kolors.context, 4), rows)
-    assert error(found(kolors, model, (0, 1)), wanted) < TOLERANCE
-    assert error(found(kolors, model, (0, 1)), found(kolors, kolors.patcher, (0, 1))) > 0.1
-
-
-def merged_with_projection(twins: Twins, nested: Nested) -> Twins:
-    """Twins whose reference has the adapter, with the projection of texts after the projection of images."""
-    made = Twins.__new__(Twins)
-    made.__dict__.update(twins.__dict__)
-    made.reference = deepcopy(twins.reference)
-    made.reference._load_ip_adapter_weights([nested], low_cpu_mem_usage=False)
-    projections = made.reference.encoder_hid_proj.image_projection_layers
-    projections[0] = Widened(projections[0], twins.patcher.model.diffusion_model.encoder_hid_proj)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("pooled", "says"),
-    [
-        (2816, r"adapter \(Kolors FaceID-Plus\) is for Kolors, and the model is none"),
-        (5632, r"encoder_hid_proj.* model was loaded without it"),
-    ],
-)
-def test_an_adapter_for_kolors_needs_its_projection_of_texts(
-    kolors: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: int, says: str
-) -> None:
-    network = core.load(adapters.save(tmp_path / "kolors.bin", kolors_adapter(kolors)))
-    given = image_prompt(network, (face(), torch.zeros(1, 9, HIDDEN)), (face(), torch.zeros(1, 9, HIDDEN)))
-    model = kolors.patcher.model
-    monkeypatch.delattr(model.diffusion_model, "encoder_hid_proj")
-    monkeypatch.setitem(model.model_config.unet_config, "adm_in_channels", pooled)
-    with pytest.raises(ValueError, match=says):
-        apply(kolors.patcher, given)
