@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dataset", required=True, help="folder, list file or .tar shards of captioned pictures")
     command.add_argument("--output", required=True, type=Path, help="the adapter to write, a .safetensors")
     command.add_argument("--folder", type=Path, help="where state and samples are kept; else beside the output")
-    command.add_argument("--kind", default="base", choices=list(_core("training.fresh").KINDS), help="of adapter")
+    command.add_argument(
+        "--kind", default="base", choices=list(_core("training.fresh").TRAINABLE_KINDS), help="of adapter"
+    )
     command.add_argument("--start", type=Path, help="an adapter file to train on from")
     command.add_argument("--resolution", type=int, default=512, help="side of the squares that pictures are cut to")
     command.add_argument(

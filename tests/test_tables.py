@@ -163,8 +163,8 @@ TABLES = {
         "core/attention/test_scaling.py",
     ),
     "kind of noise": Table(
-        noise.KINDS,
-        "KINDS of ip_adapter_core/vision/noise.py",
+        noise.NOISE_KINDS,
+        "NOISE_KINDS of ip_adapter_core/vision/noise.py",
         (("IPA_Noise", "kind"),),
         "core/vision/test_noise.py",
     ),

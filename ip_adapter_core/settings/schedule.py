@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..text.number_lists import Pair, Wanted, pairs
+from ..text.number_lists import NamedNumber, Wanted, pairs
 
 
 class SamplingStep(NamedTuple):
@@ -185,7 +185,7 @@ def points(text: str, unit: str) -> tuple[Point, ...]:
 _POINTS = Wanted("the points", "pairs of position and value such as 0:1, 10:0.5, 19:0", float)
 
 
-def _point(pair: Pair, most: float) -> Point:
+def _point(pair: NamedNumber, most: float) -> Point:
     at, value = (_POINTS.number(number, pair.piece) for number in (pair.name, pair.number))
     if at < 0:
         raise ValueError(f"Count positions from 0: the point {pair.piece!r} lies before the beginning.")

@@ -54,7 +54,7 @@ class DataPosition(NamedTuple):
     part: int
 
 
-class Order:
+class DataOrder:
     """Examples in shuffled epochs: each comes once before any comes again."""
 
     def __init__(self, examples: int, seed: int) -> None:
@@ -65,10 +65,10 @@ class Order:
         """The examples at places first, …, first + count - 1 of the endless sequence."""
         places = range(first, first + count)
         epochs = range(places[0] // self._examples, places[-1] // self._examples + 1)
-        self._epochs = {epoch: self._shuffled(epoch) for epoch in epochs}
+        self._epochs = {epoch: self._shuffle(epoch) for epoch in epochs}
         return [int(self._epochs[place // self._examples][place % self._examples]) for place in places]
 
-    def _shuffled(self, epoch: int) -> Tensor:
+    def _shuffle(self, epoch: int) -> Tensor:
         if epoch in self._epochs:
             return self._epochs[epoch]
         return torch.randperm(self._examples, generator=generator(self._seed, "epoch", epoch))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import examples as example_rows
 from . import objective, state
-from .draws import DataPosition, Order, draw
+from .draws import DataOrder, DataPosition, draw
 from .engines import Alone, Engine
 from .examples import FEATURES, LATENTS, Examples
 from .settings import Settings
@@ -139,7 +139,7 @@ class TrainingRun:
     examples: Examples
     settings: Settings
     engine: Engine
-    order: Order
+    order: DataOrder
 
     def step(self, number: int, trainee: state.Trainee) -> Step:
         """Make one step of the optimizer. Raises ValueError instead of a step on a loss that is no number."""
@@ -201,7 +201,7 @@ def _run(trainee: state.Trainee, base: Base, examples: Examples, settings: Setti
     if settings.batch % engine.processes:
         raise ValueError(f"A batch of {settings.batch} cannot be shared by {engine.processes} processes alike.")
     network, optimizer = engine.prepare(trainee.network, trainee.optimizer)
-    return TrainingRun(network, optimizer, base, examples, settings, engine, Order(len(examples), settings.seed))
+    return TrainingRun(network, optimizer, base, examples, settings, engine, DataOrder(len(examples), settings.seed))
 
 
 @contextmanager

@@ -23,14 +23,14 @@ class Region:
     """One subject of a picture.
 
     prompt: the image prompt of the subject.
-    use: how the prompt is applied; its mask is replaced by that of the region.
+    options: how the prompt is applied; its mask is replaced by that of the region.
     mask: where the subject is, (masks, height, width).
     positive, negative: the texts that act there; None for none.
     text_strength: how much these texts count against those of the whole picture.
     """
 
     prompt: ImagePrompt
-    use: ApplyOptions
+    options: ApplyOptions
     mask: Tensor
     positive: Conditioning | None = None
     negative: Conditioning | None = None
@@ -57,7 +57,7 @@ def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
     """
     model = base.model
     for region in regions:
-        model = model_patch.apply(model, region.prompt, replace(region.use, mask=region.mask))
+        model = model_patch.apply(model, region.prompt, replace(region.options, mask=region.mask))
     return Prompted(
         model,
         base.positive + [entry for region in regions for entry in _place(region.positive, region)],
