@@ -85,10 +85,10 @@ def parser() -> argparse.ArgumentParser:
 def find_comfyui(argument: str | None) -> Path:
     """The folder of ComfyUI. Raises ValueError when there is none where it was looked for."""
     named = argument or os.environ.get("COMFYUI_PATH")
-    places = [Path(named).expanduser()] if named else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
-    for place in places:
-        if (place / "main.py").is_file() and (place / "comfy").is_dir():
-            return place.resolve()
+    folders = [Path(named).expanduser()] if named else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
+    for folder in folders:
+        if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
+            return folder.resolve()
     where = f"{named} is no ComfyUI: it has no main.py and comfy/." if named else "ComfyUI was not found."
     raise ValueError(f"{where} Name its folder with --comfyui.")
 

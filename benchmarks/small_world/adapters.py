@@ -15,7 +15,8 @@ from ...ip_adapter_core.adapters.projections import ImageProjection
 from ...ip_adapter_core.layers.layout import Geometry, geometry
 from ...ip_adapter_core.training.examples import TensorExamples
 from ...ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh
-from ...ip_adapter_core.training.loop import Step, train
+from ...ip_adapter_core.training.interface import Step
+from ...ip_adapter_core.training.loop import train
 from ...ip_adapter_core.training.settings import Settings
 from ...nodes.host.training.base_model import HostBase, attention_weights
 from . import base, host

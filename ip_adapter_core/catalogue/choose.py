@@ -13,7 +13,12 @@ from ..vision.encoder import Tower
 
 
 class WantedKind(NamedTuple):
-    """What a user may ask for: the names of variants, and words in file names that speak for or against."""
+    """What a user may ask for: a row of KINDS.
+
+    variants: names of the variants that it allows.
+    wanted: words of which a file name should have one.
+    avoided: words that a file name should not have.
+    """
 
     variants: frozenset[str]
     wanted: tuple[str, ...] = ()
@@ -21,7 +26,11 @@ class WantedKind(NamedTuple):
 
 
 class NamedKind(NamedTuple):
-    """A kind that only a file's name tells: the variant whose tensors it has, and the word in the name."""
+    """A kind that only a file's name tells: a row of NAMED.
+
+    variant: name of the variant whose tensors it has.
+    word: what tells it in the file's name.
+    """
 
     variant: str
     word: str
@@ -61,7 +70,11 @@ KINDS: dict[str, WantedKind] = {
 
 
 class FilePair(NamedTuple):
-    """An adapter and the encoder it reads, by file name; None where it reads none, and where there is none."""
+    """An adapter and the encoder it reads.
+
+    adapter: its file name.
+    encoder: its file name; None where the adapter reads none, and where there is none.
+    """
 
     adapter: str
     encoder: str | None

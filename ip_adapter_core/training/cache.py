@@ -17,7 +17,7 @@ from torch import Tensor
 from ..text.wording import shown
 from .pairs import CaptionedPicture
 from .pictures import Picture, Unreadable, read, stack_pictures
-from .shards import CachedExamples, Rows, Shards, places, write
+from .shards import CachedExamples, Rows, Shards, find_rows, write
 
 BATCH = 8  # pictures that the models see at once
 
@@ -65,11 +65,11 @@ def cache_examples(
     """
     home = _home(folder, encoder, size)
     wanted = {_key(pair): pair for pair in pairs}
-    cached = places(home)
+    cached = find_rows(home)
     missing = {key: pair for key, pair in wanted.items() if key not in cached}
     unread = _encode(home, missing, encoder, size, on_picture)
     _report(unread, len(wanted))
-    cached = places(home) if missing else cached
+    cached = find_rows(home) if missing else cached
     readable = {key: pair for key, pair in wanted.items() if key in cached}
     if not readable:
         raise ValueError(f"None of the {len(wanted)} pictures can be read; the first is {unread[0]}.")

@@ -82,8 +82,9 @@ def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tupl
         raise ValueError(f"No pictures were found in {shown(source)}; {_NEEDED}.")
     bare = sum(not pair.caption for pair in pairs)
     if bare:
-        place = shown(source)
-        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), place)
+        _log.warning(
+            "%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), shown(source)
+        )
     return tuple(pairs)
 
 
@@ -208,7 +209,7 @@ def _in_shards(shards: Iterable[Path]) -> Iterator[CaptionedPicture]:
 def _in_shard(shard: Path) -> Iterator[CaptionedPicture]:
     """Members with the same name up to the first dot are one example, as in WebDataset."""
     try:
-        with tarfile.open(shard, "r:") as archive:  # uncompressed only: pictures are read later, by their place
+        with tarfile.open(shard, "r:") as archive:  # uncompressed only: pictures are read later, by their first byte
             members = [member for member in archive if member.isfile()]
             captions = dict(_captions_in(archive, members))
     except (tarfile.TarError, OSError) as error:

@@ -146,9 +146,9 @@ def _centres(side: int, axis: int) -> Tensor:
     return (torch.arange(side) + 0.5).reshape((-1, 1) if axis == 0 else (1, -1))
 
 
-def _mirror(places: Tensor, side: int) -> Tensor:
-    """The pixels at places along a side; places beyond it are mirrored."""
-    folded = places.remainder(2 * side)
+def _mirror(positions: Tensor, side: int) -> Tensor:
+    """The pixels at positions along a side; positions beyond it are mirrored."""
+    folded = positions.remainder(2 * side)
     return torch.minimum(folded, 2 * side - folded).long().clamp(max=side - 1)
 
 

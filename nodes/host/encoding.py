@@ -130,13 +130,13 @@ def face_prompt(
         raise ValueError(
             f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
         )
-    gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
+    gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
-        uncond = select_rows(uncond, negative.places)
+        uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
 
 
 def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:

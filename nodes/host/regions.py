@@ -25,7 +25,8 @@ class Region:
     prompt: the image prompt of the subject.
     options: how the prompt is applied; its mask is replaced by that of the region.
     mask: where the subject is, (masks, height, width).
-    positive, negative: the texts that act there; None for none.
+    positive: the text that acts there; None for none.
+    negative: the negative text that acts there; None for none.
     text_strength: how much these texts count against those of the whole picture.
     """
 
@@ -42,7 +43,8 @@ class Prompted:
     """What goes to a sampler.
 
     model: the MODEL with its image prompts.
-    positive, negative: the texts of both sides.
+    positive: the text of the positive side.
+    negative: the text of the negative side.
     """
 
     model: ModelPatcher

@@ -74,7 +74,8 @@ class Contents(NamedTuple):
 
     groups: the side of each group of rows.
     frames: those of a group; empty where they make no difference.
-    device, dtype: where and in what the model computes.
+    device: where the model computes.
+    dtype: in what it computes.
     """
 
     groups: Sides
@@ -88,7 +89,8 @@ class Batch(NamedTuple):
 
     order: whose rows it holds.
     crops: where in the picture they lie.
-    device, dtype: where and in what the model computes.
+    device: where the model computes.
+    dtype: in what it computes.
     """
 
     order: RowOrder

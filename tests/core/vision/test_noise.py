@@ -202,7 +202,7 @@ def test_blur_may_be_larger_than_the_picture() -> None:
     assert noisy(photos(1, 5, 3), "fade", 1.0, 32).shape == (1, 5, 3, 3)
 
 
-# What cannot be meant
+# What is refused
 
 
 @pytest.mark.parametrize(
