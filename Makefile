@@ -54,7 +54,7 @@ small-world: ## train everything that models/small_world ships again (hours)
 serve: ## a ComfyUI with this package to click around in, on PORT
 	@$(BRING) run -- python .ci/develop/serve.py $(PORT)
 
-lint: ## style and types
+lint: ## style, types, and which room may use which
 	@$(BRING) --tools run -- python .ci/develop/lint.py
 
 clean: ## remove everything that was brought

@@ -7,7 +7,7 @@ two devices in one operation are an error, and so is what numpy may not read; no
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,11 @@ from torch.utils._pytree import tree_flatten, tree_map
 DEVICE = torch.device("cuda", 0)
 
 _PROCESSOR = torch.device("cpu")
+# What torch hands to `__torch_function__` where such an attribute is read or set.
+_DATA, _DEVICE, _IS_CUDA, _IS_CPU = cast(tuple[Any, ...], (Tensor.data, Tensor.device, Tensor.is_cuda, Tensor.is_cpu))
 # What may meet tensors of both devices.
-_CROSSING = {Tensor.copy_, Tensor.data.__set__, torch._has_compatible_shallow_copy_type}
-_ANSWERS: dict[Any, Any] = {Tensor.device.__get__: DEVICE, Tensor.is_cuda.__get__: True, Tensor.is_cpu.__get__: False}
+_CROSSING = {Tensor.copy_, _DATA.__set__, torch._has_compatible_shallow_copy_type}
+_ANSWERS: dict[Any, Any] = {_DEVICE.__get__: DEVICE, _IS_CUDA.__get__: True, _IS_CPU.__get__: False}
 
 
 class OnGpu(Tensor):
@@ -50,7 +52,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
             return _ANSWERS[func]
         if func is Tensor.numpy and isinstance(first, OnGpu):
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy; copy it to host memory first")
-        if func == Tensor.data.__set__:  # another object at each look
+        if func == _DATA.__set__:  # another object at each look
             return _set_data(*args)
         if func in _MOVES:
             return _moved(func, args, kwargs)
@@ -92,10 +94,10 @@ _MOVES = {Tensor.to, Tensor.cuda, Tensor.cpu}
 
 
 def _set_data(parameter: Tensor, value: Tensor) -> None:
-    Tensor.data.__set__(parameter, _bare(value))  # type: ignore[attr-defined]
+    _DATA.__set__(parameter, _bare(value))
     if isinstance(value, OnGpu) != isinstance(parameter, OnGpu):
         parameter.__class__ = OnGpu if isinstance(value, OnGpu) else nn.Parameter
-        parameter._is_param = True  # type: ignore[attr-defined]
+        parameter._is_param = True
 
 
 def _here(given: Any) -> Any:

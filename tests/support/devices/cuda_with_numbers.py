@@ -56,16 +56,16 @@ class OnCuda(Tensor):
         made.held = held
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, function: Any, types: Any, given: Sequence[Any] = (), more: dict[str, Any] | None = None
     ) -> Any:
         """Outside of a device, as where a test looks at a result."""
         return _dispatched(function, given, more or {})
 
-    def __repr__(self, **more: Any) -> str:
+    def __repr__(self, **more: Any) -> str:  # type: ignore[override]
         return f"OnCuda({self.held!r})"
 
 

@@ -38,7 +38,7 @@ def sdxl() -> Any:
     import comfy.model_patcher
     from comfy import latent_formats, model_base, ops, supported_models_base
 
-    class Config(supported_models_base.BASE):  # type: ignore[misc]
+    class Config(supported_models_base.BASE):
         unet_extra_config: ClassVar[dict[str, Any]] = {}
 
     one_level = CONSTRUCTIONS["one level"]
