@@ -7,12 +7,43 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..text.number_lists import NamedNumber, Wanted, pairs
 
-if TYPE_CHECKING:
-    from .schedule import Curve
+
+class CurveFields(Protocol):
+    """What a shape reads of a curve, such as `schedule.Curve`."""
+
+    @property
+    def unit(self) -> str:
+        """A row of UNITS."""
+        ...
+
+    @property
+    def start(self) -> float:
+        """The value at the start."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """The value at the end."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Number of whole units, for "first n"."""
+        ...
+
+    @property
+    def points(self) -> str:
+        """Text with positions and values, for "points"."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """For "random"."""
+        ...
 
 
 class Position(NamedTuple):
@@ -104,18 +135,18 @@ class CurveShape(NamedTuple):
     value_bounds: values of which the least and the greatest bound all values of the curve.
     """
 
-    value: Callable[[Curve, Position], float]
-    value_bounds: Callable[[Curve], tuple[float, ...]]
+    value: Callable[[CurveFields, Position], float]
+    value_bounds: Callable[[CurveFields], tuple[float, ...]]
 
 
-def _ends(curve: Curve) -> tuple[float, ...]:
+def _ends(curve: CurveFields) -> tuple[float, ...]:
     return (curve.start, curve.end)
 
 
 def _ramp(ease: Callable[[float], float]) -> CurveShape:
     """From start to end; ease: share of the curve, 0..1 -> progress from start to end, 0..1."""
 
-    def value(curve: Curve, position: Position) -> float:
+    def value(curve: CurveFields, position: Position) -> float:
         progress, span = ease(position.share), curve.end - curve.start
         # Computed from the nearer end, so that both ends are exact.
         return curve.start + span * progress if progress < 0.5 else curve.end - span * (1 - progress)
@@ -123,16 +154,16 @@ def _ramp(ease: Callable[[float], float]) -> CurveShape:
     return CurveShape(value, _ends)
 
 
-def _first_n(curve: Curve, position: Position) -> float:
+def _first_n(curve: CurveFields, position: Position) -> float:
     return curve.start if position.whole < curve.n else curve.end
 
 
-def _random(curve: Curve, position: Position) -> float:
+def _random(curve: CurveFields, position: Position) -> float:
     """Depends on the seed and the number of the unit alone, not on the order of the calls."""
     return random.Random(f"{curve.seed} {position.whole}").uniform(curve.start, curve.end)
 
 
-def _through_points(curve: Curve, position: Position) -> float:
+def _through_points(curve: CurveFields, position: Position) -> float:
     """Straight lines between points, constant outside them; at a jump, the value after it."""
     all_points = points(curve.points, curve.unit)
     next_one = bisect_right(all_points, position.at, key=lambda point: point.at)
@@ -141,7 +172,7 @@ def _through_points(curve: Curve, position: Position) -> float:
     return left.value + (right.value - left.value) * share
 
 
-def _values_of_points(curve: Curve) -> tuple[float, ...]:
+def _values_of_points(curve: CurveFields) -> tuple[float, ...]:
     return tuple(point.value for point in points(curve.points, curve.unit))
 
 
