@@ -79,7 +79,7 @@ def measured(part: Any, frames: int) -> tuple[int, int]:
         for window in windows(frames):
             x = torch.zeros(2 * len(window), 4, 64, 64)
             told = {"cond_or_uncond": [1, 0], "ad_params": {"sub_idxs": window, "full_length": frames}}
-            run.prepared(run.batch(told, x, torch.float16), torch.tensor([1 - step / STEPS]), keep_all=False)
+            run.prepare(run.batch(told, x, torch.float16), torch.tensor([1 - step / STEPS]), keep_all=False)
             most = max(most, size(run.layers.tensors))
     return size(part.tokens, part.keys_values), most
 

@@ -51,8 +51,8 @@ def _panel(name: str, curves: Curves) -> Image:
     def drawn(plane: Plane) -> None:
         plane.grid(f"ms per call, by {name}")
         for points, colour in zip(curves.values(), COLOURS, strict=True):
-            places = plane.places(*zip(*points, strict=True))
-            plane.line(places, colour, _WIDTH)
-            plane.dots(places, colour)
+            pixels = plane.pixels(*zip(*points, strict=True))
+            plane.line(pixels, colour, _WIDTH)
+            plane.dots(pixels, colour)
 
     return panel(axis(0, max(values)), axis(0, most), drawn)

@@ -19,7 +19,7 @@ from torch import Tensor
 from .fused_kernel import Group, Plan, Rows, kernel
 
 ImageGroup = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-"""Keys and values (rows, tokens, inner), emphasis (tokens,) and mask (rows', pixels, 1) of what shares one softmax."""
+"""Keys and values (rows, tokens, inner), attn_bias (tokens,) and mask (rows', pixels, 1) of what shares one softmax."""
 
 MOST_TEXT, MOST_TOKENS, MOST_GROUPS = 308, 64, 8
 
@@ -128,7 +128,7 @@ def _is_layer(q: Tensor, k: Tensor, v: Tensor, heads: int) -> bool:
     )
 
 
-def _is_group(q: Tensor, keys: Tensor, values: Tensor, emphasis: Tensor | None, mask: Tensor | None) -> bool:
+def _is_group(q: Tensor, keys: Tensor, values: Tensor, attn_bias: Tensor | None, mask: Tensor | None) -> bool:
     return (
         keys.ndim == 3
         and keys.shape == values.shape == (len(keys), keys.shape[1], q.shape[2])
@@ -136,7 +136,7 @@ def _is_group(q: Tensor, keys: Tensor, values: Tensor, emphasis: Tensor | None, 
         and _shares(keys, q)
         and _is_readable(keys, q)
         and _is_readable(values, q)
-        and (emphasis is None or (emphasis.shape == keys.shape[1:2] and _is_like(emphasis, q)))
+        and (attn_bias is None or (attn_bias.shape == keys.shape[1:2] and _is_like(attn_bias, q)))
         and (mask is None or (mask.shape == (len(mask), q.shape[1], 1) and _shares(mask, q) and _is_like(mask, q)))
     )
 
@@ -179,6 +179,6 @@ def _rows(x: Tensor, batch: int) -> Rows:
     return Rows(x, x.stride(0), x.stride(1), x.shape[1], batch // len(x))
 
 
-def _group(batch: int, keys: Tensor, values: Tensor, emphasis: Tensor | None, mask: Tensor | None) -> Group:
-    beside = None if emphasis is None else emphasis.contiguous()
+def _group(batch: int, keys: Tensor, values: Tensor, attn_bias: Tensor | None, mask: Tensor | None) -> Group:
+    beside = None if attn_bias is None else attn_bias.contiguous()
     return Group(_rows(keys, batch), _rows(values, batch), beside, None if mask is None else _rows(mask, batch))

@@ -51,7 +51,7 @@ def describe(path: str | Path) -> Description:
             return _adapter(Path(path), named)
         return Description(f"CLIP vision encoder: {encoder.identify_file(path).describe()}", (weights(named),))
     except UnsupportedCheckpoint as refusal:
-        return _refused(path, refusal)
+        return _describe_refusal(path, refusal)
 
 
 def weights(named: Mapping[str, Entry]) -> str:
@@ -86,14 +86,14 @@ def _adapter(path: Path, named: Mapping[str, Entry]) -> Description:
     details = (
         weights(named),
         ", ".join(filter(None, [container(path), checkpoint.naming(named)])),
-        f"takes {' and '.join(_taken(identity))}",
+        f"takes {' and '.join(_name_inputs(identity))}",
         f"kind told by {identity.rule}",
         *_labels(path, identity, named),
     )
     return Description(f"IP-Adapter: {identity._replace(rule=TENSORS).describe()}", details)
 
 
-def _taken(identity: Identity) -> list[str]:
+def _name_inputs(identity: Identity) -> list[str]:
     return [f"{field} of width {width}" for field, width in zip(identity.variant.reads, identity.widths, strict=True)]
 
 
@@ -117,7 +117,7 @@ def _dtypes(named: Mapping[str, Entry]) -> list[str]:
     return [dtype for dtype, _ in parameters.most_common()]
 
 
-def _refused(path: str | Path, refusal: UnsupportedCheckpoint) -> Description:
+def _describe_refusal(path: str | Path, refusal: UnsupportedCheckpoint) -> Description:
     try:
         names = list(entries(path))
     except UnsupportedCheckpoint:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..ip_adapter_core.attention.attention_map import MAP_KINDS, SCALES, Maps, pick_images, read_steps
 from ..ip_adapter_core.plots import heat_map
 from ..ip_adapter_core.settings import layer_weights
-from .host.attention_map import Noise, Sampled, look
+from .host.attention_map import AddedNoise, Sampled, look
 from .host.pictures import to_image
 from .host.sampling.attention_hook import MapRequest
 from .input_checks import readable
@@ -58,7 +58,7 @@ class AttentionMap(Node):
         scale: str = SCALES[0],
         opacity: float = 0.6,
     ) -> io.NodeOutput:
-        shown, noise = MAP_KINDS[show], Noise(read_steps(percents), seed, sigmas)
+        shown, noise = MAP_KINDS[show], AddedNoise(read_steps(percents), seed, sigmas)
         maps_by_name = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
         result = pick_images(image, latent["samples"].shape, frame)
         maps = Maps.of(maps_by_name, shown, (result.shape[0], result.shape[1]), scale)

@@ -73,7 +73,7 @@ class Encode(Node):
         tiles: int = 2,
     ) -> io.NodeOutput:
         look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
-        prompt, seen = encoding.image_prompt(ip_adapter, clip_vision, image, look, negative_image)
+        prompt, seen = encoding.encode_prompt(ip_adapter, clip_vision, image, look, negative_image)
         notices = [*of_pictures(image), *of_mask(masks)]
         return io.NodeOutput(prompt, seen, ui=with_notices(notices, ui.PreviewImage(seen, cls=cls)))
 

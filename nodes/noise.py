@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core.vision.noise import BLUR, KINDS, noisy
+from ..ip_adapter_core.vision.noise import BLUR, NOISE_KINDS, noisy
 from .node import Node
 from .sockets import schema
 
@@ -22,8 +22,8 @@ class Noise(Node):
             inputs=[
                 io.Combo.Input(
                     "kind",
-                    options=list(KINDS),
-                    default=next(iter(KINDS)),
+                    options=list(NOISE_KINDS),
+                    default=next(iter(NOISE_KINDS)),
                     tooltip="fade: the picture fades into noise. dissolve: noise in place of some of its pixels. "
                     "gaussian: noise on top of it. shuffle: its pixels in disorder; needs an image.",
                 ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..ip_adapter_core.training.fresh import KINDS
+from ..ip_adapter_core.training.fresh import TRAINABLE_KINDS
 from ..ip_adapter_core.training.settings import Settings
 from .host.adapters import LoadedAdapter
 from .host.training import session
@@ -86,7 +86,7 @@ def run_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "kind",
-            options=list(KINDS),
+            options=list(TRAINABLE_KINDS),
             default="base",
             tooltip="base: 4 tokens from the image embedding, quick to train. plus: 16 tokens from all patches, "
             "follows the reference more closely and needs more steps.",

@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dataset", required=True, help="folder, list file or .tar shards of captioned pictures")
     command.add_argument("--output", required=True, type=Path, help="the adapter to write, a .safetensors")
     command.add_argument("--folder", type=Path, help="where state and samples are kept; else beside the output")
-    command.add_argument("--kind", default="base", choices=list(_core("training.fresh").KINDS), help="of adapter")
+    command.add_argument(
+        "--kind", default="base", choices=list(_core("training.fresh").TRAINABLE_KINDS), help="of adapter"
+    )
     command.add_argument("--start", type=Path, help="an adapter file to train on from")
     command.add_argument("--resolution", type=int, default=512, help="side of the squares that pictures are cut to")
     command.add_argument(
@@ -83,10 +85,10 @@ def parser() -> argparse.ArgumentParser:
 def find_comfyui(argument: str | None) -> Path:
     """The folder of ComfyUI. Raises ValueError when there is none where it was looked for."""
     named = argument or os.environ.get("COMFYUI_PATH")
-    places = [Path(named).expanduser()] if named else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
-    for place in places:
-        if (place / "main.py").is_file() and (place / "comfy").is_dir():
-            return place.resolve()
+    folders = [Path(named).expanduser()] if named else [*Path(os.path.abspath(__file__)).parents, *ROOT.parents]
+    for folder in folders:
+        if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
+            return folder.resolve()
     where = f"{named} is no ComfyUI: it has no main.py and comfy/." if named else "ComfyUI was not found."
     raise ValueError(f"{where} Name its folder with --comfyui.")
 

@@ -14,7 +14,7 @@ from .sockets import ImagePrompt, schema
 
 
 class Transition(Node):
-    """An IMAGE_PROMPT of key images, frames, and the way between them -> IMAGE_PROMPT of so many frames."""
+    """An IMAGE_PROMPT of key images, frames, and the way between them -> IMAGE_PROMPT over these frames."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -15,7 +15,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import PROMPT_OPS
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import SHAPES, UNITS
+from comfyui_ip_adapter.ip_adapter_core.settings.shapes import SHAPES, UNITS
 from comfyui_ip_adapter.ip_adapter_core.vision import noise
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import FITS
 from fabricate import adapters
@@ -140,13 +140,13 @@ TABLES = {
     ),
     "shape of a schedule": Table(
         SHAPES,
-        "SHAPES of ip_adapter_core/settings/schedule.py",
+        "SHAPES of ip_adapter_core/settings/shapes.py",
         (("IPA_Schedule", "shape"),),
         "core/settings/test_schedule.py",
     ),
     "unit of a schedule": Table(
         UNITS,
-        "UNITS of ip_adapter_core/settings/schedule.py",
+        "UNITS of ip_adapter_core/settings/shapes.py",
         (("IPA_Schedule", "unit"),),
         "core/settings/test_schedule.py",
     ),
@@ -163,8 +163,8 @@ TABLES = {
         "core/attention/test_scaling.py",
     ),
     "kind of noise": Table(
-        noise.KINDS,
-        "KINDS of ip_adapter_core/vision/noise.py",
+        noise.NOISE_KINDS,
+        "NOISE_KINDS of ip_adapter_core/vision/noise.py",
         (("IPA_Noise", "kind"),),
         "core/vision/test_noise.py",
     ),

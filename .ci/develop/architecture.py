@@ -103,8 +103,8 @@ def layers(folder: str) -> list[list[str]]:
     container = f"{PACKAGE}.{folder.replace('/', '.')}"
     settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
-    found = next(contract["layers"] for contract in contracts if contract.get("containers") == [container])
-    return [[name.strip() for name in layer.split("|")] for layer in found]
+    rows = next(contract["layers"] for contract in contracts if contract.get("containers") == [container])
+    return [[name.strip() for name in row.split("|")] for row in rows]
 
 
 def rooms(folder: str) -> set[str]:
@@ -114,8 +114,8 @@ def rooms(folder: str) -> set[str]:
 
 def sentence(path: str) -> str:
     """What a room or a file says of itself first."""
-    place = ROOT / path
-    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    file_or_folder = ROOT / path
+    file = file_or_folder / "__init__.py" if file_or_folder.is_dir() else file_or_folder.with_suffix(".py")
     said = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
     return said.split("\n\n")[0].replace("\n", " ").split(": `")[0].removesuffix(".") + "."
 
@@ -126,24 +126,24 @@ def core(y: float) -> Boxes:
     there = {name for row in order for name in row}
     if odd := (rooms(CORE) - there) | (there ^ PLACES.keys()):
         raise ValueError(f"Put these into PLACES and into the core's contract, or into neither: {sorted(odd)}")
-    found: Boxes = {}
+    boxes: Boxes = {}
     for row in order:
-        made = level(box(PLACES[name][0], y, PLACES[name][1], name, sentence(f"{CORE}/{name}")) for name in row)
-        found |= made
-        y = bottom(made) + RISE
-    return found
+        row_boxes = level(box(PLACES[name][0], y, PLACES[name][1], name, sentence(f"{CORE}/{name}")) for name in row)
+        boxes |= row_boxes
+        y = bottom(row_boxes) + RISE
+    return boxes
 
 
 def host(y: float) -> Boxes:
     """The boxes of nodes/host below y: sampling in the lane of the MODEL, the others beside it."""
-    found: Boxes = {}
+    boxes: Boxes = {}
     for row in layers(HOST):
         said = {name: sentence(f"{HOST}/{name}") if name in rooms(HOST) else "" for name in row}
         if "sampling" in said:
-            found["sampling"] = box(LEFT, y, LANE, "sampling", said.pop("sampling"))
-        found |= (made := beside_the_lane(y, said))
-        y = bottom(made) + GAP
-    return found
+            boxes["sampling"] = box(LEFT, y, LANE, "sampling", said.pop("sampling"))
+        boxes |= (row_boxes := beside_the_lane(y, said))
+        y = bottom(row_boxes) + GAP
+    return boxes
 
 
 def nodes(y: float) -> Boxes:

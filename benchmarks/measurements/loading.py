@@ -68,7 +68,7 @@ def read(path: Path) -> None:
 
 def load(path: Path, use: Callable[[Tensor], object]) -> None:
     """Load the adapter and make use of each of its weights."""
-    for weight in adapters.read(FILE, path).patcher.model.published().values():
+    for weight in adapters.read(FILE, path).patcher.model.named_tensors().values():
         use(weight)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ...ip_adapter_core.adapters.projections import ImageProjection
 from ...ip_adapter_core.layers.layout import Geometry, geometry
 from ...ip_adapter_core.training.examples import TensorExamples
-from ...ip_adapter_core.training.fresh import KINDS, fresh
-from ...ip_adapter_core.training.loop import Step, train
+from ...ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh
+from ...ip_adapter_core.training.interface import Step
+from ...ip_adapter_core.training.loop import train
 from ...ip_adapter_core.training.settings import Settings
 from ...nodes.host.training.base_model import HostBase, attention_weights
 from . import base, host
@@ -57,7 +58,7 @@ class SimpleBase(HostBase):
 
 def simple(shape: Geometry, width: int) -> nn.Module:
     """The projection of the base kind, alone."""
-    tokens, shapes = KINDS["base"]
+    tokens, shapes = TRAINABLE_KINDS["base"]
     return ImageProjection(shapes(shape.context, width, tokens), nn)
 
 

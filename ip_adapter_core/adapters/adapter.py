@@ -68,9 +68,9 @@ class Adapter(nn.Module):
                 digest.update(weight.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()
 
-    def published(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""
-        return {**self.state_dict(), **(self.lora.published() if self.lora else {})}
+        return {**self.state_dict(), **(self.lora.named_tensors() if self.lora else {})}
 
 
 class KeyValueLayers(nn.Module):

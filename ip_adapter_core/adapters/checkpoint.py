@@ -60,7 +60,7 @@ def split(named: Mapping[str, T]) -> Parts[T]:
     layers: dict[int, dict[str, T]] = {}
     lora: dict[int, dict[str, T]] = {}
     for inner, value in _half(named, _LAYER_PREFIXES).items():
-        number, key = _numbered(inner)
+        number, key = _split_number(inner)
         (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
     if not projection or not layers:
         absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
@@ -83,7 +83,7 @@ def _half(named: Mapping[str, T], prefixes: Sequence[str]) -> dict[str, T]:
     return half
 
 
-def _numbered(inner: str) -> tuple[int, str]:
+def _split_number(inner: str) -> tuple[int, str]:
     match = _LAYER_KEY.fullmatch(inner)
     if match is None:
         raise UnsupportedCheckpoint(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..layers.families import describe, family
 from ..layers.layout import Geometry
 from .resolution import TENSORS
-from .variants import ENCODED, ENCODERS, Variant
+from .variants import ENCODED, ENCODER_NAMES, Variant
 
 
 class Identity(NamedTuple):
@@ -39,7 +39,7 @@ class Identity(NamedTuple):
         field, width = self.variant.reads[-1], self.widths[-1]
         if field not in ENCODED:
             return None
-        return ENCODERS.get((field, width), f"an encoder of width {width}")
+        return ENCODER_NAMES.get((field, width), f"an encoder of width {width}")
 
     @property
     def reads_faces(self) -> bool:

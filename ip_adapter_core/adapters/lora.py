@@ -88,7 +88,7 @@ class AdapterLora:
         }
         return LoraUse(self.file, patches, strength)
 
-    def published(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         """The tensors under the names of adapter files."""
         return Parts[Tensor]({}, {}, self.weights).flat()
 

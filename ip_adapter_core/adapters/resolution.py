@@ -99,8 +99,8 @@ def decide(candidates: Sequence[Variant], evidence: Evidence) -> Decision:
         return Decision(candidates[0], TENSORS)
     rules = (
         ("your choice", lambda: evidence.choice),
-        ("its sha256", lambda: _hinted(PUBLISHED.get(evidence.digest(), ""))),
-        ("its name", lambda: _hinted(evidence.name)),
+        ("its sha256", lambda: _find_hint(PUBLISHED.get(evidence.digest(), ""))),
+        ("its name", lambda: _find_hint(evidence.name)),
     )
     for rule, kind in rules:
         if (name := kind()) in kinds:
@@ -113,6 +113,6 @@ def bare(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def _hinted(name: str) -> str | None:
+def _find_hint(name: str) -> str | None:
     """The kind whose word is in a file name."""
     return next((kind for word, kind in _HINTS if word in bare(name)), None)

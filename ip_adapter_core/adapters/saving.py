@@ -20,7 +20,7 @@ def save(adapter: Adapter, path: Path, dtype: str = "fp16") -> None:
 
     dtype: a row of DTYPES. Raises ValueError when the weights do not fit into it.
     """
-    weights = {name: _convert(name, tensor, dtype) for name, tensor in adapter.published().items()}
+    weights = {name: _convert(name, tensor, dtype) for name, tensor in adapter.named_tensors().items()}
     save_whole(weights, path, {"format": "pt"})
 
 

@@ -154,7 +154,7 @@ VARIANTS = (
 )
 
 # (what the projection reads, its input width) -> the encoder it was trained with.
-ENCODERS = {
+ENCODER_NAMES = {
     ("embeds", 768): "CLIP-ViT-L-14",
     ("embeds", 1024): "CLIP-ViT-H-14",
     ("embeds", 1280): "CLIP-ViT-bigG-14",

@@ -172,7 +172,7 @@ def read_steps(text: str) -> tuple[float, ...]:
     """
     fractions = sorted(set(numbers(text, _STEPS)))
     if not fractions:
-        raise _STEPS.refused()
+        raise _STEPS.make_error()
     return tuple(fractions)
 
 

@@ -76,7 +76,8 @@ class GroupedKV(NamedTuple):
 class Form(NamedTuple):
     """A way to compute several image prompts together: a row of FORMS.
 
-    min_images, max_images: number of prompts in one group.
+    min_images: least number of prompts in one group.
+    max_images: greatest number of prompts in one group.
     accepts: whether prompts with these K' and V' can be computed this way.
     join: prompts and heads -> K' and V' of the group, and its attn_bias.
     add_: adds the attention to a text attention's result (batch, pixels, inner) in place; its arguments are this

@@ -13,7 +13,12 @@ from ..vision.encoder import Tower
 
 
 class WantedKind(NamedTuple):
-    """What a user may ask for: the names of variants, and words in file names that speak for or against."""
+    """What a user may ask for: a row of KINDS.
+
+    variants: names of the variants that it allows.
+    wanted: words of which a file name should have one.
+    avoided: words that a file name should not have.
+    """
 
     variants: frozenset[str]
     wanted: tuple[str, ...] = ()
@@ -21,7 +26,11 @@ class WantedKind(NamedTuple):
 
 
 class NamedKind(NamedTuple):
-    """A kind that only a file's name tells: the variant whose tensors it has, and the word in the name."""
+    """A kind that only a file's name tells: a row of NAMED.
+
+    variant: name of the variant whose tensors it has.
+    word: what tells it in the file's name.
+    """
 
     variant: str
     word: str
@@ -44,7 +53,7 @@ _ORDER = (
 )
 
 
-def _wanted(choice: str) -> WantedKind:
+def _read_choice(choice: str) -> WantedKind:
     if named := NAMED.get(choice):
         return WantedKind(frozenset({named.variant}), wanted=(named.word,))
     allowed = [it for it in VARIANTS if (it.reads[0] in ENCODED if choice == ANY else it.choice == choice)]
@@ -55,13 +64,17 @@ def _wanted(choice: str) -> WantedKind:
 _CHOICES = (ANY, *NAMED, *(variant.choice for variant in VARIANTS))
 
 KINDS: dict[str, WantedKind] = {
-    choice: _wanted(choice) for choice in dict.fromkeys((*_ORDER, *_CHOICES)) if choice in _CHOICES
+    choice: _read_choice(choice) for choice in dict.fromkeys((*_ORDER, *_CHOICES)) if choice in _CHOICES
 }
 """The menu of kinds, in its order."""
 
 
-class Pair(NamedTuple):
-    """An adapter and the encoder it reads, by file name; None where it reads none, and where there is none."""
+class FilePair(NamedTuple):
+    """An adapter and the encoder it reads.
+
+    adapter: its file name.
+    encoder: its file name; None where the adapter reads none, and where there is none.
+    """
 
     adapter: str
     encoder: str | None
@@ -96,19 +109,19 @@ def choose(
     geometry: Geometry,
     kind: str,
     family: str | None = None,
-) -> Pair | None:
+) -> FilePair | None:
     """The best adapter whose encoder is there too; one without its encoder when there is no other; None without any.
 
     family as in `fitting`.
     """
     pairs = [
-        Pair(name, next(iter(encoders_for(adapters[name], encoders)), None))
+        FilePair(name, next(iter(encoders_for(adapters[name], encoders)), None))
         for name in fitting(adapters, geometry, kind, family)
     ]
     return min(pairs, key=lambda pair: lacks_encoder(pair, adapters), default=None)
 
 
-def lacks_encoder(pair: Pair, adapters: Mapping[str, Identity]) -> bool:
+def lacks_encoder(pair: FilePair, adapters: Mapping[str, Identity]) -> bool:
     """Whether the adapter reads an encoder and none is there."""
     return pair.encoder is None and adapters[pair.adapter].encoder is not None
 

@@ -27,7 +27,7 @@ def _row(folder: str, file: str) -> Published:
 
 
 # (family of families.FAMILIES, kind of choose.KINDS) -> file
-ADAPTERS: dict[tuple[str, str], Published] = {
+ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SD1.5", "base"): _row(_H94 + "models/", "ip-adapter_sd15.safetensors"),
     ("SD1.5", "light"): _row(_H94 + "models/", "ip-adapter_sd15_light_v11.bin"),
     ("SD1.5", "plus"): _row(_H94 + "models/", "ip-adapter-plus_sd15.safetensors"),
@@ -49,7 +49,7 @@ ADAPTERS: dict[tuple[str, str], Published] = {
 }
 
 # Encoders are published under names without meaning; the names here are those of this project's workflows.
-ENCODERS: dict[str, Published] = {
+ENCODER_FILES: dict[str, Published] = {
     "CLIP-ViT-H-14": Published(
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", _H94 + "models/image_encoder/model.safetensors"
     ),

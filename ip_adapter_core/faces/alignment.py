@@ -52,7 +52,7 @@ def _warp(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
     height, width = source.shape[-2:]
     turn, shift = matrix[:, :2], matrix[:, 2]
     pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
-    places = (pixels - shift) @ np.linalg.inv(turn).T
-    grid = (2 * places + 1) / (width, height) - 1  # grid_sample counts from border to border
+    points = (pixels - shift) @ np.linalg.inv(turn).T
+    grid = (2 * points + 1) / (width, height) - 1  # grid_sample counts from border to border
     crop = grid_sample(source, torch.from_numpy(grid)[None].to(source), padding_mode="zeros", align_corners=False)
     return crop[0].movedim(0, -1)

@@ -41,7 +41,7 @@ class Faces:
 
     embeddings: as the network or another node gave them, (faces, 512).
     portraits: one for each face, or none at all.
-    gaps: places in the list of pictures without a face; later faces keep their places in it.
+    gaps: indices in the list of pictures of those without a face; later faces keep their indices.
     """
 
     embeddings: Tensor
@@ -52,11 +52,11 @@ class Faces:
         return len(self.embeddings)
 
     @property
-    def places(self) -> tuple[int, ...]:
-        """For each place of the list the number of its face; in a gap the face before it, or the first face."""
+    def face_indices(self) -> tuple[int, ...]:
+        """For each picture of the list the index of its face; in a gap the face before it, or the first face."""
         count = len(self) + len(self.gaps)
-        filled = [place not in self.gaps for place in range(count)]
-        return tuple(max(sum(filled[: place + 1]) - 1, 0) for place in range(count))
+        filled = [index not in self.gaps for index in range(count)]
+        return tuple(max(sum(filled[: index + 1]) - 1, 0) for index in range(count))
 
     @property
     def raw(self) -> Tensor:
@@ -83,8 +83,8 @@ def cat(parts: Sequence[Faces | None]) -> Faces:
 
 
 def _gaps(parts: Sequence[Faces | None]) -> Iterator[int]:
-    place = 0
+    index = 0
     for part in parts:
         if part is None:
-            yield place
-        place += 1 if part is None else len(part)
+            yield index
+        index += 1 if part is None else len(part)

@@ -26,18 +26,18 @@ class Pack(NamedTuple):
     damaged: tuple[str, ...]
 
     @property
-    def declared(self) -> bool:
+    def is_declared(self) -> bool:
         """Whether the folder has a manifest with the networks' inputs; only insightface follows it."""
         return (self.folder / MANIFEST).exists()
 
     @property
     def of_faces(self) -> bool:
         """Whether the folder is for faces at all."""
-        return bool(self.networks) or self.declared
+        return bool(self.networks) or self.is_declared
 
     def complaint(self) -> str | None:
         """Why onnxruntime cannot run its networks, in words; None when it can."""
-        if self.declared:
+        if self.is_declared:
             return (
                 f"{self.folder.name} says in {MANIFEST} how to use it, which only the insightface package follows: "
                 "install that, or choose another model."

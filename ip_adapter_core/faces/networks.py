@@ -66,13 +66,13 @@ def _detects(*widths: int) -> Callable[[Signature], bool]:
 
 RECOGNITION = NetworkKind("face recognition", _recognises)
 DETECTION = NetworkKind("face detection", _detects(*_SCORES_BOXES, *_POINTS))
-KINDS = (RECOGNITION, DETECTION, NetworkKind("face detection without points", _detects(*_SCORES_BOXES)))
+NETWORK_KINDS = (RECOGNITION, DETECTION, NetworkKind("face detection without points", _detects(*_SCORES_BOXES)))
 
 
 def kind_of(file: Path) -> NetworkKind | None:
     """The kind of face network in a file; None for other networks. Raises ValueError when it is no whole ONNX file."""
     signature = read_signature(file)
-    return next((kind for kind in KINDS if kind.fits(signature)), None)
+    return next((kind for kind in NETWORK_KINDS if kind.fits(signature)), None)
 
 
 class Recogniser:

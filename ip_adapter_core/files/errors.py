@@ -15,6 +15,6 @@ def check_exists(path: Path) -> None:
         raise UnsupportedCheckpoint(f"{path.name} does not exist (looked at {path}).")
 
 
-def damaged(path: Path, reason: Exception) -> UnsupportedCheckpoint:
+def report_damage(path: Path, reason: Exception) -> UnsupportedCheckpoint:
     """The error of a file that a reader could not read to its end."""
     return UnsupportedCheckpoint(f"{path.name} is damaged or incomplete ({reason}); download it again.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import UnsupportedCheckpoint, check_exists, damaged
+from .errors import UnsupportedCheckpoint, check_exists, report_damage
 
 STARTS = (b"PK", b"\x80")
 """First bytes of a pickle: the archive that torch writes since 1.6, and the plain pickle before it."""
@@ -31,7 +31,7 @@ def unpickle(path: Path, instead: str = "Use the .safetensors version of this fi
             f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. {instead}"
         ) from error
     except Exception as error:  # torch's readers raise many kinds on a damaged archive
-        raise damaged(path, error) from error
+        raise report_damage(path, error) from error
 
 
 def unpickle_mapping(path: Path, mapped: bool = False) -> Mapping:

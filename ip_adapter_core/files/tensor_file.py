@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .errors import UnsupportedCheckpoint, check_exists, damaged
+from .errors import UnsupportedCheckpoint, check_exists, report_damage
 from .pickles import STARTS, flatten, unpickle_mapping
 
 EXTENSIONS = (".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
@@ -111,7 +111,7 @@ class _LazyTensors(Mapping[str, torch.Tensor]):
             with open(self._path, "rb", buffering=0) as file:
                 return _read_tensor(file, extent)
         except _MALFORMED as error:
-            raise damaged(self._path, error) from error
+            raise report_damage(self._path, error) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._extents)
@@ -150,7 +150,7 @@ def _is_pickle(path: Path) -> bool:
         with open(path, "rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise damaged(path, error) from error
+        raise report_damage(path, error) from error
     if not start:
         raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
     if start[8:] == b"{":  # a safetensors file: eight bytes of length may be anything, then JSON begins
@@ -172,7 +172,7 @@ def _header(path: Path) -> dict[str, _Extent]:
         _check_offsets(header, path.stat().st_size - 8 - length)
         return {name: _extent(row, 8 + length) for name, row in header.items()}
     except _MALFORMED as error:
-        raise damaged(path, error) from error
+        raise report_damage(path, error) from error
 
 
 def _check_offsets(header: dict[str, dict], available: int) -> None:

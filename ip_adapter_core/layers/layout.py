@@ -35,8 +35,8 @@ class Layer(NamedTuple):
     @property
     def module(self) -> str:
         """Name of its transformer block in a ComfyUI model: `input_blocks.4.1.transformer_blocks.0`."""
-        place = "middle_block" if self.stage == "middle" else f"{self.stage}_blocks.{self.block}"
-        return f"{place}.1.transformer_blocks.{self.depth}"
+        block = "middle_block" if self.stage == "middle" else f"{self.stage}_blocks.{self.block}"
+        return f"{block}.1.transformer_blocks.{self.depth}"
 
 
 class Geometry(NamedTuple):
@@ -102,9 +102,9 @@ def _levels(config: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [(config["model_channels"] * m, n) for m, n in zip(multipliers, res_blocks, strict=True)]
 
 
-def _transformer(config: Mapping[str, Any], place: tuple[str, int], depth: int, width: int) -> Iterator[Layer]:
+def _transformer(config: Mapping[str, Any], block: tuple[str, int], depth: int, width: int) -> Iterator[Layer]:
     heads = _heads(config, width)
-    return (Layer(*place, index, width, heads) for index in range(depth))
+    return (Layer(*block, index, width, heads) for index in range(depth))
 
 
 def _heads(config: Mapping[str, Any], width: int) -> int:

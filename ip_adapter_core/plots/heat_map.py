@@ -93,8 +93,8 @@ def blend(numbers: np.ndarray, relief: np.ndarray | float, opacity: float) -> np
 def colours(numbers: np.ndarray) -> np.ndarray:
     """The colour of each number 0..1, (…) -> (…, 3), 0..1: the higher the number, the lighter."""
     table = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in _COLOURS])
-    places = np.linspace(0, 1, len(table))
-    return np.stack([np.interp(numbers, places, channel) for channel in table.T], axis=-1)
+    positions = np.linspace(0, 1, len(table))
+    return np.stack([np.interp(numbers, positions, channel) for channel in table.T], axis=-1)
 
 
 def _grey(image: Tensor) -> Tensor:
@@ -115,8 +115,8 @@ def _layout(count: int, height: int, width: int) -> _Layout:
     return _Layout(columns, math.ceil(count / columns), max(tile[0], _NARROWEST), tile)
 
 
-def _name(pen: ImageDraw, place: tuple[int, int, int], name: str, mean: float) -> None:
-    left, top, right = place
+def _name(pen: ImageDraw, edges: tuple[int, int, int], name: str, mean: float) -> None:
+    left, top, right = edges
     pen.text((left, top + _TITLE / 2), name, INK, font(_LETTERS), "lm")
     pen.text((right, top + _TITLE / 2), f"mean {mean:.2g}", FAINT, font(_SMALL), "rm")
 

@@ -200,12 +200,12 @@ def _lines(pen: ImageDraw, text: str, width: float) -> Iterator[str]:
     yield line
 
 
-def _write(pen: ImageDraw, text: str, place: tuple[float, float, float], size: int) -> None:
+def _write(pen: ImageDraw, text: str, edges: tuple[float, float, float], size: int) -> None:
     """Write text in one line; if it is too long, in smaller letters, and then cut at the right.
 
-    place: left, height and right in pixels.
+    edges: left, height and right in pixels.
     """
-    left, height, right = place
+    left, height, right = edges
     fitting = (size for size in range(size, 15, -1) if left + pen.textlength(text, font(size)) <= right)
     chosen = font(next(fitting, 16))
     while left + pen.textlength(text, chosen) > right and len(text) > 2:

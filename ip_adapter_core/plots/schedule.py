@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..settings.schedule import UNITS, Curve, Schedule
+from ..settings.schedule import Curve, Schedule
+from ..settings.shapes import UNITS
 from .axes import Axis, axis
 from .drawing import PAPER, font
 
@@ -52,30 +53,30 @@ class Plane:
         self._pen, self._across, self._up = pen, across, up
         self._x, self._y = across.scale_to(_LEFT, _RIGHT), up.scale_to(_BOTTOM, _TOP)
 
-    def places(self, positions: Iterable[float], values: Iterable[float]) -> list[tuple[float, float]]:
+    def pixels(self, positions: Iterable[float], values: Iterable[float]) -> list[tuple[float, float]]:
         """The pixels of positions and their values."""
         return [(self._x(at), self._y(value)) for at, value in zip(positions, values, strict=True)]
 
-    def shade(self, places: Sequence[tuple[float, float]]) -> None:
+    def shade(self, pixels: Sequence[tuple[float, float]]) -> None:
         """Colour the area between a curve and zero."""
-        (first, _), (last, _) = places[0], places[-1]
-        self._pen.polygon([(first, self._y(0)), *places, (last, self._y(0))], fill=_SHADE)
+        (first, _), (last, _) = pixels[0], pixels[-1]
+        self._pen.polygon([(first, self._y(0)), *pixels, (last, self._y(0))], fill=_SHADE)
 
-    def line(self, places: Sequence[tuple[float, float]], colour: str, width: int) -> None:
+    def line(self, pixels: Sequence[tuple[float, float]], colour: str, width: int) -> None:
         """Draw a curve through these pixels."""
-        self._pen.line(list(places), fill=colour, width=width, joint="curve")
+        self._pen.line(list(pixels), fill=colour, width=width, joint="curve")
 
-    def label(self, place: tuple[float, float], text: str, colour: str) -> None:
+    def label(self, pixel: tuple[float, float], text: str, colour: str) -> None:
         """Draw a disc with a short text in it."""
-        x, y = place
+        x, y = pixel
         self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
         self._pen.text((x, y), text, fill=PAPER, anchor="mm", font=font(_LETTERS - 8))
 
-    def dots(self, places: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
+    def dots(self, pixels: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
         """Draw a dot at each of these pixels; many dots are smaller than few."""
         least, most = _RADII
-        radius = min(max((_RIGHT - _LEFT) / len(places) * 0.3, least), most)
-        for x, y in places:
+        radius = min(max((_RIGHT - _LEFT) / len(pixels) * 0.3, least), most)
+        for x, y in pixels:
             self._pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
 
     def grid(self, heading: str) -> None:
@@ -115,13 +116,13 @@ def _panel(curves: tuple[Curve, ...], unit: str, many: int) -> Image:
     product = _product(curves, positions, many)
 
     def draw_on(plane: Plane) -> None:
-        plane.shade(plane.places(positions, product))
+        plane.shade(plane.pixels(positions, product))
         plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
         for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
-            plane.line(plane.places(positions, part), colour, _PART_WIDTH)
-        plane.line(plane.places(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
+            plane.line(plane.pixels(positions, part), colour, _PART_WIDTH)
+        plane.line(plane.pixels(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
         if dotted:
-            plane.dots(plane.places(range(many), _product(curves, range(many), many)))
+            plane.dots(plane.pixels(range(many), _product(curves, range(many), many)))
 
     return panel(across(last, dotted), _up([product, *parts]), draw_on)
 

@@ -23,10 +23,10 @@ def draw(transition: Transition) -> Image:
         plane.grid(f"weights of {len(transition.keys)} images, frames 0 to {transition.frames - 1}")
         weights = _weights(transition)
         for number, values in enumerate(weights):
-            plane.line(plane.places(frames, values), _colour(number), _WIDTH)
+            plane.line(plane.pixels(frames, values), _colour(number), _WIDTH)
         for number, key in enumerate(transition.keys):
-            (place,) = plane.places([key], [1.0])
-            plane.label(place, str(number + 1), _colour(number))
+            (pixel,) = plane.pixels([key], [1.0])
+            plane.label(pixel, str(number + 1), _colour(number))
 
     return panel(across(transition.frames - 1, whole=True), axis(0.0, 1.0), draw_on)
 

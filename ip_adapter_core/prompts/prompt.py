@@ -141,7 +141,8 @@ def image_prompt(
 class _PartSpec(NamedTuple):
     """What one part is made of.
 
-    cond, uncond: features of its images and of their negative images.
+    cond: features of its images.
+    uncond: features of their negative images.
     weights: of the images under one softmax.
     framed: whether each image is for a frame of its own; otherwise their tokens stand side by side.
     strengths: factor of λ for each frame.

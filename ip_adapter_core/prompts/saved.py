@@ -127,7 +127,7 @@ def label(path: Path) -> Label:
         images = int(metadata.get("images", 0)) or None
         return Label(origin, metadata["variant"], metadata["family"], each, metadata.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _report_damage(path, error) from error
 
 
 def load(path: Path, maker: Maker) -> ImagePrompt:
@@ -145,7 +145,7 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     try:
         parts = prompt_tensors.restore(named, maker.width)
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise _report_damage(path, error) from error
     prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
     if maker.identity.variant.needs_text_projection:
         return prompt
@@ -189,7 +189,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", file.read(8))
             return dict(json.loads(file.read(length)).get("__metadata__") or {})
     except (OSError, ValueError, TypeError, struct.error) as error:
-        raise _damaged(path, error) from error
+        raise _report_damage(path, error) from error
 
 
 def _full_name(origin: Origin) -> str:
@@ -197,5 +197,5 @@ def _full_name(origin: Origin) -> str:
     return f"{origin.name} ({origin.digest[:8]})"
 
 
-def _damaged(path: Path, reason: Exception) -> UnsupportedCheckpoint:
+def _report_damage(path: Path, reason: Exception) -> UnsupportedCheckpoint:
     return UnsupportedCheckpoint(f"{path.name} is a damaged image prompt ({reason}); save it again.")

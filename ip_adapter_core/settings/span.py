@@ -51,7 +51,8 @@ class Steps(NamedTuple):
 class Span(NamedTuple):
     """The part of the sampling in which a prompt acts.
 
-    start, end: fractions of the noise schedule, 0..1, or step numbers, from 0, the end excluded.
+    start: a fraction of the noise schedule, 0..1, or a step number, from 0.
+    end: as start; this step is excluded.
     unit: "percent" for fractions, "steps" for step numbers.
     """
 

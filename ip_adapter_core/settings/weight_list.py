@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..layers.layout import Layer
 from ..layers.roles import COMPOSITION, REST, STAGES, STYLE, LayerPosition, layer_positions, running_order
-from ..text.number_lists import Pair, Wanted, pairs
+from ..text.number_lists import NamedNumber, Wanted, pairs
 from .layer_weights import LayerWeight, LayerWeights, check_finite
 
 CUSTOM = "custom list"
@@ -97,7 +97,7 @@ def parse(text: str) -> tuple[ListEntry, ...]:
     return tuple(_entry(pair) for pair in pairs(text, _LIST))
 
 
-def _entry(pair: Pair) -> ListEntry:
+def _entry(pair: NamedNumber) -> ListEntry:
     return ListEntry(pair.name, _select(pair.name), _LIST.number(pair.number, pair.piece))
 
 

@@ -100,7 +100,7 @@ def scene(seed: int, index: int, *, unseen: bool = False, objects: int | None = 
 def compose(look: tuple[str, str, str], background: str, size: str, place: str, seed: int) -> Scene:
     """The scene of one object that these words ask for: shape, colour and texture; the rest is drawn from the seed."""
     dice = np.random.default_rng(seed)
-    return Scene((_posed(dice, look, size, place),), background, float(dice.uniform(-1, 1)))
+    return Scene((_pose(dice, look, size, place),), background, float(dice.uniform(-1, 1)))
 
 
 def _thing(dice: np.random.Generator, background: str, place: str, unseen: bool, alone: bool) -> Object:
@@ -108,10 +108,10 @@ def _thing(dice: np.random.Generator, background: str, place: str, unseen: bool,
         shape, colour, texture = _pick(dice, SHAPES), _pick(dice, tuple(COLOURS)), _pick(dice, TEXTURES)
         if held_out(shape, colour, texture, background) == unseen:
             break
-    return _posed(dice, (shape, colour, texture), _pick(dice, tuple(SIZES)) if alone else "small", place)
+    return _pose(dice, (shape, colour, texture), _pick(dice, tuple(SIZES)) if alone else "small", place)
 
 
-def _posed(dice: np.random.Generator, look: tuple[str, str, str], size: str, place: str) -> Object:
+def _pose(dice: np.random.Generator, look: tuple[str, str, str], size: str, place: str) -> Object:
     """What the words leave open, at random."""
     shape, colour, texture = look
     radius = SIZES[size] * float(dice.uniform(0.9, 1.1))

@@ -29,7 +29,7 @@ class Wanted(Generic[Number]):
     form: str
     read: Callable[[str], Number]
 
-    def refused(self, piece: str = "") -> ValueError:
+    def make_error(self, piece: str = "") -> ValueError:
         """The error of a piece that cannot be read; without a piece, the error of an empty list."""
         return ValueError(f"Write {self.what} as {self.form}; found {quoted(piece) if piece else 'nothing'}.")
 
@@ -38,13 +38,13 @@ class Wanted(Generic[Number]):
         try:
             number = self.read(text)
         except ValueError:
-            raise self.refused(piece) from None
+            raise self.make_error(piece) from None
         if not abs(number) < math.inf:
-            raise self.refused(piece)
+            raise self.make_error(piece)
         return number
 
 
-class Pair(NamedTuple):
+class NamedNumber(NamedTuple):
     """A piece of a list that has two sides.
 
     piece: the text as it was written.
@@ -65,14 +65,14 @@ def numbers(text: str, wanted: Wanted[Number]) -> tuple[Number, ...]:
     return tuple(wanted.number(piece, piece) for piece in _pieces(text, r"[,;\s]"))
 
 
-def pairs(text: str, wanted: Wanted[Number]) -> list[Pair]:
+def pairs(text: str, wanted: Wanted[Number]) -> list[NamedNumber]:
     """The pairs of a text, separated by commas, semicolons or line ends.
 
     Raises ValueError that quotes the piece that is no pair, and when there is no pair at all.
     """
     read = [_pair(piece, wanted) for piece in _pieces(text, "[,;]")]
     if not read:
-        raise wanted.refused()
+        raise wanted.make_error()
     return read
 
 
@@ -82,8 +82,8 @@ def _pieces(text: str, separator: str) -> Iterator[str]:
         yield from (piece.strip() for piece in pieces if piece.strip())
 
 
-def _pair(piece: str, wanted: Wanted[Number]) -> Pair:
+def _pair(piece: str, wanted: Wanted[Number]) -> NamedNumber:
     name, *rest = (part.strip() for part in re.split("[:=]", piece, maxsplit=1))
     if not rest:
-        raise wanted.refused(piece)
-    return Pair(piece, name, rest[0])
+        raise wanted.make_error(piece)
+    return NamedNumber(piece, name, rest[0])

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..text.wording import shown
-from .pairs import Pair
+from .pairs import CaptionedPicture
 from .pictures import Picture, Unreadable, read, stack_pictures
-from .shards import CachedExamples, Rows, Shards, places, write
+from .shards import CachedExamples, Rows, Shards, find_rows, write
 
 BATCH = 8  # pictures that the models see at once
 
@@ -53,7 +53,7 @@ class Encoder(Protocol):
 
 
 def cache_examples(
-    folder: Path, pairs: Sequence[Pair], encoder: Encoder, size: int, on_picture: OnPicture | None = None
+    folder: Path, pairs: Sequence[CaptionedPicture], encoder: Encoder, size: int, on_picture: OnPicture | None = None
 ) -> CachedExamples:
     """The examples of these pictures at `size` pixels; those that are not in the folder yet are encoded first.
 
@@ -65,11 +65,11 @@ def cache_examples(
     """
     home = _home(folder, encoder, size)
     wanted = {_key(pair): pair for pair in pairs}
-    cached = places(home)
+    cached = find_rows(home)
     missing = {key: pair for key, pair in wanted.items() if key not in cached}
     unread = _encode(home, missing, encoder, size, on_picture)
     _report(unread, len(wanted))
-    cached = places(home) if missing else cached
+    cached = find_rows(home) if missing else cached
     readable = {key: pair for key, pair in wanted.items() if key in cached}
     if not readable:
         raise ValueError(f"None of the {len(wanted)} pictures can be read; the first is {unread[0]}.")
@@ -78,7 +78,7 @@ def cache_examples(
         return CachedExamples(row_ranges, _load(home / _NULLS), _identity(readable.values()))
 
 
-def _identity(pairs: Iterable[Pair]) -> str:
+def _identity(pairs: Iterable[CaptionedPicture]) -> str:
     return hashlib.sha256(repr([pair.content_stamp() for pair in pairs]).encode()).hexdigest()[:32]
 
 
@@ -130,12 +130,12 @@ def _same(old: Rows, new: Rows) -> bool:
     return all((old[name] - row.cpu()).norm() <= _SAME * old[name].norm() for name, row in new.items())
 
 
-def _key(pair: Pair) -> str:
+def _key(pair: CaptionedPicture) -> str:
     return hashlib.sha256(pair.stamp().encode()).hexdigest()[:32]
 
 
 def _encode(
-    home: Path, missing: Mapping[str, Pair], encoder: Encoder, size: int, on_picture: OnPicture | None
+    home: Path, missing: Mapping[str, CaptionedPicture], encoder: Encoder, size: int, on_picture: OnPicture | None
 ) -> list[Unreadable]:
     """Write the missing examples, and return the errors of unreadable pictures."""
     unread: list[Unreadable] = []
@@ -156,7 +156,7 @@ def _encode(
     return unread
 
 
-def _picture(pair: Pair, size: int, sees: int) -> Picture | Unreadable:
+def _picture(pair: CaptionedPicture, size: int, sees: int) -> Picture | Unreadable:
     try:
         return read(pair, size, sees)
     except Unreadable as error:

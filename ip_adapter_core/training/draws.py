@@ -54,7 +54,7 @@ class DataPosition(NamedTuple):
     part: int
 
 
-class Order:
+class DataOrder:
     """Examples in shuffled epochs: each comes once before any comes again."""
 
     def __init__(self, examples: int, seed: int) -> None:
@@ -62,21 +62,21 @@ class Order:
         self._epochs: dict[int, Tensor] = {}
 
     def indices(self, first: int, count: int) -> list[int]:
-        """The examples at places first, …, first + count - 1 of the endless sequence."""
-        places = range(first, first + count)
-        epochs = range(places[0] // self._examples, places[-1] // self._examples + 1)
-        self._epochs = {epoch: self._shuffled(epoch) for epoch in epochs}
-        return [int(self._epochs[place // self._examples][place % self._examples]) for place in places]
+        """The examples at positions first, …, first + count - 1 of the endless sequence."""
+        positions = range(first, first + count)
+        epochs = range(positions[0] // self._examples, positions[-1] // self._examples + 1)
+        self._epochs = {epoch: self._shuffle(epoch) for epoch in epochs}
+        return [int(self._epochs[position // self._examples][position % self._examples]) for position in positions]
 
-    def _shuffled(self, epoch: int) -> Tensor:
+    def _shuffle(self, epoch: int) -> Tensor:
         if epoch in self._epochs:
             return self._epochs[epoch]
         return torch.randperm(self._examples, generator=generator(self._seed, "epoch", epoch))
 
 
-def draw(settings: Settings, place: DataPosition, latents: tuple[int, ...]) -> Draws:
+def draw(settings: Settings, position: DataPosition, latents: tuple[int, ...]) -> Draws:
     """The random numbers of a whole batch, on the CPU; latents: the shape of one row."""
-    random = generator(settings.seed, *place)
+    random = generator(settings.seed, *position)
     shares, chances = torch.rand(2, settings.batch, generator=random)
     return Draws(shares, drops(chances, settings), torch.randn(settings.batch, *latents, generator=random))
 

@@ -16,17 +16,20 @@ LATENTS, FEATURES, CONTEXT = "latents", "features", "context"
 
 
 class Examples(Protocol):
-    """Pictures with their texts, encoded; tensors on the CPU in any float dtype, or whole numbers for the base to read.
+    """Pictures with their texts, encoded.
 
-    nulls: values of a dropped condition: `features` (1, …), `context` (1, tokens, width) and any other of the text.
-    identity: of the pictures and captions, so that a run continues with the same ones; empty when it is unknown.
+    Tensors are on the CPU in any float dtype, or whole numbers for the base to read.
     """
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """A text that tells the pictures and captions, so that a run continues with the same ones; empty if unknown."""
+        ...
 
     @property
-    def nulls(self) -> Mapping[str, Tensor]: ...
+    def nulls(self) -> Mapping[str, Tensor]:
+        """Values of a dropped condition: `features` (1, …), `context` (1, tokens, width) and any other of the text."""
+        ...
 
     def __len__(self) -> int: ...
 

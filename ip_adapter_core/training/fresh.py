@@ -16,7 +16,7 @@ from ..files.tensor_file import Shape
 from ..layers.families import describe
 from ..layers.layout import Geometry
 
-Shapes = dict[str, Shape]
+FreshShapes = dict[str, Shape]
 
 _DEPTH = 4  # of the published resamplers
 _RESAMPLERS = {768: (768, 12), 1024: (1024, 12), 2048: (1280, 20)}
@@ -25,25 +25,25 @@ no other. Source: tencent-ailab/IP-Adapter, tutorial_train_plus.py, which fixes 
 
 
 class FreshKind(NamedTuple):
-    """A kind of adapter that can be trained: a row of KINDS.
+    """A kind of adapter that can be trained: a row of TRAINABLE_KINDS.
 
     tokens: the published number per image.
     shapes: (context, input width, tokens) -> shapes of the projection's tensors.
     """
 
     tokens: int
-    shapes: Callable[[int, int, int], Shapes]
+    shapes: Callable[[int, int, int], FreshShapes]
 
 
-def _base(context: int, embed: int, tokens: int) -> Shapes:
+def _base(context: int, embed: int, tokens: int) -> FreshShapes:
     wide = tokens * context
     return {"proj.weight": (wide, embed), "proj.bias": (wide,), "norm.weight": (context,), "norm.bias": (context,)}
 
 
-def _plus(context: int, hidden: int, tokens: int) -> Shapes:
+def _plus(context: int, hidden: int, tokens: int) -> FreshShapes:
     width, heads = _RESAMPLERS.get(context) or _resampler(context)
     inner = heads * HEAD_WIDTH
-    shapes: Shapes = {"latents": (1, tokens, width)}
+    shapes: FreshShapes = {"latents": (1, tokens, width)}
     shapes |= {"proj_in.weight": (width, hidden), "proj_out.weight": (context, width)}
     for layer in range(_DEPTH):
         shapes |= {f"layers.{layer}.0.to_q.weight": (inner, width), f"layers.{layer}.1.1.weight": (4 * width, width)}
@@ -56,7 +56,7 @@ def _resampler(context: int) -> tuple[int, int]:
     return heads * HEAD_WIDTH, heads
 
 
-KINDS: dict[str, FreshKind] = {"base": FreshKind(4, _base), "plus": FreshKind(16, _plus)}
+TRAINABLE_KINDS: dict[str, FreshKind] = {"base": FreshKind(4, _base), "plus": FreshKind(16, _plus)}
 
 
 @torch.inference_mode(False)
@@ -71,15 +71,15 @@ def fresh(
 ) -> Adapter:
     """A new fp32 adapter; its layers are copies of the base model's (arXiv 2308.06721, section 3.2.2).
 
-    kind: a row of KINDS. input_width: of the features that it will read. base: to_k and to_v (inner, context) of every
-    cross-attention, in adapter order. tokens: per image, instead of the published number. Raises ValueError for an
-    unknown kind, or a base that does not have this geometry.
+    kind: a row of TRAINABLE_KINDS. input_width: of the features that it will read. base: to_k and to_v (inner, context)
+    of every cross-attention, in adapter order. tokens: per image, instead of the published number. Raises ValueError
+    for an unknown kind, or a base that does not have this geometry.
     """
-    if kind not in KINDS:
-        raise ValueError(f"There is no recipe for adapters of kind {kind}; the kinds are {', '.join(KINDS)}.")
+    if kind not in TRAINABLE_KINDS:
+        raise ValueError(f"There is no recipe for adapters of kind {kind}; the kinds are {', '.join(TRAINABLE_KINDS)}.")
     _check_base(geometry, base)
-    shapes = KINDS[kind].shapes(geometry.context, input_width, tokens or KINDS[kind].tokens)
-    layers: dict[int, Shapes] = {
+    shapes = TRAINABLE_KINDS[kind].shapes(geometry.context, input_width, tokens or TRAINABLE_KINDS[kind].tokens)
+    layers: dict[int, FreshShapes] = {
         2 * n + 1: {"to_k_ip.weight": (width, geometry.context)} for n, width in enumerate(geometry.widths)
     }
     with torch.random.fork_rng(devices=[]):

@@ -53,10 +53,10 @@ def _json(text: str) -> Iterator[Row]:
     loaded = json.loads(text)
     if not isinstance(loaded, Mapping):
         return (_row(entry) for entry in loaded)
-    return (_row({"file_name": name, **_described(entry)}) for name, entry in loaded.items())
+    return (_row({"file_name": name, **_read_entry(entry)}) for name, entry in loaded.items())
 
 
-def _described(entry: Any) -> dict[str, Any]:
+def _read_entry(entry: Any) -> dict[str, Any]:
     return dict(entry) if isinstance(entry, Mapping) else {"text": entry}
 
 
@@ -64,7 +64,7 @@ def _table(text: str, delimiter: str) -> Iterator[Row]:
     return (_row(entry) for entry in csv.DictReader(StringIO(text), delimiter=delimiter))
 
 
-def _tabbed(text: str) -> Iterator[Row]:
+def _read_tabs(text: str) -> Iterator[Row]:
     for line in text.splitlines():
         if line.strip():
             name, tab, caption = line.partition("\t")
@@ -102,5 +102,5 @@ READERS: dict[str, Callable[[str], Iterator[Row]]] = {
     ".json": _json,
     ".csv": lambda text: _table(text, ","),
     ".tsv": lambda text: _table(text, "\t"),
-    ".txt": _tabbed,
+    ".txt": _read_tabs,
 }

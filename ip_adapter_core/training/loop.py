@@ -3,87 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import examples as example_rows
 from . import objective, state
-from .draws import DataPosition, Order, draw
+from .draws import DataOrder, DataPosition, draw
 from .engines import Alone, Engine
 from .examples import FEATURES, LATENTS, Examples
+from .interface import Base, Outcome, Step
 from .settings import Settings
-
-
-class Base(Protocol):
-    """A frozen diffusion model, as training needs it.
-
-    prediction: what it predicts, a row of `objective.OBJECTIVES`.
-    device: on which it computes.
-    """
-
-    @property
-    def prediction(self) -> str: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype in which it computes."""
-        ...
-
-    def sigmas(self, shares: Tensor) -> Tensor:
-        """Noise levels (rows,) from shares of the training time, [0, 1), (rows,)."""
-        ...
-
-    def noised(self, latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-        """Latents with noise at these levels, (rows, channels, height, width)."""
-        ...
-
-    def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
-        """The model's estimate of the clean latents, with gradients towards `image`.
-
-        text: the rows of the examples that are neither latents nor features. image: the output of the network.
-        """
-        ...
-
-
-class Step(NamedTuple):
-    """A finished step.
-
-    number: from 1.
-    of: number of all steps.
-    loss: of this step.
-    rate: learning rate of this step.
-    """
-
-    number: int
-    of: int
-    loss: float
-    rate: float
 
 
 class EndedElsewhere(KeyboardInterrupt):
     """Another process of the same training has ended it."""
-
-
-class Outcome(NamedTuple):
-    """The result of a training run.
-
-    losses: of every step.
-    network: the one to use.
-    steps: number of steps it has made.
-    """
-
-    losses: list[float]
-    network: nn.Module
-    steps: int
 
 
 @torch.inference_mode(False)
@@ -125,7 +64,8 @@ def train(
 class TrainingRun:
     """What every step of a run needs.
 
-    network, optimizer: as the engine prepared them.
+    network: as the engine prepared it.
+    optimizer: as the engine prepared it.
     base: the frozen model.
     examples: what the network learns from.
     settings: of the run.
@@ -139,7 +79,7 @@ class TrainingRun:
     examples: Examples
     settings: Settings
     engine: Engine
-    order: Order
+    order: DataOrder
 
     def step(self, number: int, trainee: state.Trainee) -> Step:
         """Make one step of the optimizer. Raises ValueError instead of a step on a loss that is no number."""
@@ -160,20 +100,20 @@ class TrainingRun:
         trainee.losses.append(loss)
         return Step(number + 1, self.settings.steps, loss, rate)
 
-    def _part(self, place: DataPosition) -> Tensor:
+    def _part(self, position: DataPosition) -> Tensor:
         """Add the gradients of a batch, and return its loss."""
-        last = place.part == self.settings.accumulate - 1
+        last = position.part == self.settings.accumulate - 1
         with self.engine.computing(self.network, last):
-            loss = self._loss(place)
+            loss = self._loss(position)
             self.engine.backward(loss / self.settings.accumulate)
         return loss.detach()
 
-    def _loss(self, place: DataPosition) -> Tensor:
+    def _loss(self, position: DataPosition) -> Tensor:
         """The objective on this process's rows of a batch."""
         mine = self._own_rows()
-        first = (place.step * self.settings.accumulate + place.part) * self.settings.batch
+        first = (position.step * self.settings.accumulate + position.part) * self.settings.batch
         rows = self.examples.rows(self.order.indices(first, self.settings.batch)[mine])
-        drawn = draw(self.settings, place, tuple(rows[LATENTS].shape[1:])).part(mine)
+        drawn = draw(self.settings, position, tuple(rows[LATENTS].shape[1:])).part(mine)
         conditioned = example_rows.without_dropped(rows, self.examples.nulls, drawn.drops)
         text = {name: self._move(tensor) for name, tensor in conditioned.items()}
         latents, features = text.pop(LATENTS), text.pop(FEATURES)
@@ -201,7 +141,7 @@ def _run(trainee: state.Trainee, base: Base, examples: Examples, settings: Setti
     if settings.batch % engine.processes:
         raise ValueError(f"A batch of {settings.batch} cannot be shared by {engine.processes} processes alike.")
     network, optimizer = engine.prepare(trainee.network, trainee.optimizer)
-    return TrainingRun(network, optimizer, base, examples, settings, engine, Order(len(examples), settings.seed))
+    return TrainingRun(network, optimizer, base, examples, settings, engine, DataOrder(len(examples), settings.seed))
 
 
 @contextmanager

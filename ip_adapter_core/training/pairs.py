@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Pair:
+class CaptionedPicture:
     """A picture and its caption.
 
     name: of the picture, within its data set.
@@ -66,7 +66,7 @@ class Pair:
             return file.read(-1 if self.length is None else self.length)
 
 
-def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tuple[Pair, ...]:
+def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tuple[CaptionedPicture, ...]:
     """The captioned pictures of a folder, a list file, or shards such as `shards-{0000..0009}.tar`, in a fixed order.
 
     on_found is called after each picture, and may raise to end the search. Pictures without a caption get an empty one,
@@ -82,8 +82,9 @@ def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tupl
         raise ValueError(f"No pictures were found in {shown(source)}; {_NEEDED}.")
     bare = sum(not pair.caption for pair in pairs)
     if bare:
-        place = shown(source)
-        _log.warning("%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), place)
+        _log.warning(
+            "%d of %d pictures in %s have no caption; they train with an empty one.", bare, len(pairs), shown(source)
+        )
     return tuple(pairs)
 
 
@@ -138,7 +139,7 @@ def _is_file(path: Path) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
-def _find(source: Path) -> Iterator[Pair]:
+def _find(source: Path) -> Iterator[CaptionedPicture]:
     if _ending(source.name) == SHARD:
         yield from _in_shards(_expand(source))
     elif _is_folder(source):
@@ -151,14 +152,14 @@ def _find(source: Path) -> Iterator[Pair]:
         yield from _in_list(source)
 
 
-def _in_folder(folder: Path) -> Iterator[Pair]:
+def _in_folder(folder: Path) -> Iterator[CaptionedPicture]:
     """Pictures of a folder and its subfolders, then the pictures in its shards."""
     captions = _captions_in_lists(folder)
     files = sorted(path for path in folder.rglob("*") if _is_file(path))
     for path in files:
         if path.suffix.lower() in PICTURES:
             name = path.relative_to(folder).as_posix()
-            yield Pair(name, captions.get(name) or _caption_beside(path), path)
+            yield CaptionedPicture(name, captions.get(name) or _caption_beside(path), path)
     yield from _in_shards([path for path in files if _ending(path.name) == SHARD])
 
 
@@ -175,10 +176,10 @@ def _caption_beside(picture: Path) -> str:
     return ""
 
 
-def _in_list(listing: Path) -> Iterator[Pair]:
+def _in_list(listing: Path) -> Iterator[CaptionedPicture]:
     """Pictures that a list file names, relative to its folder."""
     for name, caption in rows_of(listing):
-        yield Pair(name, caption, listing.parent / name)
+        yield CaptionedPicture(name, caption, listing.parent / name)
 
 
 def _expand(pattern: Path) -> Iterable[Path]:
@@ -198,17 +199,17 @@ def _expand(pattern: Path) -> Iterable[Path]:
     return (Path(f"{before}{number:0{len(first)}d}{after}") for number in numbers)
 
 
-def _in_shards(shards: Iterable[Path]) -> Iterator[Pair]:
+def _in_shards(shards: Iterable[Path]) -> Iterator[CaptionedPicture]:
     for shard in shards:
         if not _is_file(shard):
             raise ValueError(f"{shown(shard)} does not exist; {_NEEDED}.")
         yield from _in_shard(shard)
 
 
-def _in_shard(shard: Path) -> Iterator[Pair]:
+def _in_shard(shard: Path) -> Iterator[CaptionedPicture]:
     """Members with the same name up to the first dot are one example, as in WebDataset."""
     try:
-        with tarfile.open(shard, "r:") as archive:  # uncompressed only: pictures are read later, by their place
+        with tarfile.open(shard, "r:") as archive:  # uncompressed only: pictures are read later, by their first byte
             members = [member for member in archive if member.isfile()]
             captions = dict(_captions_in(archive, members))
     except (tarfile.TarError, OSError) as error:
@@ -217,7 +218,7 @@ def _in_shard(shard: Path) -> Iterator[Pair]:
     for member in members:
         if _ending(member.name) in PICTURES:
             name = f"{shard.name}/{member.name}"
-            yield Pair(name, captions.get(_key(member.name), ""), shard, member.offset_data, member.size)
+            yield CaptionedPicture(name, captions.get(_key(member.name), ""), shard, member.offset_data, member.size)
 
 
 def _captions_in(archive: tarfile.TarFile, members: Iterable[tarfile.TarInfo]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..text.wording import shown
-from .pairs import Pair
+from .pairs import CaptionedPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +47,7 @@ def stack_pictures(pictures: Sequence[Picture]) -> Picture:
     return Picture(*(torch.stack(part) for part in zip(*pictures, strict=True)))
 
 
-def read(pair: Pair, size: int, sees: int) -> Picture:
+def read(pair: CaptionedPicture, size: int, sees: int) -> Picture:
     """The picture of a pair, for a model that is trained at `size` and an encoder that sees `sees` pixels.
 
     The square is the centre of the picture after its shortest side was scaled to `size` (bilinear); the encoder sees

@@ -26,8 +26,11 @@ class Settings:
 
     steps: number of optimizer steps.
     batch: pictures of one forward pass, over all processes.
-    learning_rate, weight_decay: of AdamW.
-    drop_text, drop_image, drop_both: how often a condition is left out, 0..1, so that the model can be guided.
+    learning_rate: of AdamW.
+    weight_decay: of AdamW.
+    drop_text: how often the text is left out, 0..1, so that the model can be guided.
+    drop_image: how often the image is left out, 0..1.
+    drop_both: how often both are left out, 0..1.
     accumulate: batches of an optimizer step.
     seed: of all random numbers.
     ema: decay of the averaged weights, 0 for no average.

@@ -41,25 +41,25 @@ class RowRange(NamedTuple):
 class CachedExamples:
     """Examples that are read from disk when they are needed.
 
-    places: where each example is.
+    ranges: where each example is.
     nulls: values of dropped conditions, by name, (1, …) each.
     identity: of the pictures and captions, independent of their folders.
     """
 
-    places: tuple[RowRange, ...]
+    ranges: tuple[RowRange, ...]
     nulls: Mapping[str, Tensor]
     identity: str = ""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.ranges)
 
     def rows(self, indices: Sequence[int]) -> Rows:
         """The named tensors of these examples, a row for each, in this order; float32, or whole numbers."""
         # Tensors made in inference mode, in which ComfyUI runs nodes, could not be trained on.
         with torch.inference_mode(False):
-            wanted = [self.places[int(index)] for index in indices]
-            by_place = {place: row for shard, rows in _by_shard(wanted).items() for place, row in _read(shard, rows)}
-            return {name: torch.stack([by_place[place][name] for place in wanted]) for name in by_place[wanted[0]]}
+            wanted = [self.ranges[int(index)] for index in indices]
+            by_range = {at: row for shard, rows in _by_shard(wanted).items() for at, row in _read(shard, rows)}
+            return {name: torch.stack([by_range[at][name] for at in wanted]) for name in by_range[wanted[0]]}
 
 
 class Shards:
@@ -92,7 +92,7 @@ class Shards:
         self.keys, self.rows = [], []
 
 
-def places(home: Path) -> dict[str, RowRange]:
+def find_rows(home: Path) -> dict[str, RowRange]:
     """Where each example of a folder is, by key; the header of each file is read once."""
     return {key: RowRange(shard, row) for shard in sorted(home.glob("shard-*")) for row, key in enumerate(_keys(shard))}
 
@@ -122,8 +122,8 @@ def _keys(shard: Path) -> list[str]:
 
 def _by_shard(wanted: Sequence[RowRange]) -> dict[Path, list[RowRange]]:
     grouped: dict[Path, list[RowRange]] = {}
-    for place in wanted:
-        grouped.setdefault(place.shard, []).append(place)
+    for at in wanted:
+        grouped.setdefault(at.shard, []).append(at)
     return grouped
 
 
@@ -131,7 +131,7 @@ def _read(shard: Path, wanted: Sequence[RowRange]) -> list[tuple[RowRange, Rows]
     """Examples of one file, which is mapped: its other rows are not read."""
     with safe_open(shard, framework="pt") as file:
         names = list(file.keys())
-        return [(place, {name: _wide(file.get_slice(name)[place.row]) for name in names}) for place in wanted]
+        return [(at, {name: _wide(file.get_slice(name)[at.row]) for name in names}) for at in wanted]
 
 
 def _wide(values: Tensor) -> Tensor:

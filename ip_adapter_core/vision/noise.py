@@ -46,7 +46,7 @@ class Dice(NamedTuple):
 
 
 class NoiseKind(NamedTuple):
-    """A way to disturb a picture: a row of KINDS.
+    """A way to disturb a picture: a row of NOISE_KINDS.
 
     disturb: (picture, strength, dice) -> picture, (channels, height, width) each; strength 0 changes nothing.
     needs_picture: whether it does nothing useful to a plain grey picture.
@@ -59,7 +59,7 @@ class NoiseKind(NamedTuple):
 def noisy(images: Tensor | None, kind: str, strength: float, blur: int = 0, seed: int = 0) -> Tensor:
     """Images disturbed by noise and then blurred; without images, a plain grey picture of SIDE pixels.
 
-    images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is left out). kind: a row of KINDS.
+    images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is left out). kind: a row of NOISE_KINDS.
     strength: 0..1; 0 without blur gives the images themselves, bit for bit. blur: a radius in grains.
     Returns (images, height, width, 3), 0..1, of the same dtype and device. Each image has noise of its own, which
     depends on the seed, the image's number and its size alone.
@@ -72,7 +72,7 @@ def noisy(images: Tensor | None, kind: str, strength: float, blur: int = 0, seed
     pictures = rearrange(_rgb(images), "images height width channels -> images channels height width")
     height, width = pictures.shape[2:]
     dice = [Dice(_generator(seed, number), (height, width)) for number in range(len(pictures))]
-    disturbed = [KINDS[kind].disturb(picture, strength, own) for picture, own in zip(pictures, dice, strict=True)]
+    disturbed = [NOISE_KINDS[kind].disturb(picture, strength, own) for picture, own in zip(pictures, dice, strict=True)]
     soft = gaussian_blur(torch.stack(disturbed), round(blur * grain(height, width))).clamp(0, 1)
     return rearrange(soft, "images channels height width -> images height width channels").contiguous().to(images.dtype)
 
@@ -127,7 +127,7 @@ def _shuffle(picture: Tensor, strength: float, dice: Dice) -> Tensor:
     return picture[:, rows, columns]
 
 
-KINDS: dict[str, NoiseKind] = {
+NOISE_KINDS: dict[str, NoiseKind] = {
     "fade": NoiseKind(_fade),
     "dissolve": NoiseKind(_dissolve),
     "gaussian": NoiseKind(_gaussian),
@@ -146,14 +146,14 @@ def _centres(side: int, axis: int) -> Tensor:
     return (torch.arange(side) + 0.5).reshape((-1, 1) if axis == 0 else (1, -1))
 
 
-def _mirror(places: Tensor, side: int) -> Tensor:
-    """The pixels at places along a side; places beyond it are mirrored."""
-    folded = places.remainder(2 * side)
+def _mirror(positions: Tensor, side: int) -> Tensor:
+    """The pixels at positions along a side; positions beyond it are mirrored."""
+    folded = positions.remainder(2 * side)
     return torch.minimum(folded, 2 * side - folded).long().clamp(max=side - 1)
 
 
 def _plain(kind: str) -> Tensor:
-    if KINDS[kind].needs_picture:
+    if NOISE_KINDS[kind].needs_picture:
         raise ValueError(f"{kind.capitalize()} moves the parts of a picture: connect an image, or choose another kind.")
     return torch.full((1, SIDE, SIDE, 3), GREY)
 
@@ -171,8 +171,8 @@ def _rgb(images: Tensor) -> Tensor:
 
 
 def _check(kind: str, strength: float, blur: int) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"There is no noise called {kind!r}; use one of {', '.join(KINDS)}.")
+    if kind not in NOISE_KINDS:
+        raise ValueError(f"There is no noise called {kind!r}; use one of {', '.join(NOISE_KINDS)}.")
     if not 0 <= strength <= 1:
         raise ValueError(f"The strength of the noise is {strength:g}; it must lie in 0..1.")
     if not 0 <= blur <= BLUR:

@@ -77,7 +77,7 @@ def masks(parts: Sequence[Tile], height: int, width: int) -> Tensor:
 def _spans(length: int, side: int, count: int) -> list[_Span]:
     """Evenly spaced stretches of side pixels, the first at the start of a length and the last at its end."""
     gaps = max(count - 1, 1)
-    # All rounded down, so that no stretch reaches into the next but one: at every place there is at most one ramp.
+    # All rounded down, so that no stretch reaches into the next but one: at every pixel there is at most one ramp.
     starts = [number * (length - side) // gaps for number in range(count)]
     return [(start, start + side) for start in starts]
 
@@ -90,15 +90,15 @@ def _size(parts: Sequence[Tile]) -> tuple[int, int]:
 def _shares(spans: set[_Span], length: int, cells: int) -> dict[_Span, Tensor]:
     """For each stretch of a side, its share of every cell along that side, (cells,)."""
     ordered = sorted(spans)
-    places = (torch.arange(cells, dtype=torch.float64) + 0.5) * length / cells
-    ramps = [_ramp(places, *pair) for pair in pairwise(ordered)]
-    edges = [torch.ones_like(places), *ramps, torch.zeros_like(places)]
+    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * length / cells
+    ramps = [_ramp(centres, *pair) for pair in pairwise(ordered)]
+    edges = [torch.ones_like(centres), *ramps, torch.zeros_like(centres)]
     return {span: (edges[number] - edges[number + 1]).float() for number, span in enumerate(ordered)}
 
 
-def _ramp(places: Tensor, before: _Span, after: _Span) -> Tensor:
-    """The share of the second of two stretches at each place, 0..1; it rises where they overlap."""
+def _ramp(centres: Tensor, before: _Span, after: _Span) -> Tensor:
+    """The share of the second of two stretches at each centre of a cell, 0..1; it rises where they overlap."""
     overlap = before[1] - after[0]
     if not overlap:
-        return (places >= after[0]).double()
-    return (((places - after[0]) / overlap).clamp(0, 1) * _SHARES).round() / _SHARES
+        return (centres >= after[0]).double()
+    return (((centres - after[0]) / overlap).clamp(0, 1) * _SHARES).round() / _SHARES

@@ -39,7 +39,8 @@ class Tower:
     image_size: side of the pictures in pixels.
     tokens: number of hidden states, CLS included; 0 without a token sequence.
     quick_gelu: whether the activation is the quick approximation of GELU.
-    mean, std: of the pixels, for each colour.
+    mean: of the pixels, for each colour.
+    std: standard deviation of the pixels, for each colour.
     config: OpenCLIP's, to build the tower of.
     positions: position embeddings that can be interpolated for pictures of another size; None when nothing can.
     """
@@ -223,7 +224,15 @@ def _tower(candidate: Candidate, visual: torch.nn.Module, activation: str) -> To
 
 
 class _Sizes(NamedTuple):
-    """The fields of Tower that are read from an empty tower."""
+    """The fields of Tower that are read from an empty tower.
+
+    width: of the hidden states; 0 without a token sequence.
+    layers: number of transformer layers.
+    patch: side of a patch in pixels.
+    image_size: side of the pictures in pixels.
+    tokens: number of hidden states, CLS included.
+    positions: position embeddings that can be interpolated; None when nothing can.
+    """
 
     width: int
     layers: int

@@ -20,7 +20,7 @@ from .sampling import compile
 from .sampling.attention_hook import CapturingRun, MapRequest
 from .sampling.layer_options import Options
 from .sampling.layer_patch import ATTENTION_HOOK
-from .sampling.model_patch import KEY, applications
+from .sampling.model_patch import KEY, installed_applications
 
 # Guidance, which has no part in the maps and may call the model for its own ends; and what spreads calls over devices.
 _LEFT_OUT = (
@@ -33,7 +33,7 @@ _LEFT_OUT = (
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
+class AddedNoise:
     """The noise that is added to a picture before the model is called on it.
 
     steps: fractions of the noise schedule, 0 is all noise, 1 none; the model is called once for each.
@@ -69,7 +69,7 @@ class Sampled(NamedTuple):
     images: Tensor
 
 
-def look(model: ModelPatcher, sampled: Sampled, noise: Noise, request: MapRequest) -> dict[str, MapAccumulator]:
+def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> dict[str, MapAccumulator]:
     """Attention maps of one picture over the grid of its latent, by their names: `reference 1` and so on.
 
     Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
@@ -149,8 +149,8 @@ def _check_latent(model: ModelPatcher, samples: Tensor, frame: int) -> None:
         raise ValueError(f"There is no frame {frame}: the latent holds {len(samples)}, counted from 0.")
 
 
-def _check_prompts(model: ModelPatcher, noise: Noise) -> None:
-    prompts = applications(model)
+def _check_prompts(model: ModelPatcher, noise: AddedNoise) -> None:
+    prompts = installed_applications(model)
     if not prompts:
         raise ValueError("The model carries no image prompt; connect the model after Apply Image Prompt.")
     counted = any(prompt.span.unit == "steps" or prompt.schedule.over("steps") for prompt in prompts)
@@ -162,7 +162,7 @@ def _check_prompts(model: ModelPatcher, noise: Noise) -> None:
         )
 
 
-def _check_request(run: CapturingRun, noise: Noise, levels: Sequence[float]) -> None:
+def _check_request(run: CapturingRun, noise: AddedNoise, levels: Sequence[float]) -> None:
     if not run.maps():
         raise ValueError(
             "There are no shares to show: under each softmax stands one reference alone. "

@@ -8,7 +8,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.catalogue import downloads
-from ...ip_adapter_core.catalogue.choose import Pair, choose, fitting, lacks_encoder
+from ...ip_adapter_core.catalogue.choose import FilePair, choose, fitting, lacks_encoder
 from ...ip_adapter_core.catalogue.downloads import Published
 from ...ip_adapter_core.layers.families import describe
 from ...ip_adapter_core.layers.layout import Geometry
@@ -46,21 +46,21 @@ def find(model: ModelPatcher, kind: str) -> Found:
     return Found(adapters.load(pair.adapter), encoder, _report(pair, others))
 
 
-def _report(pair: Pair, others: list[str]) -> str:
+def _report(pair: FilePair, others: list[str]) -> str:
     chosen = [(files.ADAPTERS, pair.adapter), (files.ENCODERS, pair.encoder)]
     lines = [files.describe(category, name) for category, name in chosen if name]
     return "\n".join(lines + [f"also fits: {name}" for name in others])
 
 
 def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
-    published = downloads.ADAPTERS.get((family, "plus" if kind == "any" else kind))
+    published = downloads.ADAPTER_FILES.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
     missing = f"No {what} for {describe(geometry, family)} was found."
     return f"{missing} {_on_disk(files.ADAPTERS)} {_download(published, files.ADAPTERS)}"
 
 
 def _no_encoder(name: str, identity: Identity) -> str:
-    published = downloads.ENCODERS.get(identity.encoder or "")
+    published = downloads.ENCODER_FILES.get(identity.encoder or "")
     return (
         f"{name} reads {identity.encoder}, and no such encoder was found. "
         f"{_on_disk(files.ENCODERS)} {_download(published, files.ENCODERS)}"

@@ -44,7 +44,7 @@ class Look:
 WHOLE = Look()
 
 
-def image_prompt(
+def encode_prompt(
     adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look = WHOLE, negative: Tensor | None = None
 ) -> tuple[ImagePrompt, Tensor]:
     """The prompt that an adapter makes of images, and the pictures the encoder saw, (images, size, size, 3).
@@ -60,7 +60,9 @@ def image_prompt(
     if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
     whole, tiled = DETAILS[look.detail]
-    views = [read(adapter, encoder, images, look) for read, wanted in ((_whole, whole), (_tiled, tiled)) if wanted]
+    views = [
+        read(adapter, encoder, images, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
+    ]
     first = views[0].inputs[0]
     uncond = _blank(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
@@ -88,12 +90,12 @@ class _View:
         return concat_parts([add_mask(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
 
 
-def _whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
+def _read_whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
     inputs, seen = _read(adapter, encoder, images, look.fit)
     return _View([inputs], seen)
 
 
-def _tiled(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
+def _read_tiles(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
     """Tiles, each of which acts as a prompt of its own where it lies in the picture."""
     height, width = images.shape[1:3]
     parts = tiles.tiles(height, width, look.tiles)
@@ -117,7 +119,7 @@ def face_prompt(
     negative: faces to move away from, or images, which are read beside the embedding that stands for no face.
     shortcut: for FaceID-Plus v2, how strongly the picture acts beside the embedding.
 
-    Arguments and errors are otherwise as in `image_prompt`.
+    Arguments and errors are otherwise as in `encode_prompt`.
     """
     identity = adapter.identity
     if not identity.reads_faces:
@@ -128,13 +130,13 @@ def face_prompt(
         raise ValueError(
             f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
         )
-    gathering = gathering.check(len(faces.places), "face").without(faces.gaps)
+    gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
     cond, seen = _faces(adapter, encoder, faces)
     uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
-        uncond = select_rows(uncond, negative.places)
+        uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(select_rows(cond, faces.places), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
 
 
 def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:

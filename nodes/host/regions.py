@@ -23,14 +23,15 @@ class Region:
     """One subject of a picture.
 
     prompt: the image prompt of the subject.
-    use: how the prompt is applied; its mask is replaced by that of the region.
+    options: how the prompt is applied; its mask is replaced by that of the region.
     mask: where the subject is, (masks, height, width).
-    positive, negative: the texts that act there; None for none.
+    positive: the text that acts there; None for none.
+    negative: the negative text that acts there; None for none.
     text_strength: how much these texts count against those of the whole picture.
     """
 
     prompt: ImagePrompt
-    use: ApplyOptions
+    options: ApplyOptions
     mask: Tensor
     positive: Conditioning | None = None
     negative: Conditioning | None = None
@@ -42,7 +43,8 @@ class Prompted:
     """What goes to a sampler.
 
     model: the MODEL with its image prompts.
-    positive, negative: the texts of both sides.
+    positive: the text of the positive side.
+    negative: the text of the negative side.
     """
 
     model: ModelPatcher
@@ -57,7 +59,7 @@ def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
     """
     model = base.model
     for region in regions:
-        model = model_patch.apply(model, region.prompt, replace(region.use, mask=region.mask))
+        model = model_patch.apply(model, region.prompt, replace(region.options, mask=region.mask))
     return Prompted(
         model,
         base.positive + [entry for region in regions for entry in _place(region.positive, region)],

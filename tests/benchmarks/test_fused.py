@@ -64,12 +64,12 @@ def group(
     rows: int = 1,
     tokens: int = 4,
     width: int = 40,
-    emphasis: Tensor | None = None,
+    attn_bias: Tensor | None = None,
     mask: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> ImageGroup:
     keys, values = (random(rows, tokens, HEADS * width, seed=tokens + seed, dtype=dtype) for seed in (3, 4))
-    return keys, values, emphasis, mask
+    return keys, values, attn_bias, mask
 
 
 def a_mask(rows: int, pixels: int = 35) -> Tensor:
@@ -79,9 +79,9 @@ def a_mask(rows: int, pixels: int = 35) -> Tensor:
 def plain(q: Tensor, k: Tensor, v: Tensor, images: Sequence[ImageGroup]) -> Tensor:
     """The formula, in fp32, with the rows of images repeated."""
     found = plain_image_attention(q.float(), k.float(), v.float(), HEADS)
-    for keys, values, emphasis, mask in images:
+    for keys, values, attn_bias, mask in images:
         keys, values = (x.float().repeat_interleave(len(q) // len(x), dim=0) for x in (keys, values))
-        added = plain_image_attention(q.float(), keys, values, HEADS, emphasis)
+        added = plain_image_attention(q.float(), keys, values, HEADS, attn_bias)
         found = found + (added if mask is None else apply_mask(added, mask))
     return found
 
@@ -183,10 +183,10 @@ def test_a_scale_can_be_given(attention: Attention) -> None:
 def test_parts_of_larger_tensors_are_read_where_they_lie(attention: Attention) -> None:
     q, k, v = random(112, 2, 3 * HEADS * 40).transpose(0, 1).chunk(3, dim=-1)
     keys, values = random(1, 9, 4 * HEADS * 40, seed=3)[:, ::2].chunk(4, dim=-1)[1:3]
-    emphasis, mask = torch.linspace(-1, 1, 10)[::2], a_mask(2, 70)[:, ::2]
+    attn_bias, mask = torch.linspace(-1, 1, 10)[::2], a_mask(2, 70)[:, ::2]
     given = (q[:, :35], k[:, 35:], v[:, 35:])
-    assert not any(x.is_contiguous() for x in (*given, keys, values, emphasis, mask))
-    check(attention, given, [(keys, values, emphasis, mask)])
+    assert not any(x.is_contiguous() for x in (*given, keys, values, attn_bias, mask))
+    check(attention, given, [(keys, values, attn_bias, mask)])
 
 
 @needs_triton
@@ -239,7 +239,7 @@ KEYS, VALUES = group(2)[:2]
         pytest.param((KEYS[0], VALUES[0], None, None), id="no rows"),
         pytest.param((KEYS, VALUES.mT.contiguous().mT, None, None), id="channels apart"),
         pytest.param((KEYS.int(), VALUES, None, None), id="integers"),
-        pytest.param((KEYS, VALUES, torch.zeros(5), None), id="emphasis of other tokens"),
+        pytest.param((KEYS, VALUES, torch.zeros(5), None), id="attn_bias of other tokens"),
         pytest.param((KEYS, VALUES, None, a_mask(3)), id="a mask of other rows"),
         pytest.param((KEYS, VALUES, None, a_mask(1, 36)), id="a mask of other pixels"),
         pytest.param((KEYS, VALUES.clone().requires_grad_(), None, None), id="gradients"),

@@ -157,8 +157,8 @@ def test_what_is_asked_of_the_weights_is_the_same_wherever_they_are(
         network = adapter.patcher.model
         assert network.digest() == plain.digest(), when
         saving.save(network, tmp_path / "again.safetensors", "fp32")
-        again = loading.load(tmp_path / "again.safetensors").published()
-        assert all(torch.equal(again[name], value) for name, value in plain.published().items()), when
+        again = loading.load(tmp_path / "again.safetensors").named_tensors()
+        assert all(torch.equal(again[name], value) for name, value in plain.named_tensors().items()), when
         if not network.lora and plain.variant.name in ("base", "plus"):
             copied = session._plain(network).state_dict()
             assert all(torch.equal(copied[name], value) for name, value in plain.state_dict().items()), when

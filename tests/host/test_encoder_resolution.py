@@ -37,7 +37,7 @@ def prompt(kind: str, resolution: str) -> tuple[Any, Tensor]:
     from comfyui_ip_adapter.nodes.host import adapters, encoding, vision
 
     encoder = vision.load(FILE, resolution=resolution)
-    made, seen = encoding.image_prompt(adapters.load(f"{kind}.safetensors"), encoder, pictures())
+    made, seen = encoding.encode_prompt(adapters.load(f"{kind}.safetensors"), encoder, pictures())
     (part,) = made.parts
     return part, seen
 

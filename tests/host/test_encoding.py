@@ -119,8 +119,8 @@ def test_faces_and_a_picture_cannot_both_be_moved_away_from(tmp_path: Path, enco
 
 
 def test_without_a_negative_the_neutral_input_of_the_training_stands_there(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import encode_prompt as of_images
     from comfyui_ip_adapter.nodes.host.encoding import face_prompt
-    from comfyui_ip_adapter.nodes.host.encoding import image_prompt as of_images
 
     face = loaded(tmp_path, "FaceID-Plus v2")
     blank = encoder.say(torch.tensor([100.0]))

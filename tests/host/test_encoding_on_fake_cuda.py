@@ -102,7 +102,7 @@ def prompt(kind: str, encoder: Any, file: Path) -> ImagePrompt:
     adapter = read(file.name, file)
     if adapter.identity.reads_faces:
         return encoding.face_prompt(adapter, encoder, faces())[0]
-    return encoding.image_prompt(adapter, encoder, pictures(), encoding.Look(detail="whole and tiles"))[0]
+    return encoding.encode_prompt(adapter, encoder, pictures(), encoding.Look(detail="whole and tiles"))[0]
 
 
 def numbers(prompt: ImagePrompt) -> dict[str, Tensor]:

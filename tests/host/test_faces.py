@@ -146,7 +146,7 @@ def encoded(folder: Path, faces: Any, **more: Any) -> Any:
 def test_a_frame_without_a_face_keeps_its_place_and_nothing_acts_in_it(models: Path) -> None:
     """Frame 2 reads the face of picture 3, not frame 1."""
     gap, whole = run(pictures((), ONE, (), THREE, ()))[0], run(pictures(ONE, ONE, ONE, THREE, THREE))[0]
-    assert (len(gap), gap.gaps, gap.places) == (2, (0, 2, 4), (0, 0, 0, 1, 1))
+    assert (len(gap), gap.gaps, gap.face_indices) == (2, (0, 2, 4), (0, 0, 0, 1, 1))
     (found,), (full,) = (encoded(models, faces, combine="one per frame").parts for faces in (gap, whole))
     assert found.weights == (0.0, 1.0, 0.0, 1.0, 0.0)
     assert found.frames == full.frames == 5

@@ -58,7 +58,7 @@ def pictures(seed: int = 0, height: int = 70, width: int = 90, images: int = 2) 
 def prompt(adapter: Any, encoder: Any, negative: Tensor | None = None) -> Any:
     from comfyui_ip_adapter.nodes.host import encoding
 
-    (part,) = encoding.image_prompt(adapter, encoder, pictures(), negative=negative)[0].parts
+    (part,) = encoding.encode_prompt(adapter, encoder, pictures(), negative=negative)[0].parts
     return part
 
 

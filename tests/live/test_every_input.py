@@ -1,4 +1,4 @@
-"""Every input of every node with whatever cannot be meant: an answer in words each time, and the queue goes on."""
+"""Every input of every node with values that make no sense: an answer in words each time, and the queue goes on."""
 
 import os
 import re

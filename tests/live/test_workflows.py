@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTERS, ENCODERS
+from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES
 from live.pictures import FACE, MASKED
 from live.results import ExecutionError
 from live.server import Server
@@ -29,7 +29,7 @@ from live.ui_graphs import (
 )
 
 PACK = "comfyui-ip-adapter"
-OURS = {"ipadapter": ADAPTERS.values(), "clip_vision": ENCODERS.values()}
+OURS = {"ipadapter": ADAPTER_FILES.values(), "clip_vision": ENCODER_FILES.values()}
 MODEL_FILES = (".safetensors", ".bin", ".pt", ".ckpt")
 SMALL = {"width": 64, "height": 64, "steps": 3, "megapixels": 0.01}
 AS_IS: dict[str, Any] = {}  # of the twins, which are small already

@@ -59,6 +59,6 @@ def _fields(identity: Identity) -> Iterable[tuple[str, int]]:
 
 def _tensors(part: PromptPart) -> list[Tensor]:
     """All tensors of a part, in a fixed order."""
-    emphasis = () if part.attn_bias is None else (part.attn_bias,)
+    attn_bias = () if part.attn_bias is None else (part.attn_bias,)
     pairs = (tensor for pair in part.keys_values for tensor in pair)
-    return [part.tokens, part.row_index, *emphasis, *part.masks, *pairs]
+    return [part.tokens, part.row_index, *attn_bias, *part.masks, *pairs]

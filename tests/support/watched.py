@@ -17,13 +17,13 @@ def latent(pictures: int = 1) -> dict[str, Any]:
 
 def look(model: Any, show: str = "influence", given: dict[str, Any] | None = None, **how: Any) -> dict[str, Tensor]:
     """The maps of a sampled latent, (16, 16), by name; how: layers, frame, steps, seed, sigmas, positive."""
-    from comfyui_ip_adapter.nodes.host.attention_map import Noise, Sampled
+    from comfyui_ip_adapter.nodes.host.attention_map import AddedNoise, Sampled
     from comfyui_ip_adapter.nodes.host.attention_map import look as look_again
     from comfyui_ip_adapter.nodes.host.sampling.attention_hook import MapRequest
 
     given = given or latent()
     positive = how.pop("positive", cond(1))
-    level = Noise(how.pop("steps", (0.3, 0.7)), how.pop("seed", 0), how.pop("sigmas", None))
+    level = AddedNoise(how.pop("steps", (0.3, 0.7)), how.pop("seed", 0), how.pop("sigmas", None))
     images = how.pop("images", torch.zeros(len(given["samples"]), 8 * SIDE, 8 * SIDE, 3))
     tallies = look_again(model, Sampled(positive, given, images), level, MapRequest(MAP_KINDS[show], **how))
     return {name: tally.mean() for name, tally in tallies.items()}

@@ -25,7 +25,7 @@ from .. import models
 from .batch import Batch
 from .layer_options import Address, Options, address_of, grid_of
 from .layer_patch import image_result
-from .model_patch import applications
+from .model_patch import installed_applications
 from .prepared_layers import ImagesByLayer
 from .run import Run
 
@@ -75,7 +75,7 @@ class CapturingRun(Run):
 
     def __init__(self, model: ModelPatcher, request: MapRequest, sigmas: Tensor, latent: Sequence[int]) -> None:
         sampling = model.get_model_object("model_sampling")
-        super().__init__(applications(model), sampling, sigmas, latent, separate=True)
+        super().__init__(installed_applications(model), sampling, sigmas, latent, separate=True)
         self.sigmas = sigmas
         self._kind, self._frame = request.kind, request.frame
         weights = request.layers.per_layer(models.layers(model))
@@ -97,9 +97,9 @@ class CapturingRun(Run):
         acting = self._prompts_at(torch.tensor([level]))
         return any(prompt.maps and self._layer_weights.keys() & prompt.terms.keys() for prompt in acting)
 
-    def prepared(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
+    def prepare(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
         """What a `Run` gives, noted for the hook; keep_all serves compiled models, in which nothing is captured."""
-        images = super().prepared(batch, sigma, keep_all=False)
+        images = super().prepare(batch, sigma, keep_all=False)
         self._call = _ModelCall(images, self._prompts_at(sigma), tuple(self._windows(batch)))
         return images
 

@@ -26,7 +26,7 @@ _UNKNOWN_ROWS = (
 )
 
 
-class Order(NamedTuple):
+class RowOrder(NamedTuple):
     """How the rows of a batch stand: part by part of the picture, in a part chunk by chunk, in a chunk frame by frame.
 
     parts: how many parts of the picture, such as tiles, the batch holds.
@@ -54,7 +54,7 @@ class Order(NamedTuple):
         return self.parts * len(self.sides) * len(self.frames)
 
 
-class Scene(NamedTuple):
+class StepScene(NamedTuple):
     """What a run knows at a step, by which a batch is read.
 
     pictures: how many the latent batch holds.
@@ -74,7 +74,8 @@ class Contents(NamedTuple):
 
     groups: the side of each group of rows.
     frames: those of a group; empty where they make no difference.
-    device, dtype: where and in what the model computes.
+    device: where the model computes.
+    dtype: in what it computes.
     """
 
     groups: Sides
@@ -88,17 +89,18 @@ class Batch(NamedTuple):
 
     order: whose rows it holds.
     crops: where in the picture they lie.
-    device, dtype: where and in what the model computes.
+    device: where the model computes.
+    dtype: in what it computes.
     """
 
-    order: Order
+    order: RowOrder
     crops: Crops
     device: torch.device
     dtype: torch.dtype
 
     @staticmethod
     def of(
-        scene: Scene, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
+        scene: StepScene, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
     ) -> Batch | None:
         """The batch of a model call on x (rows, channels, height, width); None where nobody knows whose rows it holds.
 
@@ -118,19 +120,19 @@ class Batch(NamedTuple):
         return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype)
 
 
-def _order(scene: Scene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> Order | None:
+def _order(scene: StepScene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> RowOrder | None:
     """How this number of rows stands: each chunk has the frames of the latent batch or of a window, once or several
     times; None where nobody knows."""
     sides = cond_sides.of_chunks(options, scene.conds)
     each, rest = divmod(rows, len(sides))
     frames = _window(options) or tuple(range(scene.pictures))
     if not rest and each % len(frames) == 0:
-        return Order(each // len(frames), sides, frames)
+        return RowOrder(each // len(frames), sides, frames)
     by_text = cond_sides.by_text(texts, scene.conds)
-    by_chunk = None if rest else Order(1, sides, tuple(range(each)))
+    by_chunk = None if rest else RowOrder(1, sides, tuple(range(each)))
     if by_text is None or (by_chunk and by_text == tuple(side for side in sides for _ in range(each))):
         return by_chunk
-    return None if scene.framed else Order(1, by_text, (0,))
+    return None if scene.framed else RowOrder(1, by_text, (0,))
 
 
 def _areas(conds: CondsByName, options: Mapping[str, Any]) -> list[Area | None]:

@@ -49,7 +49,7 @@ class Crops(NamedTuple):
 
     @staticmethod
     def everywhere(grid: Grid, groups: int) -> Crops:
-        """All of the picture, for each of so many groups."""
+        """All of the picture, for each of a number of groups."""
         return Crops(grid, grid, ((0, 0),) * groups)
 
 

@@ -16,8 +16,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ....ip_adapter_core.attention.application import Application, ApplyOptions
-from ....ip_adapter_core.attention.application import applications as applications_of
+from ....ip_adapter_core.attention.application import Application, ApplyOptions, applications
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
 from ..warn import warn_once
@@ -39,10 +38,10 @@ def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = N
     context = models.geometry(model).context
     models.check_family(model, prompt.identity)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
-    added = applications_of(projected, models.layers(model), context, use)
+    added = applications(projected, models.layers(model), context, use)
     clone = install(model, added)
     if any(application.lora for application in added):
-        loras = [application.lora for application in (*applications(model), *added)]
+        loras = [application.lora for application in (*installed_applications(model), *added)]
         lora.settle(clone, [use for use in loras if use])
     return clone
 
@@ -54,14 +53,14 @@ def install(model: ModelPatcher, added: tuple[Application, ...]) -> ModelPatcher
     """
     clone = model.clone()
     if added:
-        prompts = ImagePrompts((*applications(model), *added))
+        prompts = ImagePrompts((*installed_applications(model), *added))
         registered = clone.model_options["transformer_options"].setdefault("wrappers", {})
         for kind, wrapper in prompts.wrappers().items():
             registered.setdefault(kind, {})[KEY] = [wrapper]
     return clone
 
 
-def applications(model: ModelPatcher) -> tuple[Application, ...]:
+def installed_applications(model: ModelPatcher) -> tuple[Application, ...]:
     """The image prompts a model already carries, in the order they were applied."""
     registered = model.model_options.get("transformer_options", {}).get("wrappers", {})
     wrappers = registered.get(WrappersMP.APPLY_MODEL, {}).get(KEY, ())
@@ -155,7 +154,7 @@ class ImagePrompts:
         is_compiled = compile.is_compiled(base, options)
         run = self._run(options) or self._lone_run(base, x, t, options)
         batch = run.batch(options, x, base.get_dtype_inference(), c_crossattn)
-        images = run.prepared(batch, t, keep_all=is_compiled) if batch else {}
+        images = run.prepare(batch, t, keep_all=is_compiled) if batch else {}
         if not (batch and images):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
         attentions = run.attentions(base)

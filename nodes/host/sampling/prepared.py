@@ -39,11 +39,11 @@ class PreparedPrompt:
     def at(self, strength: float) -> dict[Address, list[ImageKV]]:
         """What each layer attends to at this strength, without masks."""
         return {
-            address: [self._scaled(image, term, strength) for image, term in terms]
+            address: [self._scale(image, term, strength) for image, term in terms]
             for address, terms in self.images.items()
         }
 
-    def _scaled(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
+    def _scale(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
         return ImageKV(scale_kv(image, weight, self.application.scaling), self.attn_bias)
 

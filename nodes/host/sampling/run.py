@@ -13,7 +13,7 @@ from ....ip_adapter_core.attention.application import Application
 from ....ip_adapter_core.settings.schedule import SamplingStep
 from ....ip_adapter_core.settings.span import percent_at
 from . import crops
-from .batch import Batch, Scene
+from .batch import Batch, StepScene
 from .cond_sides import CondsByName
 from .foreign_attention import Attentions, attentions
 from .prepared_layers import ImagesByLayer, PreparedLayers, Strengths
@@ -82,10 +82,10 @@ class Run:
         self, options: Mapping[str, Any], x: Tensor, dtype: torch.dtype, texts: Tensor | None = None
     ) -> Batch | None:
         """The batch of a model call, as `Batch.of` reads it."""
-        scene = Scene(self.pictures, self.conds, self.framed, self._picture if self.masked else None)
+        scene = StepScene(self.pictures, self.conds, self.framed, self._picture if self.masked else None)
         return Batch.of(scene, options, x, dtype, texts)
 
-    def prepared(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
+    def prepare(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
         """What every layer that is patched at this noise level attends to; keep_all as in `PreparedLayers.at`."""
         return self.layers.at(batch, self.strengths(sigma), keep_all)
 

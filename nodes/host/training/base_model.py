@@ -24,7 +24,7 @@ from ..sampling import compile
 from ..sampling.foreign_attention import attention
 from ..sampling.layer_options import Options
 from ..sampling.layer_patch import add_patches
-from ..sampling.model_patch import applications
+from ..sampling.model_patch import installed_applications
 from ..sampling.prepared_layers import ImagesByLayer
 from .frozen import checkpointed, frozen, in_training
 
@@ -150,7 +150,7 @@ def _copy(weight: Tensor) -> Tensor:
 def _check(model: ModelPatcher) -> None:
     if compile.is_compiled(model.model, {"wrappers": model.wrappers}):
         raise ValueError("This model is compiled; connect the model as it is before the compile node.")
-    if applications(model):
+    if installed_applications(model):
         raise ValueError("This model follows an image prompt already; connect the model without one.")
 
 

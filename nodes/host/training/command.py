@@ -18,7 +18,8 @@ from ....ip_adapter_core.adapters import saving
 from ....ip_adapter_core.adapters.adapter import Adapter
 from ....ip_adapter_core.plots import loss
 from ....ip_adapter_core.training.engines import Accelerated
-from ....ip_adapter_core.training.loop import Outcome, Step, train
+from ....ip_adapter_core.training.interface import Outcome, Step
+from ....ip_adapter_core.training.loop import train
 from ....ip_adapter_core.training.settings import Settings
 from ....ip_adapter_core.training.stopping import StopRequest
 from .. import adapters, files, small_world, vision

@@ -35,7 +35,9 @@ class HostEncoder:
     """The frozen models of a graph, which encode pictures and captions for a kind of adapter.
 
     model: the MODEL that is trained on; it scales the latents.
-    clip, vae, clip_vision: the text encoder, the VAE and the vision encoder.
+    clip: the text encoder.
+    vae: the VAE.
+    clip_vision: the vision encoder.
     reads: the field of Features that the kind reads.
     """
 

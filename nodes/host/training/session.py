@@ -23,7 +23,8 @@ from ....ip_adapter_core.text.wording import quoted
 from ....ip_adapter_core.training import pairs
 from ....ip_adapter_core.training.engines import Alone
 from ....ip_adapter_core.training.fresh import fresh, trainable
-from ....ip_adapter_core.training.loop import Step, train
+from ....ip_adapter_core.training.interface import Step
+from ....ip_adapter_core.training.loop import train
 from ....ip_adapter_core.training.settings import Settings
 from .. import adapters, models
 from ..adapters import LoadedAdapter

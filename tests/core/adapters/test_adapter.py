@@ -140,7 +140,7 @@ def test_loaded_weights_are_those_of_the_file(tmp_path: Path, name: str, dtype: 
     nested = adapters.adapter(**adapters.KINDS[kind], seed=4)
     network = load(adapters.save(tmp_path / name, nested, dtype))
     assert network.identity().variant.name == kind
-    found = network.published()
+    found = network.named_tensors()
     for key, value in adapters.flat(nested).items():
         assert torch.equal(found[key], value.to(dtype)), key
 
@@ -314,7 +314,7 @@ def test_a_lora_may_have_any_rank_and_no_hole(rank: int) -> None:
 def test_a_file_that_has_its_layers_twice_is_read_once(tmp_path: Path, kind: str) -> None:
     twice = {name: value.clone() for name, value in adapters.doubled(TINY[kind]).items()}
     adapters.save_file(twice, tmp_path / "twice.safetensors")
-    found = load(tmp_path / "twice.safetensors").published()
+    found = load(tmp_path / "twice.safetensors").named_tensors()
     assert found.keys() == TINY[kind].keys()
     assert all(torch.equal(found[name], value) for name, value in TINY[kind].items())
 

@@ -111,7 +111,7 @@ def test_a_file_without_a_lora_needs_none() -> None:
 
 
 def test_published_names_are_given_back() -> None:
-    published = AdapterLora("faceid.bin", weights("SD1.5")).published()
+    published = AdapterLora("faceid.bin", weights("SD1.5")).named_tensors()
     assert published.keys() == {name for name in entries(FILES["SD1.5"]) if "_lora." in name}
 
 

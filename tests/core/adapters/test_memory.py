@@ -31,7 +31,7 @@ for file in large:
     before = getrusage(RUSAGE_SELF).ru_maxrss
     loaded = loading.load(file)
     grown = getrusage(RUSAGE_SELF).ru_maxrss - before
-    print(grown * 1024, sum(tensor.nbytes for tensor in loaded.published().values()), flush=True)
+    print(grown * 1024, sum(tensor.nbytes for tensor in loaded.named_tensors().values()), flush=True)
     os._exit(0)
 """
 
@@ -95,8 +95,8 @@ tower = encoder.load(tower)
 loras = [one.lora for one in held if one.lora]
 
 def use():
-    tensors = [tensor for one in held for tensor in one.published().values()]
-    tensors += [tensor for lora in loras for tensor in lora.published().values()]
+    tensors = [tensor for one in held for tensor in one.named_tensors().values()]
+    tensors += [tensor for lora in loras for tensor in lora.named_tensors().values()]
     return sum(float(tensor.float().abs().sum()) for tensor in tensors + list(tower.state_dict().values()))
 
 before = use()
@@ -109,7 +109,7 @@ for file in sys.argv[1:]:
         opened.write(bytes(5000))
 assert use() == before
 del held[:]
-assert loras[0].published()
+assert loras[0].named_tensors()
 print(before > 0)
 """
 

@@ -20,9 +20,9 @@ def test_what_is_saved_is_what_was_loaded(tmp_path: Path, options: dict[str, Any
     saving.save(first, tmp_path / "inner" / "second.safetensors", "fp32")
     second = core.load(tmp_path / "inner" / "second.safetensors")
     assert second.identity() == first.identity()
-    written = second.published()
-    assert written.keys() == first.published().keys()
-    assert all(torch.equal(weight, written[name]) for name, weight in first.published().items())
+    written = second.named_tensors()
+    assert written.keys() == first.named_tensors().keys()
+    assert all(torch.equal(weight, written[name]) for name, weight in first.named_tensors().items())
     assert [path.name for path in (tmp_path / "inner").iterdir()] == ["second.safetensors"]
 
 

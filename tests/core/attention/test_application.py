@@ -310,7 +310,7 @@ def test_an_application_carries_the_span_schedule_and_scaling_of_its_use(adapter
         assert (found.span, found.schedule, found.scaling) == (use.span, use.schedule, use.scaling)
 
 
-# What cannot be meant
+# What is refused
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import published_shapes
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
-from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODERS, KOLORS
+from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODER_NAMES, KOLORS
 from comfyui_ip_adapter.ip_adapter_core.catalogue import downloads
 from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, choose, encoders_for, fitting, lacks_encoder
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
@@ -142,6 +142,6 @@ def test_kinds_have_their_preference_whatever_the_files_are_called(kind: str, fi
 
 
 def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
-    assert {family for family, _ in downloads.ADAPTERS} <= {*FAMILIES, KOLORS}
-    assert {kind for _, kind in downloads.ADAPTERS} <= set(KINDS)
-    assert set(downloads.ENCODERS) <= set(ENCODERS.values())
+    assert {family for family, _ in downloads.ADAPTER_FILES} <= {*FAMILIES, KOLORS}
+    assert {kind for _, kind in downloads.ADAPTER_FILES} <= set(KINDS)
+    assert set(downloads.ENCODER_FILES) <= set(ENCODER_NAMES.values())

@@ -240,7 +240,7 @@ def test_an_image_keeps_its_negative_when_another_is_left_out(adapter: Adapter) 
         torch.testing.assert_close(part.side(UNCOND), adapter.tokens(NEGATIVES[0][row : row + 1]), atol=1e-5, rtol=0)
 
 
-# What cannot be meant
+# What is refused
 
 
 def mask(images: int) -> Tensor:
@@ -318,14 +318,14 @@ def test_what_is_no_weight_is_quoted(text: str, piece: str) -> None:
         read_weights(text)
 
 
-def test_emphasis_is_the_logarithm_of_the_weight_for_each_token_of_an_image() -> None:
+def test_attn_bias_is_the_logarithm_of_the_weight_for_each_token_of_an_image() -> None:
     found = attn_bias((2.0, 0.5), 3)
     assert found is not None
     torch.testing.assert_close(found.exp(), torch.tensor([2.0, 2.0, 2.0, 0.5, 0.5, 0.5]))
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (3.0,), (0.5, 0.5, 0.5)])
-def test_images_that_count_alike_need_no_emphasis(weights: tuple[float, ...]) -> None:
+def test_images_that_count_alike_need_no_attn_bias(weights: tuple[float, ...]) -> None:
     assert attn_bias(weights, 4) is None
 
 

@@ -157,7 +157,7 @@ def test_hold_of_the_whole_way_is_a_cut_in_its_middle(shape: str) -> None:
     assert found == [0.0] * 5 + [1.0] * 5
 
 
-# What cannot be meant
+# What is refused
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import read_steps
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import read_weights
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import read_keys
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import points
+from comfyui_ip_adapter.ip_adapter_core.settings.shapes import points
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import parse
-from comfyui_ip_adapter.ip_adapter_core.text.number_lists import Pair, Wanted, numbers, pairs
+from comfyui_ip_adapter.ip_adapter_core.text.number_lists import NamedNumber, Wanted, numbers, pairs
 
 WANTED = Wanted("the list", "numbers such as 1", float)
 
@@ -45,8 +45,8 @@ def test_numbers_may_have_blanks_between_them_and_be_none() -> None:
 
 
 def test_the_name_of_a_pair_may_have_blanks_in_it() -> None:
-    assert pairs("a b : c d\n= 1", WANTED) == [Pair("a b : c d", "a b", "c d"), Pair("= 1", "", "1")]
-    assert pairs("a = b : c", WANTED) == [Pair("a = b : c", "a", "b : c")]
+    assert pairs("a b : c d\n= 1", WANTED) == [NamedNumber("a b : c d", "a b", "c d"), NamedNumber("= 1", "", "1")]
+    assert pairs("a = b : c", WANTED) == [NamedNumber("a = b : c", "a", "b : c")]
 
 
 @pytest.mark.parametrize(("text", "found"), [("", "nothing"), ("# a = 1", "nothing"), ("a = 1, b", "'b'")])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.training import cache, shards
 from comfyui_ip_adapter.ip_adapter_core.training.cache import cache_examples
-from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair
+from comfyui_ip_adapter.ip_adapter_core.training.pairs import CaptionedPicture
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import Picture
 from comfyui_ip_adapter.ip_adapter_core.training.shards import CachedExamples
 
@@ -48,22 +48,26 @@ class Counted:
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> list[Pair]:
+def pairs(tmp_path: Path) -> list[CaptionedPicture]:
     return [drawn(tmp_path, number) for number in range(20)]
 
 
-def drawn(folder: Path, number: int) -> Pair:
+def drawn(folder: Path, number: int) -> CaptionedPicture:
     path = folder / "pictures" / f"{number}.png"
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (SIZE, SIZE), (number * 10, 0, 255)).save(path)
-    return Pair(path.name, f"caption {number}", path)
+    return CaptionedPicture(path.name, f"caption {number}", path)
 
 
-def make(pairs: Sequence[Pair], folder: Path, encoder: Any = None, size: int = SIZE, **more: Any) -> CachedExamples:
+def make(
+    pairs: Sequence[CaptionedPicture], folder: Path, encoder: Any = None, size: int = SIZE, **more: Any
+) -> CachedExamples:
     return cache_examples(folder / "cache", pairs, encoder or Counted(), size, **more)
 
 
-def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(pairs: list[Pair], tmp_path: Path) -> None:
+def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(
+    pairs: list[CaptionedPicture], tmp_path: Path
+) -> None:
     examples = make(pairs, tmp_path)
     assert len(examples) == 20
     rows = examples.rows([7, 3, 7])
@@ -76,7 +80,7 @@ def test_examples_come_back_as_they_were_encoded_in_the_order_asked_for(pairs: l
     assert examples.nulls["context"].tolist() == [[[1.0]]]
 
 
-def test_nothing_is_encoded_twice(pairs: list[Pair], tmp_path: Path) -> None:
+def test_nothing_is_encoded_twice(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     encoder = Counted()
     make(pairs, tmp_path, encoder)
     again = make(pairs, tmp_path, encoder)
@@ -84,9 +88,9 @@ def test_nothing_is_encoded_twice(pairs: list[Pair], tmp_path: Path) -> None:
     assert len(again) == 20
 
 
-def test_only_new_and_changed_pairs_are_encoded(pairs: list[Pair], tmp_path: Path) -> None:
+def test_only_new_and_changed_pairs_are_encoded(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     make(pairs, tmp_path)
-    changed = [Pair(pairs[0].name, "caption changed", pairs[0].path), *pairs[1:], drawn(tmp_path, 21)]
+    changed = [CaptionedPicture(pairs[0].name, "caption changed", pairs[0].path), *pairs[1:], drawn(tmp_path, 21)]
     encoder = Counted()
     examples = make(changed, tmp_path, encoder)
     assert encoder.captions == ["caption changed", "caption 21"]
@@ -96,7 +100,7 @@ def test_only_new_and_changed_pairs_are_encoded(pairs: list[Pair], tmp_path: Pat
 
 @pytest.mark.parametrize("other", [dict(scale=1.1), dict(width=2), dict(scale=1.005, weights="other")])
 def test_other_models_are_not_answered_with_what_these_said(
-    pairs: list[Pair], tmp_path: Path, other: dict[str, Any]
+    pairs: list[CaptionedPicture], tmp_path: Path, other: dict[str, Any]
 ) -> None:
     first = make(pairs, tmp_path)
     encoder = Counted(**other)
@@ -108,13 +112,13 @@ def test_other_models_are_not_answered_with_what_these_said(
     assert not returned.captions
 
 
-def test_another_size_is_encoded_anew(pairs: list[Pair], tmp_path: Path) -> None:
+def test_another_size_is_encoded_anew(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     make(pairs, tmp_path)
     assert make(pairs, tmp_path, size=4).rows([0])["latents"].shape == (1, 3, 4, 4)
 
 
 def test_an_interrupted_encoding_goes_on_where_it_stopped(
-    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: list[CaptionedPicture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BATCH", 4)
     monkeypatch.setattr(shards, "SHARD", 8)
@@ -133,7 +137,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(
 
 
 def test_a_damaged_file_costs_only_its_own_pictures(
-    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: list[CaptionedPicture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BATCH", 4)
     monkeypatch.setattr(shards, "SHARD", 4)
@@ -147,11 +151,11 @@ def test_a_damaged_file_costs_only_its_own_pictures(
 
 
 def test_unreadable_pictures_are_named_and_left_out(
-    pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    pairs: list[CaptionedPicture], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(1, 4):
         pairs[number].path.write_text("no picture")
-    gone = [Pair(f"gone{number}", "caption", tmp_path / "gone") for number in range(30)]
+    gone = [CaptionedPicture(f"gone{number}", "caption", tmp_path / "gone") for number in range(30)]
     with caplog.at_level(logging.WARNING):
         examples = make([*pairs, *gone[:1]], tmp_path)
     assert len(examples) == 17
@@ -160,8 +164,8 @@ def test_unreadable_pictures_are_named_and_left_out(
     assert "gone0: the file does not exist" in caplog.text
 
 
-def test_a_long_report_is_cut(pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gone = [Pair(f"gone{number}", f"caption {number}", tmp_path / "gone") for number in range(30)]
+def test_a_long_report_is_cut(pairs: list[CaptionedPicture], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gone = [CaptionedPicture(f"gone{number}", f"caption {number}", tmp_path / "gone") for number in range(30)]
     with caplog.at_level(logging.WARNING):
         make([*pairs, *gone], tmp_path)
     assert caplog.text.count("the file does not exist") == 20
@@ -170,10 +174,10 @@ def test_a_long_report_is_cut(pairs: list[Pair], tmp_path: Path, caplog: pytest.
 
 def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"None of the 1 pictures can be read; the first is gone: the file does not"):
-        make([Pair("gone", "", tmp_path / "gone")], tmp_path)
+        make([CaptionedPicture("gone", "", tmp_path / "gone")], tmp_path)
 
 
-def test_values_that_are_no_numbers_are_refused(pairs: list[Pair], tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_refused(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     class Broken(Counted):
         def encode(self, pictures: Picture, captions: Sequence[str]) -> dict[str, Tensor]:
             said = super().encode(pictures, captions)
@@ -183,12 +187,12 @@ def test_values_that_are_no_numbers_are_refused(pairs: list[Pair], tmp_path: Pat
         make(pairs, tmp_path, Broken())
 
 
-def test_values_too_large_for_half_precision_are_kept_whole(pairs: list[Pair], tmp_path: Path) -> None:
+def test_values_too_large_for_half_precision_are_kept_whole(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     examples = make(pairs, tmp_path, Counted(scale=1e6))
     assert torch.allclose(examples.rows([0])["features"][0, 2], torch.tensor(1e6))
 
 
-def test_what_is_read_in_inference_mode_can_be_trained_on(pairs: list[Pair], tmp_path: Path) -> None:
+def test_what_is_read_in_inference_mode_can_be_trained_on(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     with torch.inference_mode():
         examples = make(pairs, tmp_path)
         rows = examples.rows([0])
@@ -213,7 +217,7 @@ class Opened:
 
 
 def test_every_file_is_opened_once_however_many_pictures_it_has(
-    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: list[CaptionedPicture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BATCH", 4)
     monkeypatch.setattr(shards, "SHARD", 4)
@@ -227,7 +231,7 @@ def test_every_file_is_opened_once_however_many_pictures_it_has(
 
 
 def test_what_an_earlier_version_encoded_is_not_mixed_in(
-    pairs: list[Pair], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    pairs: list[CaptionedPicture], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(pairs, tmp_path)
     (probe,) = tmp_path.rglob("probe.safetensors")
@@ -240,14 +244,16 @@ def test_what_an_earlier_version_encoded_is_not_mixed_in(
     assert len(list(tmp_path.rglob("probe.safetensors"))) == 2
 
 
-def test_a_damaged_probe_is_not_read(pairs: list[Pair], tmp_path: Path) -> None:
+def test_a_damaged_probe_is_not_read(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     make(pairs, tmp_path)
     (probe,) = tmp_path.rglob("probe.safetensors")
     probe.write_bytes(probe.read_bytes()[:20])
     assert len(make(pairs, tmp_path)) == 20
 
 
-def test_changed_pictures_are_encoded_anew_and_are_other_examples(pairs: list[Pair], tmp_path: Path) -> None:
+def test_changed_pictures_are_encoded_anew_and_are_other_examples(
+    pairs: list[CaptionedPicture], tmp_path: Path
+) -> None:
     before = make(pairs, tmp_path)
     Image.new("RGB", (SIZE * 2, SIZE), (1, 2, 3)).save(pairs[4].path)
     encoder = Counted()
@@ -257,15 +263,15 @@ def test_changed_pictures_are_encoded_anew_and_are_other_examples(pairs: list[Pa
     assert after.identity != before.identity
 
 
-def test_examples_are_the_same_in_another_place(pairs: list[Pair], tmp_path: Path) -> None:
+def test_examples_are_the_same_in_another_place(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     before = make(pairs, tmp_path)
     moved = (tmp_path / "pictures").rename(tmp_path / "moved")
     encoder = Counted()
-    after = make([Pair(pair.name, pair.caption, moved / pair.name) for pair in pairs], tmp_path, encoder)
+    after = make([CaptionedPicture(pair.name, pair.caption, moved / pair.name) for pair in pairs], tmp_path, encoder)
     assert len(encoder.captions) == 20
     assert after.identity == before.identity
 
 
-def test_whole_numbers_are_kept_exactly(pairs: list[Pair], tmp_path: Path) -> None:
+def test_whole_numbers_are_kept_exactly(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
     Image.new("RGB", (2049, 2)).save(pairs[0].path)  # the first whole number that half precision lacks
     assert make(pairs, tmp_path).rows([0])["width"].tolist() == [2049]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.training.draws import DataPosition, Order, draw, drops, generator
+from comfyui_ip_adapter.ip_adapter_core.training.draws import DataOrder, DataPosition, draw, drops, generator
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 from training.parts import QUICK
 
@@ -18,12 +18,12 @@ def test_conditions_are_dropped_as_often_as_asked_and_never_by_two_rules() -> No
 
 
 def test_every_example_comes_once_per_epoch_in_an_order_of_its_own() -> None:
-    order = Order(10, seed=0)
+    order = DataOrder(10, seed=0)
     seen = [index for first in range(0, 20, 4) for index in order.indices(first, 4)]
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10] != seen[10:]
-    assert Order(10, seed=0).indices(8, 4) == seen[8:12]
-    assert Order(10, seed=1).indices(0, 10) != seen[:10]
+    assert DataOrder(10, seed=0).indices(8, 4) == seen[8:12]
+    assert DataOrder(10, seed=1).indices(0, 10) != seen[:10]
 
 
 def test_random_numbers_differ_between_places_and_repeat_at_one() -> None:

@@ -15,7 +15,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.projections import Resampler
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training import fresh as fresh_module
-from comfyui_ip_adapter.ip_adapter_core.training.fresh import KINDS, fresh, trainable
+from comfyui_ip_adapter.ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh, trainable
 from fabricate import adapters
 from published_shapes import FILES, entries
 from training.parts import base_weights, same
@@ -81,7 +81,7 @@ def test_training_can_go_on_from_a_published_adapter(tmp_path: Path) -> None:
 
 def test_a_plus_for_sd2_has_the_heads_that_the_published_code_fixes() -> None:
     """12 of 64 in every resampler but SDXL's."""
-    made = with_shapes(KINDS["plus"].shapes(1024, 1280, 16))
+    made = with_shapes(TRAINABLE_KINDS["plus"].shapes(1024, 1280, 16))
     assert tuple(made["latents"].shape) == (1, 16, 1024)
     assert tuple(made["layers.0.0.to_q.weight"].shape) == (12 * 64, 1024)
     assert tuple(made["layers.0.0.to_kv.weight"].shape) == (2 * 12 * 64, 1024)
@@ -96,7 +96,7 @@ def with_shapes(shapes: Any) -> dict[str, Tensor]:
 
 def test_a_plus_for_sd2_that_was_trained_with_more_heads_is_trained_on(tmp_path: Path) -> None:
     geometry = Geometry(1024, (32,))
-    shapes = KINDS["plus"].shapes(1024, 20, 2)
+    shapes = TRAINABLE_KINDS["plus"].shapes(1024, 20, 2)
     wider = {name: (1024, *shape[1:]) if name.endswith("to_q.weight") else shape for name, shape in shapes.items()}
     earlier = core.Adapter(Parts(wider, {1: {"to_k_ip.weight": (32, geometry.context)}}, {}), nn)
     save_file(

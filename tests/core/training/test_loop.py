@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training import examples as given
-from comfyui_ip_adapter.ip_adapter_core.training.draws import DataPosition, Order, draw
+from comfyui_ip_adapter.ip_adapter_core.training.draws import DataOrder, DataPosition, draw
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.fresh import fresh
 from comfyui_ip_adapter.ip_adapter_core.training.loop import train
@@ -150,5 +150,5 @@ def test_every_example_comes_once_per_epoch_when_batches_are_accumulated() -> No
     listening = Listening(plain.rows(range(12)), plain.nulls)
     train(network(), ToyBase(), listening, replace(QUICK, steps=4, batch=2, accumulate=3))
     asked = listening.asked[1:]
-    assert asked == Order(12, QUICK.seed).indices(0, 24)
+    assert asked == DataOrder(12, QUICK.seed).indices(0, 24)
     assert sorted(asked[:12]) == sorted(asked[12:]) == list(range(12))

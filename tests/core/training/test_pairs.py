@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 from comfyui_ip_adapter.ip_adapter_core.training import pictures
-from comfyui_ip_adapter.ip_adapter_core.training.pairs import Pair, find, fingerprint
+from comfyui_ip_adapter.ip_adapter_core.training.pairs import CaptionedPicture, find, fingerprint
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import Unreadable
 from comfyui_ip_adapter.ip_adapter_core.vision import preprocess
 
@@ -25,7 +25,7 @@ def draw(path: Path, width: int = 8, height: int = 8, colour: tuple[int, ...] = 
     return path
 
 
-def read(pair: Pair, size: int) -> torch.Tensor:
+def read(pair: CaptionedPicture, size: int) -> torch.Tensor:
     """The square that the frozen model learns from."""
     return pictures.read(pair, size, sees=4).square
 
@@ -167,7 +167,7 @@ def test_the_shortest_side_is_resized_and_the_centre_cut_out(tmp_path: Path) -> 
     picture[:, 15:20, 0] = 255
     picture[:, 20:25, 1] = 255
     Image.fromarray(picture).save(tmp_path / "wide.png")
-    seen = read(Pair("wide", "", tmp_path / "wide.png"), 4)
+    seen = read(CaptionedPicture("wide", "", tmp_path / "wide.png"), 4)
     assert seen.shape == (4, 4, 3)
     assert seen.dtype == torch.float32
     assert seen[0].argmax(dim=-1).tolist() == [0, 0, 1, 1]
@@ -177,19 +177,26 @@ def test_the_resize_averages_rather_than_skips(tmp_path: Path) -> None:
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    seen = read(Pair("stripes", "", tmp_path / "stripes.png"), 8)
+    seen = read(CaptionedPicture("stripes", "", tmp_path / "stripes.png"), 8)
     assert (seen - 0.5).abs().max() < 0.05
 
 
 def test_grey_transparent_and_turned_pictures_become_upright_rgb(tmp_path: Path) -> None:
-    assert read(Pair("grey", "", draw(tmp_path / "grey.png", colour=(255,), mode="L")), 4).shape == (4, 4, 3)
-    assert read(Pair("alpha", "", draw(tmp_path / "a.png", colour=(255, 0, 0, 9), mode="RGBA")), 4)[0, 0, 0] == 1
+    assert read(CaptionedPicture("grey", "", draw(tmp_path / "grey.png", colour=(255,), mode="L")), 4).shape == (
+        4,
+        4,
+        3,
+    )
+    assert (
+        read(CaptionedPicture("alpha", "", draw(tmp_path / "a.png", colour=(255, 0, 0, 9), mode="RGBA")), 4)[0, 0, 0]
+        == 1
+    )
     turned = Image.new("RGB", (8, 8))
     turned.paste((255, 255, 255), (0, 0, 8, 4))
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "turned.png", exif=exif)
-    seen = read(Pair("turned", "", tmp_path / "turned.png"), 8)
+    seen = read(CaptionedPicture("turned", "", tmp_path / "turned.png"), 8)
     assert seen[0, 0, 0] == 0
     assert seen[7, 0, 0] == 1
 
@@ -200,16 +207,16 @@ def test_a_picture_that_cannot_be_read_says_its_name_and_why(tmp_path: Path) -> 
     (tmp_path / "text.png").write_text("no picture")
     for name in ("half.png", "text.png"):
         with pytest.raises(Unreadable, match=f"{name}: ."):
-            read(Pair(name, "", tmp_path / name), 8)
+            read(CaptionedPicture(name, "", tmp_path / name), 8)
     with pytest.raises(Unreadable, match=r"gone\.png: the file does not exist"):
-        read(Pair("gone.png", "", tmp_path / "gone.png"), 8)
+        read(CaptionedPicture("gone.png", "", tmp_path / "gone.png"), 8)
 
 
 def test_the_stamp_changes_with_the_picture_and_with_the_caption(tmp_path: Path) -> None:
-    pair = Pair("a", "one", draw(tmp_path / "a.png"))
+    pair = CaptionedPicture("a", "one", draw(tmp_path / "a.png"))
     before = pair.stamp()
-    assert Pair("a", "one", tmp_path / "a.png").stamp() == before
-    assert Pair("a", "two", tmp_path / "a.png").stamp() != before
+    assert CaptionedPicture("a", "one", tmp_path / "a.png").stamp() == before
+    assert CaptionedPicture("a", "two", tmp_path / "a.png").stamp() != before
     draw(tmp_path / "a.png", 16, 16)
     assert pair.stamp() != before
 
@@ -266,7 +273,7 @@ def test_the_encoder_sees_the_whole_picture_and_the_model_its_square(width: int,
     """As the published training: the encoder's own preprocessing of the original beside a bilinear square of it."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    found = pictures.read(Pair("noise", "", tmp_path / "noise.png"), 48, sees=28)
+    found = pictures.read(CaptionedPicture("noise", "", tmp_path / "noise.png"), 48, sees=28)
     side = 48 * max(width, height) // min(width, height)
     corner = (side - 48) // 2
     top, left = (corner, 0) if height > width else (0, corner)
@@ -297,6 +304,6 @@ def test_a_very_long_picture_is_its_middle(tmp_path: Path) -> None:
     long = np.zeros((10, 9000, 3), dtype=np.uint8)
     long[:, 4490:4510] = 255
     Image.fromarray(long).save(tmp_path / "long.png")
-    found = pictures.read(Pair("long", "", tmp_path / "long.png"), 8, sees=6)
+    found = pictures.read(CaptionedPicture("long", "", tmp_path / "long.png"), 8, sees=6)
     assert found.square.min() == found.seen.min() == 1
     assert found.numbers.tolist() == [10, 9000, 0, (7200 - 8) // 2, 8, 8]

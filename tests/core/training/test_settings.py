@@ -1,4 +1,4 @@
-"""Settings of a training: its learning rate over time, and what cannot be meant."""
+"""Settings of a training: its learning rate over time, and which values are refused."""
 
 from dataclasses import replace
 from typing import Any

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfyui_ip_adapter.ip_adapter_core.vision.noise import GREY, KINDS, SIDE, gaussian_blur, grain, noisy
+from comfyui_ip_adapter.ip_adapter_core.vision.noise import GREY, NOISE_KINDS, SIDE, gaussian_blur, grain, noisy
 
-each_kind = pytest.mark.parametrize("kind", KINDS)
+each_kind = pytest.mark.parametrize("kind", NOISE_KINDS)
 STRENGTHS = (0.1, 0.5, 1.0)
 
 
@@ -164,7 +164,7 @@ def test_at_full_strength_shuffle_leaves_the_colours_and_no_place() -> None:
 # Without images
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if not kind.needs_picture])
+@pytest.mark.parametrize("kind", [name for name, kind in NOISE_KINDS.items() if not kind.needs_picture])
 def test_without_image_the_noise_is_on_plain_grey(kind: str) -> None:
     assert torch.equal(noisy(None, kind, 0.0), torch.full((1, SIDE, SIDE, 3), GREY))
     assert noisy(None, kind, 0.5).std() > 0.05
@@ -202,7 +202,7 @@ def test_blur_may_be_larger_than_the_picture() -> None:
     assert noisy(photos(1, 5, 3), "fade", 1.0, 32).shape == (1, 5, 3, 3)
 
 
-# What cannot be meant
+# What is refused
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_the_node_needs_no_image(node: Any) -> None:
 
 def test_the_node_offers_every_kind_and_keeps_its_seed(node: Any) -> None:
     inputs = {one.id: one for one in node.define_schema().inputs}
-    assert list(inputs["kind"].options) == list(KINDS)
+    assert list(inputs["kind"].options) == list(NOISE_KINDS)
     assert inputs["seed"].control_after_generate is False
     assert inputs["image"].optional
     assert all(one.tooltip for one in inputs.values())

@@ -216,15 +216,15 @@ def test_what_is_swapped_reads_the_tokens_of_the_positive_side(
     model: Any, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import prepared_layers
-    from comfyui_ip_adapter.nodes.host.sampling.model_patch import applications
+    from comfyui_ip_adapter.nodes.host.sampling.model_patch import installed_applications
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
     monkeypatch.setattr(prepared_layers, "group_images", lambda images, heads: tuple(images))
     used = apply(model, encode(1), layer_weights=from_weight_type("style transfer precise"))
-    (application,) = applications(used)
+    (application,) = installed_applications(used)
     run = Run((application,), model.get_model_object("model_sampling"), torch.tensor([9.0, 0.0]), noise().shape)
     batch = run.batch({"cond_or_uncond": [1, 0]}, torch.cat([noise()] * 2), torch.float32)
-    prepared = run.prepared(batch, torch.tensor([9.0]), keep_all=False)
+    prepared = run.prepare(batch, torch.tensor([9.0]), keep_all=False)
     (pair,) = (terms[0].kv for layer, terms in application.layers.items() if layer.address == ("input", 8, 0))
     (image,) = prepared["input", 8, 0]
     negative, positive = image.kv.values

@@ -31,14 +31,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], int]]:
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
     seen: list[tuple[tuple[int, ...], int]] = []
-    prepared = Run.prepared
+    prepared = Run.prepare
 
     def recording(run: Run, batch: Any, *rest: Any, **more: Any) -> Any:
         found = prepared(run, batch, *rest, **more)
         seen.append((batch.order.groups, len(found)))
         return found
 
-    monkeypatch.setattr(Run, "prepared", recording)
+    monkeypatch.setattr(Run, "prepare", recording)
     return seen
 
 
@@ -222,7 +222,7 @@ def test_samplers_of_second_order_act_in_whole_steps(model: Any, prompts: list[I
 
 
 def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prompts: list[ImagePrompt]) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling.model_patch import applications
+    from comfyui_ip_adapter.nodes.host.sampling.model_patch import installed_applications
     from comfyui_ip_adapter.nodes.host.sampling.run import Run
 
     class Sampling:
@@ -231,14 +231,14 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
             return 10.0 * (1 - percent)
 
     run = Run(
-        applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))),
+        installed_applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))),
         Sampling,
         torch.tensor([9.0, 6.0, 4.0, 0.0]),
         noise().shape,
     )
     x = noise()
     batch = run.batch({}, x, torch.float32)
-    acts = [bool(run.prepared(batch, torch.tensor([sigma]), keep_all=False)) for sigma in (9.0, 6.0, 4.0)]
+    acts = [bool(run.prepare(batch, torch.tensor([sigma]), keep_all=False)) for sigma in (9.0, 6.0, 4.0)]
     assert acts == [True, True, False]
 
 

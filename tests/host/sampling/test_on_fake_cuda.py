@@ -74,7 +74,7 @@ USES: dict[str, Use] = {
     "two": lambda model, a, b, c, *more: apply(apply(model, a, 0.7), b, 0.4),
     "mixed": lambda model, a, b, c, *more: apply(apply(apply(model, a, 0.7), c, 0.4), b, 0.3),
     "masked": lambda model, a, b, c, *more: apply(apply(model, a, 0.7, mask=HALF), b, 0.5),
-    "emphasised": lambda model, a, b, c, *more: apply(
+    "biased": lambda model, a, b, c, *more: apply(
         model, combine_prompts(a, b, "side by side", (1.0, 0.4)), scaling="K+V"
     ),
     "in a span": lambda model, a, b, c, *more: apply(model, a, 0.7, Span(0.2, 0.8)),

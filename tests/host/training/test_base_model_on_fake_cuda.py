@@ -69,7 +69,7 @@ def test_a_step_runs_on_the_device_alone(
     model = sdxl()
     adapter = beginning(model)
     monkeypatch.setattr(base_model, "_load", lambda patcher: patcher)  # the host would ask the card for its memory
-    monkeypatch.setattr(loop, "Order", InOrder)
+    monkeypatch.setattr(loop, "DataOrder", InOrder)
     engine = Unread(precision)
     with fake_cuda(monkeypatch):
         onto_cuda(model.model.diffusion_model, base_in)

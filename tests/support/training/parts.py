@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
-from comfyui_ip_adapter.ip_adapter_core.training.loop import Outcome, Step, train
+from comfyui_ip_adapter.ip_adapter_core.training.interface import Outcome, Step
+from comfyui_ip_adapter.ip_adapter_core.training.loop import train
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
 
 FEATURES, CONTEXT = 6, 5

@@ -14,7 +14,8 @@ def main(folder: Path, steps: int) -> None:
     """Train, or go on with what the folder holds, until a signal asks to stop."""
     import package  # noqa: F401  (loads the package)
     from comfyui_ip_adapter.ip_adapter_core.training.engines import Accelerated
-    from comfyui_ip_adapter.ip_adapter_core.training.loop import Step, train
+    from comfyui_ip_adapter.ip_adapter_core.training.interface import Step
+    from comfyui_ip_adapter.ip_adapter_core.training.loop import train
     from comfyui_ip_adapter.ip_adapter_core.training.stopping import StopRequest
     from training.parts import SHARED, ToyBase, examples, network
 

@@ -1,0 +1,190 @@
+"""The table of a curve's shapes, what curves count in, and the points that people write."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from ..text.number_lists import NamedNumber, Wanted, pairs
+
+
+class CurveFields(Protocol):
+    """What a shape reads of a curve, such as `schedule.Curve`."""
+
+    @property
+    def unit(self) -> str:
+        """A row of UNITS."""
+        ...
+
+    @property
+    def start(self) -> float:
+        """The value at the start."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """The value at the end."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Number of whole units, for "first n"."""
+        ...
+
+    @property
+    def points(self) -> str:
+        """Text with positions and values, for "points"."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """For "random"."""
+        ...
+
+
+class Position(NamedTuple):
+    """A position on a curve.
+
+    at: the number in the curve's unit.
+    last: the greatest number in this run.
+    whole: number of whole units before it.
+    """
+
+    at: float
+    last: float
+    whole: int
+
+    @property
+    def share(self) -> float:
+        """The position as a share of the whole curve, 0..1; 0 when there is only one position."""
+        return min(max(self.at / self.last, 0.0), 1.0) if self.last > 0 else 0.0
+
+
+class Unit(NamedTuple):
+    """What a curve counts in: a row of UNITS.
+
+    position: (number, how many there are) -> the position.
+    most: the greatest possible number.
+    """
+
+    position: Callable[[float, int], Position]
+    most: float
+
+
+def _of_noise(at: float, _: int) -> Position:
+    """Whole units are hundredths here, so that the shape "first n" has a meaning."""
+    return Position(at, 1.0, min(int(round(at * 100, 6)), 99))
+
+
+def _of_many(at: float, many: int) -> Position:
+    return Position(at, many - 1, int(at))
+
+
+UNITS: dict[str, Unit] = {
+    "percent": Unit(_of_noise, 1.0),
+    "steps": Unit(_of_many, math.inf),
+    "frames": Unit(_of_many, math.inf),
+}
+
+
+class Point(NamedTuple):
+    """A point of a curve.
+
+    at: the position, in the curve's unit.
+    value: the factor of λ there.
+    """
+
+    at: float
+    value: float
+
+
+@lru_cache(maxsize=16)
+def points(text: str, unit: str) -> tuple[Point, ...]:
+    """The points of a text such as "0:1, 0.5:0.2, 1:0", sorted; points at the same position keep their order.
+
+    Positions are fractions 0..1 when the unit is percent, and numbers from 0 otherwise. Raises ValueError that quotes
+    the wrong piece.
+    """
+    read = [_point(pair, UNITS[unit].most) for pair in pairs(text, _POINTS)]
+    return tuple(sorted(read, key=lambda point: point.at))
+
+
+_POINTS = Wanted("the points", "pairs of position and value such as 0:1, 10:0.5, 19:0", float)
+
+
+def _point(pair: NamedNumber, most: float) -> Point:
+    at, value = (_POINTS.number(number, pair.piece) for number in (pair.name, pair.number))
+    if at < 0:
+        raise ValueError(f"Count positions from 0: the point {pair.piece!r} lies before the beginning.")
+    if at > most:
+        raise ValueError(
+            f"Write 0.5 for the middle, or choose steps or frames as the unit: the point {pair.piece!r} lies past the "
+            f"end, which is {most:g} in percent."
+        )
+    return Point(at, value)
+
+
+class CurveShape(NamedTuple):
+    """The formula of a shape: a row of SHAPES.
+
+    value: the curve's value at a position.
+    value_bounds: values of which the least and the greatest bound all values of the curve.
+    """
+
+    value: Callable[[CurveFields, Position], float]
+    value_bounds: Callable[[CurveFields], tuple[float, ...]]
+
+
+def _ends(curve: CurveFields) -> tuple[float, ...]:
+    return (curve.start, curve.end)
+
+
+def _ramp(ease: Callable[[float], float]) -> CurveShape:
+    """From start to end; ease: share of the curve, 0..1 -> progress from start to end, 0..1."""
+
+    def value(curve: CurveFields, position: Position) -> float:
+        progress, span = ease(position.share), curve.end - curve.start
+        # Computed from the nearer end, so that both ends are exact.
+        return curve.start + span * progress if progress < 0.5 else curve.end - span * (1 - progress)
+
+    return CurveShape(value, _ends)
+
+
+def _first_n(curve: CurveFields, position: Position) -> float:
+    return curve.start if position.whole < curve.n else curve.end
+
+
+def _random(curve: CurveFields, position: Position) -> float:
+    """Depends on the seed and the number of the unit alone, not on the order of the calls."""
+    return random.Random(f"{curve.seed} {position.whole}").uniform(curve.start, curve.end)
+
+
+def _through_points(curve: CurveFields, position: Position) -> float:
+    """Straight lines between points, constant outside them; at a jump, the value after it."""
+    all_points = points(curve.points, curve.unit)
+    next_one = bisect_right(all_points, position.at, key=lambda point: point.at)
+    left, right = all_points[max(next_one - 1, 0)], all_points[min(next_one, len(all_points) - 1)]
+    share = (position.at - left.at) / (right.at - left.at) if left.at < right.at else 0.0
+    return left.value + (right.value - left.value) * share
+
+
+def _values_of_points(curve: CurveFields) -> tuple[float, ...]:
+    return tuple(point.value for point in points(curve.points, curve.unit))
+
+
+SHAPES: dict[str, CurveShape] = {
+    "constant": CurveShape(lambda curve, _: curve.start, lambda curve: (curve.start,)),
+    "linear": _ramp(lambda share: share),
+    # The eases are the quadratic ones of robertpenner.com/easing.
+    "ease in": _ramp(lambda share: share**2),
+    "ease out": _ramp(lambda share: 1 - (1 - share) ** 2),
+    "ease in-out": _ramp(lambda share: 2 * share**2 if share < 0.5 else 1 - 2 * (1 - share) ** 2),
+    "cosine": _ramp(lambda share: (1 - math.cos(math.pi * share)) / 2),
+    "first n": CurveShape(_first_n, lambda curve: _ends(curve) if curve.n else (curve.end,)),
+    "points": CurveShape(_through_points, _values_of_points),
+    "random": CurveShape(_random, _ends),
+}
