@@ -2,7 +2,7 @@
 
 In: pictures (images, height, width, 3). Out: embeds (images, width) and hidden states (images, patches, width) of a
 CLIP vision encoder. Read preprocess, then encoder, which runs a network that towers builds from a file: layouts names
-its tensors, registry knows OpenCLIP's architectures, positions adapts it to another resolution. tiles cuts a large
-picture into several, noise makes a negative of one. Tests: tests/core/vision; registry and layouts in test_towers.py
-through towers.
+its tensors, registry knows OpenCLIP's architectures, matching finds the one with these tensors, positions adapts it to
+another resolution. tiles cuts a large picture into several, noise makes a negative of one. Tests: tests/core/vision;
+registry, layouts and matching in test_towers.py through towers.
 """

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry, Shape
-from .layouts import Layout, find_layout, shapes
+from ..files.tensor_file import Entry
+from .layouts import find_layout, shapes
+from .matching import match
 from .positions import Positions, find_positions
-from .registry import Candidate, Config, candidate_tower, empty_tower, list_candidates, read_candidate
+from .registry import Candidate, Config, empty_tower
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
 AS_TRAINED, DOUBLE = "as trained", "double"
@@ -95,35 +95,6 @@ class Tower:
         return f"{self.name}: {self.image_size} px, embeddings of {self.embed_dim}, {tokens}, {activation}"
 
 
-class _Difference(NamedTuple):
-    """How the tensors of a file differ from those of a tower.
-
-    missing: names that only the tower has.
-    unexpected: names that only the file has.
-    reshaped: names whose shapes differ.
-    """
-
-    missing: list[str]
-    unexpected: list[str]
-    reshaped: list[str]
-
-    @property
-    def size(self) -> int:
-        """Number of differences."""
-        return sum(map(len, self))
-
-
-class _Match(NamedTuple):
-    """The model that a file holds.
-
-    candidate: the model.
-    visual: its empty tower.
-    """
-
-    candidate: Candidate
-    visual: torch.nn.Module
-
-
 def identify(
     entries: Mapping[str, Entry], config: Config | None = None, activation: str = "auto", file: str = "This file"
 ) -> Tower:
@@ -136,7 +107,7 @@ def identify(
     if activation not in ACTIVATIONS:
         raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
     layout = find_layout(entries, file)
-    return _tower(*_match(shapes(entries, layout), layout, config, file), activation)
+    return _tower(*match(shapes(entries, layout), layout, config, file), activation)
 
 
 def build(tower: Tower) -> torch.nn.Module:
@@ -160,51 +131,6 @@ def _check_size(name: str, patch: int, size: int) -> None:
             f"{name} cuts pictures into patches of {patch} px; a resolution of {size} px would be {size // patch} of "
             f"them along a side, and at most {_LONGEST} can be read. Use a smaller resolution."
         )
-
-
-def _match(in_file: Mapping[str, Shape], layout: Layout, config: Config | None, file: str) -> _Match:
-    """The model whose tensors have exactly these shapes. Raises UnsupportedCheckpoint that names the closest model."""
-    candidates = [read_candidate(config, file)] if config is not None else list_candidates(in_file, layout, file)
-    best: Candidate | None = None
-    least = _Difference([], list(in_file), [])
-    for candidate in candidates:
-        visual = candidate_tower(candidate, file)
-        difference = _difference({name: tuple(tensor.shape) for name, tensor in visual.state_dict().items()}, in_file)
-        if difference.size == 0:
-            return _Match(candidate, visual)
-        if best is None or difference.size < least.size:
-            best, least = candidate, difference
-    if best is None or (config is None and least.size > len(in_file) // 2):
-        raise UnsupportedCheckpoint(_unknown(in_file, file))
-    raise UnsupportedCheckpoint(_mismatch(best.name, least, layout, file))
-
-
-def _difference(needed: Mapping[str, Shape], in_file: Mapping[str, Shape]) -> _Difference:
-    """How the tensors of a file differ from those that a tower needs."""
-    return _Difference(
-        missing=[name for name in needed if name not in in_file],
-        unexpected=[name for name in in_file if name not in needed],
-        reshaped=[name for name in needed if name in in_file and in_file[name] != needed[name]],
-    )
-
-
-def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) -> str:
-    """The first difference, in words."""
-    if difference.missing:
-        return f"{file} lacks {layout.prefix}{difference.missing[0]}, which {tower} needs; download it again."
-    if difference.unexpected:
-        key = layout.parts[difference.unexpected[0]].keys[0]
-        return f"{file} holds {key}, which {tower} does not have."
-    key = layout.parts[difference.reshaped[0]].keys[0]
-    return f"{file} has {key} of another shape than {tower} needs; the file or its config is wrong."
-
-
-def _unknown(in_file: Mapping[str, Shape], file: str) -> str:
-    """What to do with a tower that is in no list, in words."""
-    return (
-        f"{file} holds a vision encoder that OpenCLIP does not know ({len(in_file)} tensors, {min(in_file)} first); "
-        "put its open_clip_config.json beside it, named as the file with .json at the end."
-    )
 
 
 def _tower(candidate: Candidate, visual: torch.nn.Module, activation: str) -> Tower:
