@@ -18,6 +18,7 @@ from torch import Tensor
 from comfyui_ip_adapter.benchmarks import fused, fused_kernel
 from comfyui_ip_adapter.benchmarks.fused import ImageGroup, available, qualifies
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import apply_mask, plain_image_attention
+from package import SUPPORT
 
 HEADS = 2
 CPU = torch.device("cpu")
@@ -42,8 +43,8 @@ def attention() -> Iterator[Attention]:
 def in_child(code: str, **environment: str) -> str:
     """What a new process prints that has the package at hand."""
     command = [sys.executable, "-c", f"import package, torch\nfrom test_fused import *\n{code}"]
-    folder = Path(__file__).parent
-    found = subprocess.run(command, env=os.environ | environment, cwd=folder, capture_output=True, text=True)
+    variables = os.environ | {"PYTHONPATH": str(SUPPORT)} | environment
+    found = subprocess.run(command, env=variables, cwd=Path(__file__).parent, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     return found.stdout
 
