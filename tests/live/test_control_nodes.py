@@ -187,9 +187,9 @@ def test_two_pictures_in_one_node_are_two_of_the_simple_node_in_a_row(stocked: S
     together = picture(stocked, simple("IPA_StyleComposition", strong_style=False, **images, **weights))
 
     def apart(graph: Graph, model: Any) -> Node:
-        simple("IPA_Simple", kv=one, weight=0.9, weight_type="style transfer")(graph, model)
+        simple("IPA_Simple", image=one, weight=0.9, weight_type="style transfer")(graph, model)
         graph["styled"] = graph.pop("simple")
-        return simple("IPA_Simple", kv=other, weight=0.7, weight_type="composition")(graph, ["styled", 0])
+        return simple("IPA_Simple", image=other, weight=0.7, weight_type="composition")(graph, ["styled", 0])
 
     assert difference(together, picture(stocked, apart)) < 0.1
 
