@@ -82,7 +82,7 @@ def test_a_form_that_is_too_coarse_makes_its_row_wrong(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(rows.FORM_OF, "cpu", rows.FORM_OF["cpu"])  # to be put back
     assert rows.look("forms in fp16 and bf16")[0] == "right"
-    monkeypatch.setattr(rows, "add_stack_", lambda attended, *rest: (attended * 1.01).clone())
+    monkeypatch.setattr(rows, "add_grouped_", lambda attended, *rest: (attended * 1.01).clone())
     state, seen = rows.look("forms in fp16 and bf16")
     assert state == "wrong" and "times those of an attention for each prompt" in seen
 

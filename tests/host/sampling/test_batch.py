@@ -15,9 +15,9 @@ NAMED: dict[str, Any] = {"positive": [{"uuid": 1}], "negative": [{"uuid": 2}]}
 
 def batch(rows: int, options: dict[str, Any], pictures: int = 1, framed: bool = False, texts: Any = None) -> Any:
     """The batch of so many rows of small pictures."""
-    from comfyui_ip_adapter.nodes.host.sampling.batch import Batch, Scene
+    from comfyui_ip_adapter.nodes.host.sampling.batch import Batch, StepScene
 
-    scene = Scene(pictures, texts or NAMED, framed, None)
+    scene = StepScene(pictures, texts or NAMED, framed, None)
     given = (
         None if texts is None else torch.cat([cond["model_conds"]["c_crossattn"].cond for (cond,) in texts.values()])
     )
