@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from package import SUPPORT
+from package import ROOT, SUPPORT
 
 PROGRAM = """
 import sys, tempfile
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import package
 from develop.inprocess import enter
 enter(Path(tempfile.mkdtemp()))
@@ -47,13 +47,12 @@ for number, use in enumerate([*uses, uses[0]]):
 
 def sampled_with(**environment: str) -> list[tuple[int, float]]:
     """For each use: how many layers were fused, and how far the result is from the usual one."""
-    tests = str(SUPPORT)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, tests],
+        [sys.executable, "-c", PROGRAM, str(SUPPORT), str(ROOT / ".ci")],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        cwd=tests,
+        cwd=SUPPORT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     pairs = (line.split() for line in done.stdout.splitlines()[-4:])
