@@ -36,7 +36,7 @@ demo: ## a picture grid: reference pictures x weights, with and without a text; 
 
 test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
 	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \
-		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS) $(if $(ROOM)$(ARGS),,-n $(JOBS) --dist loadfile)
+		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS) $(if $(ROOM)$(ARGS),,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py
