@@ -12,7 +12,7 @@ from ..ip_adapter_core.attention.scaling import SCALINGS
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
 from ..ip_adapter_core.settings import schedule as schedules
-from ..ip_adapter_core.settings.span import UNITS, Span
+from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from .host.sampling import model_patch
 from .node import Node
 from .notices import of_mask, with_notices
@@ -146,8 +146,8 @@ def span_inputs() -> list[io.Input]:
         io.Float.Input("end", default=1.0, **limits, tooltip="Where in the sampling the image prompt ceases to act."),
         io.Combo.Input(
             "unit",
-            options=list(UNITS),
-            default=UNITS[0],
+            options=list(TIME_UNITS),
+            default=TIME_UNITS[0],
             advanced=True,
             tooltip="What start and end count. percent: of the noise schedule, 0 to 1, as for ControlNet. "
             "steps: steps of this sampling, the first being 0; the end step itself is left out.",

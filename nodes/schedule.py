@@ -6,8 +6,8 @@ from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.plots import schedule
 from ..ip_adapter_core.settings import schedule as schedules
-from ..ip_adapter_core.settings.schedule import CONSTANT, Curve
-from ..ip_adapter_core.settings.shapes import SHAPES, UNITS
+from ..ip_adapter_core.settings.curves import SHAPES, UNITS, Curve
+from ..ip_adapter_core.settings.schedule import CONSTANT
 from .host.pictures import to_image
 from .node import Node
 from .sockets import WeightSchedule, schema

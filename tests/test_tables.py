@@ -14,8 +14,8 @@ from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import PROMPT_OPS
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, UNITS
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES
-from comfyui_ip_adapter.ip_adapter_core.settings.shapes import SHAPES, UNITS
 from comfyui_ip_adapter.ip_adapter_core.vision import noise
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import FITS
 from fabricate import adapters
@@ -140,13 +140,13 @@ TABLES = {
     ),
     "shape of a schedule": Table(
         SHAPES,
-        "SHAPES of ip_adapter_core/settings/shapes.py",
+        "SHAPES of ip_adapter_core/settings/curves.py",
         (("IPA_Schedule", "shape"),),
         "core/settings/test_schedule.py",
     ),
     "unit of a schedule": Table(
         UNITS,
-        "UNITS of ip_adapter_core/settings/shapes.py",
+        "UNITS of ip_adapter_core/settings/curves.py",
         (("IPA_Schedule", "unit"),),
         "core/settings/test_schedule.py",
     ),

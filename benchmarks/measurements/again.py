@@ -9,8 +9,9 @@ from comfy.model_patcher import ModelPatcher
 
 from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.curves import Curve
 from ...ip_adapter_core.settings.layer_weights import from_weight_type
-from ...ip_adapter_core.settings.schedule import Curve, Schedule
+from ...ip_adapter_core.settings.schedule import Schedule
 from ...ip_adapter_core.settings.span import Span
 from ...nodes.host.sampling import model_patch
 from ..adapters import prompt

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..settings.schedule import Curve, Schedule
-from ..settings.shapes import UNITS
+from ..settings.curves import UNITS, Curve
+from ..settings.schedule import Schedule
 from .axes import Axis, axis
 from .drawing import PAPER, font
 

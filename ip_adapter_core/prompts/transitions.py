@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from ..settings.schedule import Curve
+from ..settings.curves import Curve
 from ..text.number_lists import Wanted, numbers
 from .prompt import ImagePrompt, PromptPart
 

@@ -1,4 +1,4 @@
-"""How λ changes over the sampling and over the frames of an animation: curves, and schedules made of them."""
+"""How λ changes over the sampling and over the frames of an animation: schedules, which are made of curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .shapes import SHAPES, UNITS
+from .curves import Curve
+from .span import TIME_UNITS
 
 
 class SamplingStep(NamedTuple):
@@ -23,51 +24,7 @@ class SamplingStep(NamedTuple):
     steps: int
 
 
-TIME = ("percent", "steps")
 FRAMES = "frames"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One shape over one unit, as the user sets it; each shape uses the fields that it needs.
-
-    shape: a row of SHAPES.
-    unit: a row of UNITS.
-    start: value at the start.
-    end: value at the end.
-    n: number of whole units, for "first n".
-    points: text with positions and values, for "points".
-    seed: for "random".
-    """
-
-    shape: str
-    unit: str = "steps"
-    start: float = 1.0
-    end: float = 0.0
-    n: int = 0
-    points: str = ""
-    seed: int = 0
-
-    def check(self) -> Curve:
-        """This curve. Raises ValueError when it is not valid."""
-        for name, value, options in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
-            if value not in options:
-                raise ValueError(f"The {name} is {value!r}; it must be one of {', '.join(options)}.")
-        for name, number in (("start_value", self.start), ("end_value", self.end)):
-            if not math.isfinite(number):
-                raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
-        if self.n < 0:
-            raise ValueError(f"n is {self.n}; it must be 0 or more.")
-        self.value_bounds()  # raises ValueError for points that cannot be read
-        return self
-
-    def value(self, at: float, many: int) -> float:
-        """The factor of λ at a position, 0..1 or a number from 0; many: number of steps or frames."""
-        return SHAPES[self.shape].value(self, UNITS[self.unit].position(at, many))
-
-    def value_bounds(self) -> tuple[float, ...]:
-        """Values of which the least and the greatest bound all values of the curve."""
-        return SHAPES[self.shape].value_bounds(self)
 
 
 @dataclass(frozen=True)
@@ -94,7 +51,7 @@ class Schedule:
     @property
     def over_time(self) -> bool:
         """Whether `strength` can be different from 1."""
-        return self._acts(*TIME)
+        return self._acts(*TIME_UNITS)
 
     @property
     def over_frames(self) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-UNITS = ("percent", "steps")
+TIME_UNITS = ("percent", "steps")
 
 _NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
 
@@ -62,8 +62,8 @@ class Span(NamedTuple):
 
     def check(self) -> Span:
         """This span. Raises ValueError when it is not valid."""
-        if self.unit not in UNITS:
-            raise ValueError(f"The unit of start and end is {self.unit!r}; it must be one of {', '.join(UNITS)}.")
+        if self.unit not in TIME_UNITS:
+            raise ValueError(f"The unit of start and end is {self.unit!r}; it must be one of {', '.join(TIME_UNITS)}.")
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise ValueError(f"Start {self.start} and end {self.end} must be finite numbers.")
         if self.start > self.end:

@@ -17,8 +17,9 @@ from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_a
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import CONCAT, Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters

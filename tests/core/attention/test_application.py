@@ -19,13 +19,14 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import scale_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
     LayerWeight,
     LayerWeights,
     from_weight_type,
     merge_weights,
 )
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters

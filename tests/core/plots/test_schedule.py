@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.plots.schedule import SIZE, draw
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, Curve, Schedule
-from comfyui_ip_adapter.ip_adapter_core.settings.shapes import SHAPES
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, Schedule
 
 DOT = (31, 95, 168)
 WIDTH, HEIGHT = SIZE

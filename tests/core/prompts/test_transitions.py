@@ -14,7 +14,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import concat_parts
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS, Transition, over_frames, read_keys
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 
 CASES = [
     (2, Transition(2)),

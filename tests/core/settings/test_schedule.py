@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, Curve, SamplingStep, Schedule
-from comfyui_ip_adapter.ip_adapter_core.settings.shapes import SHAPES
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, SamplingStep, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import percent_at
 
 RAMPS = ["linear", "ease in", "ease out", "ease in-out", "cosine"]

@@ -7,7 +7,7 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import read_steps
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import read_weights
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import read_keys
-from comfyui_ip_adapter.ip_adapter_core.settings.shapes import points
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import points
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import parse
 from comfyui_ip_adapter.ip_adapter_core.text.number_lists import NamedNumber, Wanted, numbers, pairs
 

@@ -8,7 +8,8 @@ import torch
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from sampled import STEPS, apply, difference, halved, make_prompt, sample
 from twins import Twins

@@ -14,8 +14,9 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import Transition, over_frames
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, SamplingStep, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import SamplingStep, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
 from parts import evolved, half, tiled, windowed

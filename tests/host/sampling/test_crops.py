@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from sampled import apply, cond, difference, noise, sample
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]

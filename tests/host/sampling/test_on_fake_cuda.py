@@ -17,7 +17,8 @@ from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOption
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from devices.cuda_with_numbers import CUDA, fake_cuda, on_device
 from face_prompts import face_prompt

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from parts import evolved, half, tiled, windowed
 from sampled import apply, cond, difference, noise, sample

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
-from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Curve, Schedule
+from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from package import ROOT
 from sampled import apply, cond, difference, noise, sample

@@ -1,4 +1,4 @@
-"""The table of a curve's shapes, what curves count in, and the points that people write."""
+"""Curves of λ: the table of their shapes, what they count in, and the points that people write."""
 
 from __future__ import annotations
 
@@ -6,44 +6,11 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ..text.number_lists import NamedNumber, Wanted, pairs
-
-
-class CurveFields(Protocol):
-    """What a shape reads of a curve, such as `schedule.Curve`."""
-
-    @property
-    def unit(self) -> str:
-        """A row of UNITS."""
-        ...
-
-    @property
-    def start(self) -> float:
-        """The value at the start."""
-        ...
-
-    @property
-    def end(self) -> float:
-        """The value at the end."""
-        ...
-
-    @property
-    def n(self) -> int:
-        """Number of whole units, for "first n"."""
-        ...
-
-    @property
-    def points(self) -> str:
-        """Text with positions and values, for "points"."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """For "random"."""
-        ...
 
 
 class Position(NamedTuple):
@@ -128,6 +95,49 @@ def _point(pair: NamedNumber, most: float) -> Point:
     return Point(at, value)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One shape over one unit, as the user sets it; each shape uses the fields that it needs.
+
+    shape: a row of SHAPES.
+    unit: a row of UNITS.
+    start: value at the start.
+    end: value at the end.
+    n: number of whole units, for "first n".
+    points: text with positions and values, for "points".
+    seed: for "random".
+    """
+
+    shape: str
+    unit: str = "steps"
+    start: float = 1.0
+    end: float = 0.0
+    n: int = 0
+    points: str = ""
+    seed: int = 0
+
+    def check(self) -> Curve:
+        """This curve. Raises ValueError when it is not valid."""
+        for name, value, options in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
+            if value not in options:
+                raise ValueError(f"The {name} is {value!r}; it must be one of {', '.join(options)}.")
+        for name, number in (("start_value", self.start), ("end_value", self.end)):
+            if not math.isfinite(number):
+                raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
+        if self.n < 0:
+            raise ValueError(f"n is {self.n}; it must be 0 or more.")
+        self.value_bounds()  # raises ValueError for points that cannot be read
+        return self
+
+    def value(self, at: float, many: int) -> float:
+        """The factor of λ at a position, 0..1 or a number from 0; many: number of steps or frames."""
+        return SHAPES[self.shape].value(self, UNITS[self.unit].position(at, many))
+
+    def value_bounds(self) -> tuple[float, ...]:
+        """Values of which the least and the greatest bound all values of the curve."""
+        return SHAPES[self.shape].value_bounds(self)
+
+
 class CurveShape(NamedTuple):
     """The formula of a shape: a row of SHAPES.
 
@@ -135,18 +145,18 @@ class CurveShape(NamedTuple):
     value_bounds: values of which the least and the greatest bound all values of the curve.
     """
 
-    value: Callable[[CurveFields, Position], float]
-    value_bounds: Callable[[CurveFields], tuple[float, ...]]
+    value: Callable[[Curve, Position], float]
+    value_bounds: Callable[[Curve], tuple[float, ...]]
 
 
-def _ends(curve: CurveFields) -> tuple[float, ...]:
+def _ends(curve: Curve) -> tuple[float, ...]:
     return (curve.start, curve.end)
 
 
 def _ramp(ease: Callable[[float], float]) -> CurveShape:
     """From start to end; ease: share of the curve, 0..1 -> progress from start to end, 0..1."""
 
-    def value(curve: CurveFields, position: Position) -> float:
+    def value(curve: Curve, position: Position) -> float:
         progress, span = ease(position.share), curve.end - curve.start
         # Computed from the nearer end, so that both ends are exact.
         return curve.start + span * progress if progress < 0.5 else curve.end - span * (1 - progress)
@@ -154,16 +164,16 @@ def _ramp(ease: Callable[[float], float]) -> CurveShape:
     return CurveShape(value, _ends)
 
 
-def _first_n(curve: CurveFields, position: Position) -> float:
+def _first_n(curve: Curve, position: Position) -> float:
     return curve.start if position.whole < curve.n else curve.end
 
 
-def _random(curve: CurveFields, position: Position) -> float:
+def _random(curve: Curve, position: Position) -> float:
     """Depends on the seed and the number of the unit alone, not on the order of the calls."""
     return random.Random(f"{curve.seed} {position.whole}").uniform(curve.start, curve.end)
 
 
-def _through_points(curve: CurveFields, position: Position) -> float:
+def _through_points(curve: Curve, position: Position) -> float:
     """Straight lines between points, constant outside them; at a jump, the value after it."""
     all_points = points(curve.points, curve.unit)
     next_one = bisect_right(all_points, position.at, key=lambda point: point.at)
@@ -172,7 +182,7 @@ def _through_points(curve: CurveFields, position: Position) -> float:
     return left.value + (right.value - left.value) * share
 
 
-def _values_of_points(curve: CurveFields) -> tuple[float, ...]:
+def _values_of_points(curve: Curve) -> tuple[float, ...]:
     return tuple(point.value for point in points(curve.points, curve.unit))
 
 
