@@ -6,15 +6,15 @@ in training. The left half has no text, the right half a text that disagrees.
 
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
+import package  # noqa: E402, F401  (loads the package)
+from comfyui_ip_adapter.ip_adapter_core.small_world import world  # noqa: E402
 from live.graphs import Graph, Node  # noqa: E402
 from live.server import FAST_ATTENTION, Server  # noqa: E402
 
@@ -44,23 +44,11 @@ def main() -> None:
     print(f"{place} ({counts}, {time.monotonic() - start:.0f} s)")
 
 
-def world() -> Any:
-    """The small world's own module; the package around it needs a ComfyUI."""
-    path = ROOT / "ip_adapter_core" / "small_world" / "world.py"
-    spec = spec_from_file_location("small_world", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"{path} is not there.")
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def references() -> list[Look]:
     """Looks that no model saw in training, each of another shape, and none as the text says."""
-    small_world, found = world(), dict[str, Look]()
+    found: dict[str, Look] = {}
     for index in range(1000):
-        scene = small_world.scene(UNSEEN, index, unseen=True, objects=1)
+        scene = world.scene(UNSEEN, index, unseen=True, objects=1)
         (thing,) = scene.objects
         names = ("shape", "colour", "texture", "size", "place")
         look = {name: getattr(thing, name) for name in names} | {"background": scene.background}

@@ -35,11 +35,15 @@ def today() -> Names:
     }
 
 
+def merged() -> Names:
+    """The record with what today's nodes have beside it; equal to the record where they have nothing new."""
+    known, found = recorded(), today()
+    return {node: _merged(known.get(node, {}), found.get(node, {})) for node in {**known, **found}}
+
+
 def write() -> None:
     """Record what there is today beside all that was there before."""
-    known, found = recorded() if RECORD.exists() else {}, today()
-    merged = {node: _merged(known.get(node, {}), found.get(node, {})) for node in {**known, **found}}
-    lines = (f'"{node}": {json.dumps(names)}' for node, names in merged.items())
+    lines = (f'"{node}": {json.dumps(names)}' for node, names in merged().items())
     RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
