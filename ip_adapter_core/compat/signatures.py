@@ -120,8 +120,13 @@ _V2 = _float("weight_faceidv2", 1.0, -1.0, 5.0)
 _SHARPENING = _float("sharpening", 0.0, 0.0, 1.0)
 
 
-def _apply(name: str, *widgets: Input, sockets: tuple[Input, ...] = _PICTURED, more: tuple[Input, ...] = _OPTIONAL,
-           outputs: tuple[Output, ...] = _MODEL) -> Signature:
+def _apply(
+    name: str,
+    *widgets: Input,
+    sockets: tuple[Input, ...] = _PICTURED,
+    more: tuple[Input, ...] = _OPTIONAL,
+    outputs: tuple[Output, ...] = _MODEL,
+) -> Signature:
     return Signature(name, (*sockets, *widgets, *more), outputs)
 
 
@@ -178,9 +183,7 @@ _WEIGHTS_OUT = _outputs(
     "weights_strategy:WEIGHTS_STRATEGY"
 )
 _OLD_APPLIED = _sockets("ipadapter:IPADAPTER, clip_vision:CLIP_VISION, image:IMAGE, model:MODEL")
-_OLD_FACES = _sockets(
-    "ipadapter:IPADAPTER, clip_vision:CLIP_VISION, insightface:INSIGHTFACE, image:IMAGE, model:MODEL"
-)
+_OLD_FACES = _sockets("ipadapter:IPADAPTER, clip_vision:CLIP_VISION, insightface:INSIGHTFACE, image:IMAGE, model:MODEL")
 _OLD_TYPE, _NOISE, _UNFOLD = (
     _menu("weight_type", OLD_WEIGHT_TYPES),
     _float("noise", 0.0, 0.0, 1.0, 0.01),
@@ -191,9 +194,7 @@ _BUNDLE = _outputs("IPADAPTER_PARAMS:IPADAPTER_PARAMS")
 _COMBINED = tuple(Input(f"embed{number}", "EMBEDS", optional=True) for number in range(2, 6))
 
 SIGNATURES: dict[str, Signature] = {
-    "IPAdapter": _apply(
-        "IPAdapter", _weight(3.0), _START, _END, _menu("weight_type", SIMPLE_TYPES), more=_MASK
-    ),
+    "IPAdapter": _apply("IPAdapter", _weight(3.0), _START, _END, _menu("weight_type", SIMPLE_TYPES), more=_MASK),
     "IPAdapterAdvanced": _apply("IPAdapter Advanced", _weight(), _TYPE, _COMBINE, _START, _END, _SCALING),
     "IPAdapterBatch": _apply("IPAdapter Batch (Adv.)", _weight(), _TYPE, _START, _END, _SCALING, _BATCH_SIZE),
     "IPAdapterFaceID": _faces("IPAdapter FaceID"),
@@ -203,7 +204,14 @@ SIGNATURES: dict[str, Signature] = {
         "IPAdapter Tiled", _weight(3.0), _TYPE, _COMBINE, _START, _END, _SHARPENING, _SCALING, outputs=_TILED_OUT
     ),
     "IPAdapterTiledBatch": _apply(
-        "IPAdapter Tiled Batch", _weight(3.0), _TYPE, _START, _END, _SHARPENING, _SCALING, _BATCH_SIZE,
+        "IPAdapter Tiled Batch",
+        _weight(3.0),
+        _TYPE,
+        _START,
+        _END,
+        _SHARPENING,
+        _SCALING,
+        _BATCH_SIZE,
         outputs=_TILED_OUT,
     ),
     "IPAdapterEmbeds": _embeds("IPAdapter Embeds"),
@@ -213,13 +221,23 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "IPAdapterStyleCompositionBatch": _two_images("IPAdapter Style & Composition Batch SDXL"),
     "IPAdapterMS": _apply(
-        "IPAdapter Mad Scientist", _weight(), _V2, _TYPE, _COMBINE, _START, _END, _SCALING,
-        Input("layer_weights", "STRING", ""), more=_FACES,
+        "IPAdapter Mad Scientist",
+        _weight(),
+        _V2,
+        _TYPE,
+        _COMBINE,
+        _START,
+        _END,
+        _SCALING,
+        Input("layer_weights", "STRING", ""),
+        more=_FACES,
     ),
     "IPAdapterClipVisionEnhancer": _enhanced("IPAdapter ClipVision Enhancer", 1.0, _COMBINE),
     "IPAdapterClipVisionEnhancerBatch": _enhanced("IPAdapter ClipVision Enhancer Batch", 0.5, after=(_BATCH_SIZE,)),
     "IPAdapterFromParams": _apply(
-        "IPAdapter from Params", _COMBINE, _SCALING,
+        "IPAdapter from Params",
+        _COMBINE,
+        _SCALING,
         sockets=(*_APPLIED, *_sockets("ipadapter_params:IPADAPTER_PARAMS")),
         more=_sockets("image_negative:IMAGE, clip_vision:CLIP_VISION", optional=True),
     ),
@@ -237,8 +255,11 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "IPAdapterUnifiedLoader": _unified("IPAdapter Unified Loader", PLAIN_PRESETS, "model"),
     "IPAdapterUnifiedLoaderFaceID": _unified(
-        "IPAdapter Unified Loader FaceID", FACE_PRESETS, "MODEL",
-        _float("lora_strength", 0.6, 0.0, 1.0, 0.01), _menu("provider", _PROVIDERS),
+        "IPAdapter Unified Loader FaceID",
+        FACE_PRESETS,
+        "MODEL",
+        _float("lora_strength", 0.6, 0.0, 1.0, 0.01),
+        _menu("provider", _PROVIDERS),
     ),
     "IPAdapterModelLoader": Signature(
         "IPAdapter Model Loader", (_menu("ipadapter_file", None),), _outputs("IPADAPTER:IPADAPTER")
@@ -285,11 +306,11 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "IPAdapterSaveEmbeds": Signature(
         "IPAdapter Save Embeds",
-        (*_sockets("embeds:EMBEDS"), Input("filename_prefix", "STRING", "IP_embeds")), (), saves=True,
+        (*_sockets("embeds:EMBEDS"), Input("filename_prefix", "STRING", "IP_embeds")),
+        (),
+        saves=True,
     ),
-    "IPAdapterLoadEmbeds": Signature(
-        "IPAdapter Load Embeds", (_menu("embeds", None),), _outputs("EMBEDS:EMBEDS")
-    ),
+    "IPAdapterLoadEmbeds": Signature("IPAdapter Load Embeds", (_menu("embeds", None),), _outputs("EMBEDS:EMBEDS")),
     "IPAdapterWeights": Signature(
         "IPAdapter Weights",
         (
@@ -339,15 +360,29 @@ SIGNATURES: dict[str, Signature] = {
     ),
     # Before version 2 of the pack, which removed these ids.
     "IPAdapterApply": _apply(
-        "Apply IPAdapter", _weight(3.0), _NOISE, _OLD_TYPE, _START, _END, _UNFOLD, sockets=_OLD_APPLIED,
+        "Apply IPAdapter",
+        _weight(3.0),
+        _NOISE,
+        _OLD_TYPE,
+        _START,
+        _END,
+        _UNFOLD,
+        sockets=_OLD_APPLIED,
         more=(*_MASK, *_sockets("insightface:INSIGHTFACE, clip_vision_output:CLIP_VISION_OUTPUT", optional=True)),
     ),
     "IPAdapterCLIPVisionEncode": Signature(
-        "Encode IPAdapter Image", _sockets("clip_vision:CLIP_VISION, image:IMAGE"),
+        "Encode IPAdapter Image",
+        _sockets("clip_vision:CLIP_VISION, image:IMAGE"),
         _outputs("CLIP_VISION_OUTPUT:CLIP_VISION_OUTPUT"),
     ),
     "IPAdapterApplyEncoded": _apply(
-        "Apply IPAdapter from Encoded", _weight(3.0), _OLD_TYPE, _START, _END, _UNFOLD, more=_MASK,
+        "Apply IPAdapter from Encoded",
+        _weight(3.0),
+        _OLD_TYPE,
+        _START,
+        _END,
+        _UNFOLD,
+        more=_MASK,
         sockets=_sockets("ipadapter:IPADAPTER, embeds:EMBEDS, model:MODEL"),
     ),
     "IPAdapterBatchEmbeds": Signature(
@@ -367,12 +402,29 @@ SIGNATURES: dict[str, Signature] = {
         _outputs("IMAGE:IMAGE"),
     ),
     "IPAdapterApplyFaceID": _apply(
-        "Apply IPAdapter FaceID", _weight(3.0), _NOISE, _OLD_TYPE, _START, _END, _flag("faceid_v2"),
-        _float("weight_v2", 1.0, -1.0, 3.0), _UNFOLD, sockets=_OLD_FACES, more=_MASK,
+        "Apply IPAdapter FaceID",
+        _weight(3.0),
+        _NOISE,
+        _OLD_TYPE,
+        _START,
+        _END,
+        _flag("faceid_v2"),
+        _float("weight_v2", 1.0, -1.0, 3.0),
+        _UNFOLD,
+        sockets=_OLD_FACES,
+        more=_MASK,
     ),
     "IPAdapterTilesMasked": _apply(
-        "IPAdapter Masked Tiles (experimental)", _weight(3.0, default=0.7), _NOISE, _OLD_TYPE, _START, _END,
-        _int("short_side_tiles", 1, 0, 12), _float("tile_weight", 0.6, 0.0, 1.0), sockets=_OLD_APPLIED, more=(),
+        "IPAdapter Masked Tiles (experimental)",
+        _weight(3.0, default=0.7),
+        _NOISE,
+        _OLD_TYPE,
+        _START,
+        _END,
+        _int("short_side_tiles", 1, 0, 12),
+        _float("tile_weight", 0.6, 0.0, 1.0),
+        sockets=_OLD_APPLIED,
+        more=(),
     ),
 }
 
