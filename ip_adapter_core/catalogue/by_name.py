@@ -52,11 +52,15 @@ def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
     if geometry is None or kind not in KINDS:
         return None
     found = fitting(adapters, geometry, kind, family)
-    wanted_encoder = (
-        "bigG" if "vitg" in letters or ((family, kind) == ("SDXL", "base") and "vith" not in letters) else ""
-    )
-    best = [other for other in found if wanted_encoder in (adapters[other].encoder or "")]
+    best = [other for other in found if _encoder_word(letters) in (adapters[other].encoder or "")]
     return next(iter(best or found), None)
+
+
+def _encoder_word(letters: str) -> str:
+    """A part of the encoder's name; of adapters for SDXL without a word for it, the base one reads the larger one."""
+    if "vith" in letters or "sd15" in letters:
+        return "H-14"
+    return "bigG" if "vitg" in letters or ("xl" in letters and "plus" not in letters) else ""
 
 
 def _posix(name: str) -> str:

@@ -7,7 +7,7 @@ the order of the widgets among them. Source: its node definitions over time, and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .words import COMBINES, OLD_WEIGHT_TYPES, SCALINGS, SIMPLE_TYPES, WEIGHT_TYPES
@@ -15,6 +15,9 @@ from .words import COMBINES, OLD_WEIGHT_TYPES, SCALINGS, SIMPLE_TYPES, WEIGHT_TY
 MENU = "COMBO"
 WIDGETS = (MENU, "FLOAT", "INT", "BOOLEAN", "STRING")
 """Types that hold a value on the node itself."""
+
+_LATE = ("embeds_scaling", "model_name")
+"""Widgets that were added to nodes that existed already; and all that stand behind them."""
 
 
 class Input(NamedTuple):
@@ -54,17 +57,26 @@ class Signature:
     name: as people saw it.
     inputs: the required ones, then the optional ones.
     saves: whether it writes files, and so runs without anything behind it.
+    before_version_2: whether version 2 of the pack removed it.
     """
 
     name: str
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     saves: bool = False
+    before_version_2: bool = False
 
     @property
     def widgets(self) -> tuple[Input, ...]:
         """The inputs whose values a saved graph lists, in its order."""
         return tuple(given for given in self.inputs if given.is_widget)
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """Widgets that came later than the node, all at its end: programs and graphs of other times lack them."""
+        names = [given.name for given in self.widgets]
+        first = next((number for number, name in enumerate(names) if name in _LATE), len(names))
+        return tuple(names[1 if self.before_version_2 else first :])
 
     def input(self, name: str) -> Input | None:
         """The input of this name, if there is one."""
@@ -193,7 +205,7 @@ _REFERENCE_WEIGHTS = tuple(_float(f"weight_{number}", 1.0, 0.0, 1.0, 0.01) for n
 _BUNDLE = _outputs("IPADAPTER_PARAMS:IPADAPTER_PARAMS")
 _COMBINED = tuple(Input(f"embed{number}", "EMBEDS", optional=True) for number in range(2, 6))
 
-SIGNATURES: dict[str, Signature] = {
+OF_VERSION_2: dict[str, Signature] = {
     "IPAdapter": _apply("IPAdapter", _weight(3.0), _START, _END, _menu("weight_type", SIMPLE_TYPES), more=_MASK),
     "IPAdapterAdvanced": _apply("IPAdapter Advanced", _weight(), _TYPE, _COMBINE, _START, _END, _SCALING),
     "IPAdapterBatch": _apply("IPAdapter Batch (Adv.)", _weight(), _TYPE, _START, _END, _SCALING, _BATCH_SIZE),
@@ -358,7 +370,9 @@ SIGNATURES: dict[str, Signature] = {
         ),
         _BUNDLE,
     ),
-    # Before version 2 of the pack, which removed these ids.
+}
+
+_OF_VERSION_1: dict[str, Signature] = {
     "IPAdapterApply": _apply(
         "Apply IPAdapter",
         _weight(3.0),
@@ -430,7 +444,7 @@ SIGNATURES: dict[str, Signature] = {
 
 OLD_ENCODER, OTHER_IPADAPTER = "IPAdapterEncoder (before version 2)", "IPAdapter (laksjdjf)"
 
-OTHER_SHAPES: dict[str, Signature] = {
+_OTHER_SHAPES: dict[str, Signature] = {
     OLD_ENCODER: Signature(
         "Encode IPAdapter Image",
         (
@@ -457,4 +471,13 @@ OTHER_SHAPES: dict[str, Signature] = {
         _outputs("MODEL:MODEL, CLIP_VISION_OUTPUT:CLIP_VISION_OUTPUT"),
     ),
 }
+
+
+def _early(rows: dict[str, Signature]) -> dict[str, Signature]:
+    return {node: replace(row, before_version_2=True) for node, row in rows.items()}
+
+
+SIGNATURES: dict[str, Signature] = OF_VERSION_2 | _early(_OF_VERSION_1)
+
+OTHER_SHAPES: dict[str, Signature] = _early(_OTHER_SHAPES)
 """Nodes that have an id of SIGNATURES in saved graphs, and other inputs: what they are registered as."""

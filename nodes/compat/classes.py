@@ -1,8 +1,8 @@
-"""The classes of the old nodes, in ComfyUI's first form: made of the tables, with the names that other packs look for."""
+"""The classes of the old nodes, in ComfyUI's first form: made of the tables, with the names that packs look for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
@@ -47,10 +47,12 @@ def _spec(node: str, given: Input) -> tuple[Any, ...]:
     return (kind, _options(node, given)) if given.is_widget else (kind,)
 
 
-def _input_types(node: str, inputs: Iterable[Input]) -> dict[str, dict[str, tuple[Any, ...]]]:
+def _input_types(node: str, inputs: Iterable[Input], late: Container[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """The inputs as ComfyUI wants them; late: widgets that a graph may lack."""
     sections: dict[str, dict[str, tuple[Any, ...]]] = {"required": {}, "optional": {}}
-    for given in inputs:
-        sections["optional" if given.optional else "required"][given.name] = _spec(node, given)
+    for given in sorted(inputs, key=lambda given: given.optional):
+        section = "optional" if given.optional or given.name in late else "required"
+        sections[section][given.name] = _spec(node, given)
     return {name: section for name, section in sections.items() if section or name == "required"}
 
 
@@ -83,7 +85,7 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
             "OUTPUT_NODE": signature.saves,
             "RETURN_TYPES": tuple(output.type for output in signature.outputs),
             "RETURN_NAMES": tuple(output.name for output in signature.outputs),
-            "INPUT_TYPES": classmethod(lambda cls: _input_types(node, inputs)),
+            "INPUT_TYPES": classmethod(lambda cls: _input_types(node, inputs, signature.late)),
             "VALIDATE_INPUTS": classmethod(validate),
             "IS_CHANGED": classmethod(changed),
             behaviour.method: run,

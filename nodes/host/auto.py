@@ -35,7 +35,8 @@ class Found(NamedTuple):
 def find(model: ModelPatcher, kind: str, among: Among = dict) -> Found:
     """The best adapter of a kind for this model, and its encoder.
 
-    among: those of the adapters on disk that are meant. Raises ValueError when one is missing: what was looked for, where, what was seen there, and what to download.
+    among: those of the adapters on disk that are meant. Raises ValueError when one is missing: what was looked for,
+    where, what was seen there, and what to download.
     """
     geometry, family = models.geometry(model), models.family(model)
     on_disk = among(files.adapters())

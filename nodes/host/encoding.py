@@ -136,9 +136,7 @@ def face_prompt(
         )
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
     cond, seen = face_inputs(adapter, encoder, faces)
-    uncond = (
-        blank_inputs(adapter, encoder, cond) if negative is None else negative_face_inputs(adapter, encoder, negative)
-    )
+    uncond = blank_inputs(adapter, encoder, cond) if negative is None else _negative_inputs(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
@@ -159,7 +157,7 @@ def face_inputs(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tu
     return select_inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
 
 
-def negative_face_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
+def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
     """What an adapter reads of faces to move away from, or of images beside the embedding that stands for no face."""
     if isinstance(negative, Faces):
         return face_inputs(adapter, encoder, negative)[0]
