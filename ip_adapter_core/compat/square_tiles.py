@@ -66,7 +66,8 @@ def masked_tiles(images: Tensor, short_side: int, weight: float) -> Tiles:
     scale = OLD_SIDE * max(short_side, 1) / min(height, width)
     size = (round(height * scale), round(width * scale))
     picture = rearrange(
-        interpolate(rearrange(images[:1].float(), "n h w c -> n c h w"), size=size, mode="bicubic"), "n c h w -> n h w c"
+        interpolate(rearrange(images[:1].float(), "n h w c -> n c h w"), size=size, mode="bicubic"),
+        "n c h w -> n h w c",
     ).clamp(0, 1)
     rows, columns = (_old_starts(length) for length in size)
     large = len(rows) > 1 and len(columns) > 1

@@ -1,7 +1,4 @@
-import numpy as np, pytest
-from live import specimens
-from live.graphs import Graph, text_to_image
-from live.prompting import OTHER, REFERENCE, Prompted, difference, load, picture
+from live.prompting import REFERENCE, difference, load, picture
 from live.specimens import named
 
 
