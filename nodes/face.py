@@ -64,7 +64,7 @@ class Face(Node):
 
     @classmethod
     def execute(cls, image: Tensor, model: str, faces: str, index: int, backend: str) -> io.NodeOutput:
-        features, lines = host.read(host.load(model, backend), image, faces, index)
+        features, lines = host.read(host.load(model, backend), image, CHOICES[faces], index)
         for line in lines:
             _log.warning("Face Embedding: %s Its place stays empty.", line)
         crops = features.crops(_SHOWN)

@@ -38,7 +38,7 @@ def _guard_execute(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Cal
 
     @wraps(method)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        with _legible_errors():
+        with legible_errors():
             values = _bind(signature, cls, args, kwargs)
             inputs = {spec.id: spec for spec in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
             values = input_checks.without_empty(inputs, values)
@@ -55,7 +55,7 @@ def _guard_validate(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Ca
 
     @wraps(method)
     def validate_inputs(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> bool | str:
-        with _legible_errors():
+        with legible_errors():
             inputs = {spec.id: spec for spec in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
             values = input_checks.without_empty(inputs, _bind(signature, cls, args, kwargs))
             wired = {name for name, value in values.items() if value is None}
@@ -71,7 +71,7 @@ def _guard_validate(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Ca
 def _guard_fingerprint(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def fingerprint_inputs(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> Any:
-        with _legible_errors():
+        with legible_errors():
             return method(cls, *args, **kwargs)
 
     return fingerprint_inputs
@@ -101,7 +101,7 @@ def _bind(
 
 
 @contextmanager
-def _legible_errors() -> Iterator[None]:
+def legible_errors() -> Iterator[None]:
     """Turns errors of the system into sentences, and lets no message or cause pass that cannot be written."""
     try:
         yield

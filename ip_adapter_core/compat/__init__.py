@@ -1,5 +1,5 @@
 """What graphs of IPAdapter Plus mean, as values.
 
-In: the words, numbers and lists that its nodes take. Out: what the rooms below take, or numbers and texts for other
-nodes. Read frame_weights, then prompt_schedule. Tests: tests/core/compat.
+In: ids, words and values of that pack, as people saved them. Out: what they are called and do today. Read words, then
+signatures (the nodes, a row each), then presets. Tests: tests/core/compat.
 """

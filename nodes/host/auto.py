@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from comfy.model_patcher import ModelPatcher
@@ -14,6 +15,8 @@ from ...ip_adapter_core.layers.families import describe
 from ...ip_adapter_core.layers.layout import Geometry
 from . import adapters, files, models, vision
 from .adapters import LoadedAdapter
+
+Among = Callable[[Mapping[str, Identity]], Mapping[str, Identity]]
 
 
 class Found(NamedTuple):
@@ -29,13 +32,14 @@ class Found(NamedTuple):
     report: str
 
 
-def find(model: ModelPatcher, kind: str) -> Found:
+def find(model: ModelPatcher, kind: str, among: Among = dict) -> Found:
     """The best adapter of a kind for this model, and its encoder.
 
-    Raises ValueError when one is missing: what was looked for, where, what was seen there, and what to download.
+    among: those of the adapters on disk that are meant. Raises ValueError when one is missing: what was looked for,
+    where, what was seen there, and what to download.
     """
     geometry, family = models.geometry(model), models.family(model)
-    on_disk = files.adapters()
+    on_disk = among(files.adapters())
     pair = choose(on_disk, files.encoders(), geometry, kind, family)
     if pair is None:
         raise ValueError(_no_adapter(geometry, family, kind))

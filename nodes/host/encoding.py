@@ -64,7 +64,11 @@ def encode_prompt(
         read(adapter, encoder, images, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
     ]
     first = views[0].inputs[0]
-    uncond = _blank(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
+    uncond = (
+        blank_inputs(adapter, encoder, first)
+        if negative is None
+        else read_images(adapter, encoder, negative, look.fit)[0]
+    )
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
 
@@ -91,7 +95,7 @@ class _View:
 
 
 def _read_whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    inputs, seen = _read(adapter, encoder, images, look.fit)
+    inputs, seen = read_images(adapter, encoder, images, look.fit)
     return _View([inputs], seen)
 
 
@@ -99,7 +103,7 @@ def _read_tiles(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look
     """Tiles, each of which acts as a prompt of its own where it lies in the picture."""
     height, width = images.shape[1:3]
     parts = tiles.tiles(height, width, look.tiles)
-    of_all, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
+    of_all, seen = read_images(adapter, encoder, tiles.cut(images, parts), FITS[0])
     inputs = [tuple(field[number :: len(parts)] for field in of_all) for number in range(len(parts))]
     scale = min(1.0, _CELLS / max(height, width))
     masks = tiles.masks(parts, max(1, round(height * scale)), max(1, round(width * scale)))
@@ -131,57 +135,61 @@ def face_prompt(
             f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
         )
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
-    cond, seen = _faces(adapter, encoder, faces)
-    uncond = _blank(adapter, encoder, cond) if negative is None else _negative(adapter, encoder, negative)
+    cond, seen = face_inputs(adapter, encoder, faces)
+    uncond = blank_inputs(adapter, encoder, cond) if negative is None else _negative_inputs(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
     return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
 
 
-def _faces(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:
+def face_inputs(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any."""
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
     crops = faces.crops(encoder.image_size if encoder else _CROP)
     if identity.encoder is None:
         seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
-        return _inputs(adapter, encoder, Features(face=embeddings)), seen
+        return select_inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
         raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
     seen = fit_pictures(encoder, crops, FITS[0])
-    return _inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
+    return select_inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
 
 
-def _negative(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
+def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
     """What an adapter reads of faces to move away from, or of images beside the embedding that stands for no face."""
     if isinstance(negative, Faces):
-        return _faces(adapter, encoder, negative)[0]
+        return face_inputs(adapter, encoder, negative)[0]
     if adapter.identity.encoder is None:
         raise ValueError(
             f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads no pictures."
         )
     features = encode(encoder, fit_pictures(encoder, negative, FITS[0]))
-    return _inputs(adapter, encoder, features._replace(face=torch.zeros(len(negative), WIDTH)))
+    return select_inputs(adapter, encoder, features._replace(face=torch.zeros(len(negative), WIDTH)))
 
 
-def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
+def read_images(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
     seen = fit_pictures(encoder, images, fit)
-    return _inputs(adapter, encoder, encode(encoder, seen)), seen
+    return select_inputs(adapter, encoder, encode(encoder, seen)), seen
 
 
-def _blank(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> AdapterInputs:
+def blank_inputs(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> AdapterInputs:
     """The unconditional input: zeros, or the encoder's features of an image of zeros, as the variant was trained."""
+    pairs = zip(adapter.identity.variant.reads, zero_inputs(adapter, cond), strict=True)
+    return tuple(getattr(blank_features(encoder), field) if zeros is None else zeros for field, zeros in pairs)
+
+
+def zero_inputs(adapter: LoadedAdapter, cond: AdapterInputs) -> tuple[Tensor | None, ...]:
+    """Zeros for those fields where they stand for a missing image, and None for the others."""
     variant = adapter.identity.variant
-    return tuple(
-        torch.zeros_like(part[:1]) if field in variant.zeroed else getattr(blank_features(encoder), field)
-        for field, part in zip(variant.reads, cond, strict=True)
-    )
+    pairs = zip(variant.reads, cond, strict=True)
+    return tuple(torch.zeros_like(part[:1]) if field in variant.zeroed else None for field, part in pairs)
 
 
-def _inputs(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
+def select_inputs(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
     """Those features that the adapter reads. Raises ValueError when they are not of its encoder."""
     tower = getattr(encoder, "tower", None)
     return features.select_for(adapter.identity, tower.name if tower else "CLIP vision encoder")

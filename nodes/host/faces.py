@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
-from ...ip_adapter_core.faces.detection import CHOICES, DetectedFaces
+from ...ip_adapter_core.faces.detection import DetectedFaces
 from ...ip_adapter_core.faces.features import Faces, Portrait, cat
 from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.insightface_packs import Pack
@@ -37,6 +37,9 @@ _WHERE_FROM = (
     "AuraFace (https://huggingface.co/fal/AuraFace-v1, Apache-2.0), or insightface's buffalo_l or antelopev2 (for "
     "non-commercial use only)"
 )
+
+
+Choose = Callable[[DetectedFaces, int], DetectedFaces]
 
 
 class Reader(Protocol):
@@ -131,10 +134,10 @@ def load(name: str, backend: str = AUTO) -> Reader:
     return reader
 
 
-def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces, list[str]]:
+def read(reader: Reader, images: Tensor, choose: Choose, index: int = 0) -> tuple[Faces, list[str]]:
     """The chosen faces of pictures, with a gap for each picture that has none, and a line for it.
 
-    images: (images, height, width, channels), 0..1; choice: a row of CHOICES. Raises ValueError when there is no face.
+    images: (images, height, width, channels), 0..1; choose: one of CHOICES. Raises ValueError when there is no face.
     """
     progress = comfy.utils.ProgressBar(len(images))
     parts: list[Faces | None] = []
@@ -142,7 +145,7 @@ def read(reader: Reader, images: Tensor, choice: str, index: int) -> tuple[Faces
     for number, picture in enumerate(torch.from_numpy(levels(images)), start=1):
         memory.throw_exception_if_processing_interrupted()
         detected = reader.detect(picture)
-        chosen = CHOICES[choice](detected, index)
+        chosen = choose(detected, index)
         if len(chosen.scores):
             portraits = tuple(Portrait(picture, points) for points in chosen.points)
             parts.append(Faces(reader.embed(picture, chosen), portraits))

@@ -10,8 +10,10 @@ from typing import Any
 import comfy.model_management as memory
 import folder_paths
 import torch
+from torch import Tensor
 
 from ...ip_adapter_core.adapters import saving
+from ...ip_adapter_core.catalogue.by_name import find_by_name
 from ...ip_adapter_core.prompts import ipadpt, saved
 from ...ip_adapter_core.prompts.features import AdapterInputs
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
@@ -98,6 +100,43 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     prompt = saved.load(_path(name), maker)
     device = memory.intermediate_device()
     return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(device)) for part in prompt.parts))
+
+
+def embeds_in_input() -> list[str]:
+    """Files of embeds in ComfyUI's input folder, as IPAdapter Plus lists them."""
+    return _in_input()
+
+
+def check_embeds(name: str) -> None:
+    """Raises ValueError when a file of the input folder is gone, or UnsupportedCheckpoint when it holds no embeds."""
+    load_embeds(name)
+
+
+def load_embeds(name: str) -> Tensor:
+    """The one tensor in a file of embeds in the input folder, found also where only folders or separators differ.
+
+    Errors as in `check_embeds`.
+    """
+    found = find_by_name(name, _in_input())
+    file = _path(f"{found or name}{_IN_INPUT}")
+    return next(tensor for tensor in ipadpt.embeds(file) if tensor is not None)
+
+
+def embeds_fingerprint(name: str | None) -> files.Fingerprint:
+    """Changes when a file of embeds in the input folder is exchanged."""
+    found = find_by_name(name or "", _in_input())
+    return _fingerprint(f"{found}{_IN_INPUT}") if found else (name,)
+
+
+def save_embeds(embeds: Tensor, prefix: str) -> str:
+    """Write embeds to a new file of ComfyUI's output folder, and return its path.
+
+    Raises ValueError for a prefix that leads out of the folder.
+    """
+    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    path = Path(folder, f"{name}_{counter:05}_{ipadpt.ENDING}")
+    ipadpt.save(embeds, path)
+    return str(path)
 
 
 def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, negative: str) -> AdapterInputs:

@@ -67,12 +67,13 @@ def apply(base: Prompted, regions: Sequence[Region]) -> Prompted:
     )
 
 
-def _place(text: Conditioning | None, region: Region) -> Conditioning:
-    """A region's text where the region is, as core's Conditioning (Set Mask) does it."""
-    if not text:
-        return []
-    mask = usable(region.mask)
-    strength = {"mask_strength": region.text_strength, "set_area_to_bounds": False}
+def mask_texts(text: Conditioning, region_mask: Tensor, strength: float) -> Conditioning:
+    """A text in a place, as core's Conditioning (Set Mask) does it; strength: how much it counts against others."""
+    mask = usable(region_mask)
     if mask is None:  # all of the picture
-        return conditioning_set_values(text, {"strength": region.text_strength})
-    return conditioning_set_values(text, {"mask": mask, **strength})
+        return conditioning_set_values(text, {"strength": strength})
+    return conditioning_set_values(text, {"mask": mask, "mask_strength": strength, "set_area_to_bounds": False})
+
+
+def _place(text: Conditioning | None, region: Region) -> Conditioning:
+    return mask_texts(text, region.mask, region.text_strength) if text else []

@@ -130,6 +130,15 @@ def encode(encoder: Any, pictures: Tensor) -> Features:
     return Features(*(None if field[0] is None else torch.cat(field) for field in zip(*by_chunk, strict=True)))
 
 
+def encode_masked(encoder: Any, images: Tensor, mask: Tensor | None = None) -> Features:
+    """Features of images; mask (masks, size, size), 0..1: where they are looked at, elsewhere is the neutral colour."""
+    pictures = fit_pictures(encoder, images, FITS[0])
+    if mask is not None:
+        neutral = pictures.new_tensor(getattr(encoder, "image_mean", CLIP_MEAN))
+        pictures = neutral.lerp(pictures, mask[..., None].to(pictures))
+    return encode(encoder, pictures)
+
+
 def _chunk(encoder: Any) -> int:
     """How many pictures of the encoder's size are encoded at once."""
     at_once = _CHUNK_ON_PROCESSOR if memory.is_device_cpu(encoder.load_device) else _CHUNK

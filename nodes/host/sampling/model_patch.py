@@ -16,6 +16,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
+from ....ip_adapter_core.adapters.lora import AdapterLora
 from ....ip_adapter_core.attention.application import Application, ApplyOptions, applications
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
@@ -43,6 +44,18 @@ def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = N
     if any(application.lora for application in added):
         loras = [application.lora for application in (*installed_applications(model), *added)]
         lora.settle(clone, [use for use in loras if use])
+    return clone
+
+
+def apply_lora(model: ModelPatcher, adapter_lora: AdapterLora | None, strength: float) -> ModelPatcher:
+    """A clone of the model with an adapter's LoRA alone; the model itself where there is nothing to add.
+
+    Raises ValueError when they do not fit.
+    """
+    if adapter_lora is None or not strength:
+        return model
+    clone = model.clone()
+    lora.settle(clone, [adapter_lora.bind(models.layers(model), strength)])
     return clone
 
 

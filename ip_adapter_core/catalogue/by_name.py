@@ -1,0 +1,83 @@
+"""Which file is meant by a name that no file has: another separator, folder or ending, or a renamed file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from ..adapters.identity import Identity
+from ..layers.families import FAMILIES
+from .choose import KINDS, fitting
+
+_SEPARATORS = re.compile(r"[\\/]+")
+_ENDING = re.compile(r"\.[a-z0-9]+$", re.IGNORECASE)
+_NO_LETTERS = re.compile(r"[^a-z0-9]+")
+
+# What words in the names of published files say; the first row that is found counts.
+_FAMILY_WORDS = (("kolors", "Kolors"), ("xl", "SDXL"), ("", "SD1.5"))
+_KIND_WORDS = (
+    ("portrait", "portrait"),
+    ("faceidplus", "FaceID-Plus"),
+    ("faceid", "FaceID"),
+    ("composition", "composition"),
+    ("fullface", "full face"),
+    ("plusface", "plus face"),
+    ("plus", "plus"),
+    ("light", "light"),
+    ("", "base"),
+)
+
+
+def find_by_name(name: str, names: Iterable[str]) -> str | None:
+    """The file that a name means: as it is, with other separators, in another folder, with another ending, or written
+    with other blanks and capitals. None where no file is so called."""
+    listed = sorted(names)
+    for simplify in _FORMS:
+        wanted = simplify(name)
+        for listed_name in listed:
+            if simplify(listed_name) == wanted:
+                return listed_name
+    return None
+
+
+def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
+    """The adapter that is what a name says: its words for base model and kind, held against tensors.
+
+    None where no adapter is that. Raises nothing for names without such words: they say SD1.5 and the base kind.
+    """
+    letters = _letters(name)
+    family = next(family for word, family in _FAMILY_WORDS if word in letters)
+    kind = next(kind for word, kind in _KIND_WORDS if word in letters)
+    geometry = FAMILIES.get("SDXL" if family == "Kolors" else family)
+    if geometry is None or kind not in KINDS:
+        return None
+    found = fitting(adapters, geometry, kind, family)
+    best = [other for other in found if _encoder_word(letters) in (adapters[other].encoder or "")]
+    return next(iter(best or found), None)
+
+
+def _encoder_word(letters: str) -> str:
+    """A part of the encoder's name; of adapters for SDXL without a word for it, the base one reads the larger one."""
+    if "vith" in letters or "sd15" in letters:
+        return "H-14"
+    return "bigG" if "vitg" in letters or ("xl" in letters and "plus" not in letters) else ""
+
+
+def _posix(name: str) -> str:
+    return _SEPARATORS.sub("/", name)
+
+
+def _base(name: str) -> str:
+    return _posix(name).rsplit("/", maxsplit=1)[-1]
+
+
+def _stem(name: str) -> str:
+    return _ENDING.sub("", _base(name))
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTERS.sub("", _stem(name).lower())
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (str, _posix, _base, _stem, _letters)
+"""Ever less of a name, in the order in which files are asked."""

@@ -1,0 +1,102 @@
+"""The classes of the old nodes, in ComfyUI's first form: made of the tables, with the names that packs look for."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
+from ..host import files, prompt_files
+from ..node import legible_errors
+from . import checks
+from .doors import BEHAVIOURS, Behaviour
+from .numbers import CHOICES, OF_SERVER
+
+CATEGORY = "IP-Adapter/IPAdapter Plus"
+
+NUMBERS_ROW = Input("numbers", MENU, OF_SERVER, None, CHOICES, optional=True)
+
+_ABOUT = "A node of IPAdapter Plus, kept for graphs that have it. New graphs are made with this package's own nodes."
+_NUMBERS_TOOLTIP = (
+    "right: as the adapters were trained. IPAdapter Plus: that pack's numbers, without the middle block and with a "
+    "black negative. As set for the server: what ComfyUI's settings say, right unless changed."
+)
+
+
+def _listed(node: str) -> list[str]:
+    """The menu of files of a node that has one."""
+    return prompt_files.embeds_in_input() if node == "IPAdapterLoadEmbeds" else files.names(files.ADAPTERS)
+
+
+def _options(node: str, given: Input) -> dict[str, Any]:
+    options: dict[str, Any] = {} if given.default is None else {"default": given.default}
+    if given.limits:
+        options |= dict(zip(("min", "max", "step"), given.limits, strict=True))
+    if given.type == "STRING" and given.name != "filename_prefix":
+        options["multiline"] = True
+    if given is NUMBERS_ROW:
+        options["tooltip"] = _NUMBERS_TOOLTIP
+    return options
+
+
+def _spec(node: str, given: Input) -> tuple[Any, ...]:
+    """An input as ComfyUI wants it."""
+    kind: Any = given.type
+    if given.type == MENU:
+        kind = list(given.options) if given.options else _listed(node)
+    return (kind, _options(node, given)) if given.is_widget else (kind,)
+
+
+def _input_types(node: str, inputs: Iterable[Input], late: Container[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """The inputs as ComfyUI wants them; late: widgets that a graph may lack."""
+    sections: dict[str, dict[str, tuple[Any, ...]]] = {"required": {}, "optional": {}}
+    for given in sorted(inputs, key=lambda given: given.optional):
+        section = "optional" if given.optional or given.name in late else "required"
+        sections[section][given.name] = _spec(node, given)
+    return {name: section for name, section in sections.items() if section or name == "required"}
+
+
+def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
+    """The class of an old node."""
+    inputs = (*signature.inputs, *((NUMBERS_ROW,) if behaviour.has_numbers else ()))
+    by_name = {given.name: given for given in inputs}
+    positional = behaviour.positional or tuple(by_name)
+
+    def run(self: Any, *args: Any, **given: Any) -> tuple[Any, ...]:
+        with legible_errors():
+            values = dict(zip(positional, args, strict=False)) | given
+            return behaviour.run(**checks.complete(by_name, values))
+
+    def validate(cls: type, input_types: Mapping[str, Any], **given: Any) -> bool | str:
+        return checks.complaint(node, by_name, input_types, given) or True
+
+    def changed(cls: type, **given: Any) -> Any:
+        return checks.fingerprint(node, by_name, given)
+
+    return type(
+        node,
+        (),
+        {
+            "__doc__": _ABOUT,
+            "DESCRIPTION": _ABOUT,
+            "CATEGORY": CATEGORY,
+            "DEPRECATED": True,
+            "FUNCTION": behaviour.method,
+            "OUTPUT_NODE": signature.saves,
+            "RETURN_TYPES": tuple(output.type for output in signature.outputs),
+            "RETURN_NAMES": tuple(output.name for output in signature.outputs),
+            "INPUT_TYPES": classmethod(lambda cls: _input_types(node, inputs, signature.late)),
+            "VALIDATE_INPUTS": classmethod(validate),
+            "IS_CHANGED": classmethod(changed),
+            behaviour.method: run,
+        },
+    )
+
+
+_ALL = SIGNATURES | OTHER_SHAPES
+
+CLASSES: dict[str, type] = {node: make(node, signature, BEHAVIOURS[node]) for node, signature in _ALL.items()}
+"""The class of each id."""
+
+NAMES: dict[str, str] = {node: signature.name for node, signature in _ALL.items()}
+"""What people see, by id."""

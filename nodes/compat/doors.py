@@ -1,0 +1,93 @@
+"""TABLE of what stands behind each old id: the method that graphs and other packs call, and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ...ip_adapter_core.compat.signatures import OLD_ENCODER, OTHER_IPADAPTER
+from . import applying, embeds, frames, loading, pictures, regions, tiled
+from .other_shapes import apply_other
+
+Door = Callable[..., tuple[Any, ...]]
+"""What a node does: inputs by name -> outputs in order."""
+
+
+class Behaviour(NamedTuple):
+    """What stands behind an id.
+
+    method: its name on the node's class, which other packs call.
+    run: the inputs by name -> the outputs.
+    positional: names of the method's first arguments, where they are not in the order of the inputs.
+    has_numbers: whether the node's numbers may be those of the old pack, so that it has a row for it.
+    """
+
+    method: str
+    run: Door
+    positional: tuple[str, ...] = ()
+    has_numbers: bool = False
+
+
+_LOADED = ("model", "preset", "lora_strength", "provider", "ipadapter")
+_APPLY = Behaviour("apply_ipadapter", applying.apply_ipadapter, has_numbers=True)
+_APPLY_FRAMES = _APPLY._replace(run=partial(applying.apply_ipadapter, per_frame=True))
+_APPLY_OLD = _APPLY._replace(run=partial(applying.apply_ipadapter, old_words=True))
+_TILED = Behaviour("apply_tiled", tiled.apply_tiled, has_numbers=True)
+_EMBEDS = Behaviour("apply_ipadapter", applying.apply_embeds, has_numbers=True)
+_LOAD = Behaviour("load_models", loading.load_models, _LOADED)
+_FACES = Behaviour("load_insightface", loading.load_insightface)
+_PREP = Behaviour("prep_image", pictures.prepare)
+
+BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
+    {
+        "IPAdapter": _APPLY,
+        "IPAdapterAdvanced": _APPLY,
+        "IPAdapterBatch": _APPLY_FRAMES,
+        "IPAdapterFaceID": _APPLY,
+        "IPAdapterFaceIDKolors": _APPLY,
+        "IPAAdapterFaceIDBatch": _APPLY_FRAMES,
+        "IPAdapterTiled": _TILED,
+        "IPAdapterTiledBatch": _TILED._replace(run=partial(tiled.apply_tiled, per_frame=True)),
+        "IPAdapterEmbeds": _EMBEDS,
+        "IPAdapterEmbedsBatch": _EMBEDS._replace(run=partial(applying.apply_embeds, per_frame=True)),
+        "IPAdapterStyleComposition": _APPLY,
+        "IPAdapterStyleCompositionBatch": _APPLY_FRAMES,
+        "IPAdapterMS": _APPLY,
+        "IPAdapterClipVisionEnhancer": _APPLY,
+        "IPAdapterClipVisionEnhancerBatch": _APPLY_FRAMES,
+        "IPAdapterFromParams": _APPLY,
+        "IPAdapterPreciseStyleTransfer": _APPLY,
+        "IPAdapterPreciseStyleTransferBatch": _APPLY_FRAMES,
+        "IPAdapterPreciseComposition": _APPLY,
+        "IPAdapterPreciseCompositionBatch": _APPLY_FRAMES,
+        "IPAdapterUnifiedLoader": _LOAD,
+        "IPAdapterUnifiedLoaderFaceID": _LOAD,
+        "IPAdapterUnifiedLoaderCommunity": _LOAD,
+        "IPAdapterModelLoader": Behaviour("load_ipadapter_model", loading.load_ipadapter_model),
+        "IPAdapterInsightFaceLoader": _FACES,
+        "IPAdapterEncoder": Behaviour("encode", embeds.encode, has_numbers=True),
+        "IPAdapterCombineEmbeds": Behaviour("batch", embeds.batch, has_numbers=True),
+        "IPAdapterNoise": Behaviour("make_noise", pictures.make_noise),
+        "PrepImageForClipVision": _PREP,
+        "IPAdapterSaveEmbeds": Behaviour("save", embeds.save),
+        "IPAdapterLoadEmbeds": Behaviour("load", embeds.load),
+        "IPAdapterWeights": Behaviour("weights", frames.weights),
+        "IPAdapterCombineWeights": Behaviour("combine", frames.combine),
+        "IPAdapterWeightsFromStrategy": Behaviour("weights", frames.weights),
+        "IPAdapterPromptScheduleFromWeightsStrategy": Behaviour("prompt_schedule", frames.prompt_schedule),
+        "IPAdapterRegionalConditioning": Behaviour("conditioning", regions.conditioning),
+        "IPAdapterCombineParams": Behaviour("combine", regions.combine),
+        "IPAdapterApply": _APPLY_OLD,
+        "IPAdapterCLIPVisionEncode": Behaviour("encode", pictures.encode_vision),
+        "IPAdapterApplyEncoded": _EMBEDS._replace(run=partial(applying.apply_embeds, old_words=True)),
+        "IPAdapterBatchEmbeds": Behaviour("batch", embeds.batch_old),
+        "InsightFaceLoader": _FACES._replace(method="load_insight_face"),
+        "PrepImageForInsightFace": _PREP._replace(run=pictures.prepare_for_faces),
+        "IPAdapterApplyFaceID": _APPLY_OLD,
+        "IPAdapterTilesMasked": _TILED._replace(method="apply_ipadapter", run=tiled.apply_masked),
+        OLD_ENCODER: Behaviour("preprocess", embeds.preprocess),
+        OTHER_IPADAPTER: Behaviour("load_ip_adapter", apply_other, has_numbers=True),
+    }
+)

@@ -1,0 +1,59 @@
+"""What the loaders of the old pack do: names and presets -> IPADAPTER and INSIGHTFACE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ip_adapter_core.compat.presets import PRESETS, Wish, read_preset
+from ..host import adapters, auto, faces, old_names, server
+from ..host.auto import Found
+from ..host.sampling import model_patch
+from .values import Bundle, pack
+
+_FACE_KINDS = ("FaceID", "FaceID-Plus", "portrait")
+
+
+def load_ipadapter_model(ipadapter_file: str) -> tuple[Any, ...]:
+    """The adapter of a file, by its name or one that means it. Raises ValueError where there is none."""
+    match = old_names.adapter(ipadapter_file)
+    _say(match.remark)
+    return (pack(Bundle(adapters.load(match.name))),)
+
+
+def load_models(
+    model: Any, preset: str, lora_strength: float = 0.0, provider: str = "CPU", ipadapter: Any = None, **_: Any
+) -> tuple[Any, ...]:
+    """The model, with the adapter's LoRA if it has one, and the adapter of a preset with all that it reads with.
+
+    ipadapter: of a loader before, which only spared the old pack to load twice. Raises ValueError where a file is
+    missing.
+    """
+    wish = read_preset(preset)
+    found = auto.find(model, wish.kind, wish.among)
+    reads_faces = wish.kind in _FACE_KINDS
+    reader = load_insightface(provider)[0] if reads_faces else None
+    if reads_faces:
+        model = model_patch.apply_lora(model, found.adapter.patcher.model.lora, lora_strength)
+    _say(_chosen(found))
+    return model, pack(Bundle(found.adapter, found.encoder, reader), provider)
+
+
+def load_insightface(provider: str = "CPU", model_name: str = "buffalo_l", **_: Any) -> tuple[Any, ...]:
+    """The networks that find and recognise faces; the device is ComfyUI's. Raises ValueError where none are there."""
+    match = old_names.face_model(model_name)
+    _say(match.remark)
+    return (faces.load(match.name),)
+
+
+def presets_of(kinds: tuple[str, ...]) -> dict[str, Wish]:
+    """Those presets that are in a menu."""
+    return {name: PRESETS[name] for name in kinds}
+
+
+def _chosen(found: Found) -> str:
+    return found.report.splitlines()[0]
+
+
+def _say(text: str) -> None:
+    if text:
+        server.say(text)

@@ -1,0 +1,139 @@
+"""From the pictures, faces and embeds of an old node to what its adapter reads of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...ip_adapter_core.adapters.variants import KOLORS
+from ...ip_adapter_core.faces.features import WIDTH, Faces
+from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
+from ..host import encoding, faces, server
+from .numbers import Numbers
+from .values import Bundle, split_embeds
+
+_CROPS = {"SD1.5": 224, "SDXL": 256, KOLORS: 336}
+_UNNORMED = "portrait unnorm"
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """What an adapter reads of references.
+
+    cond: of the references; uncond: of as many negative images.
+    pictures: the faces as they were cut out, or the pictures as they came.
+    gaps: numbers of pictures without a face.
+    """
+
+    cond: AdapterInputs
+    uncond: AdapterInputs
+    pictures: Tensor | None = None
+    gaps: tuple[int, ...] = ()
+
+
+def of_pictures(
+    bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers, mask: Tensor | None = None
+) -> References:
+    """What is read of pictures, or of the faces in them, where the adapter reads faces.
+
+    negative: pictures to move away from. Raises ValueError when something is missing that the adapter needs.
+    """
+    if bundle.adapter.identity.reads_faces:
+        return _of_faces(bundle, images, negative, numbers)
+    encoder = needed_encoder(bundle)
+    cond = encoding.select_inputs(bundle.adapter, encoder, numbers.encode(encoder, images, mask))
+    return References(cond, as_many(_uncond(bundle, cond, negative, numbers), len(cond[0])), images)
+
+
+def of_embeds(bundle: Bundle, positive: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
+    """What ready embeds hold. Raises ValueError as `split_embeds` does, or when an encoder is needed and missing."""
+    held, own_negative = split_embeds(bundle.adapter, positive)
+    cond: AdapterInputs = (held,)
+    if negative is not None:
+        uncond: AdapterInputs = (split_embeds(bundle.adapter, negative)[0],)
+    elif own_negative is not None:
+        uncond = (own_negative,)
+    else:
+        uncond = _blank(bundle, cond, numbers)
+    return References(cond, as_many(uncond, len(held)))
+
+
+def as_many(uncond: AdapterInputs, count: int) -> AdapterInputs:
+    """The negative input for `count` images: the last is repeated, and those too many are left out."""
+    rows = [min(number, len(uncond[0]) - 1) for number in range(count)]
+    return select_rows(uncond, rows)
+
+
+def _uncond(bundle: Bundle, cond: AdapterInputs, negative: Tensor | None, numbers: Numbers) -> AdapterInputs:
+    if negative is None:
+        return _blank(bundle, cond, numbers)
+    encoder = needed_encoder(bundle)
+    return encoding.select_inputs(bundle.adapter, encoder, numbers.encode(encoder, negative, None))
+
+
+def _blank(bundle: Bundle, cond: AdapterInputs, numbers: Numbers) -> AdapterInputs:
+    if None in encoding.zero_inputs(bundle.adapter, cond):
+        needed_encoder(bundle)
+    return numbers.blank(bundle.adapter, bundle.encoder, cond)
+
+
+def needed_encoder(bundle: Bundle) -> Any:
+    """The encoder that an adapter reads with. Raises ValueError where none is connected."""
+    if bundle.encoder is None:
+        raise ValueError(
+            "Connect clip_vision, or load the adapter with a unified loader, which brings its encoder: "
+            f"{bundle.adapter.name} reads pictures with {bundle.adapter.identity.encoder}."
+        )
+    return bundle.encoder
+
+
+def _of_faces(bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
+    found = _find_faces(bundle, images, numbers)
+    identity = bundle.adapter.identity
+    crops = found.crops(_CROPS.get(identity.family, max(_CROPS.values())))
+    cond = _face_inputs(bundle, found, crops, numbers)
+    uncond = _face_uncond(bundle, cond, negative, numbers)
+    count = len(found.face_indices)
+    return References(select_rows(cond, found.face_indices), as_many(uncond, count), crops, found.gaps)
+
+
+def _find_faces(bundle: Bundle, images: Tensor, numbers: Numbers) -> Faces:
+    if bundle.reader is None:
+        raise ValueError(
+            "Connect insightface to IPAdapter InsightFace Loader, or load the adapter with IPAdapter Unified Loader "
+            f"FaceID: {bundle.adapter.name} reads faces."
+        )
+    found, lines = faces.read(bundle.reader, images, lambda detected, index: numbers.face(detected), 0)
+    for line in lines:
+        server.say(f"{line} Its place stays empty.")
+    return found
+
+
+def _face_inputs(bundle: Bundle, found: Faces, crops: Tensor | None, numbers: Numbers) -> AdapterInputs:
+    identity = bundle.adapter.identity
+    if not numbers.normed_faces:
+        encoder = needed_encoder(bundle) if identity.encoder else None
+        return encoding.face_inputs(bundle.adapter, encoder, found)[0]
+    features = Features() if identity.encoder is None else numbers.encode(needed_encoder(bundle), _there(crops), None)
+    vectors = found.embeddings
+    if identity.variant.name != _UNNORMED:
+        vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    return encoding.select_inputs(bundle.adapter, bundle.encoder, features._replace(face=vectors))
+
+
+def _face_uncond(bundle: Bundle, cond: AdapterInputs, negative: Tensor | None, numbers: Numbers) -> AdapterInputs:
+    """Zeros in place of a face; beside them a negative picture, where the adapter reads pictures too."""
+    if negative is None or bundle.adapter.identity.encoder is None:
+        return numbers.blank(bundle.adapter, bundle.encoder, cond)
+    features = numbers.encode(needed_encoder(bundle), negative, None)
+    nobody = torch.zeros(len(negative), WIDTH)
+    return encoding.select_inputs(bundle.adapter, bundle.encoder, features._replace(face=nobody))
+
+
+def _there(crops: Tensor | None) -> Tensor:
+    if crops is None:
+        raise ValueError("Connect a picture with the face: this adapter also reads the face's picture.")
+    return crops

@@ -1,0 +1,63 @@
+"""The running server: which node ids are free, what the user has set, and texts shown on the node that runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+import nodes
+
+_log = logging.getLogger(__name__)
+
+_FOLDER = Path(__file__).parents[2].name
+_SETTINGS = Path("default", "comfy.settings.json")  # of the user that a server has if nobody made others
+
+
+def take_ids_at_start(classes: Mapping[str, type], names: Mapping[str, str]) -> None:
+    """Register nodes under ids of another pack once all packs are loaded, if no other pack has any of them.
+
+    names: as people see them, by id.
+    """
+
+    async def take(app: Any) -> None:
+        taken = [node for node in classes if node in nodes.NODE_CLASS_MAPPINGS]
+        if taken:
+            _log.info("Another pack has %s: the ids of IPAdapter Plus are left to it.", ", ".join(taken))
+            return
+        for node, made in classes.items():
+            made.RELATIVE_PYTHON_MODULE = f"custom_nodes.{_FOLDER}"  # type: ignore[attr-defined]
+            nodes.NODE_CLASS_MAPPINGS[node] = made
+            nodes.NODE_DISPLAY_NAME_MAPPINGS[node] = names[node]
+
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.app.on_startup.append(take)
+
+
+def holds(node: str, made: type) -> bool:
+    """Whether an id is this class's on the running server."""
+    return nodes.NODE_CLASS_MAPPINGS.get(node) is made
+
+
+def setting(name: str, default: Any) -> Any:
+    """What the user has set in ComfyUI's settings dialog."""
+    try:
+        stored = json.loads(Path(folder_paths.get_user_directory(), _SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return default
+    return stored.get(name, default) if isinstance(stored, dict) else default
+
+
+def say(text: str) -> None:
+    """Log a text, and show it on the node that runs."""
+    _log.info(text)
+    running, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    if running is not None and server is not None:
+        server.send_progress_text(text, running.node_id)
