@@ -65,6 +65,7 @@ def test_random_weights_lie_between_first_and_last_and_the_other_frames_stand_st
     fade = Strategy("0.2, 0.6", "random", 40, start_frame=5, end_frame=30).fade()
     assert fade[:5] == [0.2] * 5 and fade[30:] == [0.6] * 10
     assert len(set(fade[5:30])) == 25
+    assert fade[5:30] != sorted(fade[5:30])
     assert all(0.2 <= weight <= 0.6 for weight in fade)
 
 
@@ -83,8 +84,9 @@ def test_a_text_that_is_no_list_of_numbers_is_quoted(text: str, piece: str, timi
         Strategy(text, timing).spread(2)
 
 
-def test_without_images_there_is_one_fade_and_nothing_is_added() -> None:
-    spread = Strategy(frames=4, add_starting_frames=2, add_ending_frames=3, method=SHIFT).spread()
+@pytest.mark.parametrize("images", [None, 0])
+def test_without_images_there_is_one_fade_and_nothing_is_added(images: int | None) -> None:
+    spread = Strategy(frames=4, add_starting_frames=2, add_ending_frames=3, method=SHIFT).spread(images)
     assert spread.weights == near(THIRDS)
     assert not spread.first and not spread.second
 
