@@ -65,9 +65,9 @@ def masked_tiles(images: Tensor, short_side: int, weight: float) -> Tiles:
     height, width = images.shape[1:3]
     scale = OLD_SIDE * max(short_side, 1) / min(height, width)
     size = (round(height * scale), round(width * scale))
-    picture = rearrange(
-        interpolate(rearrange(images[:1].float(), "n h w c -> n c h w"), size=size, mode="bicubic"), "n c h w -> n h w c"
-    ).clamp(0, 1)
+    planes = rearrange(images[:1].float(), "n h w c -> n c h w")
+    scaled = interpolate(planes, size=size, mode="bicubic").clamp(0, 1)
+    picture = rearrange(scaled, "n c h w -> n h w c")
     rows, columns = (_old_starts(length) for length in size)
     large = len(rows) > 1 and len(columns) > 1
     strength = weight if large else 1.0

@@ -1,9 +1,10 @@
-"""Safetensors files that are there whole or not at all, whenever a program ends."""
+"""Files that are there whole or not at all, whenever a program ends."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -11,11 +12,18 @@ from torch import Tensor
 
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a file, and make its folder; until it is complete, what was there before stays."""
+    """Write tensors to a safetensors file, and make its folder; until it is complete, what was there before stays."""
+    with replacing(path) as unfinished:
+        save_file(dict(tensors), unfinished, metadata)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, in a folder that is there; what was written takes the place of a file when all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(dict(tensors), unfinished, metadata)
+        yield unfinished
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.identity import Identity
+from ..files.atomic import replacing
 from ..files.errors import UnsupportedCheckpoint
 from ..files.pickles import unpickle
 from .features import AdapterInputs, Features
@@ -36,6 +37,12 @@ def embeds(path: Path) -> Features:
     if not tensor.isfinite().all():
         raise UnsupportedCheckpoint(f"{path.name} contains values that are no numbers; make it again.")
     return Features(**{_FIELDS[tensor.ndim]: tensor.detach().to(torch.float32, copy=True)})
+
+
+def save(tensor: Tensor, path: Path) -> None:
+    """Write features of images as IPAdapter Plus does: the bare tensor, in a new file that is there whole or not."""
+    with replacing(path) as unfinished:
+        torch.save(tensor.detach().cpu().clone(), unfinished)
 
 
 def read_inputs(path: Path, identity: Identity) -> AdapterInputs:

@@ -49,7 +49,10 @@ class Square(NamedTuple):
     border: Sequence[float] = CLIP_MEAN
 
 
-def square(images: Tensor, how: Square = Square()) -> Tensor:
+MIDDLE = Square()
+
+
+def square(images: Tensor, how: Square = MIDDLE) -> Tensor:
     """Pictures as squares, (images, size, size, 3), 0..1 in eight-bit levels.
 
     images: (images, height, width, channels) as in `preprocess.fit`. Raises ValueError for an unknown crop or

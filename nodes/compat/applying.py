@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...ip_adapter_core.compat.old_noise import noisy_negative
 from ...ip_adapter_core.compat.words import read_weight_type
 from ..host import server
 from ..notices import of_mask
@@ -15,7 +16,7 @@ from . import numbers as computing
 from . import references, regions
 from .numbers import NUMBERS, Numbers
 from .placing import Settings, Weight, place
-from .references import References
+from .references import Look, References
 from .values import Bundle, unpack
 
 Result = tuple[Any, ...]
@@ -52,7 +53,7 @@ def apply_embeds(model: Any, ipadapter: Any, per_frame: bool = False, old_words:
     way = NUMBERS[computing.chosen(given.get("numbers", ""))]
     settings = _settings(given, per_frame or bool(given.get("unfold_batch")), old_words)
     _warn_of_mask(settings.mask)
-    positive = given.get("pos_embed", given.get("embeds"))
+    positive: Any = given.get("pos_embed", given.get("embeds"))
     read = references.of_embeds(bundle, positive, given.get("neg_embed"), way)
     return (place(model, bundle.adapter, read, settings, way),)
 
@@ -103,8 +104,15 @@ def _settings(given: Mapping[str, Any], per_frame: bool, old_words: bool) -> Set
 def _read(bundle: Bundle, given: Mapping[str, Any], way: Numbers) -> References:
     image = given.get("image")
     if image is None:
-        raise ValueError("Connect image to a picture: there is nothing that the model could follow.")
-    return references.of_pictures(bundle, image, given.get("image_negative"), way)
+        return references.of_embeds(bundle, embeds_of_output(bundle, given.get("clip_vision_output")), None, way)
+    look = Look(parts=given.get("enhance_tiles", 1), ratio=given.get("enhance_ratio", 1.0))
+    return references.of_pictures(bundle, image, _negative(image, given), way, look)
+
+
+def _negative(image: Tensor, given: Mapping[str, Any]) -> Tensor | None:
+    """The negative picture that is connected, or that the number `noise` of old nodes makes of the picture."""
+    noise = given.get("noise", 0.0)
+    return noisy_negative(image, noise) if noise else given.get("image_negative")
 
 
 def _place_composition(model: Any, bundle: Bundle, given: Mapping[str, Any], settings: Settings, way: Numbers) -> Any:
@@ -123,10 +131,10 @@ def _warn_of_mask(mask: Tensor | None) -> None:
         server.say(notice)
 
 
-def embeds_of_output(ipadapter: Any, output: Any) -> Tensor:
+def embeds_of_output(bundle: Bundle, output: Any) -> Tensor:
     """What an adapter reads of a CLIP_VISION_OUTPUT. Raises ValueError where there is none."""
     if output is None:
-        raise ValueError("Connect image and clip_vision, or clip_vision_output: there is nothing to follow.")
-    field = unpack(ipadapter).adapter.identity.variant.reads[-1]
-    found: Tensor = output[{"embeds": "image_embeds", "hidden": "penultimate_hidden_states"}[field]]
+        raise ValueError("Connect image to a picture: there is nothing that the model could follow.")
+    fields = {"hidden": "penultimate_hidden_states"}
+    found: Tensor = output[fields.get(bundle.adapter.identity.variant.reads[0], "image_embeds")]
     return found

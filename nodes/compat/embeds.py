@@ -7,13 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...ip_adapter_core.compat.old_noise import noisy_negative
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.prompts.raw import combine_embeds
-from ..host import encoding, old_pack, prompt_files, vision
+from ..host import pictures, prompt_files, vision
 from . import numbers as computing
 from . import references
 from .numbers import NUMBERS
+from .references import Look
 from .values import unpack
+
+_PLAIN_AXES = 2  # of embeds that have no negative half
 
 
 def encode(
@@ -37,7 +41,7 @@ def encode(
             "which reads faces."
         )
     seen = None if mask is None else _fit_mask(mask, references.needed_encoder(bundle).image_size)
-    read = references.of_pictures(bundle, image, None, NUMBERS[computing.chosen(numbers)], seen)
+    read = references.of_pictures(bundle, image, None, NUMBERS[computing.chosen(numbers)], Look(seen))
     return read.cond[0] * weight, read.uncond[0]
 
 
@@ -52,9 +56,6 @@ def batch_old(embed1: Tensor, embed2: Tensor, **_: Any) -> tuple[Tensor]:
     """Embeds of before version 2, with the images of both: positive and negative stand in one tensor."""
     images = 0 if embed1.ndim == _PLAIN_AXES else 1
     return (torch.cat([embed1, embed2], dim=images),)
-
-
-_PLAIN_AXES = 2
 
 
 def save(embeds: Tensor, filename_prefix: str = "IP_embeds", **_: Any) -> tuple[None]:
@@ -87,7 +88,7 @@ def preprocess(
 
 def _negative(encoder: Any, images: Tensor, positive: Tensor, hidden: bool, noise: float) -> Tensor:
     if noise > 0:
-        return _field(vision.encode_masked(encoder, old_pack.noisy(images, noise)), hidden)
+        return _field(vision.encode_masked(encoder, noisy_negative(images, noise)), hidden)
     if hidden:
         return _field(vision.blank_features(encoder), True).expand_as(positive)
     return torch.zeros_like(positive)
@@ -106,7 +107,7 @@ def _curved(weight: float) -> float:
 
 
 def _same_size(images: Tensor, first: Tensor) -> Tensor:
-    return images if images.shape[1:] == first.shape[1:] else encoding.resize_like(images, first)
+    return images if images.shape[1:] == first.shape[1:] else pictures.resize_like(images, first)
 
 
 def _fit_mask(mask: Tensor, size: int) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD
 from ...ip_adapter_core.faces.detection import DetectedFaces
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features
+from ...ip_adapter_core.vision.enhance import join_embeds, join_embeds_as_grid
 from ..host import encoding, old_pack, server, vision
 from ..host.adapters import LoadedAdapter
 
@@ -29,6 +31,7 @@ class Numbers(NamedTuple):
     skip_middle: whether the middle block is left out.
     face: which of the faces of a picture is read.
     normed_faces: whether faces are read at length 1 whatever the kind, except portrait unnorm.
+    join_embeds: embeds of the parts of pictures and their number along a side -> embeds of the pictures.
     shares_overlaps: whether tiles share the places in which they overlap; else all of them act there.
     """
 
@@ -39,6 +42,7 @@ class Numbers(NamedTuple):
     skip_middle: bool = False
     face: Callable[[DetectedFaces], DetectedFaces] = DetectedFaces.largest
     normed_faces: bool = False
+    join_embeds: Callable[[Tensor, int], Tensor] = join_embeds
     shares_overlaps: bool = True
 
 
@@ -60,8 +64,9 @@ NUMBERS: dict[str, Numbers] = {
         NORM_AVERAGE_OF_OLD,
         first_negative=True,
         skip_middle=True,
-        face=lambda faces: faces.pick(slice(1)),
+        face=lambda faces: faces.pick(torch.arange(len(faces.scores)) < 1),
         normed_faces=True,
+        join_embeds=join_embeds_as_grid,
         shares_overlaps=False,
     ),
 }

@@ -20,9 +20,14 @@ def apply_other(
 ) -> tuple[Any, ...]:
     """A MODEL that follows a picture, or what an encoder said of one; and what the encoder says of it."""
     (bundle,) = loading.load_ipadapter_model(model_name)
-    more = {"weight": weight, "attn_mask": mask, "clip_vision": clip_vision, "numbers": given.get("numbers", "")}
-    if image is None:
-        embeds = applying.embeds_of_output(bundle, clip_vision_output)
-        return (*applying.apply_embeds(model, bundle, pos_embed=embeds, **more), clip_vision_output)
-    patched, _ = applying.apply_ipadapter(model, bundle, image=image, **more)
-    return patched, vision_output(clip_vision, image)
+    patched, _ = applying.apply_ipadapter(
+        model,
+        bundle,
+        image=image,
+        clip_vision_output=clip_vision_output,
+        weight=weight,
+        attn_mask=mask,
+        clip_vision=clip_vision,
+        numbers=given.get("numbers", ""),
+    )
+    return patched, clip_vision_output if image is None else vision_output(clip_vision, image)

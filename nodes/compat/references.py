@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from ...ip_adapter_core.adapters.variants import KOLORS
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
+from ...ip_adapter_core.vision import enhance
 from ..host import encoding, faces, server
 from .numbers import Numbers
 from .values import Bundle, split_embeds
@@ -34,8 +36,24 @@ class References:
     gaps: tuple[int, ...] = ()
 
 
+class Look(NamedTuple):
+    """How pictures are looked at.
+
+    mask: where, (masks, size, size); None everywhere.
+    parts: along a side, into which a picture is cut to be looked at closely too; 1 leaves that out.
+    ratio: share of the whole picture beside its parts.
+    """
+
+    mask: Tensor | None = None
+    parts: int = 1
+    ratio: float = 1.0
+
+
+WHOLE = Look()
+
+
 def of_pictures(
-    bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers, mask: Tensor | None = None
+    bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers, look: Look = WHOLE
 ) -> References:
     """What is read of pictures, or of the faces in them, where the adapter reads faces.
 
@@ -44,8 +62,24 @@ def of_pictures(
     if bundle.adapter.identity.reads_faces:
         return _of_faces(bundle, images, negative, numbers)
     encoder = needed_encoder(bundle)
-    cond = encoding.select_inputs(bundle.adapter, encoder, numbers.encode(encoder, images, mask))
+    cond = encoding.select_inputs(bundle.adapter, encoder, _features(encoder, images, numbers, look))
     return References(cond, as_many(_uncond(bundle, cond, negative, numbers), len(cond[0])), images)
+
+
+def _features(encoder: Any, images: Tensor, numbers: Numbers, look: Look) -> Features:
+    whole = numbers.encode(encoder, images, look.mask)
+    side = min(look.parts, enhance.MOST_PARTS)
+    if side < 2:
+        return whole
+    parts = numbers.encode(encoder, enhance.cut_parts(images, side), look.mask)
+    return Features(
+        embeds=_mix(whole.embeds, parts.embeds, lambda embeds: numbers.join_embeds(embeds, side), look.ratio),
+        hidden=_mix(whole.hidden, parts.hidden, lambda hidden: enhance.join_hidden(hidden, side), look.ratio),
+    )
+
+
+def _mix(whole: Tensor | None, parts: Tensor | None, join: Callable[[Tensor], Tensor], ratio: float) -> Tensor | None:
+    return None if whole is None or parts is None else enhance.mix(whole, join(parts), ratio)
 
 
 def of_embeds(bundle: Bundle, positive: Tensor, negative: Tensor | None, numbers: Numbers) -> References:

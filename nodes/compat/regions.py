@@ -26,14 +26,13 @@ def conditioning(
     positive: list[Any] | None = None,
     negative: list[Any] | None = None,
     **_: Any,
-) -> tuple[Params, Any, Any]:
+) -> tuple[Any, ...]:
     """A bundle with one region; and its texts, in the mask's place where there is one."""
     entries = (image, mask, image_weight, weight_type, start_at, end_at)
     params = {name: [entry] for name, entry in zip(NAMES, entries, strict=True)}
-    texts = (positive, negative)
-    if mask is not None:
-        texts = tuple(None if text is None else mask_texts(text, mask, prompt_weight) for text in texts)
-    return (params, *texts)
+    if mask is None:
+        return params, positive, negative
+    return params, *(None if text is None else mask_texts(text, mask, prompt_weight) for text in (positive, negative))
 
 
 def combine(params_1: Params, params_2: Params, **others: Params | None) -> tuple[Params]:
