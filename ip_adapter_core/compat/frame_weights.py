@@ -19,6 +19,7 @@ _TIMINGS: dict[str, Callable[[float], float]] = {
     "ease_in": lambda share: math.sin(share * math.pi / 2),
     "ease_out": lambda share: 1 - math.cos(share * math.pi / 2),
     "random": lambda share: random.random(),
+    "reverse_in_out": lambda share: 1 - math.cos(share * math.pi / 2),  # retired; it was the same as ease_out
 }
 """How the first weight becomes the last: share of the time, 0..1 -> share of the way. Others are lists as written."""
 

@@ -69,7 +69,13 @@ def test_random_weights_lie_between_first_and_last_and_the_other_frames_stand_st
     assert all(0.2 <= weight <= 0.6 for weight in fade)
 
 
-@pytest.mark.parametrize("timing", ["custom", "reverse_in_out"])
+def test_the_retired_timing_has_its_old_numbers() -> None:
+    """1 - sin((1 - x)π/2) at the shares x of five frames."""
+    old = [1 - math.sin((1 - frame / 4) * math.pi / 2) for frame in range(5)]
+    assert Strategy("0, 1", "reverse_in_out", frames=5).fade() == pytest.approx(old)
+
+
+@pytest.mark.parametrize("timing", ["custom"])
 @pytest.mark.parametrize(("text", "expected"), [(".2, .5\n1,", [0.2, 0.5, 1]), ("", [0]), ("-1, 2e-1", [-1, 0.2])])
 def test_custom_weights_are_those_that_are_written(timing: str, text: str, expected: list[float]) -> None:
     assert Strategy(text, timing, frames=9, start_frame=2).fade() == expected

@@ -8,7 +8,6 @@ import torch
 from comfyui_ip_adapter.ip_adapter_core.compat.words import SCALINGS, WEIGHT_TYPES
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
-from comfyui_ip_adapter.ip_adapter_core.layers.roles import running_order
 from published_weights import BLOCKS, ROWS, expected
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -32,10 +31,7 @@ def by_block(family: str, found: dict[Layer, tuple[float, float]]) -> list[tuple
     """One pair for each block with cross-attentions, as they run; all layers of a block must be alike."""
     pairs = []
     for stage, block in BLOCKS[family]:
-        inside = {
-            found[layer] for layer in sorted(found, key=running_order) if (layer.stage, layer.block) == (stage, block)
-        }
-        (pair,) = inside
+        (pair,) = {pair for layer, pair in found.items() if (layer.stage, layer.block) == (stage, block)}
         pairs.append(pair)
     return pairs
 
