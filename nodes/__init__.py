@@ -6,8 +6,8 @@ in test_node.py, input_checks in test_node.py through node, and input_checks in 
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
-through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise
-and small_world in tests/live/test_workflows.py through ui_graphs.
+through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise,
+prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .host.small_world import register as register_small_world
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .noise import Noise
+from .prepare import Prepare
 from .prompt_files import LoadPrompt, SavePrompt
 from .regions import ApplyRegions, Region
 from .save import SaveAdapter
@@ -62,6 +63,7 @@ NODES: list[type[io.ComfyNode]] = [
     SavePrompt,
     LoadPrompt,
     AttentionMap,
+    Prepare,
 ]
 
 
