@@ -17,14 +17,12 @@ from comfy_api.latest import ComfyExtension, io
 from .apply import Apply
 from .attention_map import AttentionMap
 from .combine import Combine
-from .compat.classes import CLASSES as OLD_CLASSES
-from .compat.classes import NAMES as OLD_NAMES
+from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
 from .host import face_embeds, faces
 from .host.files import register_folders
 from .host.prompt_files import register as register_prompts
-from .host.server import take_ids_at_start
 from .host.small_world import register as register_small_world
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
@@ -76,7 +74,7 @@ class Extension(ComfyExtension):
         faces.register()
         face_embeds.register()
         register_prompts()
-        take_ids_at_start(OLD_CLASSES, OLD_NAMES)
+        register_old_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES
