@@ -1,45 +1,75 @@
-"""Embeds of several sources as one, by the formulas of the combinations."""
+"""Embeds of several sources as one, against formulas of their own."""
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from comfyui_ip_adapter.ip_adapter_core.compat.words import COMBINES, NORM_AVERAGE_OF_OLD
-from comfyui_ip_adapter.ip_adapter_core.prompts.raw import combine_embeds
+from comfyui_ip_adapter.ip_adapter_core.prompts.raw import METHODS, combine_embeds
 from drawn import draw
 
-FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
-    "concat": lambda e: e,
-    "add": lambda e: e.sum(0, keepdim=True),
-    "subtract": lambda e: (e[0] - e[1:].mean(0))[None],
-    "average": lambda e: e.mean(0, keepdim=True),
-    "norm average": lambda e: (e / e.norm(dim=-1, keepdim=True)).mean(0)[None] * e.norm(dim=-1, keepdim=True).mean(0),
-    "norm average (IPAdapter Plus)": lambda e: (e / e.norm(dim=0, keepdim=True)).mean(0, keepdim=True),
-    "max": lambda e: e.amax(0, keepdim=True),
-    "min": lambda e: e.amin(0, keepdim=True),
+Array = NDArray[np.float64]
+
+OLD_NORM = "norm average (IPAdapter Plus)"
+FORMULAS: dict[str, Callable[[Array], Array]] = {
+    "concat": lambda images: images,
+    "add": lambda images: images.sum(0, keepdims=True),
+    "subtract": lambda images: images[:1] - images[1:].mean(0, keepdims=True),
+    "average": lambda images: images.mean(0, keepdims=True),
+    "norm average": lambda images: (
+        (images / np.linalg.norm(images, axis=-1, keepdims=True)).mean(0, keepdims=True)
+        * np.linalg.norm(images, axis=-1, keepdims=True).mean(0, keepdims=True)
+    ),
+    "max": lambda images: images.max(0, keepdims=True),
+    "min": lambda images: images.min(0, keepdims=True),
+    OLD_NORM: lambda images: (images / np.sqrt((images**2).sum(0, keepdims=True))).mean(0, keepdims=True),
 }
+SHAPES = [(32,), (5, 16)]
 
 
-@pytest.mark.parametrize("how", FORMULAS)
-@pytest.mark.parametrize("shape", [(8,), (5, 8)], ids=["embeds", "hidden"])
-def test_each_way_follows_its_formula(how: str, shape: tuple[int, ...]) -> None:
-    parts = [draw(count, *shape, seed=count) for count in (1, 2, 3)]
-    torch.testing.assert_close(combine_embeds(parts, how), FORMULAS[how](torch.cat(parts)), atol=1e-5, rtol=0)
+@pytest.mark.parametrize("shape", SHAPES, ids=["embeds", "hidden"])
+@pytest.mark.parametrize("sources", [2, 3, 5])
+@pytest.mark.parametrize("how", METHODS)
+def test_every_method_follows_its_formula_over_all_images(how: str, sources: int, shape: tuple[int, ...]) -> None:
+    parts = [draw(1 + number % 2, *shape, seed=number) for number in range(sources)]
+    images = np.concatenate([part.double().numpy() for part in parts])
+    assert np.allclose(combine_embeds(parts, how).numpy(), FORMULAS[how](images), atol=1e-5)
 
 
-def test_every_word_of_the_old_menus_has_its_formula_here() -> None:
-    words = {*COMBINES, "max", "min"}
-    assert words | set(NORM_AVERAGE_OF_OLD.values()) == set(FORMULAS)
+@pytest.mark.parametrize("shape", SHAPES, ids=["embeds", "hidden"])
+@pytest.mark.parametrize("how", [how for how in METHODS if how != OLD_NORM])
+def test_one_image_stays_as_it_is(how: str, shape: tuple[int, ...]) -> None:
+    part = draw(1, *shape)
+    assert torch.allclose(combine_embeds([part], how), part, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", FORMULAS)
-def test_one_image_alone_stays_as_it_is(how: str) -> None:
-    alone = draw(1, 8)
-    assert torch.equal(combine_embeds([alone], how), alone)
+def test_the_old_norm_average_leaves_of_one_image_its_signs() -> None:
+    part = draw(1, 32)
+    assert torch.allclose(combine_embeds([part], OLD_NORM), part.sign())
 
 
-def test_embeds_of_two_encoders_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one encoder .*found embeds of \[8\] and of \[9\]"):
-        combine_embeds([draw(1, 8), draw(1, 9)], "average")
+@pytest.mark.parametrize("how", METHODS)
+def test_no_number_is_lost_where_all_images_have_a_zero(how: str) -> None:
+    assert combine_embeds([torch.zeros(1, 4), torch.zeros(1, 4)], how).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([torch.zeros(1, 32), torch.zeros(1, 64)], r"found embeds of \[32\] and of \[64\] numbers"),
+        ([torch.zeros(1, 32), torch.zeros(2, 32), torch.zeros(1, 5, 32)], r"of \[32\] and of \[5, 32\] numbers"),
+        ([], "found none"),
+    ],
+)
+@pytest.mark.parametrize("how", METHODS)
+def test_embeds_that_do_not_go_together_are_refused(how: str, parts: list[torch.Tensor], says: str) -> None:
+    with pytest.raises(ValueError, match=rf"^(Combine|Connect) embeds .*{says}"):
+        combine_embeds(parts, how)
+
+
+@pytest.mark.parametrize("how", ["separate", "one per frame", "median"])
+def test_a_method_that_means_nothing_here_is_refused(how: str) -> None:
+    with pytest.raises(ValueError, match=rf"^Set method to one of concat, .*; found .{how}"):
+        combine_embeds([torch.zeros(1, 4)], how)

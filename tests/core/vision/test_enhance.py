@@ -1,4 +1,4 @@
-"""Pictures encoded in parts: what is cut comes together again in its place."""
+"""A picture encoded in parts: where each part lies, what becomes of its features, and how they join those of the whole."""
 
 import pytest
 import torch
@@ -12,53 +12,61 @@ from comfyui_ip_adapter.ip_adapter_core.vision.enhance import (
 )
 from drawn import draw
 
-
-def test_one_part_is_the_whole_picture() -> None:
-    images = draw(2, 6, 8, 3)
-    assert torch.equal(cut_parts(images, 1), images)
+SIDES = [2, 3, 16]
 
 
-def test_parts_come_row_by_row_picture_by_picture() -> None:
-    images = draw(2, 4, 6, 3)
-    parts = cut_parts(images, 2)
-    assert torch.equal(parts[1], images[0, :2, 3:])
-    assert torch.equal(parts[2], images[0, 2:, :3])
-    assert torch.equal(parts[7], images[1, 2:, 3:])
+@pytest.mark.parametrize("side", SIDES)
+def test_parts_lie_row_by_row_and_those_of_a_picture_are_neighbours(side: int) -> None:
+    pictures = draw(2, 3 * side + 1, 4 * side + side // 2, 3)
+    parts = cut_parts(pictures, side)
+    assert parts.shape == (2 * side * side, 3, 4, 3)
+    for number, part in enumerate(parts):
+        picture, place = divmod(number, side * side)
+        row, column = divmod(place, side)
+        assert torch.equal(part, pictures[picture, 3 * row : 3 * row + 3, 4 * column : 4 * column + 4])
 
 
-def test_each_quarter_of_the_grid_is_the_average_of_its_part() -> None:
-    parts = draw(8, 1 + 16, 3)
-    joined = join_hidden(parts, 2)
-    assert joined.shape == (2, 17, 3)
-    grid = joined[:, 1:].reshape(2, 4, 4, 3)
-    fine = parts[:, 1:].reshape(2, 2, 2, 4, 4, 3)
-    for row, column in ((0, 0), (1, 3), (3, 2)):
-        part, (y, x) = fine[:, row // 2, column // 2], (2 * (row % 2), 2 * (column % 2))
-        torch.testing.assert_close(grid[:, row, column], part[:, y : y + 2, x : x + 2].mean((1, 2)))
-    torch.testing.assert_close(joined[:, 0], parts[:, 0].reshape(2, 4, 3).mean(1))
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_patch_is_the_mean_of_those_that_it_covers_on_the_large_grid(side: int) -> None:
+    grid, width = 4, 5
+    parts = draw(2 * side * side, 1 + grid * grid, width)
+    found = join_hidden(parts, side)
+    assert found.shape == (2, 1 + grid * grid, width)
+    for picture in range(2):
+        own = parts[picture * side * side :][: side * side]
+        assert torch.allclose(found[picture, 0], own[:, 0].mean(0), atol=1e-6)
+        large = torch.empty(grid * side, grid * side, width)
+        for place, part in enumerate(own[:, 1:]):
+            row, column = divmod(place, side)
+            large[row * grid :, column * grid :][:grid, :grid] = part.reshape(grid, grid, width)
+        for patch in range(grid * grid):
+            row, column = divmod(patch, grid)
+            covered = large[row * side :, column * side :][:side, :side].reshape(-1, width)
+            assert torch.allclose(found[picture, 1 + patch], covered.mean(0), atol=1e-6)
 
 
-def test_equal_parts_give_their_own_features() -> None:
-    part = torch.ones(1, 17, 3)
-    torch.testing.assert_close(join_hidden(part.expand(9, 17, 3), 3), part)
-    torch.testing.assert_close(join_embeds(torch.ones(9, 16), 3), torch.ones(1, 16))
+def test_embeds_of_parts_are_averaged_for_each_picture() -> None:
+    parts = draw(2 * 9, 7)
+    assert torch.allclose(join_embeds(parts, 3), torch.stack([parts[:9].mean(0), parts[9:].mean(0)]), atol=1e-6)
 
 
-def test_as_a_grid_embeds_are_pooled_like_pictures() -> None:
-    parts = draw(4, 16)
-    grid = parts.reshape(2, 2, 4, 4)
-    whole = torch.cat([torch.cat([grid[row, column] for column in (0, 1)], 1) for row in (0, 1)])
-    pooled = torch.nn.functional.avg_pool2d(whole[None], 2)
-    torch.testing.assert_close(join_embeds_as_grid(parts, 2), pooled.reshape(1, 16))
+def test_the_old_numbers_take_an_embedding_for_a_square_picture() -> None:
+    parts = draw(2 * 4, 16)
+    found = join_embeds_as_grid(parts, 2)
+    upper = torch.cat([parts[4].reshape(4, 4), parts[5].reshape(4, 4)], dim=1)
+    assert found.shape == (2, 16)
+    assert torch.allclose(found[1, :4], torch.stack([upper[:2, 2 * x : 2 * x + 2].mean() for x in range(4)]), atol=1e-6)
 
 
-def test_as_a_grid_other_widths_are_averaged() -> None:
+def test_an_embedding_that_is_no_square_is_averaged_in_both_ways() -> None:
     parts = draw(4, 1280)
     assert torch.equal(join_embeds_as_grid(parts, 2), join_embeds(parts, 2))
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
-def test_features_of_several_pictures_are_averaged_and_of_one_stand_beside_each_other(ratio: float) -> None:
-    whole, parts = draw(2, 8, seed=1), draw(2, 8, seed=2)
-    torch.testing.assert_close(mix(whole, parts, ratio), ratio * whole + (1 - ratio) * parts)
-    torch.testing.assert_close(mix(whole[:1], parts[:1], ratio), torch.cat([ratio * whole[:1], parts[:1]]))
+@pytest.mark.parametrize("shape", [(7,), (5, 7)], ids=["embeds", "hidden"])
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0])
+def test_several_pictures_are_mixed_and_one_stands_beside_its_parts(ratio: float, shape: tuple[int, ...]) -> None:
+    whole, parts = draw(3, *shape), draw(3, *shape, seed=1)
+    assert torch.allclose(mix(whole, parts, ratio), ratio * whole + (1 - ratio) * parts)
+    beside = mix(whole[:1], parts[:1], ratio)
+    assert torch.equal(beside, torch.stack([whole[0] * ratio, parts[0]]))
