@@ -71,9 +71,7 @@ def test_embeds_before_version_2_hold_both_halves(reads: tuple[str, ...], shape:
 def test_embeds_of_another_adapter_are_refused(embeds: Any) -> None:
     from comfyui_ip_adapter.nodes.compat.values import split_embeds
 
-    with pytest.raises(
-        ValueError, match=r"^Connect embeds that were made for this adapter: it reads"
-    ):
+    with pytest.raises(ValueError, match=r"^Connect embeds that were made for this adapter: it reads"):
         split_embeds(loaded(), embeds)
 
 

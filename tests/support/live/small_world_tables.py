@@ -89,8 +89,8 @@ ABOUT = {
         "the other kinds, less strength, or no negative image at all."
     ),
     "prepared_reference": (
-        "**A reference, prepared.** *Prepare Reference* cuts it to a square, resizes and sharpens it, and shows what the "
-        "encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your own, "
+        "**A reference, prepared.** *Prepare Reference* cuts it to a square, resizes and sharpens it, and shows what "
+        "the encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your own, "
         "choose which side stays, or a point."
     ),
     "reference_detail": (
