@@ -90,8 +90,8 @@ ABOUT = {
     ),
     "prepared_reference": (
         "**A reference, prepared.** *Prepare Reference* cuts it to a square, resizes and sharpens it, and shows what "
-        "the encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your own, "
-        "choose which side stays, or a point."
+        "the encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your "
+        "own, choose which side stays, or a point."
     ),
     "reference_detail": (
         "**More of the reference.** The encoder reads the picture at twice its resolution, whole and in tiles that "
