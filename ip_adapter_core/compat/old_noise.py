@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
+import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -33,7 +35,7 @@ def noisy_negative(images: Tensor, noise: float) -> Tensor:
     """The negative pictures that the number `noise` of the nodes before version 2 makes, of noise above 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        shuffled = _shuffled(_fit(images), noise * _SIGMA)
+        shuffled = _shuffled(_fit(images), noise * _SIGMA, v1)
         return shuffled + (0.25 * (1 - noise) + 0.05) * torch.randn_like(shuffled)
 
 
@@ -59,10 +61,13 @@ def _shuffle(pictures: Tensor, strength: float) -> Tensor:
 KINDS: dict[str, Disturb] = {"fade": _fade, "dissolve": _dissolve, "gaussian": _gaussian, "shuffle": _shuffle}
 
 
-def _shuffled(pictures: Tensor, sigma: float) -> Tensor:
-    """Pictures distorted, upside down and mirrored; the flips draw random numbers too, though they are certain."""
-    steps = [v2.ElasticTransform(_ALPHA, sigma), v2.RandomVerticalFlip(1.0), v2.RandomHorizontalFlip(1.0)]
-    return _last(v2.Compose(steps)(_first(pictures)))
+def _shuffled(pictures: Tensor, sigma: float, transforms: ModuleType = v2) -> Tensor:
+    """Pictures distorted, upside down and mirrored; the flips draw random numbers too, though they are certain.
+
+    transforms: torchvision's of the version that the pack used then; their distortions differ by rounding.
+    """
+    steps = (transforms.ElasticTransform(_ALPHA, sigma), transforms.RandomVerticalFlip(1.0))
+    return _last(transforms.Compose([*steps, transforms.RandomHorizontalFlip(1.0)])(_first(pictures)))
 
 
 def _fit(images: Tensor) -> Tensor:

@@ -32,19 +32,21 @@ class Tiles(NamedTuple):
     masks: list[Tensor]
 
     def sharing(self) -> Tiles:
-        """The same tiles, of which those that overlap share the place."""
-        covered = torch.stack([(mask > 0).to(mask) for mask in self.masks]).sum(0).clamp(min=1)
-        return Tiles(self.pictures, [mask / covered for mask in self.masks])
+        """The same tiles, of which those that overlap share the place; their masks are within 0..1."""
+        masks = [mask.clamp(0, 1) for mask in self.masks]
+        covered = torch.stack([(mask > 0).to(mask) for mask in masks]).sum(0).clamp(min=1)
+        return Tiles(self.pictures, [mask / covered for mask in masks])
 
 
 def square_tiles(images: Tensor, mask: Tensor | None = None, sharpening: float = 0.0) -> Tiles:
     """The tiles of IPAdapter Tiled: two by two of a picture that is almost square, else a row or column of up to four.
 
-    images: (images, height, width, channels); mask: where the picture follows them, (masks, …), stretched over it.
+    images: (images, height, width, channels); mask: where the picture follows them, (masks, …), stretched over it. As
+    there, levels are rounded down, and at edges of the mask its values go beyond 0..1.
     """
     height, width = images.shape[1:3]
     masks = _scaled(torch.ones(1, height, width) if mask is None else mask.float(), (height, width))
-    pictures = torch.from_numpy(levels(images))
+    pictures = torch.from_numpy(levels((images * 255).floor() / 255))
     if _SQUARE[0] < height / width < _SQUARE[1]:
         side, size = min(height, width), (2 * SIDE, 2 * SIDE)
         pictures, masks = _middle(pictures, (side, side), 1), _middle(masks, (side, side), 1)
@@ -59,26 +61,24 @@ def square_tiles(images: Tensor, mask: Tensor | None = None, sharpening: float =
 def masked_tiles(images: Tensor, short_side: int, weight: float) -> Tiles:
     """The tiles of the masked tiles of before version 2, of the first picture alone.
 
-    short_side: tiles along the short side. weight: of tiles where there are several in both directions; then the row of
-    large tiles that lies beneath them has the weight 1.
+    short_side: tiles along the short side; 0 leaves the pictures whole. weight: of tiles where there are several in
+    both directions; then the row of large tiles that lies beneath them has the weight 1.
     """
-    height, width = images.shape[1:3]
-    scale = OLD_SIDE * max(short_side, 1) / min(height, width)
-    size = (round(height * scale), round(width * scale))
-    picture = rearrange(
-        interpolate(rearrange(images[:1].float(), "n h w c -> n c h w"), size=size, mode="bicubic"),
-        "n c h w -> n h w c",
-    ).clamp(0, 1)
-    rows, columns = (_old_starts(length) for length in size)
-    large = len(rows) > 1 and len(columns) > 1
-    strength = weight if large else 1.0
-    boxes = [(top, left) for top in rows for left in columns]
-    pictures = [picture[:, top : top + OLD_SIDE, left : left + OLD_SIDE] for top, left in boxes]
-    masks = [_box(size, top, left, OLD_SIDE) * strength for top, left in boxes]
-    if not large:
+    if not short_side:
+        return Tiles([images], [torch.ones(1, *images.shape[1:3])])
+    picture = _with_short_side(images[:1].float(), OLD_SIDE * short_side)
+    height, width = picture.shape[1:3]
+    rows, columns = _old_spans(height), _old_spans(width)
+    boxes = [(slice(*row), slice(*column)) for row in rows for column in columns]
+    several = min(len(rows), len(columns)) > 1
+    pictures = [picture[:, row, column] for row, column in boxes]
+    masks = [_box((height, width), row, column) * (weight if several else 1.0) for row, column in boxes]
+    if not several:
         return Tiles(pictures, masks)
-    beneath = masked_tiles(images, 1, 1.0)
-    return Tiles([*beneath.pictures, *pictures], [*(_scaled(mask, size) for mask in beneath.masks), *masks])
+    beneath = masked_tiles(picture, 1, 1.0)
+    large = [_stretched(tile, pictures[0].shape[1:3]) for tile in beneath.pictures]
+    covers = [_stretched(mask[..., None], (height, width))[..., 0] for mask in beneath.masks]
+    return Tiles([*large, *pictures], [*covers, *masks])
 
 
 def _cut(pictures: Tensor, masks: Tensor, side: int) -> Tiles:
@@ -86,8 +86,9 @@ def _cut(pictures: Tensor, masks: Tensor, side: int) -> Tiles:
     found = Tiles([], [])
     for top in rows:
         for left in columns:
-            found.pictures.append(pictures[:, top : top + side, left : left + side])
-            found.masks.append(masks * _box(masks.shape[-2:], top, left, side))
+            row, column = slice(top, top + side), slice(left, left + side)
+            found.pictures.append(pictures[:, row, column])
+            found.masks.append(masks * _box(masks.shape[-2:], row, column))
     return found
 
 
@@ -98,17 +99,18 @@ def _starts(length: int, side: int) -> list[int]:
     return [int(number * step) for number in range(count)]
 
 
-def _old_starts(length: int) -> list[int]:
-    """Where tiles begin; a small rest of a side is left at both its ends, a larger one has a tile of its own."""
+def _old_spans(length: int) -> list[tuple[int, int]]:
+    """Where tiles begin and end; a small rest of a side is shared among them, a larger one has a tile of its own."""
     count, rest = divmod(length, OLD_SIDE)
-    if rest >= OLD_SIDE // _ALMOST:
-        return [*(number * OLD_SIDE for number in range(count)), length - OLD_SIDE]
-    return [number * OLD_SIDE + rest // 2 for number in range(max(count, 1))]
+    more = rest >= OLD_SIDE // _ALMOST
+    margin = 0 if more else rest // 2
+    spans = ((number * OLD_SIDE + margin, (number + 1) * OLD_SIDE + 2 * margin) for number in range(count + more))
+    return [(min(start, length - OLD_SIDE), min(end, length)) for start, end in spans]
 
 
-def _box(size: tuple[int, ...], top: int, left: int, side: int) -> Tensor:
+def _box(size: tuple[int, ...], rows: slice, columns: slice) -> Tensor:
     mask = torch.zeros(1, *size)
-    mask[:, top : top + side, left : left + side] = 1
+    mask[:, rows, columns] = 1
     return mask
 
 
@@ -133,4 +135,18 @@ def _scaled(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (n, height, width) at another size."""
     if tuple(masks.shape[-2:]) == tuple(size):
         return masks
-    return interpolate(masks[:, None], size=size, mode="bicubic", antialias=True)[:, 0].clamp(0, 1)
+    return interpolate(masks[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
+
+
+def _with_short_side(pictures: Tensor, side: int) -> Tensor:
+    """Pictures (n, height, width, channels) whose short side has so many pixels."""
+    height, width = pictures.shape[1:3]
+    return _stretched(pictures, (height * side // min(height, width), width * side // min(height, width)))
+
+
+def _stretched(pictures: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Pictures (n, height, width, channels) at another size; interpolation is not smoothed, as it was."""
+    if tuple(pictures.shape[1:3]) == tuple(size):
+        return pictures
+    planes = rearrange(pictures, "n h w c -> n c h w")
+    return rearrange(interpolate(planes, size=tuple(size), mode="bicubic"), "n c h w -> n h w c")

@@ -1,4 +1,4 @@
-"""A picture encoded in parts: each part as large as the encoder's input, put together to the features of one picture."""
+"""A picture encoded in parts, each of the size that the encoder reads, and put together to the features of one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cut_parts(images: Tensor, side: int) -> Tensor:
 
 
 def join_hidden(parts: Tensor, side: int) -> Tensor:
-    """Hidden states (images·side², 1 + patches, width) of parts as those of whole pictures (images, 1 + patches, width).
+    """Hidden states of parts (images·side², 1 + patches, width) as those of pictures (images, 1 + patches, width).
 
     The patches of all parts lie on one large grid, which is averaged to the encoder's own; so are the class tokens.
     """

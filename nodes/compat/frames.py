@@ -16,9 +16,8 @@ Weights = list[float] | float
 def weights(image: Tensor | None = None, weights_strategy: Any = None, **given: Any) -> tuple[Any, ...]:
     """Weights, the same backwards, the number of frames, the images of each frame, and the settings for other nodes."""
     count = 0 if image is None else len(image)
-    strategy = (
-        replace(Strategy(**given), frame_count=count) if weights_strategy is None else read_strategy(weights_strategy)
-    )
+    own = None if weights_strategy is not None else replace(Strategy(**given), frame_count=count)
+    strategy = own or read_strategy(weights_strategy)
     spread = strategy.spread(count)
     images = (image[numbers] if image is not None and numbers else None for numbers in (spread.first, spread.second))
     return (spread.weights, spread.weights[::-1], len(spread.weights), *images, strategy.as_dict())

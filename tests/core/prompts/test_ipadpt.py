@@ -11,7 +11,7 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
-from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, read_inputs
+from comfyui_ip_adapter.ip_adapter_core.prompts.ipadpt import describe, embeds, read_inputs, save
 from fabricate import adapters
 from payload import Payload
 
@@ -124,3 +124,41 @@ def test_what_the_adapter_does_not_read_is_refused_naming_both(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         read_inputs(saved(tmp_path, held), identity(tmp_path, kind))
+
+
+# Saving
+
+
+@pytest.mark.parametrize("found", [EMBEDS, HIDDEN], ids=["embeds", "hidden"])
+def test_what_is_saved_is_one_bare_tensor_and_is_read_bit_for_bit(tmp_path: Path, found: Tensor) -> None:
+    path = tmp_path / "new" / "e.ipadpt"
+    save(found, path)
+    assert torch.equal(torch.load(path, weights_only=True), found)
+    (read,) = (tensor for tensor in embeds(path) if tensor is not None)
+    assert torch.equal(read, found)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_dtype_is_saved_and_the_rest_of_a_larger_tensor_is_not(tmp_path: Path) -> None:
+    large = torch.randn(1000, 32, requires_grad=True).half()
+    save(large[:1], tmp_path / "e.ipadpt")
+    read = torch.load(tmp_path / "e.ipadpt", weights_only=True)
+    assert read.dtype == torch.float16
+    assert not read.requires_grad
+    assert torch.equal(read, large[:1].detach())
+    assert (tmp_path / "e.ipadpt").stat().st_size < large.nbytes / 10
+
+
+def test_a_failure_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, EMBEDS)
+    before = path.read_bytes()
+
+    def fail(held: object, unfinished: Path) -> None:
+        unfinished.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(HIDDEN, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
