@@ -6,8 +6,8 @@ in test_node.py, input_checks in test_node.py through node, and input_checks in 
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
-through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise
-and small_world in tests/live/test_workflows.py through ui_graphs.
+through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise,
+prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from comfy_api.latest import ComfyExtension, io
 from .apply import Apply
 from .attention_map import AttentionMap
 from .combine import Combine
-from .compat.classes import CLASSES as OLD_CLASSES
-from .compat.classes import NAMES as OLD_NAMES
+from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
 from .host import face_embeds, faces
 from .host.files import register_folders
 from .host.prompt_files import register as register_prompts
-from .host.server import take_ids_at_start
 from .host.small_world import register as register_small_world
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .noise import Noise
+from .prepare import Prepare
 from .prompt_files import LoadPrompt, SavePrompt
 from .regions import ApplyRegions, Region
 from .save import SaveAdapter
@@ -62,6 +61,7 @@ NODES: list[type[io.ComfyNode]] = [
     SavePrompt,
     LoadPrompt,
     AttentionMap,
+    Prepare,
 ]
 
 
@@ -74,7 +74,7 @@ class Extension(ComfyExtension):
         faces.register()
         face_embeds.register()
         register_prompts()
-        take_ids_at_start(OLD_CLASSES, OLD_NAMES)
+        register_old_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -17,6 +17,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, UNITS
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES
 from comfyui_ip_adapter.ip_adapter_core.vision import noise
+from comfyui_ip_adapter.ip_adapter_core.vision.prepare import CROPS
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import FITS
 from fabricate import adapters
 from own_weights import ROWS as OWN
@@ -179,6 +180,12 @@ TABLES = {
         "FITS of ip_adapter_core/vision/preprocess.py",
         (("IPA_Encode", "fit"), ("IPA_Simple", "fit"), ("IPA_StyleComposition", "fit")),
         "core/vision/test_preprocess.py",
+    ),
+    "way to crop a reference": Table(
+        CROPS,
+        "CROPS of ip_adapter_core/vision/prepare.py",
+        (("IPA_Prepare", "crop"),),
+        "core/vision/test_prepare.py",
     ),
 }
 ROWS = [(table, row) for table in TABLES for row in TABLES[table].of]

@@ -1,6 +1,7 @@
 // Shows on a node of this package the text its last run gave: what a file is, which files were chosen.
 import { app } from "../../scripts/app.js";
 import { ComfyWidgets } from "../../scripts/widgets.js";
+import { isOurs } from "./ours.js";
 
 const NAME = "about";
 
@@ -27,8 +28,8 @@ function show(node, text) {
 
 app.registerExtension({
   name: "comfyui-ip-adapter.node-text",
-  beforeRegisterNodeDef(nodeType, { name }) {
-    if (!name.startsWith("IPA_")) return;
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (!isOurs(nodeData)) return;
     const { onExecuted } = nodeType.prototype;
     nodeType.prototype.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);

@@ -47,6 +47,7 @@ RESUME = LEFT + LANE + GAP  # where the boxes beside the lane begin
 PLACES = {
     "identify": (550, 294),
     "plots": (550, 294),
+    "compat": (56, 190),
     "attention": (56, 788),
     "prompts": (56, 244),
     "faces": (332, 128),

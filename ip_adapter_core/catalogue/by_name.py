@@ -15,6 +15,7 @@ _NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 # What words in the names of published files say; the first row that is found counts.
 _FAMILY_WORDS = (("kolors", "Kolors"), ("xl", "SDXL"), ("", "SD1.5"))
+_UNNORMED = "unnorm"
 _KIND_WORDS = (
     ("portrait", "portrait"),
     ("faceidplus", "FaceID-Plus"),
@@ -52,8 +53,13 @@ def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
     if geometry is None or kind not in KINDS:
         return None
     found = fitting(adapters, geometry, kind, family)
-    best = [other for other in found if _encoder_word(letters) in (adapters[other].encoder or "")]
-    return next(iter(best or found), None)
+    return next(iter(sorted(found, key=lambda other: _differs(letters, adapters[other]))), None)
+
+
+def _differs(letters: str, identity: Identity) -> tuple[bool, bool]:
+    """What else a name says and an adapter is not: normed or not, and its encoder."""
+    unnormed = (_UNNORMED in letters) != (_UNNORMED in identity.variant.name)
+    return unnormed, _encoder_word(letters) not in (identity.encoder or "")
 
 
 def _encoder_word(letters: str) -> str:

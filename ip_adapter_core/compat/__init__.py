@@ -1,5 +1,5 @@
 """What graphs of IPAdapter Plus mean, as values.
 
 In: ids, words and values of that pack, as people saved them. Out: what they are called and do today. Read words, then
-signatures (the nodes, a row each), then presets. Tests: tests/core/compat.
+signatures (the nodes, a row each), then presets; frame_weights stands for itself. Tests: tests/core/compat.
 """

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from ..text.number_lists import Wanted, numbers
+from ..text.wording import listed
 
 _WEIGHTS = Wanted("the weights", "numbers such as 1.0, 0.0", float)
 
@@ -18,6 +19,7 @@ _TIMINGS: dict[str, Callable[[float], float]] = {
     "ease_in": lambda share: math.sin(share * math.pi / 2),
     "ease_out": lambda share: 1 - math.cos(share * math.pi / 2),
     "random": lambda share: random.random(),
+    "reverse_in_out": lambda share: 1 - math.cos(share * math.pi / 2),  # retired; it was the same as ease_out
 }
 """How the first weight becomes the last: share of the time, 0..1 -> share of the way. Others are lists as written."""
 
@@ -81,20 +83,29 @@ class Strategy:
     def _timed(self, first: float, last: float) -> list[float]:
         frames = max(self.frames, 2)
         end = min(self.end_frame, frames)
-        count = max(end - self.start_frame, 1)
+        weights = [first] * self.start_frame + self._changing(first, last, end - self.start_frame)
+        if weights and self.timing != "random":
+            weights[-1] = last  # of the frames before the change too, where none is left for the change itself
+        return weights + [last] * (frames - end)
+
+    def _changing(self, first: float, last: float, count: int) -> list[float]:
         shares = (frame / max(count - 1, 1) for frame in range(count))
-        changing = [first + (last - first) * _TIMINGS[self.timing](share) for share in shares]
-        if self.timing != "random":
-            changing[-1] = last
-        return [first] * self.start_frame + changing + [last] * (frames - end)
+        return [first + (last - first) * _TIMINGS[self.timing](share) for share in shares]
 
 
 def read_strategy(value: Any) -> Strategy:
     """The settings that a WEIGHTS_STRATEGY socket carries. Raises ValueError for anything else."""
+    given = value if isinstance(value, Mapping) else {}
     names = [field.name for field in fields(Strategy)]
-    if not isinstance(value, Mapping) or not all(name in value for name in names):
-        raise ValueError("Connect weights_strategy to IPAdapter Weights.")
-    return Strategy(**{name: value[name] for name in names})
+    if missing := [name for name in names if name not in given]:
+        found = f"{type(value).__name__} without {listed(missing)}"
+        raise ValueError(f"Connect weights_strategy to IPAdapter Weights; found {found}.")
+    return Strategy(**{name: given[name] for name in names})
+
+
+def combine(*parts: list[float] | float) -> list[float]:
+    """Weights one after another; a part is a list or one number."""
+    return [weight for part in parts for weight in (part if isinstance(part, list) else [part])]
 
 
 def prompt_schedule(strategy: Strategy, text: str) -> str:

@@ -100,7 +100,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _old_spans(length: int) -> list[tuple[int, int]]:
-    """Where tiles begin and end; a small rest of a side makes them longer, a larger one has a tile of its own."""
+    """Where tiles begin and end; a small rest of a side is shared among them, a larger one has a tile of its own."""
     count, rest = divmod(length, OLD_SIDE)
     more = rest >= OLD_SIDE // _ALMOST
     margin = 0 if more else rest // 2

@@ -40,6 +40,8 @@ class Square(NamedTuple):
     resampling: one of RESAMPLINGS.
     point: for the crop at a point, its x and y as shares of the picture, 0..1; the square lies around it.
     border: colour around a padded picture.
+    old_numbers: whether values and borders are those of IPAdapter Plus 2: a value between two levels becomes the lower
+        one; both borders are alike, and where that leaves one pixel too few, the picture is stretched.
     """
 
     crop: str = "center"
@@ -47,6 +49,7 @@ class Square(NamedTuple):
     resampling: str = "LANCZOS"
     point: tuple[float, float] = (0.5, 0.5)
     border: Sequence[float] = CLIP_MEAN
+    old_numbers: bool = False
 
 
 MIDDLE = Square()
@@ -56,11 +59,11 @@ def square(images: Tensor, how: Square = MIDDLE) -> Tensor:
     """Pictures as squares, (images, size, size, 3), 0..1 in eight-bit levels.
 
     images: (images, height, width, channels) as in `preprocess.fit`. Raises ValueError for an unknown crop or
-    resampling, a size below 1, and pictures that `fit` refuses.
+    resampling, a size below 1, a point outside of the picture, and pictures that `fit` refuses.
     """
     _check(how)
-    pictures = levels(images)
-    cut = _padded(pictures, how.border) if how.crop == PAD else _cropped(pictures, how)
+    pictures = levels(_lowered(images) if how.old_numbers else images)
+    cut = _padded(pictures, how) if how.crop == PAD else _cropped(pictures, how)
     if cut.shape[1:3] == (how.size, how.size):
         return torch.from_numpy(cut).float() / 255
     return torch.from_numpy(np.stack([_resize(picture, how) for picture in cut])).float() / 255
@@ -102,6 +105,13 @@ def _check(how: Square) -> None:
             raise ValueError(f"Set {name} to one of {', '.join(known)}; found {value!r}.")
     if how.size < 1:
         raise ValueError(f"Set the size to 1 pixel or more; found {how.size}.")
+    if not all(0 <= share <= 1 for share in how.point):
+        raise ValueError(f"Set the point to shares of the picture, 0..1; found {how.point[0]:g}, {how.point[1]:g}.")
+
+
+def _lowered(images: Tensor) -> Tensor:
+    """Pictures whose values between two eight-bit levels are the lower one."""
+    return (images.float() * 255).floor() / 255
 
 
 def _cropped(pictures: np.ndarray, how: Square) -> np.ndarray:
@@ -119,12 +129,13 @@ def _start(axis: int, how: Square, length: int, side: int) -> int:
     return int(POSITIONS[how.crop][axis] * free)
 
 
-def _padded(pictures: np.ndarray, border: Sequence[float]) -> np.ndarray:
+def _padded(pictures: np.ndarray, how: Square) -> np.ndarray:
     count, height, width, _ = pictures.shape
     side = max(height, width)
-    canvas = np.empty((count, side, side, 3), dtype=np.uint8)
-    canvas[:] = np.round(np.asarray(border) * 255)
     top, left = (side - height) // 2, (side - width) // 2
+    outer = (height + 2 * top, width + 2 * left) if how.old_numbers else (side, side)
+    canvas = np.empty((count, *outer, 3), dtype=np.uint8)
+    canvas[:] = np.round(np.asarray(how.border) * 255)
     canvas[:, top : top + height, left : left + width] = pictures
     return canvas
 

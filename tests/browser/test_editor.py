@@ -97,6 +97,7 @@ def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
         ("weight_schedule", "IPA_Schedule"),
         ("animation", "IPA_Transition"),
         ("noise_as_negative", "IPA_Noise"),
+        ("prepared_reference", "IPA_Prepare"),
     ],
 )
 def test_a_node_shows_what_its_setting_does(editor: Editor, graph: str, node_type: str) -> None:

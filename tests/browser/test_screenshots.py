@@ -30,6 +30,7 @@ CONTROLS = [  # a graph, and the node that its help page shows
     ("regions", "IPA_Region"),
     ("regions", "IPA_ApplyRegions"),
     ("noise_as_negative", "IPA_Noise"),
+    ("prepared_reference", "IPA_Prepare"),
     ("animation", "IPA_Transition"),
     ("save_prompt", "IPA_SavePrompt"),
 ]

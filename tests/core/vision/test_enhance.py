@@ -1,4 +1,4 @@
-"""A picture encoded in parts: where each part lies, and how their features join those of the whole picture."""
+"""A picture encoded in parts: where each lies, what becomes of its features, and how they join those of the whole."""
 
 import pytest
 import torch

@@ -27,6 +27,7 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("masked_prompt", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "left", 27),
     ("multimodal", "Image prompt"): ("cross", "green", "striped", "black", "large", "center", 8),
     ("noise_as_negative", "Image prompt"): ("circle", "green", "checkered", "sky", "large", "center", 28),
+    ("prepared_reference", "Image prompt"): ("heart", "orange", "striped", "sky", "large", "center", 40),
     ("reference_detail", "Image prompt"): ("circle", "pink", "plain", "sunset", "large", "center", 29),
     ("regions", "Left subject"): ("circle", "red", "plain", "sky", "large", "left", 30),
     ("regions", "Right subject"): ("square", "yellow", "striped", "black", "large", "right", 31),
@@ -86,6 +87,11 @@ ABOUT = {
     "noise_as_negative": (
         "**Away from noise.** The negative image is noise, and guidance moves away from it: colours become richer. Try "
         "the other kinds, less strength, or no negative image at all."
+    ),
+    "prepared_reference": (
+        "**A reference, prepared.** *Prepare Reference* cuts it to a square, resizes and sharpens it, and shows what "
+        "the encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your "
+        "own, choose which side stays, or a point."
     ),
     "reference_detail": (
         "**More of the reference.** The encoder reads the picture at twice its resolution, whole and in tiles that "

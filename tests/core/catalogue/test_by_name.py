@@ -1,0 +1,53 @@
+"""A name in a saved graph means a file that is called otherwise here."""
+
+import re
+
+import pytest
+
+import published_shapes
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
+from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
+from comfyui_ip_adapter.ip_adapter_core.catalogue.by_name import find_by_name, find_by_tensors
+
+PUBLISHED = {file: identify(published_shapes.entries(file), Evidence(name=file)) for file in published_shapes.FILES}
+HERE = ("faceid/ip-adapter-faceid_sd15.bin", "ip-adapter-plus_sd15.safetensors", "sd15/ip-adapter_sd15.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ip-adapter-plus_sd15.safetensors", "ip-adapter-plus_sd15.safetensors"),
+        ("faceid\\ip-adapter-faceid_sd15.bin", "faceid/ip-adapter-faceid_sd15.bin"),
+        ("ip-adapter_sd15.safetensors", "sd15/ip-adapter_sd15.safetensors"),
+        ("vit-H\\ip-adapter_sd15.bin", "sd15/ip-adapter_sd15.safetensors"),
+        ("ip-adapter_sd15 .bin", "sd15/ip-adapter_sd15.safetensors"),
+        ("IP-Adapter Plus SD15.pth", "ip-adapter-plus_sd15.safetensors"),
+        ("ip-adapter-plus-face_sd15.bin", None),
+        ("", None),
+    ],
+)
+def test_a_name_finds_the_file_that_is_called_almost_so(name: str, meant: str | None) -> None:
+    assert find_by_name(name, HERE) == meant
+
+
+def test_the_file_of_the_very_name_comes_before_others_alike() -> None:
+    assert find_by_name("a.bin", ["b/a.bin", "a.bin", "a.safetensors"]) == "a.bin"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PUBLISHED if re.search("sd15|sdxl", name)))
+def test_a_published_name_finds_by_tensors_an_adapter_of_its_base_and_kind(name: str) -> None:
+    """Even where every file is called something else."""
+    called = {f"{number}.bin": identity for number, identity in enumerate(PUBLISHED.values())}
+    found = find_by_tensors(name, called)
+    assert found is not None
+    wanted = PUBLISHED[name]
+    assert (called[found].family, called[found].variant.reads) == (wanted.family, wanted.variant.reads)
+
+
+def test_a_renamed_file_is_found_by_the_words_in_its_name() -> None:
+    found = find_by_tensors("XL ip adapter plus vit-H.safetensors", PUBLISHED)
+    assert found == "ip-adapter-plus_sdxl_vit-h"
+
+
+def test_nothing_is_found_among_nothing() -> None:
+    assert find_by_tensors("ip-adapter_sd15.bin", {}) is None

@@ -1,0 +1,143 @@
+"""The classes of the old nodes have what graphs, clients and other packs read of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.compat.signatures import OTHER_SHAPES, SIGNATURES, Signature
+from comfyui_ip_adapter.ip_adapter_core.compat.words import TYPE_MEANINGS
+from package import ROOT
+
+pytestmark = pytest.mark.usefixtures("comfy")
+
+ALL = SIGNATURES | OTHER_SHAPES
+
+METHODS = {
+    "IPAdapterAdvanced": "apply_ipadapter",
+    "IPAdapterEmbeds": "apply_ipadapter",
+    "IPAdapterTiled": "apply_tiled",
+    "IPAdapterUnifiedLoader": "load_models",
+    "IPAdapterUnifiedLoaderFaceID": "load_models",
+    "IPAdapterModelLoader": "load_ipadapter_model",
+    "IPAdapterInsightFaceLoader": "load_insightface",
+    "IPAdapterEncoder": "encode",
+    "PrepImageForClipVision": "prep_image",
+}
+"""What Impact, Inspire and Easy-Use call on the classes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folders(comfy: None) -> None:
+    from comfyui_ip_adapter.nodes.host.files import register_folders
+    from comfyui_ip_adapter.nodes.host.prompt_files import register
+
+    register_folders()
+    register()
+
+
+def made(node: str) -> Any:
+    from comfyui_ip_adapter.nodes.compat.classes import CLASSES
+
+    return CLASSES[node]
+
+
+def test_there_are_the_37_nodes_of_the_last_version_and_8_of_the_first() -> None:
+    assert len(SIGNATURES) == 37 + 8
+    assert sum(row.before_version_2 for row in SIGNATURES.values()) == 8
+
+
+@pytest.mark.parametrize("node", ALL)
+def test_inputs_come_in_the_order_of_the_table_and_values_in_that_of_the_widgets(node: str) -> None:
+    sections = made(node).INPUT_TYPES()
+    names = [name for section in sections.values() for name in section]
+    row: Signature = ALL[node]
+    widgets = [name for name in names if row.input(name) and row.input(name).is_widget]
+    assert widgets == [given.name for given in row.widgets]
+    sockets = [name for name in names if row.input(name) and not row.input(name).is_widget]
+    assert sockets == [given.name for given in row.inputs if not given.is_widget]
+    assert set(names) - {given.name for given in row.inputs} <= {"numbers"}
+
+
+@pytest.mark.parametrize("node", ALL)
+def test_outputs_are_those_of_the_table(node: str) -> None:
+    pairs = zip(made(node).RETURN_NAMES, made(node).RETURN_TYPES, strict=True)
+    assert [tuple(output) for output in ALL[node].outputs] == list(pairs)
+
+
+@pytest.mark.parametrize("node", ALL)
+def test_it_is_hidden_and_says_why(node: str) -> None:
+    assert made(node).DEPRECATED
+    assert "IPAdapter Plus" in made(node).DESCRIPTION
+
+
+@pytest.mark.parametrize(("node", "method"), METHODS.items())
+def test_other_packs_find_the_method_that_they_call(node: str, method: str) -> None:
+    assert method == made(node).FUNCTION
+    assert callable(getattr(made(node)(), method))
+
+
+def test_clients_find_the_lists_that_they_read() -> None:
+    """SwarmUI and Krita read these through /object_info, Inspire the second in Python."""
+    assert "PLUS (high strength)" in made("IPAdapterUnifiedLoader").INPUT_TYPES()["required"]["preset"][0]
+    assert "ease out" in made("IPAdapterAdvanced").INPUT_TYPES()["required"]["weight_type"][0]
+    assert "standard" in made("IPAdapter").INPUT_TYPES()["required"]["weight_type"][0]
+    assert isinstance(made("IPAdapterModelLoader").INPUT_TYPES()["required"]["ipadapter_file"][0], list)
+
+
+@pytest.mark.parametrize("node", ALL)
+def test_the_inputs_can_be_written_as_json(node: str) -> None:
+    json.dumps(made(node).INPUT_TYPES())
+
+
+@pytest.mark.parametrize("word", TYPE_MEANINGS)
+def test_every_weight_type_of_every_time_is_accepted(word: str) -> None:
+    assert made("IPAdapterAdvanced").VALIDATE_INPUTS({}, weight_type=word) is True
+
+
+@pytest.mark.parametrize("node", ALL)
+def test_every_option_of_every_menu_is_accepted(node: str) -> None:
+    for given in ALL[node].widgets:
+        for option in given.options or ():
+            assert made(node).VALIDATE_INPUTS({}, **{given.name: option}) is True
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "sentence"),
+    [
+        ("IPAdapterAdvanced", {"weight_type": "softer"}, "Set weight_type to one of linear"),
+        ("IPAdapterAdvanced", {"weight": float("nan")}, "Set weight to a finite number"),
+        ("IPAdapterAdvanced", {"embeds_scaling": "Q only"}, "Set embeds_scaling to one of V only"),
+        ("IPAdapterUnifiedLoader", {"preset": "None"}, "Set preset to one of LIGHT"),
+        ("PrepImageForClipVision", {"interpolation": "sinc"}, "Set interpolation to one of LANCZOS"),
+        ("IPAdapterModelLoader", {"ipadapter_file": "gone.bin"}, "gone.bin"),
+    ],
+)
+def test_a_value_that_no_version_had_is_refused_in_a_sentence(node: str, given: Any, sentence: str) -> None:
+    assert sentence in made(node).VALIDATE_INPUTS({}, **given)
+
+
+def test_a_text_may_come_through_a_link_and_another_socket_may_not() -> None:
+    validate = made("IPAdapterAdvanced").VALIDATE_INPUTS
+    assert validate({"weight_type": "STRING", "weight": "FLOAT", "model": "MODEL"}) is True
+    assert "Connect ipadapter to a node that gives IPADAPTER; found IP_ADAPTER" in validate({"ipadapter": "IP_ADAPTER"})
+
+
+def test_what_is_left_out_has_the_default_and_a_missing_socket_is_named() -> None:
+    prepare = made("PrepImageForClipVision")()
+    from torch import rand
+
+    picture = rand(1, 30, 20, 3)
+    assert prepare.prep_image(image=picture)[0].shape == (1, 224, 224, 3)
+    with pytest.raises(ValueError, match="Connect ipadapter to a node that gives IPADAPTER"):
+        made("IPAdapterAdvanced")().apply_ipadapter(model=object(), image=picture)
+
+
+def test_an_ipadapter_of_another_pack_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="found an IPADAPTER of another pack"):
+        made("IPAdapterAdvanced")().apply_ipadapter(object(), {"image_proj": {}, "ip_adapter": {}}, image=None)
+
+
+def test_no_id_of_our_own_list_is_among_them() -> None:
+    assert not any(node.startswith("IPA_") for node in ALL)
+    assert (ROOT / "nodes" / "compat").is_dir()
