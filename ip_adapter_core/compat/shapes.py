@@ -163,7 +163,7 @@ def _order_sockets(level: Level, node: Node, signature: Signature) -> list[str]:
     """Bring the sockets of a node into the table's order, and their links with them; group nodes go by the order."""
     held, links = sockets(node, "inputs"), level.links_to(node)
     order = [given.name for given in signature.inputs if not given.is_widget]
-    known = [place for place, given in enumerate(held) if given.get("name") in order and not given.get("widget")]
+    known = [place for place, given in enumerate(held) if given.get("name") in order]
     moved = sorted(known, key=lambda place: order.index(held[place]["name"]))
     if moved != known:
         node["inputs"] = [held[moved[known.index(place)] if place in known else place] for place in range(len(held))]

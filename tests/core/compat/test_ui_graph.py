@@ -80,6 +80,7 @@ def test_a_node_without_id_inputs_and_values_is_walked() -> None:
     assert alone.nodes == [bare]
     assert (alone.key(bare), alone.links_to(bare), alone.links_from(bare)) == (None, {}, [])
     assert (sockets(bare, "inputs"), values(bare, ["weight"])) == ([], {})
+    assert level(nodes=[APPLY], links=[None, [7]]).links_to(APPLY)["ipadapter"]["type"] is None
 
 
 @pytest.mark.parametrize("saved", [[0.5, None, "x"], {"end": "x", "weight": 0.5, "start": float("nan"), "other": 1}])
