@@ -67,7 +67,15 @@ class Apply(Node):
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
-            aliases=["ipadapter", "ip-adapter", "ipadapter advanced"],
+            aliases=[
+                "ipadapter",
+                "ip-adapter",
+                "ipadapter advanced",
+                "apply ipadapter",
+                "apply ipadapter from encoded",
+                "ipadapter embeds",
+                "ipadapter embeds batch",
+            ],
         )
 
     @classmethod

@@ -50,7 +50,17 @@ class Encode(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="seen", tooltip="The pictures as the encoder sees them."),
             ],
-            aliases=["ipadapter encoder", "reference image"],
+            aliases=[
+                "ipadapter encoder",
+                "encode ipadapter image",
+                "ipadapter batch (adv.)",
+                "ipadapter tiled",
+                "ipadapter tiled batch",
+                "ipadapter masked tiles (experimental)",
+                "ipadapter clipvision enhancer",
+                "ipadapter clipvision enhancer batch",
+                "reference image",
+            ],
             has_intermediate_output=True,
         )
 
@@ -123,7 +133,14 @@ class EncodeFace(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="seen", tooltip="The faces' pictures; black where they have none."),
             ],
-            aliases=["faceid", "ipadapter faceid", "portrait"],
+            aliases=[
+                "faceid",
+                "ipadapter faceid",
+                "apply ipadapter faceid",
+                "ipadapter faceid batch",
+                "ipadapter faceid kolors",
+                "portrait",
+            ],
             has_intermediate_output=True,
         )
 

@@ -75,7 +75,17 @@ class LayerWeights(Node):
                 Socket.Output(display_name="layer_weights", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="picture", tooltip="What every layer gets, in running order."),
             ],
-            aliases=["weight type", "style transfer", "instantstyle", "block weights", "ipadapter mad scientist"],
+            aliases=[
+                "weight type",
+                "style transfer",
+                "instantstyle",
+                "block weights",
+                "ipadapter mad scientist",
+                "ipadapter precise style transfer",
+                "ipadapter precise style transfer batch",
+                "ipadapter precise composition",
+                "ipadapter precise composition batch",
+            ],
             has_intermediate_output=True,
         )
 

@@ -37,7 +37,7 @@ class LoadAdapter(Node):
                 ),
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
-            aliases=["ipadapter", "ip-adapter loader"],
+            aliases=["ipadapter", "ip-adapter loader", "load ipadapter", "ipadapter model loader"],
         )
 
     @classmethod
@@ -125,7 +125,11 @@ class AutoLoad(Node):
                 IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter that fits the model."),
                 io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that this adapter reads."),
             ],
-            aliases=["ipadapter unified loader"],
+            aliases=[
+                "ipadapter unified loader",
+                "ipadapter unified loader faceid",
+                "ipadapter unified loader community",
+            ],
         )
 
     @classmethod

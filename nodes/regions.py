@@ -92,7 +92,13 @@ class ApplyRegions(Node):
                 io.Conditioning.Output(display_name="positive", tooltip="The texts of the picture and its regions."),
                 io.Conditioning.Output(display_name="negative", tooltip="The same for the negative texts."),
             ],
-            aliases=["ipadapter regional conditioning", "attention couple", "combine params"],
+            aliases=[
+                "ipadapter regional conditioning",
+                "attention couple",
+                "combine params",
+                "ipadapter combine params",
+                "ipadapter from params",
+            ],
         )
 
     @classmethod

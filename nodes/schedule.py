@@ -28,7 +28,16 @@ class Schedule(Node):
                 WeightSchedule.Output(display_name="schedule", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="picture", tooltip="The curve."),
             ],
-            aliases=["ipadapter weights", "weight curve", "keyframes", "animation", "fade"],
+            aliases=[
+                "ipadapter weights",
+                "ipadapter combine weights",
+                "ipadapter weights from strategy",
+                "prompt schedule from weights strategy",
+                "weight curve",
+                "keyframes",
+                "animation",
+                "fade",
+            ],
             has_intermediate_output=True,
         )
 

@@ -29,7 +29,7 @@ RETIRED = {
 }
 
 
-@pytest.mark.parametrize("word", {*WEIGHT_TYPES, *SIMPLE_TYPES, *OLD_WEIGHT_TYPES, *TYPE_MEANINGS})
+@pytest.mark.parametrize("word", sorted({*WEIGHT_TYPES, *SIMPLE_TYPES, *OLD_WEIGHT_TYPES, *TYPE_MEANINGS}))
 def test_every_weight_type_is_one_of_ours(word: str) -> None:
     meaning = read_weight_type(word)
     assert meaning.weight_type in TYPES
