@@ -106,3 +106,17 @@ def test_the_wrong_way_to_encode_is_named(stocked: Server) -> None:
 
     with pytest.raises(ExecutionError, match="use Face Embedding and Encode Face Prompt"):
         run(stocked, hook)
+
+
+@pytest.mark.parametrize("kind", OF_FACES)
+def test_faces_through_the_old_node_are_ours_bit_for_bit(stocked: Server, kind: str) -> None:
+    def hook(graph: Graph, model: Any) -> Node:
+        adapter = graph.add("IPAdapterModelLoader", ipadapter_file=named(f"{kind}.bin"))
+        reader = graph.add("IPAdapterInsightFaceLoader", provider="CPU", model_name="buffalo_l")
+        tower = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
+        image = graph.add("LoadImage", image=ONE)
+        links = {"ipadapter": adapter, "insightface": reader, "clip_vision": tower, "image": image}
+        values = {"weight": 1.0, "weight_faceidv2": 1.0, "weight_type": "linear", "combine_embeds": "concat"}
+        return graph.add("IPAdapterFaceID", model=model, **links, **values, start_at=0.0, end_at=1.0)
+
+    assert np.array_equal(run(stocked, hook).image(), run(stocked, Faced(kind, lora=0.0)).image())
