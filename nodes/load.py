@@ -134,8 +134,7 @@ class AutoLoad(Node):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> object:
-        categories = (files.ADAPTERS, files.ENCODERS)
-        return [files.fingerprint(category, name) for category in categories for name in files.names(category)]
+        return files.fingerprints()
 
     @classmethod
     def execute(cls, model: object, kind: str) -> io.NodeOutput:

@@ -38,6 +38,11 @@ class Input(NamedTuple):
     optional: bool = False
 
     @property
+    def of_files(self) -> bool:
+        """Whether it is a menu of the files on disk."""
+        return self.type == MENU and self.options is None
+
+    @property
     def is_widget(self) -> bool:
         """Whether a value of the node is saved for it."""
         return self.type in WIDGETS

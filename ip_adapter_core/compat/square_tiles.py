@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..vision.prepare import sharpen
-from ..vision.preprocess import levels
+from ..vision.prepare import lowered_levels, resize, sharpen
 
 SIDE = 256  # pixels of a tile
 OLD_SIDE = 224  # before version 2
@@ -46,13 +44,13 @@ def square_tiles(images: Tensor, mask: Tensor | None = None, sharpening: float =
     """
     height, width = images.shape[1:3]
     masks = _scaled(torch.ones(1, height, width) if mask is None else mask.float(), (height, width))
-    pictures = torch.from_numpy(levels((images * 255).floor() / 255))
+    pictures = torch.from_numpy(lowered_levels(images))
     if _SQUARE[0] < height / width < _SQUARE[1]:
         side, size = min(height, width), (2 * SIDE, 2 * SIDE)
         pictures, masks = _middle(pictures, (side, side), 1), _middle(masks, (side, side), 1)
     else:
         size = (SIDE, int(SIDE * width / height)) if height < width else (int(SIDE * height / width), SIDE)
-    pictures, masks = _resized(pictures, size), _scaled(masks, size)
+    pictures, masks = resize(pictures.numpy(), size, "LANCZOS"), _scaled(masks, size)
     longest = tuple(min(length, SIDE * _LONGEST) for length in size)
     pictures, masks = _middle(pictures, longest, 1), _middle(masks, longest, 1)
     return _cut(sharpen(pictures, sharpening), masks, SIDE)
@@ -119,16 +117,6 @@ def _middle(tensor: Tensor, size: tuple[int, ...], first: int) -> Tensor:
     height, width = (min(wanted, length) for wanted, length in zip(size, tensor.shape[first:], strict=False))
     top, left = (round((tensor.shape[first + axis] - length) / 2) for axis, length in enumerate((height, width)))
     return tensor[:, top : top + height, left : left + width]
-
-
-def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    from PIL import Image
-
-    resized = [
-        np.asarray(Image.fromarray(picture.numpy()).resize(size[::-1], resample=Image.Resampling.LANCZOS))
-        for picture in pictures.contiguous()
-    ]
-    return torch.from_numpy(np.stack(resized)).float() / 255
 
 
 def _scaled(masks: Tensor, size: tuple[int, int]) -> Tensor:

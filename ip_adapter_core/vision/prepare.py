@@ -62,11 +62,28 @@ def square(images: Tensor, how: Square = MIDDLE) -> Tensor:
     resampling, a size below 1, a point outside of the picture, and pictures that `fit` refuses.
     """
     _check(how)
-    pictures = levels(_lowered(images) if how.old_numbers else images)
+    pictures = lowered_levels(images) if how.old_numbers else levels(images)
     cut = _padded(pictures, how) if how.crop == PAD else _cropped(pictures, how)
     if cut.shape[1:3] == (how.size, how.size):
         return torch.from_numpy(cut).float() / 255
-    return torch.from_numpy(np.stack([_resize(picture, how) for picture in cut])).float() / 255
+    return resize(cut, (how.size, how.size), how.resampling)
+
+
+def lowered_levels(images: Tensor) -> np.ndarray:
+    """As `preprocess.levels`, but a value between two levels becomes the lower one."""
+    return levels((images.float() * 255).floor() / 255)
+
+
+def resize(pictures: np.ndarray, size: tuple[int, int], resampling: str) -> Tensor:
+    """Pictures (images, height, width, 3) in eight-bit levels at another height and width, 0..1, by Pillow.
+
+    resampling: one of RESAMPLINGS.
+    """
+    from PIL import Image
+
+    filter_ = Image.Resampling[resampling]
+    resized = [Image.fromarray(np.ascontiguousarray(picture)).resize(size[::-1], filter_) for picture in pictures]
+    return torch.from_numpy(np.stack([np.asarray(picture) for picture in resized])).float() / 255
 
 
 def sharpen(images: Tensor, amount: float) -> Tensor:
@@ -109,11 +126,6 @@ def _check(how: Square) -> None:
         raise ValueError(f"Set the point to shares of the picture, 0..1; found {how.point[0]:g}, {how.point[1]:g}.")
 
 
-def _lowered(images: Tensor) -> Tensor:
-    """Pictures whose values between two eight-bit levels are the lower one."""
-    return (images.float() * 255).floor() / 255
-
-
 def _cropped(pictures: np.ndarray, how: Square) -> np.ndarray:
     height, width = pictures.shape[1:3]
     side = min(height, width)
@@ -138,12 +150,3 @@ def _padded(pictures: np.ndarray, how: Square) -> np.ndarray:
     canvas[:] = np.round(np.asarray(how.border) * 255)
     canvas[:, top : top + height, left : left + width] = pictures
     return canvas
-
-
-def _resize(picture: np.ndarray, how: Square) -> np.ndarray:
-    from PIL import Image
-
-    resized = Image.fromarray(np.ascontiguousarray(picture)).resize(
-        (how.size, how.size), resample=Image.Resampling[how.resampling]
-    )
-    return np.asarray(resized)

@@ -12,9 +12,8 @@ from ...ip_adapter_core.compat.old_noise import noisy_negative
 from ...ip_adapter_core.compat.words import read_weight_type
 from ..host import server
 from ..notices import of_mask
-from . import numbers as computing
 from . import references, regions
-from .numbers import NUMBERS, Numbers
+from .numbers import Numbers, numbers_of
 from .placing import Settings, Weight, place
 from .references import Look, References
 from .values import Bundle, unpack
@@ -34,7 +33,7 @@ def apply_ipadapter(
     version 2. given: by the names of the inputs. Raises ValueError for what cannot be done, before anything is sampled.
     """
     bundle = unpack(ipadapter, given.get("clip_vision"), given.get("insightface"))
-    way = NUMBERS[computing.chosen(given.get("numbers", ""))]
+    way = numbers_of(given.get("numbers"))
     pictures = None
     for region in _regions(given):
         settings = _settings(region, per_frame or bool(region.get("unfold_batch")), old_words)
@@ -50,7 +49,7 @@ def apply_ipadapter(
 def apply_embeds(model: Any, ipadapter: Any, per_frame: bool = False, old_words: bool = False, **given: Any) -> Result:
     """A MODEL that follows embeds of pictures; arguments and errors as in `apply_ipadapter`."""
     bundle = unpack(ipadapter, given.get("clip_vision"))
-    way = NUMBERS[computing.chosen(given.get("numbers", ""))]
+    way = numbers_of(given.get("numbers"))
     settings = _settings(given, per_frame or bool(given.get("unfold_batch")), old_words)
     _warn_of_mask(settings.mask)
     positive: Any = given.get("pos_embed", given.get("embeds"))
@@ -104,7 +103,7 @@ def _settings(given: Mapping[str, Any], per_frame: bool, old_words: bool) -> Set
 def _read(bundle: Bundle, given: Mapping[str, Any], way: Numbers) -> References:
     image = given.get("image")
     if image is None:
-        return references.of_embeds(bundle, embeds_of_output(bundle, given.get("clip_vision_output")), None, way)
+        return references.of_embeds(bundle, _embeds_of_output(bundle, given.get("clip_vision_output")), None, way)
     look = Look(parts=given.get("enhance_tiles", 1), ratio=given.get("enhance_ratio", 1.0))
     return references.of_pictures(bundle, image, _negative(image, given), way, look)
 
@@ -127,11 +126,11 @@ def _second(given: Mapping[str, Any]) -> float:
 
 
 def _warn_of_mask(mask: Tensor | None) -> None:
-    for notice in of_mask(mask):
-        server.say(notice)
+    for notice in of_mask(mask):  # which logs it
+        server.show(notice)
 
 
-def embeds_of_output(bundle: Bundle, output: Any) -> Tensor:
+def _embeds_of_output(bundle: Bundle, output: Any) -> Tensor:
     """What an adapter reads of a CLIP_VISION_OUTPUT. Raises ValueError where there is none."""
     if output is None:
         raise ValueError("Connect image to a picture: there is nothing that the model could follow.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...ip_adapter_core.compat.presets import read_preset
 from ...ip_adapter_core.compat.signatures import MENU, Input
@@ -39,30 +39,24 @@ _REPLACEABLE = ("IMAGE", "CLIP_VISION", "EMBEDS")
 """Sockets whose place another input can take; what is missing then is said by what the node does."""
 
 
-def complaint(node: str, inputs: Mapping[str, Input], links: Values, given: Values) -> str | None:
+def complaint(inputs: Mapping[str, Input], links: Values, given: Values) -> str | None:
     """Why a graph cannot run this node, or None.
 
     links: the type that each link brings, by the name of the input. given: the values that stand on the node.
     """
     for name, spec in inputs.items():
-        reason = _of_link(spec, links[name]) if name in links else _of_value(node, spec, given.get(name))
+        reason = _of_link(spec, links[name]) if name in links else _of_value(spec, given.get(name))
         if reason:
             return reason
     return None
 
 
-def fingerprint(node: str, inputs: Mapping[str, Input], given: Values) -> Any:
+def fingerprint(inputs: Mapping[str, Input], given: Values) -> Any:
     """Changes when files or settings that a node reads do."""
-    if "preset" in inputs:
-        return [
-            files.fingerprint(kind, name) for kind in (files.ADAPTERS, files.ENCODERS) for name in files.names(kind)
-        ]
-    file = given.get("ipadapter_file", given.get("model_name") if "dtype" in inputs else None)
-    if file is not None:
-        return files.fingerprint(files.ADAPTERS, _adapter(file))
-    if node == "IPAdapterLoadEmbeds":
-        return prompt_files.embeds_fingerprint(given.get("embeds"))
-    return chosen(str(given.get("numbers", ""))) if "numbers" in inputs else ""
+    menus = {name: file_menu(spec) for name, spec in inputs.items() if spec.of_files and given.get(name) is not None}
+    picked = [menu.fingerprint(str(given[name])) for name, menu in menus.items()]
+    among = files.fingerprints() if "preset" in inputs else []
+    return [*picked, *among, *([chosen(given.get("numbers"))] if "numbers" in inputs else [])]
 
 
 def _of_link(spec: Input, brought: Any) -> str | None:
@@ -73,15 +67,16 @@ def _of_link(spec: Input, brought: Any) -> str | None:
     return f"Connect {spec.name} to a node that gives {spec.type}; found {brought}."
 
 
-def _of_value(node: str, spec: Input, value: Any) -> str | None:
+def _of_value(spec: Input, value: Any) -> str | None:
     if value is None:
         return None
     if spec.type in _NUMBERS:
         return None if _is_number(value) else f"Set {spec.name} to a finite number; found {quoted(value)}."
-    check = _CHECKS.get(spec.name, _is_offered) if spec.type == MENU else None
     try:
-        if check:
-            check(spec, value)
+        if spec.of_files:
+            file_menu(spec).check(str(value))
+        elif spec.type == MENU:
+            _CHECKS.get(spec.name, _is_offered)(spec, value)
     except ValueError as error:
         return str(error)
     return None
@@ -97,19 +92,37 @@ def _is_offered(spec: Input, value: Any) -> None:
         raise ValueError(f"Set {spec.name} to one of {', '.join(spec.options)}; found {quoted(value)}.")
 
 
-def _adapter(name: Any) -> str | None:
+class FileMenu(NamedTuple):
+    """A menu of files.
+
+    names: what it offers.
+    check: raises ValueError where a name means no file that can be used.
+    fingerprint: changes when the file that a name means is exchanged.
+    """
+
+    names: Callable[[], list[str]]
+    check: Callable[[str], object]
+    fingerprint: Callable[[str], Any]
+
+
+def _check_adapter(name: str) -> None:
+    files.identify(files.ADAPTERS, old_names.adapter(name).name)
+
+
+def _adapter_fingerprint(name: str) -> Any:
     try:
-        return old_names.adapter(str(name)).name
+        return files.fingerprint(files.ADAPTERS, old_names.adapter(name).name)
     except ValueError:
-        return None
+        return files.fingerprint(files.ADAPTERS, None)
 
 
-def _is_weight_type(spec: Input, value: Any) -> None:
-    read_weight_type(value)
+_ADAPTERS = FileMenu(lambda: files.names(files.ADAPTERS), _check_adapter, _adapter_fingerprint)
+_EMBEDS = FileMenu(prompt_files.embeds_in_input, prompt_files.load_embeds, prompt_files.embeds_fingerprint)
 
 
-def _is_resampling(spec: Input, value: Any) -> None:
-    _is_offered(spec, RESAMPLINGS.get(value, value))
+def file_menu(spec: Input) -> FileMenu:
+    """The menu of an input whose options are files."""
+    return _EMBEDS if spec.name == "embeds" else _ADAPTERS
 
 
 def _is_timing(spec: Input, value: Any) -> None:
@@ -117,24 +130,12 @@ def _is_timing(spec: Input, value: Any) -> None:
         _is_offered(spec, value)
 
 
-def _is_adapter(spec: Input, value: Any) -> None:
-    match = old_names.adapter(str(value))
-    files.identify(files.ADAPTERS, match.name)
-
-
-def _is_embeds(spec: Input, value: Any) -> None:
-    prompt_files.check_embeds(str(value))
-
-
-_CHECKS: dict[str, Callable[[Input, Any], None]] = {
-    "weight_type": _is_weight_type,
-    "preset": lambda spec, value: (read_preset(value), None)[1],
-    "interpolation": _is_resampling,
+_CHECKS: dict[str, Callable[[Input, Any], object]] = {
+    "weight_type": lambda spec, value: read_weight_type(value),
+    "preset": lambda spec, value: read_preset(value),
+    "interpolation": lambda spec, value: _is_offered(spec, RESAMPLINGS.get(value, value)),
     "timing": _is_timing,
-    "ipadapter_file": _is_adapter,
-    "model_name": lambda spec, value: None if spec.options else _is_adapter(spec, value),
-    "embeds": _is_embeds,
+    "model_name": lambda spec, value: None,  # the first face model that is there is taken
     "provider": lambda spec, value: None,  # ComfyUI knows the device
-    "numbers": _is_offered,
 }
 """Menus that accept more than they offer, by the name of the input."""

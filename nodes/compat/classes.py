@@ -6,15 +6,15 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
-from ..host import files, prompt_files
 from ..node import legible_errors
 from . import checks
 from .doors import BEHAVIOURS, Behaviour
-from .numbers import CHOICES, OF_SERVER
+from .numbers import MENU as NUMBERS_MENU
+from .numbers import OF_SERVER
 
 CATEGORY = "IP-Adapter/IPAdapter Plus"
 
-NUMBERS_ROW = Input("numbers", MENU, OF_SERVER, None, CHOICES, optional=True)
+NUMBERS_ROW = Input("numbers", MENU, OF_SERVER, None, NUMBERS_MENU, optional=True)
 
 _ABOUT = "A node of IPAdapter Plus, kept for graphs that have it. New graphs are made with this package's own nodes."
 _NUMBERS_TOOLTIP = (
@@ -23,12 +23,7 @@ _NUMBERS_TOOLTIP = (
 )
 
 
-def _listed(node: str) -> list[str]:
-    """The menu of files of a node that has one."""
-    return prompt_files.embeds_in_input() if node == "IPAdapterLoadEmbeds" else files.names(files.ADAPTERS)
-
-
-def _options(node: str, given: Input) -> dict[str, Any]:
+def _options(given: Input) -> dict[str, Any]:
     options: dict[str, Any] = {} if given.default is None else {"default": given.default}
     if given.limits:
         options |= dict(zip(("min", "max", "step"), given.limits, strict=True))
@@ -39,20 +34,20 @@ def _options(node: str, given: Input) -> dict[str, Any]:
     return options
 
 
-def _spec(node: str, given: Input) -> tuple[Any, ...]:
+def _spec(given: Input) -> tuple[Any, ...]:
     """An input as ComfyUI wants it."""
     kind: Any = given.type
     if given.type == MENU:
-        kind = list(given.options) if given.options else _listed(node)
-    return (kind, _options(node, given)) if given.is_widget else (kind,)
+        kind = checks.file_menu(given).names() if given.of_files else list(given.options or ())
+    return (kind, _options(given)) if given.is_widget else (kind,)
 
 
-def _input_types(node: str, inputs: Iterable[Input], late: Container[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
+def _input_types(inputs: Iterable[Input], late: Container[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
     """The inputs as ComfyUI wants them; late: widgets that a graph may lack."""
     sections: dict[str, dict[str, tuple[Any, ...]]] = {"required": {}, "optional": {}}
     for given in sorted(inputs, key=lambda given: given.optional):
         section = "optional" if given.optional or given.name in late else "required"
-        sections[section][given.name] = _spec(node, given)
+        sections[section][given.name] = _spec(given)
     return {name: section for name, section in sections.items() if section or name == "required"}
 
 
@@ -68,10 +63,10 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
             return behaviour.run(**checks.complete(by_name, values))
 
     def validate(cls: type, input_types: Mapping[str, Any], **given: Any) -> bool | str:
-        return checks.complaint(node, by_name, input_types, given) or True
+        return checks.complaint(by_name, input_types, given) or True
 
     def changed(cls: type, **given: Any) -> Any:
-        return checks.fingerprint(node, by_name, given)
+        return checks.fingerprint(by_name, given)
 
     return type(
         node,
@@ -85,7 +80,7 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
             "OUTPUT_NODE": signature.saves,
             "RETURN_TYPES": tuple(output.type for output in signature.outputs),
             "RETURN_NAMES": tuple(output.name for output in signature.outputs),
-            "INPUT_TYPES": classmethod(lambda cls: _input_types(node, inputs, signature.late)),
+            "INPUT_TYPES": classmethod(lambda cls: _input_types(inputs, signature.late)),
             "VALIDATE_INPUTS": classmethod(validate),
             "IS_CHANGED": classmethod(changed),
             behaviour.method: run,

@@ -11,9 +11,8 @@ from ...ip_adapter_core.compat.old_noise import noisy_negative
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.prompts.raw import combine_embeds
 from ..host import pictures, prompt_files, vision
-from . import numbers as computing
 from . import references
-from .numbers import NUMBERS
+from .numbers import numbers_of
 from .references import Look
 from .values import unpack
 
@@ -41,14 +40,14 @@ def encode(
             "which reads faces."
         )
     seen = None if mask is None else _fit_mask(mask, references.needed_encoder(bundle).image_size)
-    read = references.of_pictures(bundle, image, None, NUMBERS[computing.chosen(numbers)], Look(seen))
+    read = references.of_pictures(bundle, image, None, numbers_of(numbers), Look(seen))
     return read.cond[0] * weight, read.uncond[0]
 
 
-def batch(embed1: Tensor, method: str = "concat", **others: Tensor | None) -> tuple[Tensor]:
+def batch(embed1: Tensor, method: str = "concat", **others: Any) -> tuple[Tensor]:
     """Embeds of several nodes as one, in the order of the sockets. Raises ValueError where they are not alike."""
     more = (others[name] for name in sorted(others) if name.startswith("embed"))
-    row = NUMBERS[computing.chosen(str(others.get("numbers", "")))].combines.get(method, method)
+    row = numbers_of(others.get("numbers")).combines.get(method, method)
     return (combine_embeds([embed1, *(embed for embed in more if embed is not None)], row),)
 
 
@@ -77,10 +76,10 @@ def preprocess(
     ipadapter_plus: whether they are for an adapter that reads hidden states.
     """
     numbers = [number for number in (1, 2, 3, 4) if number == 1 or given.get(f"image_{number}") is not None]
-    pictures = [image_1, *(_same_size(given[f"image_{number}"], image_1) for number in numbers[1:])]
+    parts = [image_1, *(_same_size(given[f"image_{number}"], image_1) for number in numbers[1:])]
     factors = [_curved(given.get(f"weight_{number}", 1.0)) for number in numbers]
-    images = torch.cat(pictures)
-    weights = torch.tensor([factor for factor, own in zip(factors, pictures, strict=True) for _ in own])
+    images = torch.cat(parts)
+    weights = torch.tensor([factor for factor, own in zip(factors, parts, strict=True) for _ in own])
     positive = _field(vision.encode_masked(clip_vision, images), ipadapter_plus)
     negative = _negative(clip_vision, images, positive, ipadapter_plus, noise)
     return (torch.stack([positive * weights.reshape(-1, *(1,) * (positive.ndim - 1)), negative]),)

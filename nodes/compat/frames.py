@@ -25,7 +25,7 @@ def weights(image: Tensor | None = None, weights_strategy: Any = None, **given: 
 
 def combine(weights_1: Weights, weights_2: Weights, **_: Any) -> tuple[list[float], int]:
     """Two lists as one, and its length."""
-    joined = [weight for part in (weights_1, weights_2) for weight in (part if isinstance(part, list) else [part])]
+    joined = frame_weights.combine(weights_1, weights_2)
     return joined, len(joined)
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ip_adapter_core.compat.presets import PRESETS, Wish, read_preset
+from ...ip_adapter_core.compat.presets import read_preset
 from ..host import adapters, auto, faces, old_names, server
-from ..host.auto import Found
 from ..host.sampling import model_patch
 from .values import Bundle, pack
-
-_FACE_KINDS = ("FaceID", "FaceID-Plus", "portrait")
 
 
 def load_ipadapter_model(ipadapter_file: str) -> tuple[Any, ...]:
@@ -30,11 +27,11 @@ def load_models(
     """
     wish = read_preset(preset)
     found = auto.find(model, wish.kind, wish.among)
-    reads_faces = wish.kind in _FACE_KINDS
-    reader = load_insightface(provider)[0] if reads_faces else None
-    if reads_faces:
+    reader = None
+    if found.adapter.identity.reads_faces:
+        reader = load_insightface(provider)[0]
         model = model_patch.apply_lora(model, found.adapter.patcher.model.lora, lora_strength)
-    _say(_chosen(found))
+    server.say(found.report.splitlines()[0])
     return model, pack(Bundle(found.adapter, found.encoder, reader), provider)
 
 
@@ -43,15 +40,6 @@ def load_insightface(provider: str = "CPU", model_name: str = "buffalo_l", **_: 
     match = old_names.face_model(model_name)
     _say(match.remark)
     return (faces.load(match.name),)
-
-
-def presets_of(kinds: tuple[str, ...]) -> dict[str, Wish]:
-    """Those presets that are in a menu."""
-    return {name: PRESETS[name] for name in kinds}
-
-
-def _chosen(found: Found) -> str:
-    return found.report.splitlines()[0]
 
 
 def _say(text: str) -> None:

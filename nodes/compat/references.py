@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.adapters.variants import KOLORS
-from ...ip_adapter_core.faces.features import WIDTH, Faces
+from ...ip_adapter_core.faces.features import Faces
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
 from ...ip_adapter_core.vision import enhance
 from ..host import encoding, faces, server
@@ -111,7 +111,7 @@ def _uncond(bundle: Bundle, cond: AdapterInputs, negative: Tensor | None, number
 def _blank(bundle: Bundle, cond: AdapterInputs, numbers: Numbers) -> AdapterInputs:
     if None in encoding.zero_inputs(bundle.adapter, cond):
         needed_encoder(bundle)
-    return numbers.blank(bundle.adapter, bundle.encoder, cond)
+    return encoding.blank_inputs(bundle.adapter, bundle.encoder, cond, numbers.blank)
 
 
 def needed_encoder(bundle: Bundle) -> Any:
@@ -140,7 +140,7 @@ def _find_faces(bundle: Bundle, images: Tensor, numbers: Numbers) -> Faces:
             "Connect insightface to IPAdapter InsightFace Loader, or load the adapter with IPAdapter Unified Loader "
             f"FaceID: {bundle.adapter.name} reads faces."
         )
-    found, lines = faces.read(bundle.reader, images, lambda detected, index: numbers.face(detected), 0)
+    found, lines = faces.read(bundle.reader, images, numbers.face)
     for line in lines:
         server.say(f"{line} Its place stays empty.")
     return found
@@ -161,10 +161,9 @@ def _face_inputs(bundle: Bundle, found: Faces, crops: Tensor | None, numbers: Nu
 def _face_uncond(bundle: Bundle, cond: AdapterInputs, negative: Tensor | None, numbers: Numbers) -> AdapterInputs:
     """Zeros in place of a face; beside them a negative picture, where the adapter reads pictures too."""
     if negative is None or bundle.adapter.identity.encoder is None:
-        return numbers.blank(bundle.adapter, bundle.encoder, cond)
+        return encoding.blank_inputs(bundle.adapter, bundle.encoder, cond, numbers.blank)
     features = numbers.encode(needed_encoder(bundle), negative, None)
-    nobody = torch.zeros(len(negative), WIDTH)
-    return encoding.select_inputs(bundle.adapter, bundle.encoder, features._replace(face=nobody))
+    return encoding.inputs_of_nobody(bundle.adapter, bundle.encoder, features, len(negative))
 
 
 def _there(crops: Tensor | None) -> Tensor:

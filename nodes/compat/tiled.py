@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.compat.square_tiles import Tiles, masked_tiles, square_tiles
-from . import numbers as computing
 from .applying import apply_ipadapter
-from .numbers import NUMBERS
+from .numbers import numbers_of
 
 
 def apply_tiled(
@@ -18,7 +17,7 @@ def apply_tiled(
 ) -> tuple[Any, Tensor, Tensor]:
     """A MODEL that follows the tiles of pictures; the tiles, and the masks of where each acts."""
     tiles = square_tiles(image, attn_mask, sharpening)
-    if NUMBERS[computing.chosen(given.get("numbers", ""))].shares_overlaps:
+    if numbers_of(given.get("numbers")).shares_overlaps:
         tiles = tiles.sharing()
     return _apply_each(model, ipadapter, tiles, **given), torch.cat(tiles.pictures), torch.cat(tiles.masks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +66,7 @@ def encode_prompt(
     ]
     first = views[0].inputs[0]
     uncond = (
-        blank_inputs(adapter, encoder, first)
-        if negative is None
-        else read_images(adapter, encoder, negative, look.fit)[0]
+        blank_inputs(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
     )
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
@@ -95,7 +94,7 @@ class _View:
 
 
 def _read_whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    inputs, seen = read_images(adapter, encoder, images, look.fit)
+    inputs, seen = _read(adapter, encoder, images, look.fit)
     return _View([inputs], seen)
 
 
@@ -103,7 +102,7 @@ def _read_tiles(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look
     """Tiles, each of which acts as a prompt of its own where it lies in the picture."""
     height, width = images.shape[1:3]
     parts = tiles.tiles(height, width, look.tiles)
-    of_all, seen = read_images(adapter, encoder, tiles.cut(images, parts), FITS[0])
+    of_all, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
     inputs = [tuple(field[number :: len(parts)] for field in of_all) for number in range(len(parts))]
     scale = min(1.0, _CELLS / max(height, width))
     masks = tiles.masks(parts, max(1, round(height * scale)), max(1, round(width * scale)))
@@ -166,20 +165,30 @@ def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Face
             f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads no pictures."
         )
-    features = encode(encoder, fit_pictures(encoder, negative, FITS[0]))
-    return select_inputs(adapter, encoder, features._replace(face=torch.zeros(len(negative), WIDTH)))
+    return inputs_of_nobody(adapter, encoder, encode(encoder, fit_pictures(encoder, negative, FITS[0])), len(negative))
 
 
-def read_images(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
+def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, images: int) -> AdapterInputs:
+    """What an adapter reads of so many images beside the embedding that stands for no face."""
+    return select_inputs(adapter, encoder, features._replace(face=torch.zeros(images, WIDTH)))
+
+
+def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
     seen = fit_pictures(encoder, images, fit)
     return select_inputs(adapter, encoder, encode(encoder, seen)), seen
 
 
-def blank_inputs(adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs) -> AdapterInputs:
-    """The unconditional input: zeros, or the encoder's features of an image of zeros, as the variant was trained."""
+def blank_inputs(
+    adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs, blank: Callable[[Any], Features] | None = None
+) -> AdapterInputs:
+    """The unconditional input: zeros, or the encoder's features of an image of zeros, as the variant was trained.
+
+    blank: encoder -> features of another image that stands for none.
+    """
     pairs = zip(adapter.identity.variant.reads, zero_inputs(adapter, cond), strict=True)
-    return tuple(getattr(blank_features(encoder), field) if zeros is None else zeros for field, zeros in pairs)
+    read = blank or blank_features
+    return tuple(getattr(read(encoder), field) if zeros is None else zeros for field, zeros in pairs)
 
 
 def zero_inputs(adapter: LoadedAdapter, cond: AdapterInputs) -> tuple[Tensor | None, ...]:

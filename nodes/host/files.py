@@ -114,6 +114,11 @@ def fingerprint(category: str, name: str | None) -> Fingerprint:
     return (*_state(file), *(_state(config) for config in beside))
 
 
+def fingerprints() -> list[Fingerprint]:
+    """Those of all adapters and encoders on disk: what a choice among them depends on."""
+    return [fingerprint(category, name) for category in (ADAPTERS, ENCODERS) for name in names(category)]
+
+
 def adapters() -> dict[str, Identity]:
     """The usable adapters on disk, by name."""
     return _usable(ADAPTERS)

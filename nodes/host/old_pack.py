@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ...ip_adapter_core.prompts.features import Features
 
-BLACK = 0.0
-
 
 def encode(encoder: Any, images: Tensor, mask: Tensor | None = None) -> Features:
     """Features of images (images, height, width, channels); mask (masks, size, size): where they are looked at."""
@@ -25,7 +23,7 @@ def encode(encoder: Any, images: Tensor, mask: Tensor | None = None) -> Features
     return Features(embeds.to(device), penultimate.to(device))
 
 
-def black(encoder: Any) -> Tensor:
-    """A black picture of the encoder's size."""
+def black_features(encoder: Any) -> Features:
+    """Features of a black picture."""
     size = encoder.image_size
-    return torch.full((1, size, size, 3), BLACK)
+    return encode(encoder, torch.zeros(1, size, size, 3))

@@ -40,7 +40,7 @@ def register() -> None:
 
 def names() -> list[str]:
     """What the menu offers: the files of the category, then files of embeds in ComfyUI's input folder."""
-    return [*folder_paths.get_filename_list(CATEGORY), *(f"{name}{_IN_INPUT}" for name in _in_input())]
+    return [*folder_paths.get_filename_list(CATEGORY), *(f"{name}{_IN_INPUT}" for name in embeds_in_input())]
 
 
 def negatives(offered: list[str]) -> list[str]:
@@ -102,29 +102,19 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
     return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(device)) for part in prompt.parts))
 
 
-def embeds_in_input() -> list[str]:
-    """Files of embeds in ComfyUI's input folder, as IPAdapter Plus lists them."""
-    return _in_input()
-
-
-def check_embeds(name: str) -> None:
-    """Raises ValueError when a file of the input folder is gone, or UnsupportedCheckpoint when it holds no embeds."""
-    load_embeds(name)
-
-
 def load_embeds(name: str) -> Tensor:
     """The one tensor in a file of embeds in the input folder, found also where only folders or separators differ.
 
-    Errors as in `check_embeds`.
+    Raises ValueError when the file is gone, or UnsupportedCheckpoint when it holds no embeds.
     """
-    found = find_by_name(name, _in_input())
+    found = find_by_name(name, embeds_in_input())
     file = _path(f"{found or name}{_IN_INPUT}")
     return next(tensor for tensor in ipadpt.embeds(file) if tensor is not None)
 
 
 def embeds_fingerprint(name: str | None) -> files.Fingerprint:
     """Changes when a file of embeds in the input folder is exchanged."""
-    found = find_by_name(name or "", _in_input())
+    found = find_by_name(name or "", embeds_in_input())
     return _fingerprint(f"{found}{_IN_INPUT}") if found else (name,)
 
 
@@ -176,8 +166,11 @@ def _holds_embeds(name: str) -> bool:
     return name.removesuffix(_IN_INPUT).lower().endswith(ipadpt.ENDING)
 
 
-def _in_input() -> list[str]:
-    """Files of embeds in the input folder. It may be large: made a category, ComfyUI lists it only when it changes."""
+def embeds_in_input() -> list[str]:
+    """Files of embeds in the input folder, by name.
+
+    It may be large: made a category, ComfyUI lists it only when it changes.
+    """
     folder = folder_paths.get_input_directory()
     if folder_paths.folder_names_and_paths.get(_INPUT, ([],))[0] != [folder]:
         folder_paths.folder_names_and_paths[_INPUT] = ([folder], {ipadpt.ENDING})
@@ -190,7 +183,7 @@ def _path(name: str) -> Path:
     if not name.endswith(_IN_INPUT):
         return Path(files.path(CATEGORY, name))
     inner, folder = name.removesuffix(_IN_INPUT), folder_paths.get_input_directory()
-    if inner not in _in_input():  # no other name leads out of the folder
+    if inner not in embeds_in_input():  # no other name leads out of the folder
         raise ValueError(f"Choose another file, or put it there: {shown(inner)} is not in {folder}.")
     return Path(folder, inner)
 

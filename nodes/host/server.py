@@ -58,6 +58,11 @@ def setting(name: str, default: Any) -> Any:
 def say(text: str) -> None:
     """Log a text, and show it on the node that runs."""
     _log.info(text)
+    show(text)
+
+
+def show(text: str) -> None:
+    """Show a text on the node that runs."""
     running, server = get_executing_context(), getattr(PromptServer, "instance", None)
     if running is not None and server is not None:
         server.send_progress_text(text, running.node_id)
