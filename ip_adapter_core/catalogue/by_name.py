@@ -14,7 +14,7 @@ _ENDING = re.compile(r"\.[a-z0-9]+$", re.IGNORECASE)
 _NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 # What words in the names of published files say; the first row that is found counts.
-_FAMILY_WORDS = (("kolors", "Kolors"), ("xl", "SDXL"), ("", "SD1.5"))
+_FAMILY_WORDS = (("kolors", "Kolors"), ("xl", "SDXL"), ("sd1", "SD1.5"), ("ipadapter", "SD1.5"))
 _UNNORMED = "unnorm"
 _KIND_WORDS = (
     ("portrait", "portrait"),
@@ -44,12 +44,13 @@ def find_by_name(name: str, names: Iterable[str]) -> str | None:
 def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
     """The adapter that is what a name says: its words for base model and kind, held against tensors.
 
-    None where no adapter is that. Raises nothing for names without such words: they say SD1.5 and the base kind.
+    None where no adapter is that, and for a name that says nothing of a base model or an adapter. Without a word for
+    the kind it is the base kind.
     """
     letters = _letters(name)
-    family = next(family for word, family in _FAMILY_WORDS if word in letters)
+    family = next((family for word, family in _FAMILY_WORDS if word in letters), None)
     kind = next(kind for word, kind in _KIND_WORDS if word in letters)
-    geometry = FAMILIES.get("SDXL" if family == "Kolors" else family)
+    geometry = FAMILIES.get("SDXL" if family == "Kolors" else str(family))
     if geometry is None or kind not in KINDS:
         return None
     found = fitting(adapters, geometry, kind, family)

@@ -49,5 +49,10 @@ def test_a_renamed_file_is_found_by_the_words_in_its_name() -> None:
     assert found == "ip-adapter-plus_sdxl_vit-h"
 
 
+@pytest.mark.parametrize("name", ["gone.bin", "model.safetensors", ""])
+def test_a_name_that_says_nothing_of_an_adapter_finds_none(name: str) -> None:
+    assert find_by_tensors(name, PUBLISHED) is None
+
+
 def test_nothing_is_found_among_nothing() -> None:
     assert find_by_tensors("ip-adapter_sd15.bin", {}) is None
