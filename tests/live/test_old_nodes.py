@@ -1,5 +1,6 @@
 """The nodes of IPAdapter Plus on a server: graphs and programs of other times run, and mean what they meant."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,21 @@ def same_pictures(graph: Any, model: Any) -> Any:
 def test_the_old_numbers_are_other_ones_only_on_wish(stocked: Server, prompted: np.ndarray) -> None:
     assert np.array_equal(picture(stocked, advanced(numbers="right")), prompted)
     assert difference(picture(stocked, advanced(numbers="IPAdapter Plus")), prompted) > 0
+
+
+def test_the_servers_setting_means_what_the_row_means(stocked: Server, prompted: np.ndarray) -> None:
+    file = stocked.base / "user" / "default" / "comfy.settings.json"
+    before = file.read_text(encoding="utf-8") if file.exists() else "{}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.write_text(json.dumps(json.loads(before) | {"IPAdapter.numbers": "IPAdapter Plus"}), encoding="utf-8")
+        by_setting = picture(stocked, advanced())
+        kept_right = picture(stocked, advanced(numbers="right"))
+    finally:
+        file.write_text(before, encoding="utf-8")
+    assert np.array_equal(by_setting, picture(stocked, advanced(numbers="IPAdapter Plus")))
+    assert np.array_equal(kept_right, prompted)
+    assert np.array_equal(picture(stocked, advanced()), prompted)
 
 
 def test_without_the_middle_block_the_old_numbers_are_ours_of_the_base_kind(stocked: Server) -> None:
