@@ -45,7 +45,8 @@ RESUME = LEFT + LANE + GAP  # where the boxes beside the lane begin
 
 # Left end and width of each box of the core, and of what it is given.
 PLACES = {
-    "identify": (550, 294),
+    "migrate": (516, 158),
+    "identify": (684, 160),
     "plots": (550, 294),
     "compat": (56, 190),
     "attention": (56, 788),
@@ -173,7 +174,7 @@ def draw() -> str:
         *words(RESUME, bottom(classes) + 30, "nodes/host/", sentence(HOST), RIGHT - RESUME),
         rectangle(Box(40, inner, 820, bottom(cores) + 24 - inner), CORES, 14),
         *bands(cores),
-        *words(RESUME, inner + 32, "ip_adapter_core/", sentence(CORE), PLACES["identify"][0] - RESUME - 20),
+        *words(RESUME, inner + 32, "ip_adapter_core/", sentence(CORE), PLACES["migrate"][0] - RESUME - 20),
         *(shown(each, is_room=True) for each in classes.values()),
         *(shown(each, name in rooms(HOST)) for name, each in hosts.items()),
         *(shown(each, name in rooms(CORE)) for name, each in cores.items()),

@@ -11,6 +11,7 @@ from fabricate.towers import TINY, tiny_tower
 from live.published import PLUS
 from live.server import Server
 from live.ui_graphs import TWIN, WORKFLOWS, read, to_prompt, workflows, working
+from old_files import Described, saved
 
 PACK = "comfyui-ip-adapter"
 OTHER_ADAPTER = "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadAdapter').widgets[0].value = file }"
@@ -118,3 +119,15 @@ def test_a_wrong_encoder_is_told_on_the_node_that_met_it(editor: Editor, other_e
     assert failure["node_type"] == "IPA_Encode"
     assert "encoder" in failure["exception_message"]
     assert editor.page.get_by_text("Encode Image Prompt failed").count()
+
+
+def test_the_menu_converts_old_nodes_into_ours_in_a_tab_of_its_own(editor: Editor) -> None:
+    loader = Described("IPAdapterModelLoader", {"ipadapter_file": PLUS})
+    editor.load(saved({1: loader, 2: Described("IPAdapterTiled"), 4: loader}))
+    open_tabs = editor.page.evaluate("() => app.extensionManager.workflow.openWorkflows.length")
+    editor.page.evaluate("() => app.extensionManager.command.execute('comfyui-ip-adapter.convert')")
+    editor.page.wait_for_function("() => app.graph.nodes.some(node => node.type == 'IPA_LoadAdapter')")
+    kinds = sorted(node["type"] for node in editor.nodes().values())
+    assert kinds == ["IPA_LoadAdapter", "IPA_LoadAdapter", "IPAdapterTiled"]
+    assert editor.page.evaluate("() => app.extensionManager.workflow.openWorkflows.length") == open_tabs + 1
+    editor.page.get_by_text("2 of 3 IPAdapter Plus nodes converted").wait_for(timeout=10_000)
