@@ -1,8 +1,8 @@
 """Programs that ask a server for nodes of IPAdapter Plus: Krita AI Diffusion and SwarmUI, in their words.
 
-What they read of /object_info, and the nodes of the prompts that they post, each with exactly the inputs that they send.
-They bring pictures by nodes of their own, for which LoadImage stands here; and the fabricated encoder is of no size that
-core's loader knows, so that ours loads it.
+What they read of /object_info, and the nodes of the prompts that they post, each with exactly the inputs that they
+send. They bring pictures by nodes of their own, for which LoadImage stands here; and the fabricated encoder is of no
+size that core's loader knows, so that ours loads it.
 """
 
 from collections.abc import Iterable
@@ -164,7 +164,7 @@ def swarm_models(about: About) -> list[str]:
 
 
 def swarm_weight_types(about: About) -> list[str]:
-    """Its menu of weight types, of the simple node alone, and only where the menu is written in ComfyUI's first form."""
+    """Its menu of weight types: the simple node's, and only where it is written in ComfyUI's first form."""
     return list(about["IPAdapter"]["input"]["required"]["weight_type"][0])
 
 
