@@ -20,8 +20,8 @@ class Behaviour(NamedTuple):
 
     method: its name on the node's class, which other packs call.
     run: the inputs by name -> the outputs.
-    arguments: names of the method's arguments in order, where they are not the inputs in order. Some are inputs of other
-    nodes with the same method, which in the old pack took all of them, as other packs know.
+    arguments: names of the method's arguments in order, where they are not the inputs in order. Some are inputs of
+    other nodes with the same method, which in the old pack took all of them, as other packs know.
     has_numbers: whether the node's numbers may be those of the old pack, so that it has a row for it.
     """
 
