@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple
 
 from ...ip_adapter_core.compat.presets import read_preset
@@ -19,12 +19,14 @@ _ANY = "*"
 _NUMBERS = ("FLOAT", "INT")
 
 
-def complete(inputs: Mapping[str, Input], given: Values) -> dict[str, Any]:
-    """The values of a call: those of known inputs, and the defaults of widgets that are left out.
+def complete(inputs: Mapping[str, Input], given: Values, arguments: Container[str] = ()) -> dict[str, Any]:
+    """The values of a call: those of known inputs and arguments, and the defaults of widgets that are left out.
 
-    Raises ValueError for a socket that must be connected and is not.
+    arguments: names that are known beside those of the inputs. Raises ValueError for a socket that must be connected
+    and is not.
     """
-    values = {name: value for name, value in given.items() if name in inputs and value is not None}
+    known = {name: value for name, value in given.items() if name in inputs or name in arguments}
+    values = {name: value for name, value in known.items() if value is not None}
     for name, spec in inputs.items():
         if name in values:
             continue

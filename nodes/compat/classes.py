@@ -55,12 +55,12 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
     """The class of an old node."""
     inputs = (*signature.inputs, *((NUMBERS_ROW,) if behaviour.has_numbers else ()))
     by_name = {given.name: given for given in inputs}
-    positional = behaviour.positional or tuple(by_name)
+    arguments = behaviour.arguments or tuple(by_name)
 
     def run(self: Any, *args: Any, **given: Any) -> tuple[Any, ...]:
         with legible_errors():
-            values = dict(zip(positional, args, strict=False)) | given
-            return behaviour.run(**checks.complete(by_name, values))
+            values = dict(zip(arguments, args, strict=False)) | given
+            return behaviour.run(**checks.complete(by_name, values, arguments))
 
     def validate(cls: type, input_types: Mapping[str, Any], **given: Any) -> bool | str:
         return checks.complaint(by_name, input_types, given) or True

@@ -140,7 +140,7 @@ def _find_faces(bundle: Bundle, images: Tensor, numbers: Numbers) -> Faces:
             "Connect insightface to IPAdapter InsightFace Loader, or load the adapter with IPAdapter Unified Loader "
             f"FaceID: {bundle.adapter.name} reads faces."
         )
-    found, lines = faces.read(bundle.reader, images, numbers.face)
+    found, lines = faces.read(faces.reader_of(bundle.reader), images, numbers.face)
     for line in lines:
         server.say(f"{line} Its place stays empty.")
     return found

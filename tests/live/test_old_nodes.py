@@ -145,6 +145,36 @@ def test_a_text_may_come_through_a_link(stocked: Server, prompted: np.ndarray) -
     assert np.array_equal(picture(stocked, hook), prompted)
 
 
+def test_a_note_for_the_editor_beside_the_inputs_changes_nothing(stocked: Server, prompted: np.ndarray) -> None:
+    graph = text_to_image(advanced())
+    for node in graph.values():
+        node["_meta"] = {"title": "My node"}
+    assert np.array_equal(stocked.run(graph).image(), prompted)
+
+
+@pytest.mark.parametrize("name", ["old_embeds", "other_pack"])
+def test_a_shape_of_other_times_may_be_posted_under_its_old_id(stocked: Server, plain: np.ndarray, name: str) -> None:
+    hook = getattr(old_graphs, name)
+    graph = text_to_image(hook)
+    for node in graph.values():
+        node["class_type"] = node["class_type"].split(" (")[0]
+    found = stocked.run(graph).image()
+    assert np.array_equal(found, picture(stocked, hook))
+    assert difference(found, plain) > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_number_that_is_none_is_the_default(stocked: Server, prompted: np.ndarray, value: float | None) -> None:
+    assert np.array_equal(picture(stocked, advanced(weight=value, end_at=value)), prompted)
+
+
+def test_what_clients_read_is_json_without_numbers_that_are_none(stocked: Server) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    json.loads(stocked.fetch("/object_info"), parse_constant=refuse)
+
+
 @pytest.mark.parametrize("word", ["original", "style transfer (SDXL)", "composition (SDXL)"])
 def test_a_retired_word_runs(stocked: Server, plain: np.ndarray, word: str) -> None:
     assert difference(picture(stocked, advanced(weight_type=word)), plain) > 0

@@ -77,6 +77,37 @@ def test_other_packs_find_the_method_that_they_call(node: str, method: str) -> N
     assert callable(getattr(made(node)(), method))
 
 
+@pytest.mark.parametrize("node", ALL)
+def test_every_input_is_an_argument_of_the_method_that_other_packs_call(node: str) -> None:
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    arguments = BEHAVIOURS[node].arguments
+    assert not arguments or {given.name for given in ALL[node].inputs} <= set(arguments)
+    assert len(arguments) == len(set(arguments))
+
+
+def test_a_value_by_its_place_is_the_old_packs_argument_of_that_place() -> None:
+    """Easy-Use gives start and end as the sixth and seventh; in the node's inputs the sixth is a menu."""
+    from comfyui_ip_adapter.nodes.compat.classes import make
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    behaviour = BEHAVIOURS["IPAdapterTiled"]._replace(run=lambda **given: (given,))
+    tiled: Any = make("IPAdapterTiled", SIGNATURES["IPAdapterTiled"], behaviour)
+    (given,) = tiled().apply_tiled("model", "ipadapter", "image", 0.7, "linear", 0.1, 0.9, sharpening=0.2)
+    assert (given["start_at"], given["end_at"], given["sharpening"]) == (0.1, 0.9, 0.2)
+    assert given["combine_embeds"] == "concat"
+
+
+def test_a_method_takes_what_other_nodes_with_the_same_method_have() -> None:
+    """Easy-Use gives layer weights and two pictures to IPAdapter Advanced."""
+    from comfyui_ip_adapter.nodes.compat.checks import complete
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    arguments = BEHAVIOURS["IPAdapterAdvanced"].arguments
+    given = complete({}, {"layer_weights": "3:2", "image_style": None, "unknown": 1}, arguments)
+    assert given == {"layer_weights": "3:2"}
+
+
 def test_clients_find_the_lists_that_they_read() -> None:
     """SwarmUI and Krita read these through /object_info, Inspire the second in Python."""
     assert "PLUS (high strength)" in made("IPAdapterUnifiedLoader").INPUT_TYPES()["required"]["preset"][0]
