@@ -25,7 +25,7 @@ _UNNORMED = "portrait unnorm"
 class References:
     """What an adapter reads of references.
 
-    cond: of the references; uncond: of as many negative images.
+    cond: of the references; uncond: of one negative image, or of as many.
     pictures: the faces as they were cut out, or the pictures as they came.
     gaps: numbers of pictures without a face.
     """
@@ -96,7 +96,10 @@ def of_embeds(bundle: Bundle, positive: Tensor, negative: Tensor | None, numbers
 
 
 def as_many(uncond: AdapterInputs, count: int) -> AdapterInputs:
-    """The negative input for `count` images: the last is repeated, and those too many are left out."""
+    """The negative input for `count` images: one serves all; of several the last is repeated, and those too many are
+    left out."""
+    if len(uncond[0]) == 1:
+        return uncond
     rows = [min(number, len(uncond[0]) - 1) for number in range(count)]
     return select_rows(uncond, rows)
 

@@ -1,5 +1,6 @@
 """A small upscaler file that stock ComfyUI loads."""
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ def tiny_upscaler(path: Path, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
     widths = (3, FEATURES, FEATURES, 3 * SCALE**2)
     weights: dict[str, torch.Tensor] = {}
-    for layer, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inner, outer) in enumerate(itertools.pairwise(widths)):
         weights[f"body.{2 * layer}.weight"] = torch.randn(outer, inner, 3, 3, generator=generator) * (9 * inner) ** -0.5
         weights[f"body.{2 * layer}.bias"] = torch.zeros(outer)
         if outer == FEATURES:

@@ -6,14 +6,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from comfyui_ip_adapter.ip_adapter_core.compat.signatures import OTHER_SHAPES, SIGNATURES
 from live.graphs import Graph, Node
-from live.ui_graphs import WIDGETS, Described
 from live.published import CHECKPOINT, CONTROLNET
-from shared_graphs.disk import UPSCALER, WITHOUT
+from live.ui_graphs import WIDGETS, Described
+from shared_graphs.disk import OLD, UPSCALER, WITHOUT
 
 Prompt = dict[str, Any]
-OLD = SIGNATURES | OTHER_SHAPES
 
 
 class Cut(NamedTuple):
@@ -28,7 +26,9 @@ def cut(prompt: Prompt, described: Described, lacking: bool = False) -> Cut:
 
     lacking: whether some were taken away already.
     """
-    graph = Graph({id: node | {"inputs": dict(node["inputs"])} for id, node in prompt.items() if _runs(node, described)})
+    graph = Graph(
+        {id: node | {"inputs": dict(node["inputs"])} for id, node in prompt.items() if _runs(node, described)}
+    )
     foreign = len(prompt) - len(graph)
     if foreign or lacking:
         _stand_in(graph, described)
@@ -49,6 +49,12 @@ def _once(graph: Graph, kind: str, **inputs: Any) -> Node:
     return Node(f"stand-in {kind}") if f"stand-in {kind}" in graph else graph.add(kind, f"stand-in {kind}", **inputs)
 
 
+def _pictures(graph: Graph) -> Node:
+    """Two, as what fades from one to the other needs."""
+    picture = STAND_INS["IMAGE"](graph)
+    return _once(graph, "ImageBatch", image1=picture, image2=picture)
+
+
 def _text(graph: Graph) -> Node:
     return _once(graph, "CLIPTextEncode", text="a picture", clip=_checkpoint(graph)[1])
 
@@ -59,6 +65,7 @@ STAND_INS: dict[str, Callable[[Graph], Any]] = {
     "VAE": lambda graph: _checkpoint(graph)[2],
     "CONDITIONING": lambda graph: _text(graph)[0],
     "IMAGE": lambda graph: _once(graph, "LoadImage", image="example.png")[0],
+    "IPAdapterWeights.image": lambda graph: _pictures(graph)[0],
     "MASK": lambda graph: _once(graph, "SolidMask", value=1.0, width=64, height=64)[0],
     "LATENT": lambda graph: _once(graph, "EmptyLatentImage", width=64, height=64, batch_size=1)[0],
     "CLIP_VISION": lambda graph: _once(graph, "CLIPVisionLoader")[0],
@@ -70,12 +77,14 @@ STAND_INS: dict[str, Callable[[Graph], Any]] = {
         graph, "BasicScheduler", model=_checkpoint(graph), scheduler="normal", steps=2, denoise=1.0
     )[0],
 }
-"""What a socket gets instead of a node that is not installed."""
+"""What a socket gets instead of a node that is not installed: by node and name, or by type."""
 
 
 def _stand_in(graph: Graph, described: Described) -> None:
     """Give every input that a foreign node fed, or that is missing, a stand-in or its default; drop what has none."""
-    while lacking := [id for id in list(graph) if not all(_fill(graph, id, *given) for given in _given(graph, id, described))]:
+    while lacking := [
+        id for id in list(graph) if not all(_fill(graph, id, *given) for given in _given(graph, id, described))
+    ]:
         for id in lacking:
             del graph[id]
 
@@ -83,25 +92,30 @@ def _stand_in(graph: Graph, described: Described) -> None:
 def _given(graph: Graph, id: str, described: Described) -> list[tuple[str, Any, bool]]:
     """The inputs of a node: name, definition, whether it must be there."""
     groups = described[graph[id]["class_type"]]["input"]
-    return [(name, spec, group == "required") for group in ("required", "optional") for name, spec in groups.get(group, {}).items()]
+    return [
+        (name, spec, group == "required")
+        for group in ("required", "optional")
+        for name, spec in groups.get(group, {}).items()
+    ]
 
 
 def _fill(graph: Graph, id: str, name: str, spec: Any, required: bool) -> bool:
+    """Whether an input has what it needs, after it got that from a stand-in or by default if it did not."""
     inputs = graph[id]["inputs"]
-    value = inputs.get(name)
-    if is_link(value) and value[0] not in graph:
-        del inputs[name]
-    elif name in inputs:
+    is_broken = is_link(inputs.get(name)) and inputs[name][0] not in graph
+    if (name in inputs and not is_broken) or not (required or is_broken):
         return True
-    if not required:
-        return True
+    inputs.pop(name, None)
     kind, options = spec[0], spec[1] if len(spec) > 1 else {}
     if isinstance(kind, list) or kind in WIDGETS:
         choices = kind if isinstance(kind, list) else options.get("options", [])
-        inputs[name] = options.get("default", choices[0] if choices else {"INT": 1, "FLOAT": 1.0, "STRING": ""}.get(kind))
-    elif kind in STAND_INS:
-        inputs[name] = STAND_INS[kind](graph)
-    return name in inputs
+        inputs[name] = options.get("default", choices[0] if choices else _EMPTY.get(kind))
+    elif stand_in := STAND_INS.get(f"{graph[id]['class_type']}.{name}") or STAND_INS.get(kind):
+        inputs[name] = stand_in(graph)
+    return name in inputs or not required
+
+
+_EMPTY = {"INT": 1, "FLOAT": 1.0, "STRING": ""}
 
 
 def is_link(value: Any) -> bool:
@@ -109,12 +123,14 @@ def is_link(value: Any) -> bool:
 
 
 def _end(graph: Graph, described: Described) -> None:
-    """Let what old nodes give be used where all its takers were cut away."""
-    taken = {tuple(value) for node in graph.values() for value in node["inputs"].values() if is_link(value)}
-    for id in [id for id, node in graph.items() if node["class_type"] in OLD]:
-        for slot, kind in enumerate(described[graph[id]["class_type"]]["output"]):
-            if kind in ENDS and (id, slot) not in taken and slot == 0:
-                ENDS[kind](graph, Node(id)[slot])
+    """Let what the last old nodes give be used, where all that used it was cut away."""
+    used = {id for end in _outputs(graph, described) for id in _before(graph, end)}
+    dead = [id for id, node in graph.items() if node["class_type"] in OLD and id not in used]
+    inner = {before for id in dead for before in _before(graph, id) if before != id}
+    for id in dead:
+        kinds = described[graph[id]["class_type"]]["output"]
+        if id not in inner and kinds and kinds[0] in ENDS:
+            ENDS[kinds[0]](graph, Node(id)[0])
 
 
 def _sample(graph: Graph, model: Any) -> None:
@@ -122,7 +138,9 @@ def _sample(graph: Graph, model: Any) -> None:
     values = {"seed": 1, "steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     latent = STAND_INS["LATENT"](graph)
     end = len(graph)
-    samples = graph.add("KSampler", f"end {end}", model=model, positive=text, negative=text, latent_image=latent, **values)
+    samples = graph.add(
+        "KSampler", f"end {end}", model=model, positive=text, negative=text, latent_image=latent, **values
+    )
     _look(graph, graph.add("VAEDecode", f"end {end} decoded", samples=samples, vae=_checkpoint(graph)[2]))
 
 
@@ -135,13 +153,16 @@ ENDS: dict[str, Callable[[Graph, Any], None]] = {"MODEL": _sample, "IMAGE": _loo
 
 def _needed(graph: Graph, described: Described) -> Prompt:
     """The nodes that an output node which an old node leads to needs."""
-    ends = [id for id, node in graph.items() if described[node["class_type"]]["output_node"]]
     kept: set[str] = set()
-    for end in ends:
+    for end in _outputs(graph, described):
         before = set(_before(graph, end))
         if any(graph[id]["class_type"] in OLD for id in before):
             kept |= before
     return {id: node for id, node in graph.items() if id in kept}
+
+
+def _outputs(graph: Graph, described: Described) -> list[str]:
+    return [id for id, node in graph.items() if described[node["class_type"]]["output_node"]]
 
 
 def _before(graph: Graph, end: str) -> Iterator[str]:

@@ -10,11 +10,12 @@ from comfyui_ip_adapter.ip_adapter_core.migrate.convert import convert
 from live.results import ExecutionError, Result, ValidationError
 from live.server import Server
 from live.ui_graphs import Described
-from shared_graphs.cut import OLD, cut
-from shared_graphs.disk import miniature
-from shared_graphs.opening import opened, switch_on
+from published_shapes import REFUSED
+from shared_graphs.cut import cut
+from shared_graphs.disk import OLD, furnish_embeds, miniature
+from shared_graphs.opening import Sent, complaints, sent, switch_on
 
-LEVEL = 1  # of 256: what two ways to the same picture may differ by
+LEVELS, LEVEL = 256, 1  # of a picture, and what two ways to the same picture may differ by
 NOTHING = "no IP-Adapter node leads to a picture"
 
 
@@ -33,37 +34,50 @@ class Trial(NamedTuple):
     converted: int
     unlike: str
 
+    @property
+    def ran(self) -> bool:
+        """Whether it ran to its end."""
+        return not self.failure
+
+    @property
+    def refusal(self) -> str:
+        """What kind of adapter it asks for, if that is one of those that are recognised and not run."""
+        return next((what for *_, what in REFUSED.values() if what in self.failure), "")
+
 
 def tried(editor: Editor, graph: Mapping[str, Any], name: str, described: Described) -> Trial:
     """Open a graph, run it, convert it and run that. Where all that would run is switched off, it is switched on."""
-    seen = opened(editor, graph, name)
-    left = cut(_sent(editor, graph), described, bool(seen.foreign))
+    wrong = complaints(editor, graph, name)
+    given = _sent(editor, graph)
+    left = cut(given.prompt, described, bool(given.left_out))
     if not left.prompt:
         switch_on(editor)
-        left = cut(_sent(editor, graph), described, bool(seen.foreign))
-    foreign = seen.foreign + left.foreign
+        given = _sent(editor, graph)
+        left = cut(given.prompt, described, True)
+    foreign = given.left_out + left.foreign
     prompt = small(left.prompt)
     old = sum(node["class_type"] in OLD for node in prompt.values())
     if not old:
-        return Trial(foreign, seen.wrong, NOTHING, 0, 0, "")
+        return Trial(foreign, wrong, NOTHING, 0, 0, "")
+    furnish_embeds(editor.server.base / "input", prompt)
     try:
         result = editor.server.run(prompt)
     except (ExecutionError, ValidationError, TimeoutError) as error:
-        return Trial(foreign, seen.wrong, str(error), old, 0, "")
+        return Trial(foreign, wrong, str(error), old, 0, "")
     ours = convert(prompt)
     unlike = _unlike(editor.server, ours.graph, result) if ours.converted else ""
-    return Trial(foreign, seen.wrong, "", old, ours.converted, unlike)
+    return Trial(foreign, wrong, "", old, ours.converted, unlike)
 
 
-def _sent(editor: Editor, graph: Mapping[str, Any]) -> dict[str, Any]:
+def _sent(editor: Editor, graph: Mapping[str, Any]) -> Sent:
     """What a program posts, or the editor would."""
-    return editor.prompt() if "nodes" in graph else dict(graph)
+    return sent(editor) if "nodes" in graph else Sent(dict(graph))
 
 
 def small(prompt: dict[str, Any]) -> dict[str, Any]:
     """The prompt with miniatures for what core nodes load and compute."""
     face = any("FaceID" in node["class_type"] for node in prompt.values())
-    return {id: node if node["class_type"] in OLD else miniature(node, face) for id, node in prompt.items()}
+    return {id: miniature(node, face) for id, node in prompt.items()}
 
 
 def _unlike(server: Server, prompt: dict[str, Any], before: Result) -> str:
@@ -77,5 +91,6 @@ def _unlike(server: Server, prompt: dict[str, Any], before: Result) -> str:
 
 
 def _apart(one: Result, other: Result, id: str) -> int:
+    """Levels; all of them for pictures of another size."""
     pairs = zip(one.images(id), other.images(id), strict=True)
-    return max(int(np.abs(first.astype(int) - second).max()) for first, second in pairs)
+    return max(LEVELS if a.shape != b.shape else int(np.abs(a.astype(int) - b).max()) for a, b in pairs)
