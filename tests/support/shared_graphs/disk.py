@@ -124,7 +124,7 @@ def furnish(base: Path) -> None:
 
 
 def furnish_embeds(folder: Path, prompt: Mapping[str, Any]) -> None:
-    """Make the files of embeds that a prompt applies, in the input folder: of one picture, as its adapter reads them."""
+    """Make the files of embeds that a prompt applies in the input folder: of one picture, as its adapter reads them."""
     for node in prompt.values():
         source = prompt.get(_origin(node, "pos_embed"), {})
         if source.get("class_type") == "IPAdapterLoadEmbeds":
