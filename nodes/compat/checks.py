@@ -59,7 +59,7 @@ class Menu(list[str]):
         self._spec = spec
 
     def __contains__(self, word: object) -> bool:
-        if self._spec.of_files or (self._spec.name == _PRESET and word == _LEFT_OPEN):
+        if word is None or self._spec.of_files or (self._spec.name == _PRESET and word == _LEFT_OPEN):
             return True
         try:
             _check(self._spec, word)

@@ -134,6 +134,7 @@ def test_every_option_of_every_menu_is_accepted(node: str) -> None:
     for given in ALL[node].widgets:
         for option in given.options or ():
             assert option in menus[given.name]
+        assert given.name not in menus or not given.options or None in menus[given.name]
 
 
 @pytest.mark.parametrize(

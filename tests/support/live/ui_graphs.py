@@ -118,8 +118,8 @@ def _node(
     """A node of the editor's format; its links are added to `links`."""
     inputs: list[dict[str, Any]] = []
     values: list[Any] = []
-    for name, kind, is_widget in _places(node, about):
-        value = node["inputs"].get(name)
+    for name, kind, is_widget, default in _places(node, about):
+        value = node["inputs"].get(name, default)
         source = value if isinstance(value, list) else None
         if source:
             links.append([len(links) + 1, numbers[source[0]], source[1], numbers[id], len(inputs), kind])
@@ -134,12 +134,13 @@ def _node(
     return {"id": numbers[id], "type": node["class_type"], **place, **sides, "properties": {}, "widgets_values": values}
 
 
-def _places(node: dict[str, Any], about: dict[str, Any] | None) -> Iterator[tuple[str, str, bool]]:
-    """The inputs of a node in their order: name, type, whether it is a widget."""
+def _places(node: dict[str, Any], about: dict[str, Any] | None) -> Iterator[tuple[str, str, bool, Any]]:
+    """The inputs of a node in their order: name, type, whether it is a widget, its default."""
     if about is None:
-        yield from ((name, "*", not isinstance(value, list)) for name, value in node["inputs"].items())
+        yield from ((name, "*", not isinstance(value, list), None) for name, value in node["inputs"].items())
         return
     for group in ("required", "optional"):
-        for name, (kind, *_) in about["input"].get(group, {}).items():
+        for name, (kind, *more) in about["input"].get(group, {}).items():
             sort = "COMBO" if isinstance(kind, list) else kind
-            yield name, sort, sort in WIDGETS
+            choices = kind if isinstance(kind, list) else (more[0] if more else {}).get("options", [None])
+            yield name, sort, sort in WIDGETS, (more[0] if more else {}).get("default", next(iter(choices), None))
