@@ -17,7 +17,8 @@ from ..host import encoding, faces, server
 from .numbers import Numbers
 from .values import Bundle, split_embeds
 
-_CROPS = {"SD1.5": 224, "SDXL": 256, KOLORS: 336}
+_CROPS = {"SDXL": 256, KOLORS: 336}
+_CROP = 224  # of faces for other models
 _UNNORMED = "portrait unnorm"
 
 
@@ -127,7 +128,7 @@ def needed_encoder(bundle: Bundle) -> Any:
 def _of_faces(bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
     found = _find_faces(bundle, images, numbers)
     identity = bundle.adapter.identity
-    crops = found.crops(_CROPS.get(identity.family, max(_CROPS.values())))
+    crops = found.crops(_CROPS.get(identity.family, _CROP))
     cond = _face_inputs(bundle, found, crops, numbers)
     uncond = _face_uncond(bundle, cond, negative, numbers)
     count = len(found.face_indices)
