@@ -2,6 +2,7 @@
 #   HOST=0.16.3        another pinned ComfyUI (0.30.0, 0.24.1, 0.18.2, 0.16.3)
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
+#   GRAPHS=path        make graphs tries the graphs in this folder (../shared/graphs)
 #   BROWSER=0          leave the browser tests out
 #   ROOM=prompts       make test runs the tests of this room alone: its folders and its test_prompts.py, if there are any,
 #                      in tests/core, tests/host, tests/benchmarks and tests; ROOM=core and ROOM=host run these whole
@@ -16,6 +17,7 @@ BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
 GRAPH ?=
+GRAPHS ?= ../shared/graphs
 JOBS ?= auto
 ROOM ?=
 PLACES := tests/core tests/host tests/benchmarks tests
@@ -25,7 +27,7 @@ ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
 TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
-.PHONY: help demo test bench gpu evaluate train-tiny small-world serve lint clean
+.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -56,6 +58,9 @@ small-world: ## train everything that models/small_world ships again (hours)
 
 serve: ## a ComfyUI with this package to click around in, on PORT
 	@$(BRING) run -- python .ci/develop/serve.py $(PORT)
+
+graphs: ## open and run graphs that people share: those of GRAPHS, if it is there, else those that the tests bring
+	@$(BRING) run -- python .ci/develop/graphs.py $(GRAPHS)
 
 lint: ## style, types, and which room may use which
 	@$(BRING) --tools run -- python .ci/develop/lint.py

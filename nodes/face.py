@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_adapter_core.faces.detection import CHOICES
-from .host import face_embeds
+from .host import face_embeds, old_names
 from .host import faces as host
 from .node import Node
 from .sockets import FaceFeatures, schema
@@ -56,19 +56,20 @@ class Face(Node):
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool | str:
-        return host.complaint(model) or True
+        return host.complaint(model and old_names.face_model(model).name) or True
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None, **others: object) -> object:
-        return host.fingerprint(model)
+        return host.fingerprint(model and old_names.face_model(model).name)
 
     @classmethod
     def execute(cls, image: Tensor, model: str, faces: str, index: int, backend: str) -> io.NodeOutput:
-        features, lines = host.read(host.load(model, backend), image, CHOICES[faces], index)
+        match = old_names.face_model(model)
+        features, lines = host.read(host.load(match.name, backend), image, CHOICES[faces], index)
         for line in lines:
             _log.warning("Face Embedding: %s Its place stays empty.", line)
         crops = features.crops(_SHOWN)
-        text = "\n".join([f"Faces: {len(features)}", *lines])
+        text = "\n".join([*filter(None, [match.remark]), f"Faces: {len(features)}", *lines])
         return io.NodeOutput(features, crops, ui=ui.PreviewImage(crops, cls=cls).as_dict() | {"text": (text,)})
 
 

@@ -10,7 +10,7 @@ from ..ip_adapter_core.catalogue.choose import KINDS
 from ..ip_adapter_core.files.tensor_file import entries
 from ..ip_adapter_core.identify import weights
 from ..ip_adapter_core.vision.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
-from .host import adapters, auto, files, vision
+from .host import adapters, auto, files, old_names, vision
 from .node import Node
 from .sockets import IpAdapter, Numerals, schema
 
@@ -42,16 +42,17 @@ class LoadAdapter(Node):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return files.complaint(files.ADAPTERS, file) or True
+        return old_names.complaint(files.ADAPTERS, file) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, variant: str | None = AUTO) -> object:
-        return files.fingerprint(files.ADAPTERS, file)
+        return old_names.fingerprint(files.ADAPTERS, file)
 
     @classmethod
     def execute(cls, file: str, variant: str = AUTO) -> io.NodeOutput:
-        loaded = adapters.load(file, variant)
-        return io.NodeOutput(loaded, ui=_about(loaded.identity, files.ADAPTERS, file))
+        match = old_names.find(files.ADAPTERS, file)
+        loaded = adapters.load(match.name, variant)
+        return io.NodeOutput(loaded, ui=_about(loaded.identity, files.ADAPTERS, match))
 
 
 class LoadVision(Node):
@@ -94,18 +95,19 @@ class LoadVision(Node):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return files.complaint(files.ENCODERS, file) or True
+        return old_names.complaint(files.ENCODERS, file) or True
 
     @classmethod
     def fingerprint_inputs(
         cls, file: str | None, activation: str | None, resolution: str | None = AS_TRAINED
     ) -> object:
-        return files.fingerprint(files.ENCODERS, file)
+        return old_names.fingerprint(files.ENCODERS, file)
 
     @classmethod
     def execute(cls, file: str, activation: str, resolution: str | int = AS_TRAINED) -> io.NodeOutput:
-        loaded = vision.load(file, activation, str(resolution))
-        return io.NodeOutput(loaded, ui=_about(loaded.tower, files.ENCODERS, file))
+        match = old_names.find(files.ENCODERS, file)
+        loaded = vision.load(match.name, activation, str(resolution))
+        return io.NodeOutput(loaded, ui=_about(loaded.tower, files.ENCODERS, match))
 
 
 class AutoLoad(Node):
@@ -154,9 +156,10 @@ def kind_input() -> io.Combo.Input:
     )
 
 
-def _about(loaded: Identity | Tower, category: str, file: str) -> ui.PreviewText:
-    """A text for the node to show: what was loaded."""
-    return ui.PreviewText(f"{loaded.describe()}, {weights(entries(files.path(category, file)))}")
+def _about(loaded: Identity | Tower, category: str, file: old_names.Match) -> ui.PreviewText:
+    """A text for the node to show: what was loaded, and first which file, if it is not the one that was named."""
+    about = f"{loaded.describe()}, {weights(entries(files.path(category, file.name)))}"
+    return ui.PreviewText("\n".join([*filter(None, [file.remark]), about]))
 
 
 def _adapter_menu() -> str:

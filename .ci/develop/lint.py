@@ -7,11 +7,12 @@ import sys
 from steps import ROOT, STORE
 
 PACKAGE = "comfyui_ip_adapter"
+SUPPORT = ("fabricate", "live", "browser", "devices", "training", "shared_graphs")
 CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
     ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core", "-p", f"{PACKAGE}.benchmarks.small_world"),
-    ("mypy", "-p", "fabricate", "-p", "live", "-p", "browser", "-p", "devices", "-p", "training"),
+    ("mypy", *(word for name in SUPPORT for word in ("-p", name))),
     ("lint-imports",),
 )
 

@@ -10,7 +10,7 @@ from ..catalogue.choose import KINDS
 from ..text.wording import quoted
 from .signatures import COMMUNITY_PRESETS, FACE_PRESETS, PLAIN_PRESETS
 
-_VIT_H, _VIT_G = "CLIP-ViT-H-14", "CLIP-ViT-bigG-14"
+_VIT_G = "CLIP-ViT-bigG-14"
 
 
 class Wish(NamedTuple):
@@ -19,11 +19,13 @@ class Wish(NamedTuple):
     kind: a row of choose.KINDS.
     variants: those of the kind that are meant; none for all.
     encoder: that the adapter was trained with, where that tells it from others; None for any.
+    unless: the encoder by which an adapter belongs to another preset.
     """
 
     kind: str
     variants: tuple[str, ...] = ()
     encoder: str | None = None
+    unless: str | None = None
 
     def among(self, adapters: Mapping[str, Identity]) -> dict[str, Identity]:
         """Those adapters that are meant; which of them fits a model is another question."""
@@ -31,12 +33,13 @@ class Wish(NamedTuple):
 
     def _means(self, identity: Identity) -> bool:
         variants = self.variants or KINDS[self.kind].variants
-        return identity.variant.name in variants and self.encoder in (None, identity.encoder)
+        has_encoder = self.encoder in (None, identity.encoder) and (self.unless or "") != identity.encoder
+        return identity.variant.name in variants and has_encoder
 
 
 _WISHES = (
     Wish("light"),
-    Wish("base", encoder=_VIT_H),
+    Wish("base", unless=_VIT_G),
     Wish("base", encoder=_VIT_G),
     Wish("plus"),
     Wish("plus face"),

@@ -42,6 +42,18 @@ class InsightFace:
         if set(_TASKS) - set(self._app.models):
             raise ValueError(f"insightface finds no face recognition in {folder.name}.")
 
+    @classmethod
+    def around(cls, app: Any) -> InsightFace:
+        """The networks of a FaceAnalysis that somebody else has loaded. Raises ValueError where it lacks one."""
+        if set(_TASKS) - set(getattr(app, "models", ())):
+            raise ValueError(
+                f"Connect a loader of faces: they are read with a network that finds them and one that recognises "
+                f"them; found a {type(app).__name__}."
+            )
+        reader = cls.__new__(cls)
+        reader._app = app
+        return reader
+
     def detect(self, picture: Tensor) -> DetectedFaces:
         """The faces of a picture (height, width, 3) in eight-bit levels; without result, a smaller size is tried.
 

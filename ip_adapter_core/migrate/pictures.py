@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..compat.words import RESAMPLINGS
+from ..vision.noise import NOISE_KINDS
 from .applying import APPLY, ENCODE, Strength, application
 from .sheet import OLD, Given, Made, Node, Part, Plan, Sheet, Source, Stays, Way
 
@@ -15,6 +16,8 @@ def noise(node: Node, sheet: Sheet, way: Way) -> Plan:
     """A noisy picture."""
     if node.constant("blur"):
         raise Stays("its blur counts the width of a kernel, that of Noise Image a radius")
+    if "image_optional" not in node.sources and NOISE_KINDS[node.word("type")].needs_picture:
+        raise Stays("Noise Image moves the parts of a picture, and none is connected")
     inputs = {"kind": node.word("type"), "strength": node.number("strength")}
     part = Part(_NOISE, "IPA_Noise", inputs | {"image": node.sources.get("image_optional")})
     return Plan((part,), {0: Made(node.key, _NOISE)})

@@ -47,14 +47,14 @@ def apply_ipadapter(
 
 
 def apply_embeds(model: Any, ipadapter: Any, per_frame: bool = False, old_words: bool = False, **given: Any) -> Result:
-    """A MODEL that follows embeds of pictures; arguments and errors as in `apply_ipadapter`."""
+    """A MODEL that follows embeds of pictures, and no faces; arguments and errors as in `apply_ipadapter`."""
     bundle = unpack(ipadapter, given.get("clip_vision"))
     way = numbers_of(given.get("numbers"))
     settings = _settings(given, per_frame or bool(given.get("unfold_batch")), old_words)
     _warn_of_mask(settings.mask)
     positive: Any = given.get("pos_embed", given.get("embeds"))
     read = references.of_embeds(bundle, positive, given.get("neg_embed"), way)
-    return (place(model, bundle.adapter, read, settings, way),)
+    return place(model, bundle.adapter, read, settings, way), None
 
 
 def _regions(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 from ...ip_adapter_core.compat.presets import read_preset
@@ -17,14 +19,18 @@ Values = Mapping[str, Any]
 
 _ANY = "*"
 _NUMBERS = ("FLOAT", "INT")
+_PRESET, _LEFT_OPEN = "preset", "None"
+"""A preset that packs with switches save where it is not reached; who does reach it is told when the graph runs."""
 
 
-def complete(inputs: Mapping[str, Input], given: Values) -> dict[str, Any]:
-    """The values of a call: those of known inputs, and the defaults of widgets that are left out.
+def complete(inputs: Mapping[str, Input], given: Values, arguments: Container[str] = ()) -> dict[str, Any]:
+    """The values of a call: those of known inputs and arguments, and the defaults of widgets that are left out.
 
-    Raises ValueError for a socket that must be connected and is not.
+    arguments: names that are known beside those of the inputs. Raises ValueError for a socket that must be connected
+    and is not, and for words and numbers that mean nothing.
     """
-    values = {name: value for name, value in given.items() if name in inputs and value is not None}
+    known = {name: value for name, value in given.items() if name in inputs or name in arguments}
+    values = {name: value for name, value in known.items() if value is not None}
     for name, spec in inputs.items():
         if name in values:
             continue
@@ -32,6 +38,8 @@ def complete(inputs: Mapping[str, Input], given: Values) -> dict[str, Any]:
             values[name] = spec.default
         elif not spec.optional and spec.type not in _REPLACEABLE:
             raise ValueError(f"Connect {name} to a node that gives {spec.type}; found nothing.")
+    for name in values.keys() & inputs.keys():
+        _check(inputs[name], values[name])
     return values
 
 
@@ -39,23 +47,48 @@ _REPLACEABLE = ("IMAGE", "CLIP_VISION", "EMBEDS")
 """Sockets whose place another input can take; what is missing then is said by what the node does."""
 
 
-def complaint(inputs: Mapping[str, Input], links: Values, given: Values) -> str | None:
-    """Why a graph cannot run this node, or None.
+class Menu(list[str]):
+    """The options of an input, which also has in it what graphs of other times hold.
 
-    links: the type that each link brings, by the name of the input. given: the values that stand on the node.
+    ComfyUI asks a menu itself, and names the input whose value is not in it; a node that is asked instead has its
+    answer repeated for each of its inputs.
     """
-    for name, spec in inputs.items():
-        reason = _of_link(spec, links[name]) if name in links else _of_value(spec, given.get(name))
-        if reason:
-            return reason
-    return None
+
+    def __init__(self, spec: Input) -> None:
+        super().__init__(file_menu(spec).names() if spec.of_files else spec.options or ())
+        self._spec = spec
+
+    def __contains__(self, word: object) -> bool:
+        if self._spec.of_files or (self._spec.name == _PRESET and word == _LEFT_OPEN):
+            return True
+        try:
+            _check(self._spec, word)
+            return True
+        except ValueError:
+            return False
+
+
+def complaint_of_links(inputs: Mapping[str, Input], links: Values) -> str | None:
+    """Why what is connected does not fit, or None. links: the type that each link brings, by the name of the input."""
+    reasons = (_of_link(inputs[name], brought) for name, brought in links.items() if name in inputs)
+    return next(filter(None, reasons), None)
+
+
+def complaint_of_file(spec: Input, name: Any) -> str | None:
+    """Why the file that a name means cannot be used, or None."""
+    try:
+        if name is not None:
+            file_menu(spec).check(str(name))
+        return None
+    except ValueError as error:
+        return str(error)
 
 
 def fingerprint(inputs: Mapping[str, Input], given: Values) -> Any:
     """Changes when files or settings that a node reads do."""
     menus = {name: file_menu(spec) for name, spec in inputs.items() if spec.of_files and given.get(name) is not None}
     picked = [menu.fingerprint(str(given[name])) for name, menu in menus.items()]
-    among = files.fingerprints() if "preset" in inputs else []
+    among = files.fingerprints() if _PRESET in inputs else []
     return [*picked, *among, *([chosen(given.get("numbers"))] if "numbers" in inputs else [])]
 
 
@@ -67,24 +100,17 @@ def _of_link(spec: Input, brought: Any) -> str | None:
     return f"Connect {spec.name} to a node that gives {spec.type}; found {brought}."
 
 
-def _of_value(spec: Input, value: Any) -> str | None:
-    if value is None:
-        return None
-    if spec.type in _NUMBERS:
-        return None if _is_number(value) else f"Set {spec.name} to a finite number; found {quoted(value)}."
-    try:
-        if spec.of_files:
-            file_menu(spec).check(str(value))
-        elif spec.type == MENU:
-            _CHECKS.get(spec.name, _is_offered)(spec, value)
-    except ValueError as error:
-        return str(error)
-    return None
+def _check(spec: Input, value: Any) -> None:
+    """Raises ValueError for a word that no version had, and for what is no finite number. Files are not looked for."""
+    if spec.type in _NUMBERS and not _is_number(value):
+        raise ValueError(f"Set {spec.name} to a finite number; found {quoted(value)}.")
+    if spec.type == MENU and not spec.of_files:
+        _CHECKS.get(spec.name, _is_offered)(spec, value)
 
 
 def _is_number(value: Any) -> bool:
     numbers = value if isinstance(value, list) else [value]
-    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+    return all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
 
 
 def _is_offered(spec: Input, value: Any) -> None:
@@ -106,17 +132,12 @@ class FileMenu(NamedTuple):
 
 
 def _check_adapter(name: str) -> None:
-    files.identify(files.ADAPTERS, old_names.adapter(name).name)
+    files.identify(files.ADAPTERS, old_names.find(files.ADAPTERS, name).name)
 
 
-def _adapter_fingerprint(name: str) -> Any:
-    try:
-        return files.fingerprint(files.ADAPTERS, old_names.adapter(name).name)
-    except ValueError:
-        return files.fingerprint(files.ADAPTERS, None)
-
-
-_ADAPTERS = FileMenu(lambda: files.names(files.ADAPTERS), _check_adapter, _adapter_fingerprint)
+_ADAPTERS = FileMenu(
+    partial(files.names, files.ADAPTERS), _check_adapter, partial(old_names.fingerprint, files.ADAPTERS)
+)
 _EMBEDS = FileMenu(prompt_files.embeds_in_input, prompt_files.load_embeds, prompt_files.embeds_fingerprint)
 
 
@@ -132,7 +153,7 @@ def _is_timing(spec: Input, value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[Input, Any], object]] = {
     "weight_type": lambda spec, value: read_weight_type(value),
-    "preset": lambda spec, value: read_preset(value),
+    _PRESET: lambda spec, value: read_preset(value),
     "interpolation": lambda spec, value: _is_offered(spec, RESAMPLINGS.get(value, value)),
     "timing": _is_timing,
     "model_name": lambda spec, value: None,  # the first face model that is there is taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
@@ -38,7 +39,7 @@ def _spec(given: Input) -> tuple[Any, ...]:
     """An input as ComfyUI wants it."""
     kind: Any = given.type
     if given.type == MENU:
-        kind = checks.file_menu(given).names() if given.of_files else list(given.options or ())
+        kind = checks.Menu(given)
     return (kind, _options(given)) if given.is_widget else (kind,)
 
 
@@ -55,15 +56,12 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
     """The class of an old node."""
     inputs = (*signature.inputs, *((NUMBERS_ROW,) if behaviour.has_numbers else ()))
     by_name = {given.name: given for given in inputs}
-    positional = behaviour.positional or tuple(by_name)
+    arguments = behaviour.arguments or tuple(by_name)
 
     def run(self: Any, *args: Any, **given: Any) -> tuple[Any, ...]:
         with legible_errors():
-            values = dict(zip(positional, args, strict=False)) | given
-            return behaviour.run(**checks.complete(by_name, values))
-
-    def validate(cls: type, input_types: Mapping[str, Any], **given: Any) -> bool | str:
-        return checks.complaint(by_name, input_types, given) or True
+            values = dict(zip(arguments, args, strict=False)) | given
+            return behaviour.run(**checks.complete(by_name, values, arguments))
 
     def changed(cls: type, **given: Any) -> Any:
         return checks.fingerprint(by_name, given)
@@ -81,11 +79,31 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
             "RETURN_TYPES": tuple(output.type for output in signature.outputs),
             "RETURN_NAMES": tuple(output.name for output in signature.outputs),
             "INPUT_TYPES": classmethod(lambda cls: _input_types(inputs, signature.late)),
-            "VALIDATE_INPUTS": classmethod(validate),
+            "VALIDATE_INPUTS": classmethod(_validation(by_name)),
             "IS_CHANGED": classmethod(changed),
             behaviour.method: run,
         },
     )
+
+
+def _validation(inputs: Mapping[str, Input]) -> Callable[..., bool | str]:
+    """What ComfyUI asks a node before a graph runs: about its file, where it has one, else about its links.
+
+    One question each, as ComfyUI says the answer once for every argument.
+    """
+    spec = next((given for given in inputs.values() if given.of_files), None)
+
+    def validate_links(cls: type, input_types: Mapping[str, Any]) -> bool | str:
+        return checks.complaint_of_links(inputs, input_types) or True
+
+    def validate_file(cls: type, **given: Any) -> bool | str:
+        return spec is None or checks.complaint_of_file(spec, given.get(spec.name)) or True
+
+    if spec is None:
+        return validate_links
+    asked = (inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("cls", spec.name))
+    validate_file.__signature__ = inspect.Signature(tuple(asked))  # type: ignore[attr-defined]
+    return validate_file
 
 
 _ALL = SIGNATURES | OTHER_SHAPES

@@ -20,29 +20,45 @@ class Behaviour(NamedTuple):
 
     method: its name on the node's class, which other packs call.
     run: the inputs by name -> the outputs.
-    positional: names of the method's first arguments, where they are not in the order of the inputs.
+    arguments: names of the method's arguments in order, where they are not the inputs in order. Some are inputs of
+    other nodes with the same method, which in the old pack took all of them, as other packs know.
     has_numbers: whether the node's numbers may be those of the old pack, so that it has a row for it.
     """
 
     method: str
     run: Door
-    positional: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     has_numbers: bool = False
 
 
 _LOADED = ("model", "preset", "lora_strength", "provider", "ipadapter")
-_APPLY = Behaviour("apply_ipadapter", applying.apply_ipadapter, has_numbers=True)
+_ADVANCED = (
+    "model", "ipadapter", "start_at", "end_at", "weight", "weight_style", "weight_composition", "expand_style",
+    "weight_type", "combine_embeds", "weight_faceidv2", "image", "image_style", "image_composition", "image_negative",
+    "clip_vision", "attn_mask", "insightface", "embeds_scaling", "layer_weights", "ipadapter_params",
+    "encode_batch_size", "style_boost", "composition_boost", "enhance_tiles", "enhance_ratio", "weight_kolors",
+)  # fmt: skip
+_IN_TILES = (
+    "model", "ipadapter", "image", "weight", "weight_type", "start_at", "end_at", "sharpening", "combine_embeds",
+    "image_negative", "attn_mask", "clip_vision", "embeds_scaling", "encode_batch_size",
+)  # fmt: skip
+_OF_EMBEDS = (
+    "model", "ipadapter", "pos_embed", "weight", "weight_type", "start_at", "end_at", "neg_embed", "attn_mask",
+    "clip_vision", "embeds_scaling",
+)  # fmt: skip
+_SIMPLE = Behaviour("apply_ipadapter", applying.apply_ipadapter, has_numbers=True)
+_APPLY = _SIMPLE._replace(arguments=_ADVANCED)
 _APPLY_FRAMES = _APPLY._replace(run=partial(applying.apply_ipadapter, per_frame=True))
-_APPLY_OLD = _APPLY._replace(run=partial(applying.apply_ipadapter, old_words=True))
-_TILED = Behaviour("apply_tiled", tiled.apply_tiled, has_numbers=True)
-_EMBEDS = Behaviour("apply_ipadapter", applying.apply_embeds, has_numbers=True)
+_APPLY_OLD = _SIMPLE._replace(run=partial(applying.apply_ipadapter, old_words=True))
+_TILED = Behaviour("apply_tiled", tiled.apply_tiled, _IN_TILES, has_numbers=True)
+_EMBEDS = Behaviour("apply_ipadapter", applying.apply_embeds, _OF_EMBEDS, has_numbers=True)
 _LOAD = Behaviour("load_models", loading.load_models, _LOADED)
 _FACES = Behaviour("load_insightface", loading.load_insightface)
 _PREP = Behaviour("prep_image", pictures.prepare)
 
 BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
     {
-        "IPAdapter": _APPLY,
+        "IPAdapter": _SIMPLE,
         "IPAdapterAdvanced": _APPLY,
         "IPAdapterBatch": _APPLY_FRAMES,
         "IPAdapterFaceID": _APPLY,
@@ -81,12 +97,12 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
         "IPAdapterCombineParams": Behaviour("combine", regions.combine),
         "IPAdapterApply": _APPLY_OLD,
         "IPAdapterCLIPVisionEncode": Behaviour("encode", pictures.encode_vision),
-        "IPAdapterApplyEncoded": _EMBEDS._replace(run=partial(applying.apply_embeds, old_words=True)),
+        "IPAdapterApplyEncoded": _EMBEDS._replace(run=partial(applying.apply_embeds, old_words=True), arguments=()),
         "IPAdapterBatchEmbeds": Behaviour("batch", embeds.batch_old),
         "InsightFaceLoader": _FACES._replace(method="load_insight_face"),
         "PrepImageForInsightFace": _PREP._replace(run=pictures.prepare_for_faces),
         "IPAdapterApplyFaceID": _APPLY_OLD,
-        "IPAdapterTilesMasked": _TILED._replace(method="apply_ipadapter", run=tiled.apply_masked),
+        "IPAdapterTilesMasked": _APPLY_OLD._replace(run=tiled.apply_masked),
         OLD_ENCODER: Behaviour("preprocess", embeds.preprocess),
         OTHER_IPADAPTER: Behaviour("load_ip_adapter", apply_other, has_numbers=True),
     }

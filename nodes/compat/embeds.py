@@ -41,7 +41,8 @@ def encode(
         )
     seen = None if mask is None else _fit_mask(mask, references.needed_encoder(bundle).image_size)
     read = references.of_pictures(bundle, image, None, numbers_of(numbers), Look(seen))
-    return read.cond[0] * weight, read.uncond[0]
+    positive, negative = read.cond[0], read.uncond[0]
+    return positive * weight, negative.expand(len(positive), *negative.shape[1:]).contiguous()
 
 
 def batch(embed1: Tensor, method: str = "concat", **others: Any) -> tuple[Tensor]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...ip_adapter_core.compat.presets import read_preset
-from ..host import adapters, auto, faces, old_names, server
+from ..host import adapters, auto, faces, files, old_names, server
 from ..host.sampling import model_patch
 from .values import Bundle, pack
 
 
 def load_ipadapter_model(ipadapter_file: str) -> tuple[Any, ...]:
     """The adapter of a file, by its name or one that means it. Raises ValueError where there is none."""
-    match = old_names.adapter(ipadapter_file)
+    match = old_names.find(files.ADAPTERS, ipadapter_file)
     _say(match.remark)
     return (pack(Bundle(adapters.load(match.name))),)
 

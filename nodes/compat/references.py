@@ -26,7 +26,7 @@ _UNNORMED = "portrait unnorm"
 class References:
     """What an adapter reads of references.
 
-    cond: of the references; uncond: of as many negative images.
+    cond: of the references; uncond: of one negative image, or of as many.
     pictures: the faces as they were cut out, or the pictures as they came.
     gaps: numbers of pictures without a face.
     """
@@ -97,7 +97,10 @@ def of_embeds(bundle: Bundle, positive: Tensor, negative: Tensor | None, numbers
 
 
 def as_many(uncond: AdapterInputs, count: int) -> AdapterInputs:
-    """The negative input for `count` images: the last is repeated, and those too many are left out."""
+    """The negative input for `count` images: one serves all; of several the last is repeated, and those too many are
+    left out."""
+    if len(uncond[0]) == 1:
+        return uncond
     rows = [min(number, len(uncond[0]) - 1) for number in range(count)]
     return select_rows(uncond, rows)
 
@@ -141,7 +144,7 @@ def _find_faces(bundle: Bundle, images: Tensor, numbers: Numbers) -> Faces:
             "Connect insightface to IPAdapter InsightFace Loader, or load the adapter with IPAdapter Unified Loader "
             f"FaceID: {bundle.adapter.name} reads faces."
         )
-    found, lines = faces.read(bundle.reader, images, numbers.face)
+    found, lines = faces.read(faces.reader_of(bundle.reader), images, numbers.face)
     for line in lines:
         server.say(f"{line} Its place stays empty.")
     return found

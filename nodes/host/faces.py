@@ -134,6 +134,17 @@ def load(name: str, backend: str = AUTO) -> Reader:
     return reader
 
 
+def reader_of(value: Any) -> Reader:
+    """A reader of what other packs call INSIGHTFACE: a reader already, or the FaceAnalysis of insightface.
+
+    Raises ValueError for anything else.
+    """
+    if hasattr(value, "detect") and hasattr(value, "embed"):
+        reader: Reader = value
+        return reader
+    return InsightFace.around(value)
+
+
 def read(reader: Reader, images: Tensor, choose: Choose, index: int = 0) -> tuple[Faces, list[str]]:
     """The chosen faces of pictures, with a gap for each picture that has none, and a line for it.
 

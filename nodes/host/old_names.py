@@ -8,7 +8,8 @@ from ...ip_adapter_core.catalogue.by_name import find_by_name, find_by_tensors
 from ...ip_adapter_core.text.wording import shown
 from . import faces, files
 
-_PREFERRED_FACES = "buffalo_l"
+_FACE_PACKS = ("buffalo_l", "antelopev2", "auraface")
+"""Packs of face networks that graphs name; each reads faces for the same adapters."""
 
 
 class Match(NamedTuple):
@@ -22,25 +23,43 @@ class Match(NamedTuple):
     remark: str = ""
 
 
-def adapter(name: str) -> Match:
-    """The adapter file that a name means. Raises ValueError where there is none."""
-    listed = files.names(files.ADAPTERS)
-    found = find_by_name(name, listed)
-    if found == name:
-        return Match(name)
+def find(category: str, name: str) -> Match:
+    """The file of a category that a name means; of adapters also the one that is what the name says.
+
+    Raises ValueError where there is none.
+    """
+    found = find_by_name(name, files.names(category))
     if found is not None:
-        return Match(found, f"Took {found} for {shown(name)}.")
-    alike = find_by_tensors(name, files.adapters())
+        return Match(found, "" if found == name else f"Took {found} for {shown(name)}.")
+    alike = find_by_tensors(name, files.adapters()) if category == files.ADAPTERS else None
     if alike is None:
-        files.path(files.ADAPTERS, name)  # says where it was looked for
-        raise ValueError(f"Choose another file; found no adapter like {shown(name)}.")
-    return Match(alike, f"Took {files.describe(files.ADAPTERS, alike)}, as there is no {shown(name)}.")
+        files.path(category, name)  # says where it was looked for
+        raise ValueError(f"Choose another file; found none like {shown(name)}.")
+    return Match(alike, f"Took {files.describe(category, alike)}, as there is no {shown(name)}.")
 
 
-def face_model(name: str = _PREFERRED_FACES) -> Match:
-    """The pack of face networks that a name means; where it is not there, the first that is. Raises ValueError where
-    there is none."""
+def complaint(category: str, name: str | None) -> str | None:
+    """Why there is no file that a name means, or it cannot be used; None if nothing is wrong. As `files.complaint`."""
+    try:
+        return files.complaint(category, name if name is None else find(category, name).name)
+    except ValueError as error:
+        return str(error)
+
+
+def fingerprint(category: str, name: str | None) -> files.Fingerprint:
+    """Changes when the file that a name means is exchanged, or another one is meant."""
+    try:
+        return files.fingerprint(category, name if name is None else find(category, name).name)
+    except ValueError:
+        return files.fingerprint(category, None)
+
+
+def face_model(name: str = _FACE_PACKS[0]) -> Match:
+    """The pack of face networks that a name means; for one of those that graphs name, the first that is there.
+
+    A name that means none comes back as it is.
+    """
     listed = faces.names()
-    if name in listed or not listed:
-        return Match(name if listed else faces.NONE)
+    if name in listed or not listed or name not in _FACE_PACKS:
+        return Match(name)
     return Match(listed[0], f"Took the face model {listed[0]}, as there is no {shown(name)}.")

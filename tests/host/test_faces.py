@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,16 @@ def test_a_missing_package_is_named_with_what_installs_it(
     assert says in str(faces.complaint("tiny", backend))
     with pytest.raises(ValueError, match=says):
         run(pictures(ONE), backend=backend)
+
+
+def test_a_reader_is_taken_as_it_is_and_what_insightface_loads_is_made_one(models: Path) -> None:
+    from comfyui_ip_adapter.ip_adapter_core.faces.insightface import InsightFace
+    from comfyui_ip_adapter.nodes.host import faces
+
+    ours = faces.load("tiny")
+    assert faces.reader_of(ours) is ours
+    theirs = faces.reader_of(SimpleNamespace(models={"detection": None, "recognition": None}))
+    assert isinstance(theirs, InsightFace)
 
 
 def test_a_pack_is_one_reader_while_anyone_holds_it(models: Path) -> None:

@@ -1,15 +1,12 @@
 """Faces in whole graphs on a running ComfyUI: FaceID kinds, their LoRA, a model like Kolors."""
 
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fabricate.adapters import KINDS, tiny_adapter
-from fabricate.faces import Square, pack, picture
-from live import specimens
+from live import faces
+from live.faces import NONE, ONE, TWO, Faced
 from live.graphs import Graph, Node, text_to_image
 from live.kinds import OF_FACES
 from live.prompting import difference
@@ -18,48 +15,12 @@ from live.server import Server
 from live.specimens import named
 
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
-ONE, TWO, NONE = "one_face.png", "two_faces.png", "no_face.png"
-FACES = {ONE: [Square(200, 150, 60)], TWO: [Square(40, 60, 60), Square(400, 40, 70)], NONE: []}
-FILES: dict[str, specimens.Fabricate] = {
-    **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in OF_FACES},
-    "insightface/pack": pack,
-}
 
 
 @pytest.fixture(scope="module")
 def stocked(server: Server) -> Server:
     """A server with face networks, adapters that read faces, and pictures with faces."""
-    specimens.add(server.base / "models", specimens.GOOD | FILES)
-    for seed, (name, faces) in enumerate(FACES.items()):
-        server.upload(name, (picture(480, 640, *faces, seed=seed)[0] * 255).byte().numpy())
-    return server
-
-
-@dataclass(frozen=True)
-class Faced:
-    """A model hook: the model follows faces."""
-
-    kind: str = "FaceID"
-    image: str = ONE
-    which: str = "largest"
-    weight: float = 1.0
-    lora: float = 1.0
-    shortcut: float = 1.0
-
-    def __call__(self, graph: Graph, model: Any) -> Node:
-        adapter = graph.add("IPA_LoadAdapter", "adapter", file=named(f"{self.kind}.bin"), variant="auto")
-        inputs = {"ip_adapter": adapter, "faces": self.faces(graph), "shortcut": self.shortcut}
-        if "Plus" in self.kind:
-            inputs["clip_vision"] = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
-        prompt = graph.add("IPA_EncodeFace", "encode", **inputs)
-        span = {"start": 0.0, "end": 1.0, "unit": "percent", "lora_strength": self.lora, "skip_middle_block": False}
-        return graph.add("IPA_Apply", "apply", model=model, image_prompt=prompt, weight=self.weight, **span)
-
-    def faces(self, graph: Graph) -> Node:
-        """The step that finds them."""
-        image = graph.add("LoadImage", image=self.image)
-        wish = {"model": named("pack"), "faces": self.which, "index": 0, "backend": "auto"}
-        return graph.add("IPA_Face", "face", image=image, **wish)
+    return faces.stock(server)
 
 
 def run(server: Server, hook: Any) -> Result:

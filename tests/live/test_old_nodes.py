@@ -145,6 +145,36 @@ def test_a_text_may_come_through_a_link(stocked: Server, prompted: np.ndarray) -
     assert np.array_equal(picture(stocked, hook), prompted)
 
 
+def test_a_note_for_the_editor_beside_the_inputs_changes_nothing(stocked: Server, prompted: np.ndarray) -> None:
+    graph = text_to_image(advanced())
+    for node in graph.values():
+        node["_meta"] = {"title": "My node"}
+    assert np.array_equal(stocked.run(graph).image(), prompted)
+
+
+@pytest.mark.parametrize("name", ["old_embeds", "other_pack"])
+def test_a_shape_of_other_times_may_be_posted_under_its_old_id(stocked: Server, plain: np.ndarray, name: str) -> None:
+    hook = getattr(old_graphs, name)
+    graph = text_to_image(hook)
+    for node in graph.values():
+        node["class_type"] = node["class_type"].split(" (")[0]
+    found = stocked.run(graph).image()
+    assert np.array_equal(found, picture(stocked, hook))
+    assert difference(found, plain) > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_number_that_is_none_is_the_default(stocked: Server, prompted: np.ndarray, value: float | None) -> None:
+    assert np.array_equal(picture(stocked, advanced(weight=value, end_at=value)), prompted)
+
+
+def test_what_clients_read_is_json_without_numbers_that_are_none(stocked: Server) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    json.loads(stocked.fetch("/object_info"), parse_constant=refuse)
+
+
 @pytest.mark.parametrize("word", ["original", "style transfer (SDXL)", "composition (SDXL)"])
 def test_a_retired_word_runs(stocked: Server, plain: np.ndarray, word: str) -> None:
     assert difference(picture(stocked, advanced(weight_type=word)), plain) > 0
@@ -162,7 +192,7 @@ def test_clients_find_every_id_with_lists_in_the_old_form(stocked: Server) -> No
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"weight_type": "softer"}, "Set weight_type to one of linear"),
+        ({"weight_type": "softer"}, r"weight_type: 'softer' not in \['linear'"),
         ({"ipadapter": ["loader", 0]}, "Connect ipadapter to a node that gives IPADAPTER"),
     ],
 )
@@ -170,13 +200,20 @@ def test_a_mistake_is_said_before_anything_runs(stocked: Server, more: dict[str,
     graph = text_to_image(advanced())
     node = next(node for node in graph.values() if node["class_type"] == "IPAdapterAdvanced")
     node["inputs"] |= more
-    with pytest.raises(ValidationError, match=sentence):
+    with pytest.raises(ValidationError, match=sentence) as refused:
         stocked.run(graph)
+    assert said_once(refused.value)
+
+
+def said_once(refusal: ValidationError) -> bool:
+    """Whether one node says one thing, at one of its inputs."""
+    return [len(node["errors"]) for node in refusal.node_errors.values()] == [1]
 
 
 def test_a_file_that_nothing_here_is_like_is_named(stocked: Server) -> None:
     graph = text_to_image(advanced(image=OTHER))
     loader = next(node for node in graph.values() if node["class_type"] == "IPAdapterModelLoader")
     loader["inputs"]["ipadapter_file"] = "kolors-faceid-portrait-composition.bin"
-    with pytest.raises(ValidationError, match="kolors-faceid-portrait-composition"):
+    with pytest.raises(ValidationError, match="kolors-faceid-portrait-composition") as refused:
         stocked.run(graph)
+    assert said_once(refused.value)

@@ -46,7 +46,7 @@ _KOLORS_PLUS = ("plus", {"embed": 1024, "tokens": 16, "width": 2048, "inner": 76
 _KOLORS_FACE = ("FaceID-Plus", {"embed": 1024, "tokens": 6}, "Kolors FaceID-Plus")
 _LORA_SD: dict[str, Any] = {"rank": 128, "lora": 25_509_888}
 _LORA_XL: dict[str, Any] = {"rank": 128, "lora": 185_794_560}
-_FP32 = {"dtypes": ("F32", "F32")}
+_FP32: dict[str, Any] = {"dtypes": ("F32", "F32")}
 
 FILES: dict[str, File] = {
     "ip-adapter_sd15": File("SD1.5", *_BASE_H, 22_319_616, safetensors=44_642_768),

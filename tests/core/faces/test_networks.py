@@ -4,11 +4,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from insightface.app import FaceAnalysis
 from onnx import helper
 
 from comfyui_ip_adapter.ip_adapter_core.faces.insightface import InsightFace
@@ -250,6 +253,22 @@ def test_the_same_face_elsewhere_and_larger_is_the_same_and_another_is_not(netwo
     one, same, other = (networks.embed(seen, networks.detect(seen)) for seen in (near, far, another))
     assert torch.cosine_similarity(one, same) > 0.998
     assert torch.cosine_similarity(one, other) < 0.98
+
+
+@pytest.mark.filterwarnings("ignore:.*estimate.*:FutureWarning")  # of scikit-image, on insightface
+def test_a_face_analysis_that_somebody_else_has_loaded_is_a_reader(folder: Path) -> None:
+    loaded = FaceAnalysis(name=str(folder), allowed_modules=["detection", "recognition"])
+    seen = levels(Square(200, 150, 60))
+    pairs = [(reader.detect(seen), reader) for reader in (InsightFace(folder), InsightFace.around(loaded))]
+    (found, theirs), (same, around) = pairs
+    assert torch.equal(found.boxes, same.boxes)
+    assert torch.equal(theirs.embed(seen, found), around.embed(seen, same))
+
+
+@pytest.mark.parametrize("what", [object(), "buffalo_l", SimpleNamespace(models={"detection": None})])
+def test_what_is_no_reader_of_faces_is_refused_in_a_sentence(what: Any) -> None:
+    with pytest.raises(ValueError, match="Connect a loader of faces"):
+        InsightFace.around(what)
 
 
 def test_insightface_cannot_use_half_a_pack(folder: Path, tmp_path: Path) -> None:

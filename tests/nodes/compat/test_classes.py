@@ -1,5 +1,6 @@
 """The classes of the old nodes have what graphs, clients and other packs read of them."""
 
+import inspect
 import json
 from typing import Any
 
@@ -77,6 +78,37 @@ def test_other_packs_find_the_method_that_they_call(node: str, method: str) -> N
     assert callable(getattr(made(node)(), method))
 
 
+@pytest.mark.parametrize("node", ALL)
+def test_every_input_is_an_argument_of_the_method_that_other_packs_call(node: str) -> None:
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    arguments = BEHAVIOURS[node].arguments
+    assert not arguments or {given.name for given in ALL[node].inputs} <= set(arguments)
+    assert len(arguments) == len(set(arguments))
+
+
+def test_a_value_by_its_place_is_the_old_packs_argument_of_that_place() -> None:
+    """Easy-Use gives start and end as the sixth and seventh; in the node's inputs the sixth is a menu."""
+    from comfyui_ip_adapter.nodes.compat.classes import make
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    behaviour = BEHAVIOURS["IPAdapterTiled"]._replace(run=lambda **given: (given,))
+    tiled: Any = make("IPAdapterTiled", SIGNATURES["IPAdapterTiled"], behaviour)
+    (given,) = tiled().apply_tiled("model", "ipadapter", "image", 0.7, "linear", 0.1, 0.9, sharpening=0.2)
+    assert (given["start_at"], given["end_at"], given["sharpening"]) == (0.1, 0.9, 0.2)
+    assert given["combine_embeds"] == "concat"
+
+
+def test_a_method_takes_what_other_nodes_with_the_same_method_have() -> None:
+    """Easy-Use gives layer weights and two pictures to IPAdapter Advanced."""
+    from comfyui_ip_adapter.nodes.compat.checks import complete
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+
+    arguments = BEHAVIOURS["IPAdapterAdvanced"].arguments
+    given = complete({}, {"layer_weights": "3:2", "image_style": None, "unknown": 1}, arguments)
+    assert given == {"layer_weights": "3:2"}
+
+
 def test_clients_find_the_lists_that_they_read() -> None:
     """SwarmUI and Krita read these through /object_info, Inspire the second in Python."""
     assert "PLUS (high strength)" in made("IPAdapterUnifiedLoader").INPUT_TYPES()["required"]["preset"][0]
@@ -92,14 +124,16 @@ def test_the_inputs_can_be_written_as_json(node: str) -> None:
 
 @pytest.mark.parametrize("word", TYPE_MEANINGS)
 def test_every_weight_type_of_every_time_is_accepted(word: str) -> None:
-    assert made("IPAdapterAdvanced").VALIDATE_INPUTS({}, weight_type=word) is True
+    assert word in made("IPAdapterAdvanced").INPUT_TYPES()["required"]["weight_type"][0]
 
 
 @pytest.mark.parametrize("node", ALL)
 def test_every_option_of_every_menu_is_accepted(node: str) -> None:
+    sections = made(node).INPUT_TYPES().values()
+    menus = {name: spec[0] for section in sections for name, spec in section.items()}
     for given in ALL[node].widgets:
         for option in given.options or ():
-            assert made(node).VALIDATE_INPUTS({}, **{given.name: option}) is True
+            assert option in menus[given.name]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +144,40 @@ def test_every_option_of_every_menu_is_accepted(node: str) -> None:
         ("IPAdapterAdvanced", {"embeds_scaling": "Q only"}, "Set embeds_scaling to one of V only"),
         ("IPAdapterUnifiedLoader", {"preset": "None"}, "Set preset to one of LIGHT"),
         ("PrepImageForClipVision", {"interpolation": "sinc"}, "Set interpolation to one of LANCZOS"),
-        ("IPAdapterModelLoader", {"ipadapter_file": "gone.bin"}, "gone.bin"),
     ],
 )
 def test_a_value_that_no_version_had_is_refused_in_a_sentence(node: str, given: Any, sentence: str) -> None:
-    assert sentence in made(node).VALIDATE_INPUTS({}, **given)
+    from comfyui_ip_adapter.nodes.compat.checks import complete
+
+    inputs = {given.name: given for given in ALL[node].inputs if given.is_widget}
+    with pytest.raises(ValueError, match=sentence):
+        complete(inputs, given)
+
+
+@pytest.mark.parametrize(
+    ("node", "menu", "word"),
+    [
+        ("IPAdapterAdvanced", "weight_type", "softer"),
+        ("IPAdapterAdvanced", "embeds_scaling", "Q only"),
+        ("IPAdapterUnifiedLoader", "preset", "Plus of another time"),
+        ("PrepImageForClipVision", "interpolation", "sinc"),
+    ],
+)
+def test_a_word_that_no_version_had_is_in_no_menu(node: str, menu: str, word: str) -> None:
+    sections = made(node).INPUT_TYPES().values()
+    assert word not in next(section[menu][0] for section in sections if menu in section)
+
+
+def test_a_preset_that_was_left_open_is_refused_only_where_it_is_reached() -> None:
+    assert "None" in made("IPAdapterUnifiedLoader").INPUT_TYPES()["required"]["preset"][0]
+    with pytest.raises(ValueError, match="Set preset to one of LIGHT"):
+        made("IPAdapterUnifiedLoader")().load_models(object(), "None")
+
+
+def test_a_node_is_asked_one_question_so_that_its_answer_is_said_once() -> None:
+    asked = {tuple(inspect.getfullargspec(made(node).VALIDATE_INPUTS).args[1:]) for node in ALL}
+    assert asked == {("input_types",), ("ipadapter_file",), ("embeds",), ("model_name",)}
+    assert "gone.bin" in made("IPAdapterModelLoader").VALIDATE_INPUTS(ipadapter_file="gone.bin")
 
 
 def test_a_text_may_come_through_a_link_and_another_socket_may_not() -> None:

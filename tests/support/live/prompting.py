@@ -1,9 +1,11 @@
 """Graphs that use this package: hooks for `text_to_image`, and the pictures they refer to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from live import specimens
 from live.graphs import Graph, Link, Node, text_to_image
@@ -16,9 +18,15 @@ SIZES = {REFERENCE: (64, 64), OTHER: (64, 64), WIDE: (48, 96)}
 def stock(server: Server) -> Server:
     """Give a server the specimens and reference pictures that these graphs name."""
     specimens.add(server.base / "models", specimens.GOOD)
-    for seed, (name, size) in enumerate(SIZES.items()):
-        server.upload(name, blobs(seed, *size))
+    for name, picture in drawn_inputs():
+        picture.save(server.base / "input" / name)
     return server
+
+
+def drawn_inputs() -> Iterator[tuple[str, Image.Image]]:
+    """The reference pictures, by file name."""
+    for seed, (name, size) in enumerate(SIZES.items()):
+        yield name, Image.fromarray(blobs(seed, *size))
 
 
 def blobs(seed: int, height: int, width: int) -> np.ndarray:

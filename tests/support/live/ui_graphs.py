@@ -10,6 +10,7 @@ from package import ROOT
 WORKFLOWS = ROOT / "workflows"
 TWIN = "small_world_"  # begins the name of a graph's twin
 NOTES = ("Note", "MarkdownNote")
+SEED = "seed"  # its widget has a second one behind it
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 Described = dict[str, Any]  # what /object_info says of every node type
@@ -97,3 +98,48 @@ def is_valid(widget: Widget, value: Any) -> bool:
         number = isinstance(value, int if widget.type == "INT" else (int, float)) and not isinstance(value, bool)
         return number and widget.options.get("min", value) <= value <= widget.options.get("max", value)
     return isinstance(value, bool if widget.type == "BOOLEAN" else str)
+
+
+def as_saved(prompt: dict[str, Any], described: Described) -> dict[str, Any]:
+    """A prompt as the editor would save it; node types that are not described have their inputs as they come."""
+    numbers = {id: number for number, id in enumerate(prompt, 1)}
+    links: list[list[Any]] = []
+    nodes = [_node(numbers, id, node, described.get(node["class_type"]), links) for id, node in prompt.items()]
+    for number, origin, slot, *_ in links:
+        outputs = nodes[origin - 1]["outputs"]
+        outputs += [{"name": "*", "type": "*", "links": []} for _ in range(len(outputs), slot + 1)]
+        outputs[slot]["links"].append(number)
+    return {"last_node_id": len(nodes), "last_link_id": len(links), "nodes": nodes, "links": links, "version": 0.4}
+
+
+def _node(
+    numbers: dict[str, int], id: str, node: dict[str, Any], about: dict[str, Any] | None, links: list[list[Any]]
+) -> dict[str, Any]:
+    """A node of the editor's format; its links are added to `links`."""
+    inputs: list[dict[str, Any]] = []
+    values: list[Any] = []
+    for name, kind, is_widget in _places(node, about):
+        value = node["inputs"].get(name)
+        source = value if isinstance(value, list) else None
+        if source:
+            links.append([len(links) + 1, numbers[source[0]], source[1], numbers[id], len(inputs), kind])
+        if source or not is_widget:
+            inputs.append({"name": name, "type": kind, "link": links[-1][0] if source else None})
+            inputs[-1] |= {"widget": {"name": name}} if is_widget else {}
+        values += [None if source else value] if is_widget else []
+        values += ["fixed"] if name == SEED else []
+    outputs = [{"name": kind, "type": kind, "links": []} for kind in about["output"]] if about else []
+    place = {"pos": [300 * numbers[id], 0], "size": [280, 200], "flags": {}, "order": numbers[id], "mode": 0}
+    sides = {"inputs": inputs, "outputs": outputs}
+    return {"id": numbers[id], "type": node["class_type"], **place, **sides, "properties": {}, "widgets_values": values}
+
+
+def _places(node: dict[str, Any], about: dict[str, Any] | None) -> Iterator[tuple[str, str, bool]]:
+    """The inputs of a node in their order: name, type, whether it is a widget."""
+    if about is None:
+        yield from ((name, "*", not isinstance(value, list)) for name, value in node["inputs"].items())
+        return
+    for group in ("required", "optional"):
+        for name, (kind, *_) in about["input"].get(group, {}).items():
+            sort = "COMBO" if isinstance(kind, list) else kind
+            yield name, sort, sort in WIDGETS
