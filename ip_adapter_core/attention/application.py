@@ -165,8 +165,16 @@ def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOpti
     terms = _terms(part, weights, options)
     if not terms:
         return None
-    ways = {"mean_of_each": options.mean_of_each, "point_masks": options.point_masks}
-    return Application(part, terms, options.span, options.schedule, options.scaling, masks, **ways)
+    return Application(
+        part,
+        terms,
+        options.span,
+        options.schedule,
+        options.scaling,
+        masks,
+        mean_of_each=options.mean_of_each,
+        point_masks=options.point_masks,
+    )
 
 
 def _terms(

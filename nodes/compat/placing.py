@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.compat.layer_lists import layer_list
 from ...ip_adapter_core.prompts.combine import Gathering
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
@@ -68,12 +67,12 @@ def place(model: Any, adapter: LoadedAdapter, references: References, settings: 
     """
     prompt = _prompt(adapter, references, settings, numbers)
     for spread, weights in _spreads(settings):
-        options = ApplyOptions(
+        options = replace(
+            numbers.options,
             layer_weights=spread,
             span=Span(settings.start, settings.end, "percent"),
             scaling=settings.scaling,
             mask=settings.mask,
-            **numbers.options,
         )
         model = model_patch.apply(model, _weigh_frames(prompt, weights), options)
     return model

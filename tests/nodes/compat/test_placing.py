@@ -98,10 +98,9 @@ def test_one_reference_is_not_combined_with_anything(combine: str, numbers: str)
 def test_the_old_numbers_read_masks_and_means_as_the_old_pack_did() -> None:
     from comfyui_ip_adapter.nodes.compat.numbers import NUMBERS
 
-    assert {name: dict(way.options) for name, way in NUMBERS.items()} == {
-        "right": {},
-        "IPAdapter Plus": {"skip_middle": True, "mean_of_each": True, "point_masks": True},
-    }
+    ways = ("skip_middle", "mean_of_each", "point_masks")
+    found = {name: {getattr(row.options, way) for way in ways} for name, row in NUMBERS.items()}
+    assert found == {"right": {False}, "IPAdapter Plus": {True}}
 
 
 def test_the_mask_of_a_reference_is_only_limited_where_the_numbers_are_right() -> None:
@@ -113,6 +112,16 @@ def test_the_mask_of_a_reference_is_only_limited_where_the_numbers_are_right() -
     assert found.shape == (1, 224, 224)
     assert found.min() < 0
     assert found.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("family", "context", "side"),
+    [("SD1.5", 768, 224), ("SDXL", 2048, 256), ("Kolors", 2048, 336), ("SSD-1B", 2048, 256), (None, 64, 224)],
+)
+def test_faces_are_cut_out_at_the_old_sizes_of_every_model(family: str | None, context: int, side: int) -> None:
+    from comfyui_ip_adapter.nodes.compat.references import crop_size
+
+    assert crop_size(family, context) == side
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
