@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]
+sys.path[:1] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]  # not this folder, which has a browser.py too
 
 from playwright.sync_api import sync_playwright  # noqa: E402
 

@@ -129,7 +129,6 @@ OURS: dict[str, Ours] = {
         point_x=0.5,
         point_y=0.5,
     ),
-    "IPA_Noise": _ours("Noise Image", "image:IMAGE", "image:IMAGE", kind="fade", strength=1.0, blur=0, seed=0),
 }
 
 OF_COMFYUI: dict[str, Ours] = {

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from ..compat.words import RESAMPLINGS
-from ..vision.noise import NOISE_KINDS
 from .applying import APPLY, ENCODE, Strength, application
-from .sheet import OLD, Given, Made, Node, Part, Plan, Sheet, Source, Stays, Way
+from .sheet import Given, Made, Node, Part, Plan, Sheet, Source, Stays, Way
 
-_NOISE, _PREPARE = "noise", "prepare"
+_PREPARE = "prepare"
 _FACE_SIDE = 640  # pixels that face networks look at
 _LOAD = "load"
-
-
-def noise(node: Node, sheet: Sheet, way: Way) -> Plan:
-    """A noisy picture."""
-    if node.constant("blur"):
-        raise Stays("its blur counts the width of a kernel, that of Noise Image a radius")
-    if "image_optional" not in node.sources and NOISE_KINDS[node.word("type")].needs_picture:
-        raise Stays("Noise Image moves the parts of a picture, and none is connected")
-    inputs = {"kind": node.word("type"), "strength": node.number("strength")}
-    part = Part(_NOISE, "IPA_Noise", inputs | {"image": node.sources.get("image_optional")})
-    return Plan((part,), {0: Made(node.key, _NOISE)})
 
 
 def prepare(node: Node, sheet: Sheet, way: Way) -> Plan:
     """A square picture, cut at a side."""
     crop, interpolation = node.word("crop_position"), node.word("interpolation")
-    if crop == "pad" and way == OLD:
-        raise Stays("it pads with black, and Prepare Reference with the neutral colour")
     resampling = RESAMPLINGS.get(interpolation, interpolation)
     return _prepared(node, {"crop": crop, "interpolation": resampling})
 
@@ -61,5 +47,7 @@ def apply_file(node: Node, sheet: Sheet, way: Way) -> Plan:
 
 
 def _prepared(node: Node, inputs: dict[str, Given]) -> Plan:
+    if inputs["crop"] == "pad":
+        raise Stays("it pads with black, and Prepare Reference with the neutral colour")
     more = {"image": node.linked("image"), "sharpen": node.number("sharpening")}
     return Plan((Part(_PREPARE, "IPA_Prepare", inputs | more),), {0: Made(node.key, _PREPARE)})

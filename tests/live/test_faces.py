@@ -51,6 +51,14 @@ def test_all_faces_of_a_picture_make_one_prompt(stocked: Server) -> None:
     assert difference(result.image(), run(stocked, Faced(image=TWO)).image()) > 0
 
 
+def test_a_pack_of_faces_that_graphs_name_is_another_here_which_is_said(stocked: Server) -> None:
+    graph = text_to_image(Faced())
+    graph["face"]["inputs"]["model"] = "buffalo_l"
+    result = stocked.run(graph)
+    assert np.array_equal(result.image(), run(stocked, Faced()).image())
+    assert "as there is no buffalo_l" in result.outputs["face"]["text"][0]
+
+
 def test_a_picture_without_a_face_is_refused_saying_so(stocked: Server) -> None:
     with pytest.raises(ExecutionError, match="no face was found") as failed:
         run(stocked, Faced(image=NONE))

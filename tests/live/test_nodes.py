@@ -166,6 +166,15 @@ def test_the_simple_node_follows_the_reference(stocked: Server, plain: np.ndarra
     assert_all_different([plain, picture(stocked, Simply()), picture(stocked, Simply(image=OTHER))])
 
 
+@pytest.mark.parametrize("name", ["elsewhere\\plus.safetensors", "elsewhere/plus.ckpt", "Plus .safetensors"])
+def test_loaders_find_files_under_names_of_another_computer_and_say_so(stocked: Server, name: str) -> None:
+    meant = named("plus.safetensors")
+    result = stocked.run(text_to_image(Prompted(adapter=name, tower="elsewhere\\tower.pth")))
+    assert np.array_equal(result.image(), picture(stocked, Prompted(adapter=meant)))
+    assert result.outputs["adapter"]["text"][0].startswith(f"Took {meant} for")
+    assert result.outputs["tower"]["text"][0].startswith(f"Took {named('tower.safetensors')} for")
+
+
 def test_the_simple_node_loads_and_encodes_once_for_all_weights(stocked: Server) -> None:
     forget(stocked)
     first = reports(stocked.run(text_to_image(Simply(weight=1.0))))

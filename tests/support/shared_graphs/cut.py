@@ -12,6 +12,7 @@ from live.ui_graphs import WIDGETS, Described
 from shared_graphs.disk import OLD, UPSCALER, WITHOUT
 
 Prompt = dict[str, Any]
+PICTURE = "image"
 
 
 class Cut(NamedTuple):
@@ -90,10 +91,11 @@ def _stand_in(graph: Graph, described: Described) -> None:
 
 
 def _given(graph: Graph, id: str, described: Described) -> list[tuple[str, Any, bool]]:
-    """The inputs of a node: name, definition, whether it must be there."""
-    groups = described[graph[id]["class_type"]]["input"]
+    """The inputs of a node: name, definition, whether it must be there; of an old node its picture must be."""
+    kind = graph[id]["class_type"]
+    groups = described[kind]["input"]
     return [
-        (name, spec, group == "required")
+        (name, spec, group == "required" or (kind in OLD and name == PICTURE))
         for group in ("required", "optional")
         for name, spec in groups.get(group, {}).items()
     ]

@@ -25,7 +25,7 @@ from published_shapes import REFUSED
 OLD = SIGNATURES | OTHER_SHAPES
 LORA, UPSCALER, VAE = "tiny.safetensors", "tiny.safetensors", "sdxl_vae.safetensors"
 SMALLEST, SCALE, STEPS = 64, 8, 2
-SIDE = 128  # pixels of pictures
+SIDE, WIDE = 128, (0, 16, 128, 112)  # pixels of pictures, and the part of one that is no square
 
 
 def flux_adapter(path: Path) -> Path:
@@ -119,17 +119,25 @@ def furnish(base: Path) -> None:
         if not path.exists():
             fabricate(path)
     (base / "input").mkdir(parents=True, exist_ok=True)
-    for name, picture in (*drawn_inputs(), (EXAMPLE, landscape(SIDE)), (FACE, face(SIDE))):
+    for name, picture in (*drawn_inputs(), (EXAMPLE, landscape(SIDE).crop(WIDE)), (FACE, face(SIDE))):
         picture.save(base / "input" / name)
 
 
 def furnish_embeds(folder: Path, prompt: Mapping[str, Any]) -> None:
-    """Make the files of embeds that a prompt reads from the input folder: of one picture, for the kind plus."""
+    """Make the files of embeds that a prompt applies in the input folder: of one picture, as its adapter reads them."""
     for node in prompt.values():
-        if node["class_type"] == "IPAdapterLoadEmbeds":
-            path = folder / node["inputs"]["embeds"].replace("\\", "/")
+        source = prompt.get(_origin(node, "pos_embed"), {})
+        if source.get("class_type") == "IPAdapterLoadEmbeds":
+            name = str(prompt[_origin(node, "ipadapter")]["inputs"])
+            path = folder / source["inputs"]["embeds"].replace("\\", "/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(draw(1, 17, TINY.width), path)
+            torch.save(draw(1, 17, TINY.width) if "plus" in name.lower() else draw(1, TINY.embed_dim), path)
+
+
+def _origin(node: Mapping[str, Any], name: str) -> str:
+    """The node that an input comes from; empty where it is not connected."""
+    value = node["inputs"].get(name)
+    return value[0] if isinstance(value, list) else ""
 
 
 def miniature(node: Mapping[str, Any], shows_face: bool) -> dict[str, Any]:
