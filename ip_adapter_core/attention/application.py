@@ -49,6 +49,8 @@ class ApplyOptions:
     mask: where in the picture it acts, (masks, height, width), one for all frames or one for each.
     lora_strength: strength of the adapter's LoRA; None when the user does not set it.
     skip_middle: whether the middle block is left out, as in another pack that never reached it.
+    mean_of_each: whether a scaling with a mean takes it over the tokens of each image, as there.
+    point_masks: whether masks are read at points in place of over cells, and may leave 0..1, as there.
     """
 
     weight: float = 1.0
@@ -59,6 +61,8 @@ class ApplyOptions:
     mask: Tensor | None = None
     lora_strength: float | None = None
     skip_middle: bool = False
+    mean_of_each: bool = False
+    point_masks: bool = False
 
     def check(self) -> ApplyOptions:
         """These options. Raises ValueError when a number, the scaling or the span is not valid."""
@@ -99,6 +103,7 @@ class Application:
     scaling: a row of SCALINGS.
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
+    mean_of_each, point_masks: as in ApplyOptions.
     """
 
     part: PromptPart
@@ -108,6 +113,8 @@ class Application:
     scaling: str = "V only"
     masks: tuple[Tensor, ...] = ()
     lora: LoraUse | None = None
+    mean_of_each: bool = False
+    point_masks: bool = False
 
     @cached_property
     def framed(self) -> bool:
@@ -150,13 +157,24 @@ def applications(
 
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:
-    masks = _masks((*part.masks, *(() if options.mask is None else (options.mask,))))
+    masks = _masks((*part.masks, *(() if options.mask is None else (options.mask,))), options.point_masks)
     weights = options.layer_weights.per_layer(layers)
     if masks is None or not options.weight or not any(part.weights):
         return None
     _check_acts(options.layer_weights, weights)
     terms = _terms(part, weights, options)
-    return Application(part, terms, options.span, options.schedule, options.scaling, masks) if terms else None
+    if not terms:
+        return None
+    return Application(
+        part,
+        terms,
+        options.span,
+        options.schedule,
+        options.scaling,
+        masks,
+        mean_of_each=options.mean_of_each,
+        point_masks=options.point_masks,
+    )
 
 
 def _terms(
@@ -174,9 +192,9 @@ def _terms(
     return by_layer
 
 
-def _masks(masks: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+def _masks(masks: Sequence[Tensor], beyond: bool) -> tuple[Tensor, ...] | None:
     """The masks that are not white everywhere; None when one of them is black everywhere."""
-    partial = [mask for mask in map(usable, masks) if mask is not None]
+    partial = [mask for mask in (usable(mask, beyond) for mask in masks) if mask is not None]
     return None if any(not mask.any() for mask in partial) else tuple(partial)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
@@ -27,6 +28,14 @@ def scale_kv(kv: KeysValues, weight: Weight, scaling: str) -> KeysValues:
     wide = torch.promote_types(kv.keys.dtype, torch.float32)
     keys, values = SCALINGS[scaling](KeysValues(*(part.to(wide) for part in kv)), weight)
     return KeysValues(keys.to(kv.keys.dtype), _zero_at_zero(values, weight).to(kv.values.dtype))
+
+
+def scale_each(kv: KeysValues, weight: Weight, scaling: str, images: int) -> KeysValues:
+    """As `scale_kv`, for the tokens of each of several images by themselves: where a mean is taken, it is theirs."""
+    apart = KeysValues(*(rearrange(part, "r (i t) c -> (r i) t c", i=images) for part in kv))
+    weights = weight.repeat_interleave(images, dim=0) if isinstance(weight, Tensor) and len(weight) > 1 else weight
+    scaled = scale_kv(apart, weights, scaling)
+    return KeysValues(*(rearrange(part, "(r i) t c -> r (i t) c", i=images) for part in scaled))
 
 
 def _zero_at_zero(values: Tensor, weight: Weight) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 Grid = tuple[int, int]
 """Height and width of a latent picture, or of a layer's activations, in cells."""
@@ -14,10 +15,11 @@ Grid = tuple[int, int]
 _LEVELS = 6  # resolutions, more than UNets of this construction have
 
 
-def usable(mask: Tensor) -> Tensor | None:
+def usable(mask: Tensor, beyond: bool = False) -> Tensor | None:
     """A ComfyUI MASK as (frames, height, width), 0..1; None when it is white everywhere and so masks nothing.
 
-    Raises ValueError for another shape, for a mask without pixels, and for values that are no numbers.
+    beyond: whether values may lie beyond 0..1. Raises ValueError for another shape, for a mask without pixels, and for
+    values that are no numbers.
     """
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]
@@ -28,7 +30,8 @@ def usable(mask: Tensor) -> Tensor | None:
         raise ValueError(f"A mask of shape {shape} cannot be used; needed is (masks, height, width), as MASK has it.")
     if not torch.isfinite(mask).all():
         raise ValueError("The mask contains values that are no numbers; look at the node that made it.")
-    mask = mask.detach().cpu().float().clamp(0, 1)
+    mask = mask.detach().cpu().float()
+    mask = mask if beyond else mask.clamp(0, 1)
     return None if bool((mask == 1).all()) else mask
 
 
@@ -44,11 +47,38 @@ def product(masks: Sequence[Tensor], frames: int, grid: Grid) -> Tensor:
     """
     together = torch.ones(1, *grid)
     for mask in masks:
-        mask = mask[:frames]
-        if len(mask) > 1:
-            mask = mask[torch.arange(frames).clamp(max=len(mask) - 1)]
-        together = together * to_grid(mask, grid)
+        together = together * to_grid(_of_frames(mask, frames), grid)
     return together
+
+
+def product_at_points(masks: Sequence[Tensor], frames: int, layer: Grid, whole: Grid) -> Tensor:
+    """The product of masks over the pixels of a layer, (1 or frames, pixels, 1), as IPAdapter Plus reads them.
+
+    whole: the grid of the latent picture.
+    """
+    together = torch.ones(1, math.prod(layer), 1)
+    for mask in masks:
+        together = together * _at_points(_of_frames(mask, frames), math.prod(layer), whole)
+    return together
+
+
+def _of_frames(mask: Tensor, frames: int) -> Tensor:
+    mask = mask[:frames]
+    return mask[torch.arange(frames).clamp(max=len(mask) - 1)] if len(mask) > 1 else mask
+
+
+def _at_points(mask: Tensor, pixels: int, whole: Grid) -> Tensor:
+    """Masks (masks, height, width) over the pixels of a layer, (masks, pixels, 1), each read between four of theirs.
+
+    The rows of the layer are told from its number of pixels, as there: for sizes that halve with a rest, they are
+    others than the layer has.
+    """
+    rows = max(1, int(whole[0] / math.sqrt(math.prod(whole) / pixels)))
+    rows += pixels % rows != 0
+    read = interpolate(mask[:, None], (rows, pixels // rows), mode="bilinear")[:, 0].flatten(1)
+    missing = pixels - read.shape[1]
+    before = int(missing / 2)
+    return pad(read, (before, missing - before))[..., None]
 
 
 def to_grid(mask: Tensor, grid: Grid) -> Tensor:

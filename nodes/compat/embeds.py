@@ -111,8 +111,8 @@ def _same_size(images: Tensor, first: Tensor) -> Tensor:
 
 
 def _fit_mask(mask: Tensor, size: int) -> Tensor:
-    """A mask at the encoder's size: its middle, as of the picture."""
+    """A mask at the encoder's size, at edges beyond 0..1: its middle, as of the picture."""
     short = min(mask.shape[-2:])
     top, left = ((side - short) // 2 for side in mask.shape[-2:])
     square = mask[:, None, top : top + short, left : left + short]
-    return torch.nn.functional.interpolate(square, (size, size), mode="bicubic", antialias=True)[:, 0].clamp(0, 1)
+    return torch.nn.functional.interpolate(square, (size, size), mode="bicubic", antialias=True)[:, 0]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD
 from ...ip_adapter_core.faces.detection import CHOICES
 from ...ip_adapter_core.prompts.features import Features
@@ -21,6 +22,9 @@ MENU = (OF_SERVER, RIGHT, OLD)
 """The menu of the row on each node."""
 
 
+_AS_TRAINED = ApplyOptions()
+
+
 class Numbers(NamedTuple):
     """A way to compute: a row of NUMBERS.
 
@@ -28,7 +32,7 @@ class Numbers(NamedTuple):
     blank: encoder -> features of the image that stands for none.
     combines: words of the old menu -> rows of combine.COMBINE_MODES, where they differ.
     first_negative: whether mixtures of images are negated by the first negative image alone, not by their mixture.
-    skip_middle: whether the middle block is left out.
+    options: how a prompt is put on a model, as far as that does not depend on the node.
     face: which of the faces of a picture is read, as one of detection.CHOICES.
     normed_faces: whether faces are read at length 1 whatever the kind, except portrait unnorm.
     join_embeds: embeds of the parts of pictures and their number along a side -> embeds of the pictures.
@@ -39,7 +43,7 @@ class Numbers(NamedTuple):
     blank: Callable[[Any], Features]
     combines: Mapping[str, str] = {}
     first_negative: bool = False
-    skip_middle: bool = False
+    options: ApplyOptions = _AS_TRAINED
     face: Choose = CHOICES["largest"]
     normed_faces: bool = False
     join_embeds: Callable[[Tensor, int], Tensor] = join_embeds
@@ -53,7 +57,7 @@ NUMBERS: dict[str, Numbers] = {
         old_pack.black_features,
         NORM_AVERAGE_OF_OLD,
         first_negative=True,
-        skip_middle=True,
+        options=ApplyOptions(skip_middle=True, mean_of_each=True, point_masks=True),
         face=lambda faces, index: faces.pick(torch.arange(len(faces.scores)) < 1),
         normed_faces=True,
         join_embeds=join_embeds_as_grid,

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.compat.layer_lists import layer_list
 from ...ip_adapter_core.prompts.combine import Gathering
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
@@ -68,20 +67,19 @@ def place(model: Any, adapter: LoadedAdapter, references: References, settings: 
     """
     prompt = _prompt(adapter, references, settings, numbers)
     for spread, weights in _spreads(settings):
-        options = ApplyOptions(
+        options = replace(
+            numbers.options,
             layer_weights=spread,
             span=Span(settings.start, settings.end, "percent"),
             scaling=settings.scaling,
             mask=settings.mask,
-            skip_middle=numbers.skip_middle,
         )
         model = model_patch.apply(model, _weigh_frames(prompt, weights), options)
     return model
 
 
 def _prompt(adapter: LoadedAdapter, references: References, settings: Settings, numbers: Numbers) -> ImagePrompt:
-    how = "one per frame" if settings.per_frame else numbers.combines.get(settings.combine, settings.combine)
-    gathering = Gathering(how).check(len(references.cond[0])).without(references.gaps)
+    gathering = _gathering(references, settings, numbers)
     uncond = references.uncond
     if numbers.first_negative and gathering.mode.merge:
         uncond = tuple(part[:1] for part in uncond)
@@ -89,6 +87,13 @@ def _prompt(adapter: LoadedAdapter, references: References, settings: Settings, 
     scales = dict.fromkeys(adapter.identity.variant.scales, shortcut)
     prompt = replace(adapter.prompt(references.cond, uncond, gathering, **scales), lora=None)
     return _scale_tokens(prompt, settings.tokens_weight)
+
+
+def _gathering(references: References, settings: Settings, numbers: Numbers) -> Gathering:
+    """How the references become one prompt; one alone is not combined."""
+    count = len(references.cond[0])
+    together = numbers.combines.get(settings.combine, settings.combine) if count > 1 else "concat"
+    return Gathering("one per frame" if settings.per_frame else together).check(count).without(references.gaps)
 
 
 def _scale_tokens(prompt: ImagePrompt, weight: float) -> ImagePrompt:

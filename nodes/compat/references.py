@@ -17,7 +17,9 @@ from ..host import encoding, faces, server
 from .numbers import Numbers
 from .values import Bundle, split_embeds
 
-_CROPS = {"SD1.5": 224, "SDXL": 256, KOLORS: 336}
+_CROPS: dict[str | int | None, int] = {KOLORS: 336, 2048: 256}
+"""Pixels of a cut out face, by the family or by the width of the texts; _CROP for all others."""
+_CROP = 224
 _UNNORMED = "portrait unnorm"
 
 
@@ -130,11 +132,16 @@ def needed_encoder(bundle: Bundle) -> Any:
 def _of_faces(bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
     found = _find_faces(bundle, images, numbers)
     identity = bundle.adapter.identity
-    crops = found.crops(_CROPS.get(identity.family, max(_CROPS.values())))
+    crops = found.crops(crop_size(identity.family, identity.geometry.context))
     cond = _face_inputs(bundle, found, crops, numbers)
     uncond = _face_uncond(bundle, cond, negative, numbers)
     count = len(found.face_indices)
     return References(select_rows(cond, found.face_indices), as_many(uncond, count), crops, found.gaps)
+
+
+def crop_size(family: str | None, context: int) -> int:
+    """Pixels along a side of a face that is cut out for adapters of a family with texts of this width."""
+    return _CROPS.get(family) or _CROPS.get(context, _CROP)
 
 
 def _find_faces(bundle: Bundle, images: Tensor, numbers: Numbers) -> Faces:

@@ -135,7 +135,7 @@ def encode_masked(encoder: Any, images: Tensor, mask: Tensor | None = None) -> F
     pictures = fit_pictures(encoder, images, FITS[0])
     if mask is not None:
         neutral = pictures.new_tensor(getattr(encoder, "image_mean", CLIP_MEAN))
-        pictures = neutral.lerp(pictures, mask[..., None].to(pictures))
+        pictures = neutral.lerp(pictures, mask[..., None].clamp(0, 1).to(pictures))
     return encode(encoder, pictures)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, LayerTerm
 from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
-from ....ip_adapter_core.attention.scaling import Weight, scale_kv
+from ....ip_adapter_core.attention.scaling import Weight, scale_each
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
 from .batch import Batch, Contents
@@ -45,7 +45,8 @@ class PreparedPrompt:
 
     def _scale(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
-        return ImageKV(scale_kv(image, weight, self.application.scaling), self.attn_bias)
+        images = self.application.images if self.application.mean_of_each else 1
+        return ImageKV(scale_each(image, weight, self.application.scaling, images), self.attn_bias)
 
 
 def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGrid | None:
@@ -54,6 +55,8 @@ def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGr
     if not application.masks:
         return None
     crops = batch.crops
+    if application.point_masks and crops.grid == crops.whole:
+        return _point_masks(application, batch, pictures)
     whole = masks.product(application.masks, pictures, crops.whole)
     frames = torch.tensor(batch.order.frames if len(whole) > 1 else (0,)).clamp(max=len(whole) - 1)
     corners = crops.corners
@@ -61,6 +64,17 @@ def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGr
         corners = corners[:1]
     rows = torch.cat([masks.crop(whole[frames], corner, crops.grid) for corner in corners])
     return {grid: mask.to(batch.device, batch.dtype) for grid, mask in masks.pyramid(rows).items()}
+
+
+def _point_masks(application: Application, batch: Batch, pictures: int) -> MasksByGrid:
+    grid, frames = batch.crops.grid, torch.tensor(batch.order.frames)
+    found = {}
+    for layer in masks.grids(grid):
+        rows = masks.product_at_points(application.masks, pictures, layer, grid)
+        if len(rows) > 1:
+            rows = torch.cat([rows[frames.clamp(max=len(rows) - 1)]] * len(batch.crops.corners))
+        found[layer] = rows.to(batch.device, batch.dtype)
+    return found
 
 
 def _row_weights(application: Application, contents: Contents, pictures: int) -> dict[SourceCond, Weight]:

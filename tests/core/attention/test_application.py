@@ -190,6 +190,13 @@ def test_the_middle_can_be_left_out_alone(adapter: Adapter) -> None:
         assert without[layer][0].kv.keys.shape[-1] == layer.width
 
 
+def test_a_mask_that_is_read_at_points_keeps_values_beyond_white(adapter: Adapter) -> None:
+    mask = torch.tensor([[[1.5, 0.0]]])
+    over_cells, at_points = (only(encode(adapter), ApplyOptions(mask=mask, point_masks=way)) for way in (False, True))
+    assert [found.masks[0].max().item() for found in (over_cells, at_points)] == [1.0, 1.5]
+    assert [found.point_masks for found in (over_cells, at_points)] == [False, True]
+
+
 # Parts
 
 

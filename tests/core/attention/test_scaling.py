@@ -8,7 +8,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
-from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_kv
+from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_each, scale_kv
 from drawn import draw
 
 HEADS, ROWS, TOKENS, PIXELS = 4, 3, 5, 7
@@ -72,6 +72,16 @@ def test_rows_may_have_weights_of_their_own(scaling: str, width: int) -> None:
         alone = scale_kv(KeysValues(*(part[row : row + 1] for part in image(width))), weight, scaling)
         for ours, theirs in zip(found, alone, strict=True):
             torch.testing.assert_close(ours[row : row + 1], theirs, atol=1e-6, rtol=1e-6)
+
+
+@each_scaling
+@pytest.mark.parametrize("weight", [0.7, torch.tensor([0.8, 0.0, -1.5])[:, None, None]])
+def test_of_several_images_each_can_be_scaled_as_if_it_were_alone(scaling: str, weight: float | Tensor) -> None:
+    first, second = image(24), KeysValues(*(part + 1 for part in image(24)))
+    both = KeysValues(*(torch.cat(parts, dim=1) for parts in zip(first, second, strict=True)))
+    alone = [scale_kv(one, weight, scaling) for one in (first, second)]
+    for found, *wanted in zip(scale_each(both, weight, scaling, 2), *alone, strict=True):
+        torch.testing.assert_close(found, torch.cat(wanted, dim=1), atol=1e-6, rtol=1e-6)
 
 
 @each_scaling

@@ -6,9 +6,18 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, interpolate
 
-from comfyui_ip_adapter.ip_adapter_core.settings.masks import Grid, crop, for_layer, product, pyramid, to_grid, usable
+from comfyui_ip_adapter.ip_adapter_core.settings.masks import (
+    Grid,
+    crop,
+    for_layer,
+    product,
+    product_at_points,
+    pyramid,
+    to_grid,
+    usable,
+)
 
 SIDES = range(64, 1025, 8)  # of pictures, in pixels
 LEVELS = 4  # of the largest UNets
@@ -304,3 +313,41 @@ def test_every_level_holds_a_number_for_each_pixel_row_by_row(grid: Grid) -> Non
 def test_white_stays_white_and_black_black_at_every_level(grid: Grid) -> None:
     assert all((level == 1).all() for level in pyramid(torch.ones(1, *grid)).values())
     assert not any(level.any() for level in pyramid(torch.zeros(1, *grid)).values())
+
+
+# As IPAdapter Plus reads them
+
+
+def test_at_points_a_mask_is_read_between_four_of_its_pixels() -> None:
+    mask = torch.rand(1, 101, 77, generator=torch.Generator().manual_seed(0))
+    for grid in ((8, 12), (4, 6), (2, 3)):
+        expected = interpolate(mask[:, None], grid, mode="bilinear").flatten(1)[..., None]
+        torch.testing.assert_close(product_at_points([mask], 1, grid, (8, 12)), expected)
+        assert (expected - for_layer(mask, grid)).abs().max() > 0.1
+
+
+def test_at_points_the_rows_are_told_from_the_number_of_pixels() -> None:
+    """In a picture of 9 x 11 a layer of 5 x 6 counts as that, but one of 2 x 2 as one row of 4, as there."""
+    mask = torch.rand(1, 40, 60, generator=torch.Generator().manual_seed(0))
+    for layer, whole, read in (((5, 6), (9, 11), (5, 6)), ((3, 33), (5, 65), (3, 33)), ((2, 2), (9, 11), (1, 4))):
+        expected = interpolate(mask[:, None], read, mode="bilinear").flatten(1)[..., None]
+        torch.testing.assert_close(product_at_points([mask], 1, layer, whole), expected)
+
+
+@pytest.mark.parametrize("pixels", [7, 11, 23, 97, 131])
+def test_at_points_a_layer_has_as_many_pixels_as_it_has(pixels: int) -> None:
+    found = product_at_points([torch.ones(1, 4, 4)], 1, (1, pixels), (9, 15))
+    assert found.shape == (1, pixels, 1)
+    assert set(found.round(decimals=5).flatten().tolist()) <= {0.0, 1.0}
+
+
+def test_at_points_masks_of_frames_and_several_masks_count_as_over_cells() -> None:
+    random = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 8, 12, generator=random), torch.rand(1, 8, 12, generator=random)
+    found = product_at_points([first, second], 3, (8, 12), (8, 12))
+    torch.testing.assert_close(found, product([first, second], 3, (8, 12)).flatten(1)[..., None])
+
+
+def test_values_may_stay_beyond_black_and_white() -> None:
+    given = torch.tensor([[-0.5, 0.25, 1.5]])
+    assert torch.equal(usable(given, beyond=True), given[None])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.compat.words import SCALINGS, WEIGHT_TYPES
+from comfyui_ip_adapter.ip_adapter_core.compat.words import COMBINES, SCALINGS, WEIGHT_TYPES
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from published_weights import BLOCKS, ROWS, expected
@@ -79,6 +79,49 @@ def test_numbers_of_frames_are_kept_where_each_frame_has_its_own_reference() -> 
     assert Settings(weight=[0.2, 0.7], per_frame=True).weights == (0.2, 0.7)
     assert Settings(weight=[0.2, 0.7]).weights == (0.2,)
     assert Settings(weight=0.4).weights == (0.4,)
+
+
+@pytest.mark.parametrize("numbers", ["right", "IPAdapter Plus"])
+@pytest.mark.parametrize("combine", COMBINES)
+def test_one_reference_is_not_combined_with_anything(combine: str, numbers: str) -> None:
+    from comfyui_ip_adapter.nodes.compat.numbers import NUMBERS
+    from comfyui_ip_adapter.nodes.compat.placing import Settings, _gathering
+    from comfyui_ip_adapter.nodes.compat.references import References
+
+    found = {}
+    for images in (1, 2):
+        inputs = (torch.rand(images, 8),)
+        found[images] = _gathering(References(inputs, inputs), Settings(combine=combine), NUMBERS[numbers]).how
+    assert found == {1: "concat", 2: NUMBERS[numbers].combines.get(combine, combine)}
+
+
+def test_the_old_numbers_read_masks_and_means_as_the_old_pack_did() -> None:
+    from comfyui_ip_adapter.nodes.compat.numbers import NUMBERS
+
+    ways = ("skip_middle", "mean_of_each", "point_masks")
+    found = {name: {getattr(row.options, way) for way in ways} for name, row in NUMBERS.items()}
+    assert found == {"right": {False}, "IPAdapter Plus": {True}}
+
+
+def test_the_mask_of_a_reference_is_only_limited_where_the_numbers_are_right() -> None:
+    from comfyui_ip_adapter.nodes.compat.embeds import _fit_mask
+
+    mask = torch.zeros(1, 60, 80)
+    mask[:, :, 40:] = 1
+    found = _fit_mask(mask, 224)
+    assert found.shape == (1, 224, 224)
+    assert found.min() < 0
+    assert found.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("family", "context", "side"),
+    [("SD1.5", 768, 224), ("SDXL", 2048, 256), ("Kolors", 2048, 336), ("SSD-1B", 2048, 256), (None, 64, 224)],
+)
+def test_faces_are_cut_out_at_the_old_sizes_of_every_model(family: str | None, context: int, side: int) -> None:
+    from comfyui_ip_adapter.nodes.compat.references import crop_size
+
+    assert crop_size(family, context) == side
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
