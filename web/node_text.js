@@ -19,7 +19,7 @@ function aboutWidget(node) {
   return widget;
 }
 
-function show(node, text) {
+export function show(node, text) {
   aboutWidget(node).value = text;
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);

@@ -1,6 +1,7 @@
-// Brings graphs with nodes of IPAdapter Plus in the shapes of other times into today's, before they are opened.
+// Brings graphs of other times and other computers into today's shape, with the files that are here, as they are opened.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { show } from "./node_text.js";
 import { isOurs } from "./ours.js";
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -17,24 +18,36 @@ function carry(target, before, after) {
   }
 }
 
-function holdsOldNodes(text) {
+const allNodes = (graph) => [graph, ...(graph.subgraphs?.values() ?? [])].flatMap(({ nodes }) => nodes);
+
+function holdsOurNodes(text) {
   const types = Object.entries(LiteGraph.registered_node_types);
-  return types.some(([id, { nodeData }]) => nodeData?.deprecated && isOurs(nodeData) && text.includes(JSON.stringify(id)));
+  return types.some(([id, { nodeData }]) => isOurs(nodeData) && text.includes(JSON.stringify(id)));
 }
+
+let taken = []; // files of the graph that is being opened: {type, name, remark}
 
 app.registerExtension({
   name: "comfyui-ip-adapter.old-graphs",
   async beforeConfigureGraph(graph) {
+    taken = [];
     const text = JSON.stringify(graph);
-    if (!holdsOldNodes(text)) return;
+    if (!holdsOurNodes(text)) return;
     const answer = await api.fetchApi("/ip_adapter/old_graph", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: text,
     });
     if (!answer.ok) return console.warn("IP-Adapter: the graph is opened as it is saved", answer.status);
-    const { graph: changed, lines } = await answer.json();
-    carry(graph, JSON.parse(text), changed);
-    for (const line of lines) console.info(`IP-Adapter: ${line}`);
+    const found = await answer.json();
+    carry(graph, JSON.parse(text), found.graph);
+    taken = found.taken;
+    for (const line of found.lines) console.info(`IP-Adapter: ${line}`);
+  },
+  afterConfigureGraph() {
+    for (const node of allNodes(app.rootGraph ?? app.graph)) {
+      const one = taken.find(({ type, name }) => node.type === type && node.widgets?.some(({ value }) => value === name));
+      if (one) show(node, one.remark);
+    }
   },
 });

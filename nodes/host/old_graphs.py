@@ -1,27 +1,38 @@
-"""Graphs and prompts of other times that come to the server: made those of today before they are checked."""
+"""Graphs and prompts of other times, and of other computers, that come to the server: made those of today and here."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from server import PromptServer
 
+from ...ip_adapter_core.catalogue.by_name import find_by_name
+from ...ip_adapter_core.compat import file_names
+from ...ip_adapter_core.compat.file_names import PLACES, Taken, take_files
 from ...ip_adapter_core.compat.shapes import normalise_graph, normalise_prompt
+from ...ip_adapter_core.text.wording import shown
+from . import files, old_names, prompt_files
 
 ROUTE = "/ip_adapter/old_graph"
 """Where the editor sends a graph that it opens."""
 
+T = TypeVar("T")
+Holds = Callable[[], bool]
+
+_OURS = "IPA_"
+_CATEGORIES = {file_names.ADAPTER: files.ADAPTERS, file_names.ENCODER: files.ENCODERS}
+
 _log = logging.getLogger(__name__)
 
 
-def register(holds: Callable[[], bool]) -> None:
+def register(holds: Holds) -> None:
     """Let the running server bring prompts, and graphs that the editor opens, into today's shape.
 
-    holds: whether the ids of the old nodes are this package's; else everything is left as it is.
+    holds: whether the ids of the old nodes are this package's; else those are left as they are.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
@@ -34,33 +45,55 @@ def register(holds: Callable[[], bool]) -> None:
     server.routes.post(ROUTE)(answer)
 
 
-def _read_prompt(sent: Any, holds: Callable[[], bool]) -> Any:
+def _read_prompt(sent: Any, holds: Holds) -> Any:
     """What was posted, with a prompt of today's shape; as it came where that fails."""
     prompt = sent.get("prompt") if isinstance(sent, dict) else None
     changed, lines = _changed(normalise_prompt, prompt, holds)
+    _say(lines)
     return {**sent, "prompt": changed} if lines else sent
 
 
-async def _answer(request: web.Request, holds: Callable[[], bool]) -> web.Response:
-    """The graph of a request in today's shape, and a line for each thing that was changed."""
+async def _answer(request: web.Request, holds: Holds) -> web.Response:
+    """The graph of a request in today's shape, with a line for each change, and with files that are here."""
     try:
         graph = await request.json()
     except ValueError:
         return web.json_response({"error": "Send a graph as JSON; found something else."}, status=400)
-    changed, lines = _changed(normalise_graph, graph, holds)
-    return web.json_response({"graph": changed, "lines": lines})
+    shaped, lines = _changed(normalise_graph, graph, holds)
+    named, taken = _changed(lambda graph: _take_files(graph, holds), shaped, lambda: True)
+    _say([*lines, *(one.remark for one in taken)])
+    return web.json_response({"graph": named, "lines": lines, "taken": [one._asdict() for one in taken]})
 
 
-def _changed(change: Callable[[Any], list[str]], given: Any, holds: Callable[[], bool]) -> tuple[Any, list[str]]:
+def _take_files(graph: Any, holds: Holds) -> list[Taken]:
+    every = holds()
+    return take_files(graph, {node: place for node, place in PLACES.items() if every or node.startswith(_OURS)}, _find)
+
+
+def _find(kind: str, name: str) -> tuple[str, str] | None:
+    """The file here that a saved name means, and what is to be said of it."""
+    if kind == file_names.EMBEDS:
+        found = find_by_name(name, prompt_files.embeds_in_input())
+        return None if found is None else (found, f"Took {found} for {shown(name)}.")
+    try:
+        match = old_names.find(_CATEGORIES[kind], name)
+    except ValueError:
+        return None
+    return match.name, match.remark
+
+
+def _changed(change: Callable[[Any], list[T]], given: Any, holds: Holds) -> tuple[Any, list[T]]:
     """A changed copy, and what was changed. Files of strangers may hold anything: no error of this leaves it."""
     try:
         if not holds():
             return given, []
         copy = deepcopy(given)
-        lines = change(copy)
+        return copy, change(copy)
     except Exception:
         _log.exception("Report this: a graph of IPAdapter Plus could not be brought into today's shape. It is left.")
         return given, []
+
+
+def _say(lines: list[str]) -> None:
     for line in lines:
         _log.info(line)
-    return copy, lines

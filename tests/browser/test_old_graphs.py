@@ -3,6 +3,7 @@
 from typing import Any
 
 from browser.editor import Editor
+from live.published import BASE as PUBLISHED_BASE
 
 OLD_ENCODER = "IPAdapterEncoder (before version 2)"
 SAVED = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"
@@ -57,3 +58,16 @@ def test_values_by_name_open_in_their_places_on_a_node_that_is_bypassed(editor: 
     found = opened(editor)[4]
     assert found["widgets_values"][:5] == [0.25, "linear", "concat", 0, 0.5]
     assert found["mode"] == 4
+
+
+def test_a_file_of_another_computer_is_the_one_that_is_here_and_the_node_says_so(editor: Editor) -> None:
+    name = PUBLISHED_BASE
+    saved = [
+        node(1, "IPAdapterModelLoader", [f"sd15\\{name}"], {}),
+        node(2, "IPA_LoadAdapter", [f"x/{name}", "auto"], {}),
+    ]
+    editor.load({**GRAPH, "nodes": saved, "links": []})
+    states = editor.nodes()
+    assert [states[id]["texts"][0] for id in ("1", "2")] == [name, name]
+    assert all(f"Took {name} for" in states[id]["texts"][-1] for id in ("1", "2"))
+    assert not any(state["errors"] for state in states.values())

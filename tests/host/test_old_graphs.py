@@ -82,7 +82,24 @@ def test_a_graph_is_answered_in_todays_shape_with_what_was_changed(registered: R
 def test_where_it_may_not_or_cannot_everything_stays(registered: Registered, holds: Callable[[], bool]) -> None:
     server = registered(holds)
     assert server.handlers[0](sent()) == sent()
-    assert server.ask(json.dumps(GRAPH)) == (200, {"graph": GRAPH, "lines": []})
+    assert server.ask(json.dumps(GRAPH)) == (200, {"graph": GRAPH, "lines": [], "taken": []})
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_files_have_the_names_that_they_have_here_on_nodes_that_are_ours(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    from comfyui_ip_adapter.nodes.host import files
+
+    monkeypatch.setattr(files, "names", lambda category: [f"{category}/a.safetensors"])
+    kinds = ("IPAdapterModelLoader", "IPA_LoadAdapter", "IPA_LoadVision")
+    nodes = [{"id": id, "type": kind, "widgets_values": ["elsewhere\\a.bin"]} for id, kind in enumerate(kinds)]
+    _, answer = registered(lambda: holds).ask(json.dumps({"nodes": nodes}))
+    here = ["ipadapter/a.safetensors", "ipadapter/a.safetensors", "clip_vision/a.safetensors"]
+    saved = ["elsewhere\\a.bin"]
+    expected = here if holds else saved + here[1:]
+    assert [node["widgets_values"][0] for node in answer["graph"]["nodes"]] == expected
+    assert [one["name"] for one in answer["taken"]] == expected[not holds :]
 
 
 def test_an_error_of_ours_is_logged(registered: Registered, caplog: pytest.LogCaptureFixture) -> None:

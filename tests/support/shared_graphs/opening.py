@@ -19,6 +19,12 @@ UNKNOWN = """() => {
     return [root, ...(root.subgraphs?.values() ?? [])].flatMap(graph => graph.nodes)
         .filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type);
 }"""
+NOT_ON_MENU = """files => {
+    const root = app.rootGraph ?? app.graph;
+    return [root, ...(root.subgraphs?.values() ?? [])].flatMap(graph => graph.nodes).flatMap(node =>
+        (node.widgets ?? []).filter(widget => files.includes(`${node.type}.${widget.name}`)
+            && !widget.options.values.includes(widget.value)).map(widget => `${widget.value} of ${node.type}`));
+}"""
 LEAVE_OUT_UNKNOWN = """() => {
     const root = app.rootGraph ?? app.graph;
     const graphs = [root, ...(root.subgraphs?.values() ?? [])];
@@ -30,6 +36,10 @@ LEAVE_OUT_UNKNOWN = """() => {
 SWITCH_ON = """() => {
     for (const node of app.graph.nodes) node.mode = 0;
 }"""
+
+
+FILES = [f"{node}.{given.name}" for node, row in OLD.items() for given in row.widgets if given.of_files]
+"""Menus of files; where their values are not on them, the editor shows the node red, as one whose model is missing."""
 
 
 class Whole(NamedTuple):
@@ -63,7 +73,12 @@ def complaints(editor: Editor, graph: Mapping[str, Any], name: str) -> list[str]
     found = list(_of_graph(editor.page.evaluate(SAVED)))
     wanted = list(_of_prompt(graph, editor) if is_prompt else _of_graph(_shaped(graph)))
     lost = [node for node in wanted if not node.is_in(found)]
-    return [*(f"{kind} is red" for kind in red), *(f"not as saved: {node}" for node in lost)]
+    missing = [] if is_prompt else editor.page.evaluate(NOT_ON_MENU, FILES)
+    return [
+        *(f"{kind} is red" for kind in red),
+        *(f"not on the menu: {file}" for file in missing),
+        *(f"not as saved: {node}" for node in lost),
+    ]
 
 
 class Sent(NamedTuple):
@@ -97,8 +112,12 @@ def _of_graph(graph: dict[str, Any]) -> Iterator[Whole]:
     for level in levels(graph):
         for node in level.nodes:
             if node["type"] in OLD and not level.grouped:
-                names = [given.name for given in OLD[node["type"]].widgets]
-                yield Whole(node["type"], frozenset(level.links_to(node)), values(node, names))
+                widgets = OLD[node["type"]].widgets
+                saved = values(node, [given.name for given in widgets])
+                plain = {
+                    given.name: saved[given.name] for given in widgets if given.name in saved and not given.of_files
+                }
+                yield Whole(node["type"], frozenset(level.links_to(node)), plain)
 
 
 def _of_prompt(prompt: Mapping[str, Any], editor: Editor) -> Iterator[Whole]:
@@ -112,6 +131,6 @@ def _of_prompt(prompt: Mapping[str, Any], editor: Editor) -> Iterator[Whole]:
             linked = {
                 name for name, value in given.items() if is_link(value) and shaped[value[0]]["class_type"] in known
             }
-            names = [spec.name for spec in OLD[node["class_type"]].widgets]
+            names = [spec.name for spec in OLD[node["class_type"]].widgets if not spec.of_files]
             plain = {name: given[name] for name in names if name in given and not is_link(given[name])}
             yield Whole(node["class_type"], frozenset(linked), plain)
