@@ -32,6 +32,8 @@ def scale_kv(kv: KeysValues, weight: Weight, scaling: str) -> KeysValues:
 
 def scale_each(kv: KeysValues, weight: Weight, scaling: str, images: int) -> KeysValues:
     """As `scale_kv`, for the tokens of each of several images by themselves: where a mean is taken, it is theirs."""
+    if images == 1:
+        return scale_kv(kv, weight, scaling)
     apart = KeysValues(*(rearrange(part, "r (i t) c -> (r i) t c", i=images) for part in kv))
     weights = weight.repeat_interleave(images, dim=0) if isinstance(weight, Tensor) and len(weight) > 1 else weight
     scaled = scale_kv(apart, weights, scaling)

@@ -52,6 +52,9 @@ RESAMPLINGS: dict[str, str] = {
 }
 """Words for the interpolation before they were written in capitals."""
 
+NUMBERS_ROW, OLD_NUMBERS = "numbers", "IPAdapter Plus"
+"""The row that this package adds to old nodes, and its word for the numbers of the old pack."""
+
 NORM_AVERAGE_OF_OLD = {"norm average": "norm average (IPAdapter Plus)"}
 """Ways to combine whose numbers were other ones in the old pack: its word -> the row of combine.COMBINE_MODES."""
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..compat import ui_graph
 from ..compat.ui_graph import Level, levels, sockets
+from ..compat.words import NUMBERS_ROW, OLD_NUMBERS
 from .drawn import Record
-from .sheet import ROWS, Node, Sheet, Source, is_old, values_of
+from .sheet import HELD_BY_NUMBERS, ROWS, Node, Sheet, Source, is_old, values_of
 
 _GROUPED = "it is inside a group node, whose sockets are those of the nodes in it"
 _SHOWN = "its widgets are shown on the subgraph that it is in"
@@ -67,9 +68,11 @@ def _node(level: Level, record: Record, place: int, keys: Mapping[str, int], sho
         sources = {str(number): origin_of(link) for number, link in enumerate(into)}
         return Node((place, key) if key is None else key, kind, None, {}, sources, mode, gives_model)
     row = ROWS[kind]
-    given = ui_graph.values(record, [widget.name for widget in row.widgets])
+    given = ui_graph.values(record, [*(widget.name for widget in row.widgets), NUMBERS_ROW])
+    has_old_numbers = given.pop(NUMBERS_ROW, "") == OLD_NUMBERS
     sources = {name: origin_of(link) for name, link in level.links_to(record).items()}
     whys = {_GROUPED: level.grouped, _SHOWN: str(key) in shown, _NAMELESS: key is None, _TWICE: twice}
+    whys |= {HELD_BY_NUMBERS: has_old_numbers}
     held = next((why for why, holds in whys.items() if holds), "")
     unique = (place, key) if key is None or twice else key
     return Node(unique, kind, kind, values_of(row, given), sources, mode, gives_model, held)

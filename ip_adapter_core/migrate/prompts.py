@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from ..compat.words import NUMBERS_ROW, OLD_NUMBERS
 from .decide import Decided
 from .ours import ALL
 from .placing import Ids, new_ids, where
-from .sheet import ROWS, Key, Node, Part, Sheet, Source, is_old, values_of
+from .sheet import HELD_BY_NUMBERS, ROWS, Key, Node, Part, Sheet, Source, is_old, values_of
 
 _LINK = 2  # entries of a link: node and output
 
@@ -55,11 +57,12 @@ def _node(key: str, node: Mapping[str, Any]) -> Node:
     if not is_old(kind):
         return Node(key, kind, sources=sources)
     given = {name: value for name, value in inputs.items() if name not in sources}
-    return Node(key, kind, kind, values_of(ROWS[kind], given), sources)
+    held = HELD_BY_NUMBERS if given.get(NUMBERS_ROW) == OLD_NUMBERS else ""
+    return Node(key, kind, kind, values_of(ROWS[kind], given), sources, held=held)
 
 
 def _with_model(node: Node, gives_model: bool) -> Node:
-    return Node(node.key, node.type, node.id, node.values, node.sources, gives_model=gives_model)
+    return replace(node, gives_model=gives_model)
 
 
 def _is_link(value: object) -> bool:

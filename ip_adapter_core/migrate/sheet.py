@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..compat.signatures import OTHER_SHAPES, SIGNATURES, Input, Signature
-from ..compat.words import NORM_AVERAGE_OF_OLD
+from ..compat.words import NORM_AVERAGE_OF_OLD, OLD_NUMBERS
 from ..text.wording import quoted
 
 Key = Hashable
@@ -19,6 +19,8 @@ ACTIVE, MUTED = 0, 2
 
 OLD_SOCKETS = ("IPADAPTER", "EMBEDS", "INSIGHTFACE", "IPADAPTER_PARAMS", "WEIGHTS_STRATEGY")
 """Types that only nodes of IPAdapter Plus and its friends take."""
+
+HELD_BY_NUMBERS = f"its row numbers asks for those of {OLD_NUMBERS}, which no node of ours computes all"
 
 _ONE_NUMBER = ("PrimitiveNode", "PrimitiveFloat", "PrimitiveInt")
 _PASSING = ("Reroute", "Reroute (rgthree)")

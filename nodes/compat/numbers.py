@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.attention.application import ApplyOptions
-from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD
+from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD, OLD_NUMBERS
 from ...ip_adapter_core.faces.detection import CHOICES
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision.enhance import join_embeds, join_embeds_as_grid
@@ -17,7 +17,7 @@ from ..host import old_pack, server, vision
 from ..host.faces import Choose
 
 SETTING = "IPAdapter.numbers"
-RIGHT, OLD, OF_SERVER = "right", "IPAdapter Plus", "as set for the server"
+RIGHT, OLD, OF_SERVER = "right", OLD_NUMBERS, "as set for the server"
 MENU = (OF_SERVER, RIGHT, OLD)
 """The menu of the row on each node."""
 

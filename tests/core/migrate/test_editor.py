@@ -192,3 +192,14 @@ def _inside(graph: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(link: Any) -> tuple[Any, ...]:
     return tuple(link.values()) if isinstance(link, dict) else tuple(link)
+
+
+@pytest.mark.parametrize(
+    ("word", "stays"), [("IPAdapter Plus", True), ("right", False), ("as set for the server", False)]
+)
+def test_a_node_of_a_file_that_asks_for_the_old_numbers_stays(word: str, stays: bool) -> None:
+    graph = saved(GRAPH)
+    node = next(node for node in graph["nodes"] if node["id"] == 6)
+    node["widgets_values"].append(word)
+    (line,) = (line for line in convert(graph).lines if "(node 6):" in line)
+    assert ("its row numbers asks for" in line) == stays

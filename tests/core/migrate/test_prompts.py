@@ -33,6 +33,15 @@ def test_the_node_that_applies_keeps_its_number_and_the_rest_is_as_it_was() -> N
     assert {key: graph[key] for key in ("1", "2", "7:3")} == {key: OLD[key] for key in ("1", "2", "7:3")}
 
 
+def test_a_node_that_asks_for_the_old_numbers_stays_with_its_loader() -> None:
+    inputs = {**OLD["5"]["inputs"], "numbers": "IPAdapter Plus"}
+    graph = OLD | {"5": {**OLD["5"], "inputs": inputs}}
+    found = convert(graph)
+    assert found.graph == graph
+    assert "its row numbers asks for" in str(found.lines)
+    assert convert(OLD | {"5": {**OLD["5"], "inputs": {**inputs, "numbers": "right"}}}).stayed == 0
+
+
 def test_values_that_a_short_prompt_lacks_are_the_defaults_and_sockets_without_links_are_left_out() -> None:
     graph = convert(OLD).graph
     inputs = graph["5"]["inputs"]
