@@ -49,6 +49,8 @@ def try_all(folder: Path | None) -> Iterator[tuple[str, Trial]]:
         editor = Editor(browser, server)
         for name, graph in graphs(folder, described):
             yield name, tried(editor, graph, name, described)
+        editor.page.unroute_all(behavior="ignoreErrors")
+        browser.close()
 
 
 def graphs(folder: Path | None, described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

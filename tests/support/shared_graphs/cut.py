@@ -6,13 +6,15 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from comfyui_ip_adapter.ip_adapter_core.compat.signatures import OTHER_IPADAPTER
 from live.graphs import Graph, Node
 from live.published import CHECKPOINT, CONTROLNET
 from live.ui_graphs import WIDGETS, Described
 from shared_graphs.disk import OLD, UPSCALER, WITHOUT
 
 Prompt = dict[str, Any]
-PICTURE = "image"
+NEEDED = {"IPAdapterWeights": ("image",), OTHER_IPADAPTER: ("image", "clip_vision")}
+"""Inputs without which an old node does nothing, though it does not say so."""
 
 
 class Cut(NamedTuple):
@@ -91,11 +93,11 @@ def _stand_in(graph: Graph, described: Described) -> None:
 
 
 def _given(graph: Graph, id: str, described: Described) -> list[tuple[str, Any, bool]]:
-    """The inputs of a node: name, definition, whether it must be there; of an old node its picture must be."""
+    """The inputs of a node: name, definition, whether it must be there."""
     kind = graph[id]["class_type"]
     groups = described[kind]["input"]
     return [
-        (name, spec, group == "required" or (kind in OLD and name == PICTURE))
+        (name, spec, group == "required" or name in NEEDED.get(kind, ()))
         for group in ("required", "optional")
         for name, spec in groups.get(group, {}).items()
     ]
