@@ -75,7 +75,7 @@ def test_its_prompts_stay_as_they_are(beside: Server) -> None:
 
 def test_its_graphs_stay_as_they_are(beside: Server) -> None:
     graph = with_an_encoder()
-    assert beside.post("/ip_adapter/old_graph", graph) == {"graph": graph, "lines": []}
+    assert beside.post("/ip_adapter/old_graph", graph) == {"graph": graph, "lines": [], "taken": []}
 
 
 def test_the_same_graphs_are_changed_where_the_ids_are_ours(stocked: Server) -> None:
