@@ -20,7 +20,7 @@ from .combine import Combine
 from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
-from .host import convert_route, face_embeds, faces
+from .host import face_embeds, faces
 from .host.files import register_folders
 from .host.prompt_files import register as register_prompts
 from .host.small_world import register as register_small_world
@@ -75,7 +75,6 @@ class Extension(ComfyExtension):
         face_embeds.register()
         register_prompts()
         register_old_nodes()
-        convert_route.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -14,7 +14,16 @@ _ENDING = re.compile(r"\.[a-z0-9]+$", re.IGNORECASE)
 _NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 # What words in the names of published files say; the first row that is found counts.
-_FAMILY_WORDS = (("kolors", "Kolors"), ("xl", "SDXL"), ("sd1", "SD1.5"), ("ipadapter", "SD1.5"))
+_OTHERS = "flux", "sd3", "hunyuan", "instant", "anima", "pulid", "photomaker"
+_FAMILY_WORDS = (
+    *((word, "none of ours") for word in _OTHERS),
+    ("kolors", "Kolors"),
+    ("xl", "SDXL"),
+    ("sd2", "SD2"),
+    ("sd1", "SD1.5"),
+    ("ipadapter", "SD1.5"),
+)
+_OF_SEVERAL = "ipadapter"  # what the files of InstantID and others are called
 _UNNORMED = "unnorm"
 _KIND_WORDS = (
     ("portrait", "portrait"),
@@ -51,7 +60,7 @@ def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
     family = next((family for word, family in _FAMILY_WORDS if word in letters), None)
     kind = next(kind for word, kind in _KIND_WORDS if word in letters)
     geometry = FAMILIES.get("SDXL" if family == "Kolors" else str(family))
-    if geometry is None or kind not in KINDS:
+    if geometry is None or kind not in KINDS or letters == _OF_SEVERAL:
         return None
     found = fitting(adapters, geometry, kind, family)
     return next(iter(sorted(found, key=lambda other: _differs(letters, adapters[other]))), None)
@@ -65,9 +74,11 @@ def _differs(letters: str, identity: Identity) -> tuple[bool, bool]:
 
 def _encoder_word(letters: str) -> str:
     """A part of the encoder's name; of adapters for SDXL without a word for it, the base one reads the larger one."""
+    if "vitg" in letters:
+        return "bigG"
     if "vith" in letters or "sd15" in letters:
         return "H-14"
-    return "bigG" if "vitg" in letters or ("xl" in letters and "plus" not in letters) else ""
+    return "bigG" if ("xl" in letters and "plus" not in letters) else ""
 
 
 def _posix(name: str) -> str:

@@ -11,13 +11,17 @@ from typing import Any
 
 from .signatures import MENU, OLD_ENCODER, OTHER_IPADAPTER, OTHER_SHAPES, SIGNATURES, Input, Signature
 from .ui_graph import Level, Node, input_names, is_missing, levels, sockets
+from .words import NUMBERS
 
 _ALL = SIGNATURES | OTHER_SHAPES
 
 _OTHERS: dict[str, str] = {"IPAdapterEncoder": OLD_ENCODER, "IPAdapter": OTHER_IPADAPTER}
 """Ids that two nodes had: the row of SIGNATURES and the row of OTHER_SHAPES."""
 
-_RENAMED: dict[str, dict[str, str]] = {OLD_ENCODER: {"image": "image_1", "plus": "ipadapter_plus"}}
+_RENAMED: dict[str, dict[str, str]] = {
+    OLD_ENCODER: {"image": "image_1", "plus": "ipadapter_plus"},
+    "IPAdapterApply": {"mask": "attn_mask"},
+}
 """Inputs that had another name in the first days of a node."""
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -45,7 +49,7 @@ def _normalise_node(level: Level, node: Node) -> list[str]:
     if before not in _ALL:
         return []
     node["type"] = after = _node_of(before, _names(node), node.get("widgets_values"))
-    changes = [] if after == before else [f"read as {after}", *_rename_sockets(node, _RENAMED.get(after, {}))]
+    changes = [*([] if after == before else [f"read as {after}"]), *_rename_sockets(node, _RENAMED.get(after, {}))]
     changes += _fit_values(node, _ALL[after])
     changes += _order_sockets(level, node, _ALL[after])
     return _lines(before, level.key(node), changes)
@@ -117,17 +121,17 @@ def _fit_values(node: Node, signature: Signature) -> list[str]:
         return ["values put in order", *_fill(values, widgets)]
     if not isinstance(saved, list):
         return []
-    extra = [value for value in saved[len(widgets) :] if not _is_word(value)]
-    values = [*saved[: len(widgets)], *(value for value in saved[len(widgets) :] if _is_word(value))]
+    extra = [value for value in saved[len(widgets) :] if not _is_of_row(value)]
+    values = [*saved[: len(widgets)], *(value for value in saved[len(widgets) :] if _is_of_row(value))]
     changes = [f"left out {value!r}, which no input takes" for value in extra] + _fill(values, widgets)
     if changes:
         node["widgets_values"] = values
     return changes
 
 
-def _is_word(value: Any) -> bool:
-    """Whether a value behind the table's is a word of the row that this package adds; that pack had none there."""
-    return isinstance(value, str) and any(letter.isalpha() for letter in value)
+def _is_of_row(value: Any) -> bool:
+    """Whether a value behind the table's is of the row that this package adds; that pack had none there."""
+    return isinstance(value, str) and value in NUMBERS
 
 
 def _fill(values: list[Any], widgets: Sequence[Input]) -> list[str]:

@@ -79,7 +79,7 @@ class Signature:
     @property
     def late(self) -> tuple[str, ...]:
         """Widgets that came later than the node, all at its end: programs and graphs of other times lack them."""
-        names = [given.name for given in self.widgets]
+        names = [given.name for given in self.widgets if not given.of_files]
         first = next((number for number, name in enumerate(names) if name in _LATE), len(names))
         return tuple(names[1 if self.before_version_2 else first :])
 

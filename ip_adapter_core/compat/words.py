@@ -52,8 +52,12 @@ RESAMPLINGS: dict[str, str] = {
 }
 """Words for the interpolation before they were written in capitals."""
 
-NUMBERS_ROW, OLD_NUMBERS = "numbers", "IPAdapter Plus"
-"""The row that this package adds to old nodes, and its word for the numbers of the old pack."""
+SECOND_IS_ONE = ("style and composition", "strong style and composition")
+"""Weight types whose second number is 1 where nobody sets it; that of the others is the weight."""
+
+NUMBERS_ROW = "numbers"
+NUMBERS = OF_SERVER, RIGHT_NUMBERS, OLD_NUMBERS = "as set for the server", "right", "IPAdapter Plus"
+"""The row that this package adds to old nodes, and its words."""
 
 NORM_AVERAGE_OF_OLD = {"norm average": "norm average (IPAdapter Plus)"}
 """Ways to combine whose numbers were other ones in the old pack: its word -> the row of combine.COMBINE_MODES."""
@@ -63,6 +67,6 @@ def read_weight_type(word: str, before_version_2: bool = False) -> Meaning:
     """What a weight type means. Raises ValueError for a word that no version of the pack had."""
     if before_version_2 and word == "linear":
         return OLD_LINEAR
-    if word not in TYPE_MEANINGS:
+    if not isinstance(word, str) or word not in TYPE_MEANINGS:
         raise ValueError(f"Set weight_type to one of {', '.join(WEIGHT_TYPES)}; found {word!r}.")
     return TYPE_MEANINGS[word]

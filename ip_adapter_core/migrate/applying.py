@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..compat.words import Meaning, read_weight_type
+from ..compat.words import COMBINES, SCALINGS, SECOND_IS_ONE, Meaning, read_weight_type
 from ..settings.weight_list import CUSTOM
 from ..text.wording import quoted
 from .loaders import Loaded, face_networks, loaded_for
@@ -16,13 +17,9 @@ APPLY, ENCODE, FACE, LAYERS = "apply", "encode", "face", "layers"
 _LIMIT = 5.0  # of weights on our nodes, either way
 _SHORTCUT = (-1.0, 5.0)  # limits of it on our nodes
 _ONE_PER_FRAME = "one per frame"
-_SECOND: dict[str, float | None] = {
-    "style and composition": 1.0,
-    "strong style and composition": 1.0,
-    "style transfer precise": None,
-    "composition precise": None,
-}
-"""Weight types with a second weight -> what it is where no input says it; None: the weight itself."""
+_SPAN = ("start_at", 0.0), ("end_at", 1.0)
+_NUMBER = re.compile(r"(?:^|,)\s*(\d+)\s*:")  # of a layer in a list
+_LAYERS = 16  # of the smallest model that there are adapters for
 
 
 class Strength(NamedTuple):
@@ -48,7 +45,7 @@ class Strength(NamedTuple):
 
     def _numbers(self) -> tuple[dict[str, Given], Given]:
         """The two numbers of Layer Weights, and the weight that multiplies both."""
-        second = _SECOND.get(self.weight_type) if self.second is None else self.second
+        second = 1.0 if self.second is None and self.weight_type in SECOND_IS_ONE else self.second
         if second is None:
             return {}, self.weight
         if isinstance(self.weight, Source) or isinstance(second, Source) or not self.weight:
@@ -143,13 +140,15 @@ def application(
 
 def settings_of(node: Node, meaning: Meaning, way: Way) -> dict[str, Given]:
     """When, where and how a prompt acts."""
-    scaling = meaning.scaling or (node.word("embeds_scaling") if node.row.input("embeds_scaling") else "V only")
+    start, end = (node.number(name) if node.row.input(name) else value for name, value in _SPAN)
+    if not isinstance(start, Source) and not isinstance(end, Source) and start > end:
+        raise Stays("its start lies behind its end, so that it acts in no step")
     return {
-        "start": node.number("start_at") if node.row.input("start_at") else 0.0,
-        "end": node.number("end_at") if node.row.input("end_at") else 1.0,
+        "start": start,
+        "end": end,
         "skip_middle_block": way.skip_middle,
         "mask": node.sources.get("attn_mask", node.sources.get("mask")),
-        "scaling": scaling,
+        "scaling": meaning.scaling or _one_of(node, "embeds_scaling", SCALINGS),
     }
 
 
@@ -166,8 +165,16 @@ def meaning_of(node: Node, old_words: bool = False) -> Meaning:
 
 def combined(node: Node, way: Way) -> str:
     """Our word for the way in which a node combines pictures."""
-    word = node.word("combine_embeds") if node.row.input("combine_embeds") else "concat"
+    word = _one_of(node, "combine_embeds", COMBINES)
     return way.combines.get(word, word)
+
+
+def _one_of(node: Node, name: str, words: Sequence[str]) -> str:
+    """The word of an input; the first of all where the node has none. Raises Stays for a word that is none of them."""
+    word = node.word(name) if node.row.input(name) else words[0]
+    if word not in words:
+        raise Stays(f"its {name} is {quoted(word)}")
+    return word
 
 
 def _face_encoding(
@@ -210,6 +217,8 @@ def _layers(node: Node) -> str:
     text = node.word("layer_weights") if node.row.input("layer_weights") else ""
     if text.strip() and "precise" in meaning_of(node).weight_type:
         raise Stays("a list of layer weights beside a precise weight type pushes away, which a custom list cannot")
+    if any(int(number) >= _LAYERS for number in _NUMBER.findall(text)):
+        raise Stays("its list names layers that not every model has, which ours takes for a mistake")
     return text
 
 
@@ -233,5 +242,5 @@ def _prompt(node: Node, what: str = "") -> Made:
     return Made(node.key, _named(ENCODE, what))
 
 
-def _named(*words: Iterable[str]) -> str:
-    return " ".join(word for word in map(str, words) if word)
+def _named(*words: str) -> str:
+    return " ".join(filter(None, words))

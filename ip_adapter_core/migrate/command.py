@@ -62,7 +62,8 @@ def _jobs(asked: argparse.Namespace) -> Iterator[Job]:
             if asked.in_place:
                 yield Job(file, file, in_place=True)
             elif asked.out:
-                yield Job(file, asked.out / file.relative_to(path) if path.is_dir() else asked.out)
+                inner = file.relative_to(path) if path.is_dir() else Path(file.name if asked.out.is_dir() else "")
+                yield Job(file, asked.out / inner)
             else:
                 yield Job(file)
 
@@ -71,7 +72,7 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    found = sorted(file for file in path.rglob("*.json") if file.is_file())
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".json" and file.is_file())
     yield from (file for file in found if not file.name.endswith(_BEFORE))
 
 
@@ -83,14 +84,20 @@ def _run(job: Job, way: Any) -> int:
         _say(f"{job.file}: {converted.summary()}", *lines)
         if job.out and converted.converted:
             _write(job, converted)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        _say(f"{job.file}: Look whether it can be read, and its new place written: {error.strerror}.")
+        return 1
+    except ValueError as error:
         _say(f"{job.file}: {error}")
         return 1
     return 0
 
 
 def _convert(file: Path, way: Any) -> Converted:
-    graph = json.loads(file.read_text(encoding="utf-8-sig"))
+    try:
+        graph = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise ValueError("Give a graph that the editor saved, or a prompt for the API: this is no JSON.") from None
     if not isinstance(graph, dict):
         raise ValueError("Give a graph that the editor saved, or a prompt for the API: this JSON is neither.")
     return convert(graph, way)

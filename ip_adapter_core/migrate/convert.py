@@ -36,8 +36,17 @@ class Converted(NamedTuple):
 def convert(graph: Mapping[str, Any], way: Way = RIGHT) -> Converted:
     """A graph of the editor, or a prompt of the API, with our nodes wherever they do the same.
 
-    The given graph is left as it is. Raises ValueError for what is neither.
+    The given graph is left as it is. Raises ValueError for what is neither, and where parts of it cannot be read.
     """
+    try:
+        return _convert(graph, way)
+    except (TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise ValueError(
+            f"Open the graph in the editor and save it again: a part of it cannot be read ({error})."
+        ) from error
+
+
+def _convert(graph: Mapping[str, Any], way: Way) -> Converted:
     made = deepcopy(dict(graph))
     if prompts.is_prompt(made.get(_PROMPT)):
         inner = _convert_prompt(made[_PROMPT], way)

@@ -17,7 +17,7 @@ from .numbers import chosen
 
 Values = Mapping[str, Any]
 
-_ANY = "*"
+_TEXTS = ("STRING", MENU)  # types of links that bring a word
 _NUMBERS = ("FLOAT", "INT")
 _PRESET, _LEFT_OPEN = "preset", "None"
 """A preset that packs with switches save where it is not reached; who does reach it is told when the graph runs."""
@@ -48,10 +48,10 @@ _REPLACEABLE = ("IMAGE", "CLIP_VISION", "EMBEDS")
 
 
 class Menu(list[str]):
-    """The options of an input, which also has in it what graphs of other times hold.
+    """The options of an input, which also has in it what graphs of other times hold, and takes texts of other nodes.
 
     ComfyUI asks a menu itself, and names the input whose value is not in it; a node that is asked instead has its
-    answer repeated for each of its inputs.
+    answer repeated for each of its inputs. Whether a link fits it asks by !=, as it says in its validation.py.
     """
 
     def __init__(self, spec: Input) -> None:
@@ -67,15 +67,12 @@ class Menu(list[str]):
         except ValueError:
             return False
 
-
-def complaint_of_links(inputs: Mapping[str, Input], links: Values) -> str | None:
-    """Why what is connected does not fit, or None. links: the type that each link brings, by the name of the input."""
-    reasons = (_of_link(inputs[name], brought) for name, brought in links.items() if name in inputs)
-    return next(filter(None, reasons), None)
+    def __ne__(self, brought: object) -> bool:
+        return not isinstance(brought, list) and brought not in _TEXTS
 
 
 def complaint_of_file(spec: Input, name: Any) -> str | None:
-    """Why the file that a name means cannot be used, or None."""
+    """Why the file that a name means cannot be used, or None; a name that is wired in is None yet."""
     try:
         if name is not None:
             file_menu(spec).check(str(name))
@@ -92,16 +89,10 @@ def fingerprint(inputs: Mapping[str, Input], given: Values) -> Any:
     return [*picked, *among, *([chosen(given.get("numbers"))] if "numbers" in inputs else [])]
 
 
-def _of_link(spec: Input, brought: Any) -> str | None:
-    """Texts and numbers go into any widget; what fits is seen when the graph runs."""
-    kinds = {kind.strip() for kind in brought.split(",")} if isinstance(brought, str) else {_ANY}
-    if spec.is_widget or _ANY in kinds or spec.type in kinds:
-        return None
-    return f"Connect {spec.name} to a node that gives {spec.type}; found {brought}."
-
-
 def _check(spec: Input, value: Any) -> None:
-    """Raises ValueError for a word that no version had, and for what is no finite number. Files are not looked for."""
+    """Raises ValueError for a word that no version had, for no finite number, and for no file; none is looked for."""
+    if spec.of_files and value is None:
+        raise ValueError(f"Choose a file for {spec.name}; found none.")
     if spec.type in _NUMBERS and not _is_number(value):
         raise ValueError(f"Set {spec.name} to a finite number; found {quoted(value)}.")
     if spec.type == MENU and not spec.of_files:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from typing import Any
 
 from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
+from ...ip_adapter_core.compat.words import NUMBERS, NUMBERS_ROW, OF_SERVER
 from ..node import legible_errors
 from . import checks
 from .doors import BEHAVIOURS, Behaviour
-from .numbers import MENU as NUMBERS_MENU
-from .numbers import OF_SERVER
 
 CATEGORY = "IP-Adapter/IPAdapter Plus"
 
-NUMBERS_ROW = Input("numbers", MENU, OF_SERVER, None, NUMBERS_MENU, optional=True)
+_NUMBERS = Input(NUMBERS_ROW, MENU, OF_SERVER, None, NUMBERS, optional=True)
 
 _ABOUT = "A node of IPAdapter Plus, kept for graphs that have it. New graphs are made with this package's own nodes."
 _NUMBERS_TOOLTIP = (
@@ -30,7 +29,7 @@ def _options(given: Input) -> dict[str, Any]:
         options |= dict(zip(("min", "max", "step"), given.limits, strict=True))
     if given.type == "STRING" and given.name != "filename_prefix":
         options["multiline"] = True
-    if given is NUMBERS_ROW:
+    if given is _NUMBERS:
         options["tooltip"] = _NUMBERS_TOOLTIP
     return options
 
@@ -54,7 +53,7 @@ def _input_types(inputs: Iterable[Input], late: Container[str]) -> dict[str, dic
 
 def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
     """The class of an old node."""
-    inputs = (*signature.inputs, *((NUMBERS_ROW,) if behaviour.has_numbers else ()))
+    inputs = (*signature.inputs, *((_NUMBERS,) if behaviour.has_numbers else ()))
     by_name = {given.name: given for given in inputs}
     arguments = behaviour.arguments or tuple(by_name)
 
@@ -79,31 +78,28 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
             "RETURN_TYPES": tuple(output.type for output in signature.outputs),
             "RETURN_NAMES": tuple(output.name for output in signature.outputs),
             "INPUT_TYPES": classmethod(lambda cls: _input_types(inputs, signature.late)),
-            "VALIDATE_INPUTS": classmethod(_validation(by_name)),
             "IS_CHANGED": classmethod(changed),
             behaviour.method: run,
+            **_validation(inputs),
         },
     )
 
 
-def _validation(inputs: Mapping[str, Input]) -> Callable[..., bool | str]:
-    """What ComfyUI asks a node before a graph runs: about its file, where it has one, else about its links.
+def _validation(inputs: Iterable[Input]) -> dict[str, Any]:
+    """What ComfyUI asks a node with a menu of files about the file before a graph runs, and nothing of others.
 
-    One question each, as ComfyUI says the answer once for every argument.
+    One question, as it says the answer once for every argument.
     """
-    spec = next((given for given in inputs.values() if given.of_files), None)
-
-    def validate_links(cls: type, input_types: Mapping[str, Any]) -> bool | str:
-        return checks.complaint_of_links(inputs, input_types) or True
+    spec = next((given for given in inputs if given.of_files), None)
+    if spec is None:
+        return {}
 
     def validate_file(cls: type, **given: Any) -> bool | str:
-        return spec is None or checks.complaint_of_file(spec, given.get(spec.name)) or True
+        return checks.complaint_of_file(spec, given.get(spec.name)) or True
 
-    if spec is None:
-        return validate_links
     asked = (inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("cls", spec.name))
     validate_file.__signature__ = inspect.Signature(tuple(asked))  # type: ignore[attr-defined]
-    return validate_file
+    return {"VALIDATE_INPUTS": classmethod(validate_file)}
 
 
 _ALL = SIGNATURES | OTHER_SHAPES

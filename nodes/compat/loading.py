@@ -26,7 +26,7 @@ def load_models(
     missing.
     """
     wish = read_preset(preset)
-    found = auto.find(model, wish.kind, wish.among)
+    found = auto.find(model, wish.kind, wish.among, preset)
     reader = None
     if found.adapter.identity.reads_faces:
         reader = load_insightface(provider)[0]

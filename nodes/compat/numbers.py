@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...ip_adapter_core.attention.application import ApplyOptions
-from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD, OLD_NUMBERS
+from ...ip_adapter_core.compat.words import NORM_AVERAGE_OF_OLD, OLD_NUMBERS, RIGHT_NUMBERS
 from ...ip_adapter_core.faces.detection import CHOICES
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision.enhance import join_embeds, join_embeds_as_grid
@@ -17,10 +17,6 @@ from ..host import old_pack, server, vision
 from ..host.faces import Choose
 
 SETTING = "IPAdapter.numbers"
-RIGHT, OLD, OF_SERVER = "right", OLD_NUMBERS, "as set for the server"
-MENU = (OF_SERVER, RIGHT, OLD)
-"""The menu of the row on each node."""
-
 
 _AS_TRAINED = ApplyOptions()
 
@@ -51,8 +47,8 @@ class Numbers(NamedTuple):
 
 
 NUMBERS: dict[str, Numbers] = {
-    RIGHT: Numbers(vision.encode_masked, vision.blank_features),
-    OLD: Numbers(
+    RIGHT_NUMBERS: Numbers(vision.encode_masked, vision.blank_features),
+    OLD_NUMBERS: Numbers(
         old_pack.encode,
         old_pack.black_features,
         NORM_AVERAGE_OF_OLD,
@@ -73,5 +69,5 @@ def numbers_of(row: Any) -> Numbers:
 
 def chosen(row: Any) -> str:
     """Its name in NUMBERS."""
-    word = row if row in NUMBERS else server.setting(SETTING, RIGHT)
-    return word if word in NUMBERS else RIGHT
+    word = row if row in NUMBERS else server.setting(SETTING, RIGHT_NUMBERS)
+    return word if word in NUMBERS else RIGHT_NUMBERS

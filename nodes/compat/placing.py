@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...ip_adapter_core.compat.layer_lists import layer_list
+from ...ip_adapter_core.compat.words import SECOND_IS_ONE
 from ...ip_adapter_core.prompts.combine import Gathering
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.settings.layer_weights import LayerWeights, from_weight_type
@@ -20,9 +21,6 @@ from .references import References
 
 Weight = float | list[float]
 """One number for all frames, or one for each."""
-
-_SECOND_IS_ONE = ("style and composition", "strong style and composition")
-"""Weight types whose second number is 1 where nobody sets it; that of the others is the weight."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +63,8 @@ def place(model: Any, adapter: LoadedAdapter, references: References, settings: 
 
     The LoRA of the adapter is left out: the old pack's loader puts it on the model.
     """
+    if settings.start > settings.end:
+        return model  # the old pack compared both with the step: then it acts in none
     prompt = _prompt(adapter, references, settings, numbers)
     for spread, weights in _spreads(settings):
         options = replace(
@@ -108,7 +108,7 @@ def _spreads(settings: Settings) -> Iterator[tuple[LayerWeights, tuple[float, ..
     """How the numbers spread over the layers, and a factor for each frame: in one step, or one for each number, where
     they differ from frame to frame."""
     weights, kind = settings.weights, settings.weight_type
-    second = 1.0 if settings.second is None and kind in _SECOND_IS_ONE else settings.second
+    second = 1.0 if settings.second is None and kind in SECOND_IS_ONE else settings.second
     if settings.layers.strip():
         yield layer_list(settings.layers, 1.0, kind), weights
     elif len(weights) == 1:

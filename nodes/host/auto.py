@@ -32,17 +32,17 @@ class Found(NamedTuple):
     report: str
 
 
-def find(model: ModelPatcher, kind: str, among: Among = dict) -> Found:
+def find(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -> Found:
     """The best adapter of a kind for this model, and its encoder.
 
-    among: those of the adapters on disk that are meant. Raises ValueError when one is missing: what was looked for,
-    where, what was seen there, and what to download.
+    among: those of the adapters on disk that are meant. asked: what a preset calls them. Raises ValueError when one is
+    missing: what was looked for, where, what was seen there, and what to download.
     """
     geometry, family = models.geometry(model), models.family(model)
     on_disk = among(files.adapters())
     pair = choose(on_disk, files.encoders(), geometry, kind, family)
     if pair is None:
-        raise ValueError(_no_adapter(geometry, family, kind))
+        raise ValueError(_no_adapter(geometry, family, kind, asked))
     if lacks_encoder(pair, on_disk):
         raise ValueError(_no_encoder(pair.adapter, on_disk[pair.adapter]))
     others = [name for name in fitting(on_disk, geometry, kind, family) if name != pair.adapter]
@@ -56,9 +56,10 @@ def _report(pair: FilePair, others: list[str]) -> str:
     return "\n".join(lines + [f"also fits: {name}" for name in others])
 
 
-def _no_adapter(geometry: Geometry, family: str, kind: str) -> str:
+def _no_adapter(geometry: Geometry, family: str, kind: str, asked: str) -> str:
     published = downloads.ADAPTER_FILES.get((family, "plus" if kind == "any" else kind))
     what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
+    what += f", preset {asked}," if asked else ""
     missing = f"No {what} for {describe(geometry, family)} was found."
     return f"{missing} {_on_disk(files.ADAPTERS)} {_download(published, files.ADAPTERS)}"
 

@@ -57,7 +57,7 @@ async def _answer(request: web.Request, holds: Holds) -> web.Response:
     """The graph of a request in today's shape, with a line for each change, and with files that are here."""
     try:
         graph = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return web.json_response({"error": "Send a graph as JSON; found something else."}, status=400)
     shaped, lines = _changed(normalise_graph, graph, holds)
     named, taken = _changed(lambda graph: _take_files(graph, holds), shaped, lambda: True)

@@ -178,8 +178,14 @@ def embeds_in_input() -> list[str]:
     return [Path(name).as_posix() for name in folder_paths.get_filename_list(_INPUT)]
 
 
+def _here(name: str) -> str:
+    """The choice of the menu that a name means, also one of another computer; else the name."""
+    return find_by_name(name, names()) or name
+
+
 def _path(name: str) -> Path:
     """Full path of a file. Raises ValueError when it is not there any more."""
+    name = _here(name)
     if not name.endswith(_IN_INPUT):
         return Path(files.path(CATEGORY, name))
     inner, folder = name.removesuffix(_IN_INPUT), folder_paths.get_input_directory()
@@ -189,6 +195,7 @@ def _path(name: str) -> Path:
 
 
 def _fingerprint(name: str | None) -> files.Fingerprint:
+    name = name if name is None else _here(name)
     if name is None or not name.endswith(_IN_INPUT):
         return files.fingerprint(CATEGORY, None if name == NONE else name)
     try:

@@ -193,7 +193,8 @@ def test_clients_find_every_id_with_lists_in_the_old_form(stocked: Server) -> No
     ("more", "sentence"),
     [
         ({"weight_type": "softer"}, r"weight_type: 'softer' not in \['linear'"),
-        ({"ipadapter": ["loader", 0]}, "Connect ipadapter to a node that gives IPADAPTER"),
+        ({"ipadapter": ["loader", 0]}, r"'details': 'ipadapter, received_type\(MODEL\)"),
+        ({"weight_type": {"a": 1}}, "weight_type: "),
     ],
 )
 def test_a_mistake_is_said_before_anything_runs(stocked: Server, more: dict[str, Any], sentence: str) -> None:

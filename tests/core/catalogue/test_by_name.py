@@ -44,12 +44,25 @@ def test_a_published_name_finds_by_tensors_an_adapter_of_its_base_and_kind(name:
     assert (called[found].family, called[found].variant.reads) == (wanted.family, wanted.variant.reads)
 
 
+def test_the_encoder_in_a_name_counts_before_its_base() -> None:
+    others = {
+        f"{number}.bin": PUBLISHED[name] for number, name in enumerate(("ip-adapter_sd15", "ip-adapter_sd15_vit-G"))
+    }
+    assert find_by_tensors("ip-adapter_sd15_vit-G.safetensors", others) == "1.bin"
+
+
 def test_a_renamed_file_is_found_by_the_words_in_its_name() -> None:
     found = find_by_tensors("XL ip adapter plus vit-H.safetensors", PUBLISHED)
     assert found == "ip-adapter-plus_sdxl_vit-h"
 
 
-@pytest.mark.parametrize("name", ["gone.bin", "model.safetensors", ""])
+OF_OTHER_MODELS = [
+    "ip-adapter-flux.bin", "flux-ip-adapter.safetensors", "ip_adapter_sd3.bin", "hunyuan-ip-adapter.bin",
+    "ip-adapter-anima.safetensors", "ip-adapter_instant_id_sdxl.bin", "ip-adapter.bin", "ip-adapter_sd21.bin",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gone.bin", "model.safetensors", "", *OF_OTHER_MODELS])
 def test_a_name_that_says_nothing_of_an_adapter_finds_none(name: str) -> None:
     assert find_by_tensors(name, PUBLISHED) is None
 

@@ -258,3 +258,19 @@ def test_a_prompt_of_today_stays_as_it_is() -> None:
         before = json.dumps(prompt)
         assert normalise_prompt(prompt) == []
         assert json.dumps(prompt) == before
+
+
+def test_the_mask_of_the_first_apply_node_is_its_mask_today() -> None:
+    call = {"class_type": "IPAdapterApply", "inputs": {"mask": ["3", 0]}}
+    normalise_prompt({"1": call})
+    assert call["inputs"]["attn_mask"] == ["3", 0] and "mask" not in call["inputs"]
+    node = {"id": 1, "type": "IPAdapterApply", "inputs": [{"name": "mask", "type": "MASK", "link": 4}]}
+    normalise_graph({"nodes": [node], "links": [[4, 3, 0, 1, 0, "MASK"]]})
+    assert [given["name"] for given in node["inputs"]] == ["attn_mask"]
+
+
+def test_a_word_behind_the_values_that_is_none_of_our_row_is_left_out() -> None:
+    values = [0.8, "linear", "concat", 0, 1, "V only"]
+    node = {"id": 1, "type": "IPAdapterAdvanced", "widgets_values": [*values, "fixed", "right"]}
+    normalise_graph({"nodes": [node], "links": []})
+    assert node["widgets_values"] == [*values, "right"]

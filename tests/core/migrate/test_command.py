@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,31 @@ def test_the_list_names_every_old_node_and_starts_without_comfyui() -> None:
     command = [sys.executable, "-m", "ip_adapter_core.migrate", "--list"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert [line.split(": ")[0] for line in ran.stdout.splitlines()] == [*SIGNATURES, *OTHER_SHAPES]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"nodes": [{"id": 1, "type": "IPAdapter"}], "links": [[1]]},
+        {"nodes": [{"id": 1, "type": "IPAdapterModelLoader", "flags": 5}], "links": []},
+        {"nodes": [{"id": 1, "type": "IPAdapterModelLoader", "properties": {"proxyWidgets": 5}}], "links": []},
+        {"1": {"class_type": "IPAdapterModelLoader", "inputs": [1]}},
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_and_the_next_is_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], odd: dict[str, Any]
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(odd))
+    (tmp_path / "b.JSON").write_text(json.dumps(LOADER))
+    (tmp_path / "c.json").write_bytes(b"\x89PNG")
+    main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "b.JSON: 1 of 1" in said
+    assert "c.json: Give a graph that the editor saved, or a prompt for the API: this is no JSON." in said
+
+
+def test_one_file_goes_into_a_folder_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(LOADER))
+    (tmp_path / "new").mkdir()
+    assert main([str(tmp_path / "a.json"), "-o", str(tmp_path / "new")]) == 0
+    assert "IPA_LoadAdapter" in (tmp_path / "new" / "a.json").read_text()

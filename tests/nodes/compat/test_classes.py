@@ -176,15 +176,32 @@ def test_a_preset_that_was_left_open_is_refused_only_where_it_is_reached() -> No
 
 
 def test_a_node_is_asked_one_question_so_that_its_answer_is_said_once() -> None:
-    asked = {tuple(inspect.getfullargspec(made(node).VALIDATE_INPUTS).args[1:]) for node in ALL}
-    assert asked == {("input_types",), ("ipadapter_file",), ("embeds",), ("model_name",)}
+    classes = [made(node) for node in ALL if hasattr(made(node), "VALIDATE_INPUTS")]
+    asked = {tuple(inspect.getfullargspec(one.VALIDATE_INPUTS).args[1:]) for one in classes}
+    assert asked == {("ipadapter_file",), ("embeds",), ("model_name",)}
     assert "gone.bin" in made("IPAdapterModelLoader").VALIDATE_INPUTS(ipadapter_file="gone.bin")
 
 
 def test_a_text_may_come_through_a_link_and_another_socket_may_not() -> None:
-    validate = made("IPAdapterAdvanced").VALIDATE_INPUTS
-    assert validate({"weight_type": "STRING", "weight": "FLOAT", "model": "MODEL"}) is True
-    assert "Connect ipadapter to a node that gives IPADAPTER; found IP_ADAPTER" in validate({"ipadapter": "IP_ADAPTER"})
+    from comfy_execution.validation import validate_node_input
+
+    inputs = made("IPAdapterAdvanced").INPUT_TYPES()["required"]
+    for brought, name, fits in (
+        ("STRING", "weight_type", True),
+        ("COMBO", "weight_type", True),
+        (["a", "b"], "weight_type", True),
+        ("MODEL", "weight_type", False),
+        ("FLOAT", "weight", True),
+        ("IP_ADAPTER", "ipadapter", False),
+    ):
+        assert validate_node_input(brought, inputs[name][0]) is fits
+
+
+@pytest.mark.parametrize("node", ["IPAdapterModelLoader", "IPAdapterLoadEmbeds"])
+def test_a_file_that_nobody_chose_is_asked_for(node: str) -> None:
+    loader = made(node)()
+    with pytest.raises(ValueError, match="Choose a file for"):
+        getattr(loader, loader.FUNCTION)()
 
 
 def test_what_is_left_out_has_the_default_and_a_missing_socket_is_named() -> None:

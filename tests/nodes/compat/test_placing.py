@@ -140,3 +140,13 @@ def test_before_version_2_the_weight_type_said_how_the_weight_enters(word: str, 
 
     settings = _settings({"weight_type": word}, per_frame=False, old_words=True)
     assert (settings.weight_type, settings.scaling) == ("linear", scaling)
+
+
+def test_a_start_behind_the_end_leaves_the_model_as_it_is() -> None:
+    """The old pack compared both with the step."""
+    from comfyui_ip_adapter.nodes.compat.numbers import NUMBERS
+    from comfyui_ip_adapter.nodes.compat.placing import Settings, place
+
+    model = object()
+    nothing: Any = None
+    assert place(model, nothing, nothing, Settings(start=0.8, end=0.2), NUMBERS["right"]) is model

@@ -4,6 +4,8 @@ IP-Adapter's nodes are on trial and get the values of the file. Core nodes get a
 and steps that two cores can sample.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,15 +125,25 @@ def furnish(base: Path) -> None:
         picture.save(base / "input" / name)
 
 
-def furnish_embeds(folder: Path, prompt: Mapping[str, Any]) -> None:
-    """Make the files of embeds that a prompt applies in the input folder: of one picture, as its adapter reads them."""
+def furnish_embeds(folder: Path, graph: Mapping[str, Any]) -> None:
+    """Make the files of embeds that a graph names, in the input folder: of one picture."""
+    for quoted in re.findall(r'"[^"]*\.ipadpt"', json.dumps(graph)):
+        _save_embeds(folder, json.loads(quoted), draw(1, TINY.embed_dim))
+
+
+def fit_embeds(folder: Path, prompt: Mapping[str, Any]) -> None:
+    """Make those files of embeds again that an adapter of the kind plus reads, as it reads them."""
     for node in prompt.values():
         source = prompt.get(_origin(node, "pos_embed"), {})
-        if source.get("class_type") == "IPAdapterLoadEmbeds":
-            name = str(prompt[_origin(node, "ipadapter")]["inputs"])
-            path = folder / source["inputs"]["embeds"].replace("\\", "/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(draw(1, 17, TINY.width) if "plus" in name.lower() else draw(1, TINY.embed_dim), path)
+        reads_hidden = "plus" in str(prompt.get(_origin(node, "ipadapter"), {}).get("inputs")).lower()
+        if source.get("class_type") == "IPAdapterLoadEmbeds" and reads_hidden:
+            _save_embeds(folder, source["inputs"]["embeds"], draw(1, 17, TINY.width))
+
+
+def _save_embeds(folder: Path, name: str, embeds: torch.Tensor) -> None:
+    path = folder / name.replace("\\", "/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(embeds, path)
 
 
 def _origin(node: Mapping[str, Any], name: str) -> str:
