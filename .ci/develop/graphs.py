@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 from browser.editor import OPTIONS, Editor  # noqa: E402
 from develop.browser import ensure  # noqa: E402
 from live.server import FAST_ATTENTION, Server  # noqa: E402
-from shared_graphs.disk import furnish  # noqa: E402
+from shared_graphs.disk import furnish, furnish_embeds  # noqa: E402
 from shared_graphs.table import line, page, summary  # noqa: E402
 from shared_graphs.trial import Trial, tried  # noqa: E402
 from shared_graphs.written import WRITTEN  # noqa: E402
@@ -45,9 +45,11 @@ def try_all(folder: Path | None) -> Iterator[tuple[str, Trial]]:
     furnish(PLACE)
     with Server(PLACE, options=[FAST_ATTENTION]) as server, sync_playwright() as playwright:
         described = server.object_info()
+        shared = dict(graphs(folder, described))
+        furnish_embeds(PLACE / "input", shared)
         browser = playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))
         editor = Editor(browser, server)
-        for name, graph in graphs(folder, described):
+        for name, graph in shared.items():
             yield name, tried(editor, graph, name, described)
         editor.page.unroute_all(behavior="ignoreErrors")
         browser.close()

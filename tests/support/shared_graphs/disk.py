@@ -125,9 +125,9 @@ def furnish(base: Path) -> None:
         picture.save(base / "input" / name)
 
 
-def furnish_embeds(folder: Path, graph: Mapping[str, Any]) -> None:
-    """Make the files of embeds that a graph names, in the input folder: of one picture."""
-    for quoted in re.findall(r'"[^"]*\.ipadpt"', json.dumps(graph)):
+def furnish_embeds(folder: Path, graphs: Mapping[str, Any]) -> None:
+    """Make the files of embeds that graphs name, in the input folder: of one picture."""
+    for quoted in re.findall(r'"[^"]*\.ipadpt"', json.dumps(graphs)):
         _save_embeds(folder, json.loads(quoted), draw(1, TINY.embed_dim))
 
 

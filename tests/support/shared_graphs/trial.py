@@ -12,7 +12,7 @@ from live.server import Server
 from live.ui_graphs import Described
 from published_shapes import REFUSED
 from shared_graphs.cut import cut
-from shared_graphs.disk import OLD, fit_embeds, furnish_embeds, miniature
+from shared_graphs.disk import OLD, fit_embeds, miniature
 from shared_graphs.opening import Sent, complaints, sent, switch_on
 
 LEVELS, LEVEL = 256, 1  # of a picture, and what two ways to the same picture may differ by
@@ -47,7 +47,6 @@ class Trial(NamedTuple):
 
 def tried(editor: Editor, graph: Mapping[str, Any], name: str, described: Described) -> Trial:
     """Open a graph, run it, convert it and run that. Where all that would run is switched off, it is switched on."""
-    furnish_embeds(editor.server.base / "input", graph)
     wrong = complaints(editor, graph, name)
     given = _sent(editor, graph)
     left = cut(given.prompt, described, bool(given.left_out))
