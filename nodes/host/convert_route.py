@@ -10,6 +10,7 @@ from server import PromptServer
 
 from ...ip_adapter_core.migrate.convert import convert
 from ...ip_adapter_core.migrate.sheet import OLD, RIGHT, Way
+from .server import sent_json
 
 ROUTE = "/ip_adapter/convert"
 
@@ -32,18 +33,11 @@ def register(has_old_numbers: Callable[[], bool] = lambda: False) -> None:
 async def _answer(request: web.Request, way: Way) -> web.Response:
     """The converted graph; status 400 and a sentence for what is no graph."""
     try:
-        converted = convert(_graph(await _json(request)), way)
+        converted = convert(_graph(await sent_json(request)), way)
     except ValueError as error:
         return web.json_response({"error": str(error)}, status=400)
     answer = {"graph": converted.graph, "lines": converted.lines, "summary": converted.summary()}
     return web.json_response(answer | {"converted": converted.converted})
-
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return await request.json()
-    except (ValueError, RecursionError):
-        raise ValueError("Send a graph as JSON; found something else.") from None
 
 
 def _graph(given: Any) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 from aiohttp import web
 from server import PromptServer
 
-from ...ip_adapter_core.catalogue.by_name import find_by_name
 from ...ip_adapter_core.compat import file_names
 from ...ip_adapter_core.compat.file_names import PLACES, Taken, take_files
 from ...ip_adapter_core.compat.shapes import normalise_graph, normalise_prompt
-from ...ip_adapter_core.text.wording import shown
 from . import files, old_names, prompt_files
+from .server import sent_json
 
 ROUTE = "/ip_adapter/old_graph"
 """Where the editor sends a graph that it opens."""
@@ -56,9 +55,9 @@ def _read_prompt(sent: Any, holds: Holds) -> Any:
 async def _answer(request: web.Request, holds: Holds) -> web.Response:
     """The graph of a request in today's shape, with a line for each change, and with files that are here."""
     try:
-        graph = await request.json()
-    except (ValueError, RecursionError):
-        return web.json_response({"error": "Send a graph as JSON; found something else."}, status=400)
+        graph = await sent_json(request)
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=400)
     shaped, lines = _changed(normalise_graph, graph, holds)
     named, taken = _changed(lambda graph: _take_files(graph, holds), shaped, lambda: True)
     _say([*lines, *(one.remark for one in taken)])
@@ -73,13 +72,11 @@ def _take_files(graph: Any, holds: Holds) -> list[Taken]:
 def _find(kind: str, name: str) -> tuple[str, str] | None:
     """The file here that a saved name means, and what is to be said of it."""
     if kind == file_names.EMBEDS:
-        found = find_by_name(name, prompt_files.embeds_in_input())
-        return None if found is None else (found, f"Took {found} for {shown(name)}.")
+        return old_names.among(prompt_files.embeds_in_input(), name)
     try:
-        match = old_names.find(_CATEGORIES[kind], name)
+        return old_names.find(_CATEGORIES[kind], name)
     except ValueError:
         return None
-    return match.name, match.remark
 
 
 def _changed(change: Callable[[Any], list[T]], given: Any, holds: Holds) -> tuple[Any, list[T]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ...ip_adapter_core.catalogue.by_name import find_by_name, find_by_tensors
@@ -23,14 +24,22 @@ class Match(NamedTuple):
     remark: str = ""
 
 
+def among(listed: Iterable[str], name: str) -> Match | None:
+    """The listed file that a name means; None where none does."""
+    found = find_by_name(name, listed)
+    if found is None:
+        return None
+    return Match(found, "" if found == name else f"Took {found} for {shown(name)}.")
+
+
 def find(category: str, name: str) -> Match:
     """The file of a category that a name means; of adapters also the one that is what the name says.
 
     Raises ValueError where there is none.
     """
-    found = find_by_name(name, files.names(category))
+    found = among(files.names(category), name)
     if found is not None:
-        return Match(found, "" if found == name else f"Took {found} for {shown(name)}.")
+        return found
     alike = find_by_tensors(name, files.adapters()) if category == files.ADAPTERS else None
     if alike is None:
         files.path(category, name)  # says where it was looked for

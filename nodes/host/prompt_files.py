@@ -107,8 +107,7 @@ def load_embeds(name: str) -> Tensor:
 
     Raises ValueError when the file is gone, or UnsupportedCheckpoint when it holds no embeds.
     """
-    found = find_by_name(name, embeds_in_input())
-    file = _path(f"{found or name}{_IN_INPUT}")
+    file = _path(f"{name}{_IN_INPUT}")
     return next(tensor for tensor in ipadpt.embeds(file) if tensor is not None)
 
 
@@ -180,7 +179,10 @@ def embeds_in_input() -> list[str]:
 
 def _here(name: str) -> str:
     """The choice of the menu that a name means, also one of another computer; else the name."""
-    return find_by_name(name, names()) or name
+    if name.endswith(_IN_INPUT):
+        inner = name.removesuffix(_IN_INPUT)
+        return f"{find_by_name(inner, embeds_in_input()) or inner}{_IN_INPUT}"
+    return find_by_name(name, folder_paths.get_filename_list(CATEGORY)) or name
 
 
 def _path(name: str) -> Path:

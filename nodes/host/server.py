@@ -1,4 +1,5 @@
-"""The running server: which node ids are free, what the user has set, and texts shown on the node that runs."""
+"""The running server: which node ids are free, what the user has set, what requests bring, and texts shown on the node
+that runs."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from aiohttp import web
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
@@ -53,6 +55,14 @@ def setting(name: str, default: Any) -> Any:
     except (OSError, ValueError):
         return default
     return stored.get(name, default) if isinstance(stored, dict) else default
+
+
+async def sent_json(request: web.Request) -> Any:
+    """The graph that a request brings. Raises ValueError for what is no JSON."""
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise ValueError("Send a graph as JSON; found something else.") from None
 
 
 def say(text: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.compat.signatures import OTHER_IPADAPTER
-from live.graphs import Graph, Node
+from live.graphs import SAMPLER, Graph, Node
+from live.pictures import EXAMPLE
 from live.published import CHECKPOINT, CONTROLNET
 from live.ui_graphs import WIDGETS, Described
-from shared_graphs.disk import OLD, UPSCALER, WITHOUT
+from shared_graphs.disk import OLD, STEPS, UPSCALER, WITHOUT
 
 Prompt = dict[str, Any]
 NEEDED = {"IPAdapterWeights": ("image",), OTHER_IPADAPTER: ("image", "clip_vision")}
@@ -67,7 +68,7 @@ STAND_INS: dict[str, Callable[[Graph], Any]] = {
     "CLIP": lambda graph: _checkpoint(graph)[1],
     "VAE": lambda graph: _checkpoint(graph)[2],
     "CONDITIONING": lambda graph: _text(graph)[0],
-    "IMAGE": lambda graph: _once(graph, "LoadImage", image="example.png")[0],
+    "IMAGE": lambda graph: _once(graph, "LoadImage", image=EXAMPLE)[0],
     "IPAdapterWeights.image": lambda graph: _pictures(graph)[0],
     "MASK": lambda graph: _once(graph, "SolidMask", value=1.0, width=64, height=64)[0],
     "LATENT": lambda graph: _once(graph, "EmptyLatentImage", width=64, height=64, batch_size=1)[0],
@@ -77,7 +78,7 @@ STAND_INS: dict[str, Callable[[Graph], Any]] = {
     "SAMPLER": lambda graph: _once(graph, "KSamplerSelect", sampler_name="euler")[0],
     "NOISE": lambda graph: _once(graph, "RandomNoise", noise_seed=1)[0],
     "SIGMAS": lambda graph: _once(
-        graph, "BasicScheduler", model=_checkpoint(graph), scheduler="normal", steps=2, denoise=1.0
+        graph, "BasicScheduler", model=_checkpoint(graph), scheduler="normal", steps=STEPS, denoise=1.0
     )[0],
 }
 """What a socket gets instead of a node that is not installed: by node and name, or by type."""
@@ -139,7 +140,7 @@ def _end(graph: Graph, described: Described) -> None:
 
 def _sample(graph: Graph, model: Any) -> None:
     text = _text(graph)
-    values = {"seed": 1, "steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    values = SAMPLER | {"steps": STEPS}
     latent = STAND_INS["LATENT"](graph)
     end = len(graph)
     samples = graph.add(

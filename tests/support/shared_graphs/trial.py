@@ -86,7 +86,9 @@ def _unlike(server: Server, prompt: dict[str, Any], before: Result) -> str:
     except (ExecutionError, ValidationError, TimeoutError) as error:
         return str(error)
     both = [id for id, output in before.outputs.items() if "images" in output and "images" in after.outputs.get(id, {})]
-    apart = max((_apart(before, after, id) for id in both), default=0)
+    if not both:
+        return "there are no pictures to compare"
+    apart = max(_apart(before, after, id) for id in both)
     return "" if apart <= LEVEL else f"pictures differ by up to {apart} of 256 levels"
 
 
