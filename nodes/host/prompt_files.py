@@ -113,8 +113,7 @@ def load_embeds(name: str) -> Tensor:
 
 def embeds_fingerprint(name: str | None) -> files.Fingerprint:
     """Changes when a file of embeds in the input folder is exchanged."""
-    found = find_by_name(name or "", embeds_in_input())
-    return _fingerprint(f"{found}{_IN_INPUT}") if found else (name,)
+    return _fingerprint(f"{name or ''}{_IN_INPUT}")
 
 
 def save_embeds(embeds: Tensor, prefix: str) -> str:
