@@ -57,7 +57,7 @@ def main() -> None:
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != FOLDER]  # its names are not for everybody
     launcher.leave_folder()
     launcher.load_package()
-    os.environ["COMFYUI_PATH"] = str(launcher.find_comfyui(None))
+    os.environ["COMFYUI_PATH"] = str(launcher.find_comfyui(os.environ.get("COMFYUI_PATH")))
     if "THREADS" in os.environ:
         os.environ["OMP_NUM_THREADS"] = os.environ["THREADS"]
     if arguments.into:

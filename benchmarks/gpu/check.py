@@ -99,7 +99,7 @@ def one(name: str, into: Path) -> None:
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() not in (FOLDER, FOLDER.parent)]
     run.launcher.leave_folder()
     run.launcher.load_package()
-    os.environ["COMFYUI_PATH"] = str(run.launcher.find_comfyui(None))
+    os.environ["COMFYUI_PATH"] = str(run.launcher.find_comfyui(os.environ.get("COMFYUI_PATH")))
     with tempfile.TemporaryDirectory() as base:
         run.enter(Path(base), cuda=True)
         if name in DYNAMIC:

@@ -17,18 +17,16 @@ _ROOT = Path(__file__).resolve().parents[2]
 # ComfyUI's own nodes are imported first, as when it starts; then the package is loaded as it does that.
 _START = """
 import asyncio, json, sys, tempfile, time
-sys.path[:0] = [{tree!r}, {nodes!r}]
+sys.path[:0] = [{tree!r}, {support!r}]
 from comfy.cli_args import args
 args.cpu, args.base_directory = True, tempfile.mkdtemp()
 import comfy_api.latest
 import nodes
-import train_command as launcher
 known = set(sys.modules)
 begun = time.perf_counter()
-launcher.leave_folder()
-launcher.load_package()
+import package
 async def load():
-    extension = await sys.modules[launcher.PACKAGE].comfy_entrypoint()
+    extension = await sys.modules[package.PACKAGE].comfy_entrypoint()
     await extension.on_load()
     return await extension.get_node_list()
 found = asyncio.run(load())
@@ -50,7 +48,7 @@ def measure(settings: Settings) -> Findings:
 
 def start() -> tuple[float, list[str], int]:
     """Start ComfyUI's modules and load the package: seconds, what came with it, and its number of nodes."""
-    script = _START.format(tree=os.environ["COMFYUI_PATH"], nodes=str(_ROOT / "nodes"))
+    script = _START.format(tree=os.environ["COMFYUI_PATH"], support=str(_ROOT / "tests" / "support"))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     taken, names, nodes = json.loads(done.stdout.splitlines()[-1])
     return taken, names, nodes

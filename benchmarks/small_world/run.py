@@ -46,7 +46,7 @@ def main() -> None:
     redirect(wish.into, wish.pictures)
     launcher.leave_folder()
     launcher.load_package()
-    launcher.enter(launcher.find_comfyui(None))
+    launcher.enter(launcher.find_comfyui(os.environ.get("COMFYUI_PATH")))
     step(wish.step).main(*(int(value) if value.isdigit() else value for value in wish.given))
 
 

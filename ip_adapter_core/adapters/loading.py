@@ -57,7 +57,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
         adapter.lora = AdapterLora(Path(path).name, parts.lora)
-    return adapter.eval().requires_grad_(False)
+    return adapter.train(False).requires_grad_(False)
 
 
 def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:

@@ -78,7 +78,7 @@ class AdapterLora:
     file: str
     weights: dict[int, dict[str, Tensor]]
 
-    def bind(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
+    def use_on(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
         """The LoRA on a model with these layers, at a strength; the names of the model's weights are ComfyUI's."""
         patches = {
             f"diffusion_model.{layer.module}.attn{cross + 1}.{weight}.weight": self._pair(2 * index + cross, name)

@@ -153,7 +153,7 @@ def applications(
     if not (effective and prompt.lora):
         return effective
     first, *others = effective
-    return (replace(first, lora=prompt.lora.bind(layers, options.lora_strength)), *others)
+    return (replace(first, lora=prompt.lora.use_on(layers, options.lora_strength)), *others)
 
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:

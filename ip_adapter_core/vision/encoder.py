@@ -133,7 +133,7 @@ def load(
     visual.load_state_dict(_resize_positions(weights, tower), strict=True, assign=True)
     _fill_buffers(visual)
     visual.to(next(visual.parameters()).dtype)  # converts only the constants, in each module's own way
-    return VisionEncoder(tower, visual).eval().requires_grad_(False)
+    return VisionEncoder(tower, visual).train(False).requires_grad_(False)
 
 
 def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:

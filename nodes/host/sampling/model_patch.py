@@ -55,7 +55,7 @@ def apply_lora(model: ModelPatcher, adapter_lora: AdapterLora | None, strength: 
     if adapter_lora is None or not strength:
         return model
     clone = model.clone()
-    lora.settle(clone, [adapter_lora.bind(models.layers(model), strength)])
+    lora.settle(clone, [adapter_lora.use_on(models.layers(model), strength)])
     return clone
 
 

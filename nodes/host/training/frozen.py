@@ -21,7 +21,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     _leave_inference_mode(model)
     with_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
     in_training_mode = [module for module in model.modules() if module.training]
-    model.requires_grad_(False).eval()
+    model.requires_grad_(False).train(False)
     try:
         yield
     finally:

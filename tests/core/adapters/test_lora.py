@@ -30,7 +30,7 @@ def weights(family: str) -> dict[int, dict[str, Tensor]]:
 
 
 def used(family: str, strength: float = 1.0) -> LoraUse:
-    return AdapterLora("faceid.bin", weights(family)).bind(layers(CONFIGS[family]), strength)
+    return AdapterLora("faceid.bin", weights(family)).use_on(layers(CONFIGS[family]), strength)
 
 
 def translated(family: str) -> dict[str, str]:

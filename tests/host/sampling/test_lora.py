@@ -255,7 +255,7 @@ def test_a_model_without_such_a_weight_is_refused_by_name(small: Twins, tmp_path
 
     given = face_prompt(small, tmp_path)
     assert given.lora is not None
-    use = given.lora.bind(layout.layers(small.patcher.model.model_config.unet_config), 1.0)
+    use = given.lora.use_on(layout.layers(small.patcher.model.model_config.unet_config), 1.0)
     name, pair = next(iter(use.patches.items()))
     use.patches["diffusion_model.nowhere.weight"] = pair
     with pytest.raises(ValueError, match=r"no diffusion_model\.nowhere\.weight, which the LoRA of faceid"):

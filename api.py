@@ -1,0 +1,109 @@
+"""What scripts and other custom nodes may call: image prompts in three steps, load, encode and apply.
+
+The names in `__all__`, their arguments and what they return stay as they are: docs/promises.md. How they are imported
+beside ComfyUI and inside it: docs/python-api.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .ip_adapter_core.attention.application import ApplyOptions
+from .ip_adapter_core.prompts.combine import Gathering
+from .ip_adapter_core.prompts.prompt import ImagePrompt
+from .ip_adapter_core.settings import layer_weights
+from .ip_adapter_core.settings.span import Span
+from .nodes.host import adapters, auto, encoding, faces, files, prompt_files, small_world, vision
+from .nodes.host.adapters import LoadedAdapter
+from .nodes.host.sampling import model_patch
+
+__all__ = ["VERSION", "Loaded", "apply", "encode", "load", "load_files"]
+
+VERSION = 1
+"""Of this interface; it grows when something is added."""
+
+
+class Loaded(NamedTuple):
+    """What an image prompt is made with.
+
+    adapter: an IP-Adapter, as on the IP_ADAPTER socket.
+    encoder: the CLIP_VISION that it reads pictures with; None where it reads none.
+    """
+
+    adapter: LoadedAdapter
+    encoder: Any
+
+
+def register() -> None:
+    """Let ComfyUI look into this package's folders and know the demo's models; its server does so by itself."""
+    for room in (small_world, faces, prompt_files):
+        room.register()
+    files.register_folders()
+
+
+def load(model: Any, kind: str = "any") -> Loaded:
+    """The adapter on disk that fits a MODEL best, and its encoder.
+
+    kind: as in the menu of the node Load IP-Adapter (auto). Raises ValueError, which says what to download and where
+    to, when one is missing.
+    """
+    found = auto.find(model, kind)
+    return Loaded(found.adapter, found.encoder)
+
+
+def load_files(adapter: str, encoder: str | None = None) -> Loaded:
+    """An adapter and an encoder by the names of their files in ComfyUI's folders ipadapter and clip_vision.
+
+    Raises ValueError when a file is not there, or is none of its kind.
+    """
+    return Loaded(adapters.load(adapter), vision.load(encoder) if encoder else None)
+
+
+@torch.no_grad()
+def encode(
+    loaded: Loaded,
+    images: Tensor,
+    *,
+    negative: Tensor | None = None,
+    combine: str = "concat",
+    weights: Sequence[float] = (),
+    fit: str = "center crop",
+) -> ImagePrompt:
+    """The image prompt of pictures (images, height, width, 3), 0..1.
+
+    negative: pictures to move away from. combine, weights and fit: as on the node Encode Image Prompt. Raises
+    ValueError when the adapter and the encoder do not belong together, and for what are no such pictures.
+    """
+    for pictures in (images, *([] if negative is None else [negative])):
+        _check(pictures)
+    look = encoding.Look(fit, Gathering(combine, tuple(weights)))
+    return encoding.encode_prompt(loaded.adapter, loaded.encoder, images, look, negative)[0]
+
+
+def apply(
+    model: Any,
+    prompt: ImagePrompt,
+    weight: float = 1.0,
+    *,
+    start: float = 0.0,
+    end: float = 1.0,
+    weight_type: str = "linear",
+    mask: Tensor | None = None,
+) -> Any:
+    """A clone of a MODEL that follows an image prompt; the given one stays as it is.
+
+    weight: λ. start, end: parts of the noise schedule, 0..1. weight_type: as on the node Layer Weights. mask: (masks,
+    height, width), 0..1, where in the picture. Raises ValueError when the prompt does not fit the model.
+    """
+    layers = layer_weights.from_weight_type(weight_type)
+    return model_patch.apply(model, prompt, ApplyOptions(weight, Span(start, end), layers, mask=mask))
+
+
+def _check(pictures: Tensor) -> None:
+    if pictures.ndim != 4 or pictures.shape[-1] not in (3, 4) or not pictures.is_floating_point():
+        found = f"{pictures.dtype} of shape {tuple(pictures.shape)}"
+        raise ValueError(f"Give pictures as (images, height, width, 3) in floats from 0 to 1; found {found}.")
