@@ -11,11 +11,13 @@
 #   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
 #   PEER=path          make bench measures the IP-Adapter nodes in this folder beside ours
 #   THREADS=1          make bench computes with so many threads
+#   PUBLISH=1          make archive also refuses what has to be filled in before publishing
 
 PYTHON ?= python3
 BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
+PUBLISH ?=
 GRAPH ?=
 GRAPHS ?= ../shared/graphs
 JOBS ?= auto
@@ -27,7 +29,7 @@ ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
 TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
-.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs lint clean
+.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem release-names lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -61,6 +63,15 @@ serve: ## a ComfyUI with this package to click around in, on PORT
 
 graphs: ## open and run graphs that people share: those of GRAPHS, if it is there, else those that the tests bring
 	@$(BRING) run -- python .ci/develop/graphs.py $(GRAPHS)
+
+archive: ## what the registry would hand out: its files and sizes, what its scanner would find, and a run of it
+	@$(BRING) run -- python .ci/develop/archive.py $(if $(PUBLISH),publish)
+
+emblem: ## docs/images/icon.png and banner.png again
+	@$(BRING) --tools run -- python .ci/develop/emblem.py
+
+release-names: ## record the ids, inputs, outputs and words of this version, which later ones keep
+	@$(BRING) run -- python tests/support/released.py
 
 lint: ## style, types, and which room may use which
 	@$(BRING) --tools run -- python .ci/develop/lint.py

@@ -7,11 +7,12 @@ import sys
 from steps import ROOT, STORE
 
 PACKAGE = "comfyui_ip_adapter"
+PARTS = ("nodes", "ip_adapter_core", "benchmarks.small_world", "api", "outside")
 SUPPORT = ("fabricate", "live", "browser", "devices", "training", "shared_graphs")
 CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
-    ("mypy", "-p", f"{PACKAGE}.nodes", "-p", f"{PACKAGE}.ip_adapter_core", "-p", f"{PACKAGE}.benchmarks.small_world"),
+    ("mypy", *(word for name in PARTS for word in ("-p", f"{PACKAGE}.{name}"))),
     ("mypy", *(word for name in SUPPORT for word in ("-p", name))),
     ("lint-imports",),
 )

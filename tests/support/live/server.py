@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -27,24 +27,35 @@ OPTIONS = ("--cpu", "--disable-api-nodes", "--disable-auto-launch", "--listen", 
 
 
 class Server:
-    """ComfyUI of COMFYUI_PATH over the models, inputs and outputs in `base`; use it in a `with` statement."""
+    """ComfyUI of COMFYUI_PATH over the models, inputs and outputs in `base`; use it in a `with` statement.
 
-    def __init__(self, base: Path, port: int | None = None, options: Iterable[str] = ()) -> None:
+    python: what runs it, by default the Python of the tests. packs: custom nodes by the name of their folder.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        port: int | None = None,
+        options: Iterable[str] = (),
+        python: Path = Path(sys.executable),
+        packs: Mapping[str, Path] = PACKS,
+    ) -> None:
         self.base = base
+        self.python = python
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         places = ("--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db")
         self.options = (*OPTIONS, *places, "--port", str(self.port), *options)
         self.opener = build_opener(ProxyHandler({}))
-        prepare(base)
+        prepare(base, packs)
 
     def __enter__(self) -> "Server":
         tree = comfyui_path()
         with (self.base / "server.log").open("w") as log:
-            command = [sys.executable, "main.py", *self.options]
+            command = [str(self.python), "main.py", *self.options]
             self.process = subprocess.Popen(command, cwd=tree, stdout=log, stderr=subprocess.STDOUT)
         try:
-            self.wait_until_ready(120)
+            self.wait_until_ready(600)
         except BaseException:
             self.stop()
             raise
@@ -147,11 +158,11 @@ def comfyui_path() -> Path:
     return Path(tree)
 
 
-def prepare(base: Path) -> None:
-    """Lay out what ComfyUI expects of a base folder, with this package and the miniature family as custom nodes."""
+def prepare(base: Path, packs: Mapping[str, Path] = PACKS) -> None:
+    """Lay out what ComfyUI expects of a base folder, with these packs as custom nodes."""
     for name in ("custom_nodes", "input", "output", "user", *(f"models/{folder}" for folder in FOLDERS)):
         (base / name).mkdir(parents=True, exist_ok=True)
-    for name, folder in PACKS.items():
+    for name, folder in packs.items():
         link = base / "custom_nodes" / name
         if not link.is_symlink():
             link.symlink_to(folder, target_is_directory=True)
