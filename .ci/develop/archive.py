@@ -1,7 +1,7 @@
 """The archive that ComfyUI's registry makes of this package: listed, scanned, and run in a ComfyUI without test tools.
 
 `make archive`, or in an environment with a ComfyUI `python .ci/develop/archive.py`. `make archive PUBLISH=1`, or the
-argument `publish`, also refuses what has to be filled in before publishing. Git says what is in it, as for the registry.
+argument `publish`, also refuses what has to be filled in before publishing. Git says what is in it.
 """
 
 import shutil
@@ -42,9 +42,8 @@ def main() -> None:
     with installed(archive, PLACE / "base", python) as server:
         picture = first_picture(server).image()
         described = [name for name in server.object_info() if name.startswith("IPA_")]
-    print(
-        f"{FIRST_GRAPH} ran on {comfyui_path().name} with {len(described)} nodes: a picture of {picture.shape[:2]} pixels"
-    )
+    height, width = picture.shape[:2]
+    print(f"{FIRST_GRAPH} ran on {comfyui_path().name} beside {len(described)} nodes: a picture of {width}x{height}")
     print(f"({time.monotonic() - begun:.0f} s)")
 
 
@@ -77,7 +76,8 @@ def listing(archive: Path) -> str:
         folders[name.partition("/")[0] + "/" if "/" in name else "the top"].append(size)
     rows = [f"{size:>10,}  {name}" for name, size in sizes.items()]
     sums = [f"{sum(each):>10,}  {folder} ({len(each)} files)" for folder, each in sorted(folders.items())]
-    whole = f"{len(sizes)} files, {sum(sizes.values()) / MEGABYTE:.1f} MB; {archive.stat().st_size / MEGABYTE:.1f} MB packed"
+    unpacked, packed = (size / MEGABYTE for size in (sum(sizes.values()), archive.stat().st_size))
+    whole = f"{len(sizes)} files, {unpacked:.1f} MB; {packed:.1f} MB packed"
     return "\n".join([*rows, "", *sums, "", whole])
 
 

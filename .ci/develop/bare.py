@@ -35,7 +35,7 @@ def read(file: Path) -> Iterator[Requirement]:
 
 
 def closure(wanted: Iterable[Requirement]) -> list[Distribution]:
-    """The installed packages that requirements lead to, in any number of steps; those that are not installed left out."""
+    """The installed packages that requirements lead to, in any number of steps; those not installed left out."""
     waiting, found = list(wanted), dict[tuple[str, frozenset[str]], Distribution]()
     while waiting:
         requirement = waiting.pop()

@@ -1,7 +1,7 @@
-"""The icon and the banner that the registry shows, docs/images/icon.png and banner.png: `make emblem` draws them again.
+"""The icon and the banner that the registry shows, docs/images/icon.png and banner.png: `make emblem` draws them.
 
-A picture stands where a prompt's words stand, and what comes of it has its colours. Everything is drawn here, at several
-times its size.
+A picture stands where a prompt's words stand, and what comes of it has its colours. All is drawn at several times its
+size.
 """
 
 import math

@@ -1,0 +1,95 @@
+"""The archive in a ComfyUI without test tools: it starts, runs its first graph, and the examples of the page run."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comfyui_ip_adapter import api
+from develop import archive, bare, ready
+from live.graphs import Graph
+from live.server import Server, comfyui_path
+from package import ROOT
+
+PAGE = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+SCRIPT, NODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+NAME = ready.settings()["project"]["name"]
+TEST_TOOLS = ("pytest", "diffusers", "insightface", "onnxruntime", "hypothesis", "accelerate")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what a user has."""
+    home = tmp_path_factory.mktemp("bare") / "python"
+    return bare.make(home, [comfyui_path() / "requirements.txt", ROOT / "requirements.txt"])
+
+
+@pytest.fixture(scope="module")
+def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ComfyUI with the archive, and with the custom node of the page in a pack that is loaded before it."""
+    pack = tmp_path_factory.mktemp("pack") / "a_pack"
+    pack.mkdir()
+    (pack / "__init__.py").write_text(NODE, encoding="utf-8")
+    base = tmp_path_factory.mktemp("archive")
+    with archive.installed(archive.build(base / "node.zip"), base, python, {"a_pack": pack}) as server:
+        yield server
+
+
+def test_the_bare_python_has_no_test_tools(python: Path) -> None:
+    wanted = "import torch, open_clip, aiohttp; from importlib.util import find_spec as find; "
+    script = f"{wanted}print([name for name in {TEST_TOOLS} if find(name)])"
+    done = subprocess.run([str(python), "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_the_archive_starts_without_a_complaint_and_runs_its_first_graph(server: Server) -> None:
+    ours = [line for line in server.log().splitlines() if NAME in line]
+    assert ours
+    assert not [line for line in ours if "FAILED" in line or "Error" in line or "Cannot import" in line]
+    assert archive.first_picture(server).image().std() > 5
+
+
+def test_a_custom_node_may_call_what_the_page_says(server: Server) -> None:
+    without, prompted = (drawn(server, weight) for weight in (0.0, 1.0))
+    assert np.abs(prompted.astype(int) - without).mean() > 5
+
+
+def drawn(server: Server, weight: float) -> np.ndarray:
+    """What the small world draws behind the node of the page."""
+    graph = Graph()
+    loader = graph.add("CheckpointLoaderSimple", ckpt_name="small_world.safetensors")
+    reference = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0xFF8000)
+    prompted = graph.add("PromptWithPicture", model=loader, image=reference, weight=weight)
+    text = graph.add("CLIPTextEncode", text="", clip=loader[1])
+    sampling = {"seed": 1, "steps": 5, "cfg": 4.0, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
+    latent = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0)
+    start = graph.add("VAEEncode", pixels=latent, vae=loader[2])
+    inputs = {"model": prompted, "positive": text, "negative": text, "latent_image": start}
+    picture = graph.add("VAEDecode", samples=graph.add("KSampler", **inputs, **sampling), vae=loader[2])
+    saved = graph.add("SaveImage", images=picture, filename_prefix=f"page{weight}")
+    return server.run(graph).image(saved.id)
+
+
+def test_the_script_of_the_page_draws_a_picture(server: Server, python: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "#ff8000").save(tmp_path / "reference.png")
+    (tmp_path / "ComfyUI").symlink_to(comfyui_path(), target_is_directory=True)
+    script = SCRIPT.replace(f"ComfyUI/custom_nodes/{NAME}", str(server.base / "custom_nodes" / NAME))
+    assert script != SCRIPT
+    done = subprocess.run([str(python), "-c", script], cwd=tmp_path, capture_output=True, text=True, env=plain())
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert np.asarray(Image.open(tmp_path / "picture.png")).std() > 5
+
+
+def plain() -> dict[str, str]:
+    """The variables of this process without those that lead Python to other modules."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def test_the_page_names_everything_that_may_be_called() -> None:
+    for name in ("enter", *api.__all__):
+        assert f"`{name}" in PAGE, name
