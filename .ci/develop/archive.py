@@ -15,8 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]  # not this folder, which has a browser.py too
 
+import numpy as np  # noqa: E402
+
 from develop import bare, ready, scan  # noqa: E402
-from live.results import Result  # noqa: E402
 from live.server import FAST_ATTENTION, Server, comfyui_path  # noqa: E402
 from live.ui_graphs import to_prompt  # noqa: E402
 
@@ -40,7 +41,7 @@ def main() -> None:
     begun = time.monotonic()
     python = bare.make(PLACE / "python", [comfyui_path() / "requirements.txt", ROOT / "requirements.txt"])
     with installed(archive, PLACE / "base", python) as server:
-        picture = first_picture(server).image()
+        picture = first_picture(server)
         described = [name for name in server.object_info() if name.startswith("IPA_")]
     height, width = picture.shape[:2]
     print(f"{FIRST_GRAPH} ran on {comfyui_path().name} beside {len(described)} nodes: a picture of {width}x{height}")
@@ -100,11 +101,12 @@ def installed(archive: Path, base: Path, python: Path, packs: dict[str, Path] | 
     return Server(base, options=[FAST_ATTENTION], python=python, packs=packs or {})
 
 
-def first_picture(server: Server) -> Result:
-    """What the first graph that the server offers makes, as the editor sends it."""
+def first_picture(server: Server) -> np.ndarray:
+    """What the first graph that the server offers draws, sent as the editor sends it: uint8 (height, width, 3)."""
     (pack,) = (name for name, graphs in server.get("/api/workflow_templates").items() if FIRST_GRAPH in graphs)
     graph = server.get(f"/api/workflow_templates/{pack}/{FIRST_GRAPH}.json")
-    return server.run(to_prompt(graph, server.object_info()))
+    (saver,) = (str(node["id"]) for node in graph["nodes"] if node["type"] == "SaveImage")
+    return server.run(to_prompt(graph, server.object_info()), seconds=600).image(saver)
 
 
 if __name__ == "__main__":

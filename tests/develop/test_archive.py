@@ -31,7 +31,7 @@ def test_of_the_demo_models_the_archive_has_every_folder_that_comfyui_reads() ->
 def test_the_files_are_those_that_the_registrys_own_reading_of_comfyignore_leaves() -> None:
     pathspec = pytest.importorskip("pathspec")
     lines = (ROOT / archive.IGNORED).read_text(encoding="utf-8").splitlines()
-    ignored = pathspec.PathSpec.from_lines("gitwildmatch", [line.strip() for line in lines if line.strip()])
+    ignored = pathspec.PathSpec.from_lines("gitignore", [line.strip() for line in lines if line.strip()])
     assert [name for name in sorted(archive.tracked()) if not ignored.match_file(name)] == FILES
 
 

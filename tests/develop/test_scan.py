@@ -1,4 +1,4 @@
-"""What the registry's scanner stops at: every row finds its example, and the archive has nothing but named exceptions."""
+"""What the registry's scanner stops at: every row finds its example, and the archive has only named exceptions."""
 
 from pathlib import Path
 

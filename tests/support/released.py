@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / ".ci"))
 
-from develop.ready import RELEASED, settings  # noqa: E402
+from develop.ready import RELEASED, settings
 
 NAMES = Path(__file__).with_name("saved_ids.json")
 
