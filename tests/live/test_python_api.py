@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfyui_ip_adapter import api
 from develop import archive, bare, ready
 from live.graphs import Graph
 from live.server import Server, comfyui_path
@@ -88,8 +87,3 @@ def test_the_script_of_the_page_draws_a_picture(server: Server, python: Path, tm
 def plain() -> dict[str, str]:
     """The variables of this process without those that lead Python to other modules."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-
-
-def test_the_page_names_everything_that_may_be_called() -> None:
-    for name in ("enter", *api.__all__):
-        assert f"`{name}" in PAGE, name
