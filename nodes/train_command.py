@@ -81,9 +81,9 @@ def parser() -> argparse.ArgumentParser:
 
 def find_comfyui(argument: str | None) -> Path:
     """The folder of ComfyUI. Raises ValueError when there is none where it was looked for."""
-    from comfyui_ip_adapter import outside
+    from comfyui_ip_adapter.outside import find_comfyui
 
-    return outside.find_comfyui(argument)
+    return find_comfyui(argument)
 
 
 def enter(tree: Path) -> None:
@@ -91,13 +91,13 @@ def enter(tree: Path) -> None:
 
     Raises ImportError where accelerate is not installed.
     """
-    from comfyui_ip_adapter import outside
+    from comfyui_ip_adapter.outside import enter
 
     try:
         from accelerate.utils import get_int_from_env, parse_flag_from_env
     except ImportError as error:
         raise ImportError("Install accelerate for this command: `pip install accelerate`.") from error
-    outside.enter(tree, parse_flag_from_env("ACCELERATE_USE_CPU"), get_int_from_env(["LOCAL_RANK"], 0))
+    enter(tree, parse_flag_from_env("ACCELERATE_USE_CPU"), get_int_from_env(["LOCAL_RANK"], 0))
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:

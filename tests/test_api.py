@@ -1,6 +1,8 @@
 """What others may call is what the page says, and wrong values are told; both examples run in live/test_python_api."""
 
+import ast
 import inspect
+import re
 
 import pytest
 import torch
@@ -28,6 +30,14 @@ def test_the_page_names_everything_that_may_be_called_as_it_is_called() -> None:
         assert f"`{name}{signature(getattr(api, name))}`" in PAGE
     for name in api.__all__:
         assert f"`{name}" in PAGE
+
+
+def test_the_name_for_scripts_offers_the_same() -> None:
+    from comfyui_ip_adapter import api
+
+    text = (ROOT / "python" / "comfyui_ip_adapter" / "__init__.py").read_text(encoding="utf-8")
+    (offered,) = re.findall(r"^OFFERED = (\(.*\))$", text, re.MULTILINE)
+    assert list(ast.literal_eval(offered)) == api.__all__
 
 
 @pytest.mark.parametrize(

@@ -12,26 +12,26 @@ from typing import Any
 
 __path__ = [str(Path(__file__).absolute().parents[2])]
 
+OFFERED = ("VERSION", "Loaded", "apply", "encode", "load", "load_files")
+"""What `api` has, which needs ComfyUI: it is imported when one of these is asked for, after `enter`."""
+
 
 def enter(comfyui: str | Path | None = None, cpu: bool = False) -> None:
     """Make ComfyUI importable and ready for this package; once, before anything of it is imported.
 
     comfyui: its folder, by default the one that this package lies in. cpu: compute on the processor. Raises ValueError.
     """
-    from . import outside
+    from .outside import enter, find_comfyui
 
-    outside.enter(outside.find_comfyui(comfyui), cpu)
-    from . import api
+    enter(find_comfyui(comfyui), cpu)
+    from .api import register
 
-    api.register()
+    register()
 
 
 def __getattr__(name: str) -> Any:
-    """What the interface offers, which needs ComfyUI: asked for after `enter`."""
-    if name.startswith("__"):
-        raise AttributeError(name)
-    from . import api
+    if name not in OFFERED:
+        raise AttributeError(f"comfyui_ip_adapter has no {name}; it has enter, {', '.join(OFFERED)}.")
+    import comfyui_ip_adapter.api as api  # not `from . import`, which would ask here for api
 
-    if name not in api.__all__:
-        raise AttributeError(f"comfyui_ip_adapter has no {name}; it has enter, {', '.join(api.__all__)}.")
     return getattr(api, name)
