@@ -25,6 +25,7 @@ PLACE = ROOT / ".host" / "archive"
 IGNORED = ".comfyignore"
 FIRST_GRAPH = "small_world_image_prompt_in_one_node"
 MEGABYTE = 1 << 20
+FLAT = 5  # levels of 255 by which pixels differ, at least, where something was drawn
 
 
 def main() -> None:
@@ -40,9 +41,12 @@ def main() -> None:
     report_findings()
     begun = time.monotonic()
     python = bare.make(PLACE / "python", [comfyui_path() / "requirements.txt", ROOT / "requirements.txt"])
-    with installed(archive, PLACE / "base", python) as server:
+    install(archive, PLACE / "base")
+    with Server(PLACE / "base", options=[FAST_ATTENTION], python=python, packs={}) as server:
         picture = first_picture(server)
         described = [name for name in server.object_info() if name.startswith("IPA_")]
+    if picture.std() < FLAT:
+        raise SystemExit(f"{FIRST_GRAPH} drew a picture of one colour.")
     height, width = picture.shape[:2]
     print(f"{FIRST_GRAPH} ran on {comfyui_path().name} beside {len(described)} nodes: a picture of {width}x{height}")
     print(f"({time.monotonic() - begun:.0f} s)")
@@ -93,12 +97,12 @@ def report_findings() -> None:
         raise SystemExit("Take these out, or give the reason in EXCEPTIONS of .ci/develop/scan.py and in SECURITY.md.")
 
 
-def installed(archive: Path, base: Path, python: Path, packs: dict[str, Path] | None = None) -> Server:
-    """A server with what an archive holds as custom node, under its name in the registry, and with other packs."""
+def install(archive: Path, base: Path) -> Path:
+    """Unpack an archive as a custom node, under its name in the registry; the folder."""
     folder = base / "custom_nodes" / ready.settings()["project"]["name"]
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
-    return Server(base, options=[FAST_ATTENTION], python=python, packs=packs or {})
+    return folder
 
 
 def first_picture(server: Server) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from develop import archive, bare, ready
 from live.graphs import Graph
-from live.server import Server, comfyui_path
+from live.server import FAST_ATTENTION, Server, comfyui_path
 from package import ROOT
 
 PAGE = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
@@ -29,13 +29,20 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive as a custom node."""
+    base = tmp_path_factory.mktemp("archive")
+    return archive.install(archive.build(base / "node.zip"), base)
+
+
+@pytest.fixture(scope="module")
+def server(python: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A ComfyUI with the archive, and with the custom node of the page in a pack that is loaded before it."""
     pack = tmp_path_factory.mktemp("pack") / "a_pack"
     pack.mkdir()
     (pack / "__init__.py").write_text(NODE, encoding="utf-8")
-    base = tmp_path_factory.mktemp("archive")
-    with archive.installed(archive.build(base / "node.zip"), base, python, {"a_pack": pack}) as server:
+    base = folder.parents[1]
+    with Server(base, options=[FAST_ATTENTION], python=python, packs={"a_pack": pack}) as server:
         yield server
 
 
@@ -74,10 +81,10 @@ def drawn(server: Server, weight: float) -> np.ndarray:
     return server.run(graph, seconds=600).image(saved.id)
 
 
-def test_the_script_of_the_page_draws_a_picture(server: Server, python: Path, tmp_path: Path) -> None:
+def test_the_script_of_the_page_draws_a_picture(folder: Path, python: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "#ff8000").save(tmp_path / "reference.png")
     (tmp_path / "ComfyUI").symlink_to(comfyui_path(), target_is_directory=True)
-    script = SCRIPT.replace(f"ComfyUI/custom_nodes/{NAME}", str(server.base / "custom_nodes" / NAME))
+    script = SCRIPT.replace(f"ComfyUI/custom_nodes/{NAME}", str(folder))
     assert script != SCRIPT
     done = subprocess.run([str(python), "-c", script], cwd=tmp_path, capture_output=True, text=True, env=plain())
     assert done.returncode == 0, done.stderr[-3000:]
