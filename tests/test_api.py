@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from copy import deepcopy
 
 import pytest
 import torch
@@ -55,8 +56,12 @@ def test_what_are_no_pictures_is_refused(pictures: torch.Tensor, found: str) -> 
         api.encode(api.Loaded(None, None), pictures)  # type: ignore[arg-type]
 
 
-def test_files_that_are_not_there_are_told() -> None:
+def test_files_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import folder_paths
+
     from comfyui_ip_adapter import api
 
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", deepcopy(folder_paths.folder_names_and_paths))
+    api.register()
     with pytest.raises(ValueError, match=r"Choose another file, or put it there: .*nothing.safetensors"):
         api.load_files("nothing.safetensors")
