@@ -104,6 +104,7 @@ def apply(
 
 
 def _check(pictures: Tensor) -> None:
+    """Raises ValueError for what are no pictures."""
     if pictures.ndim != 4 or pictures.shape[-1] not in (3, 4) or not pictures.is_floating_point():
         found = f"{pictures.dtype} of shape {tuple(pictures.shape)}"
         raise ValueError(f"Give pictures as (images, height, width, 3) in floats from 0 to 1; found {found}.")

@@ -1,4 +1,4 @@
-"""The saved form of every node in each version that was published: released/VERSION.json, a copy of saved_ids.json.
+"""The saved form of every node in each version that was published, as its schema had it: released/VERSION.json.
 
 Graphs keep the values of a node by position and name. So what a version has keeps its order in later ones, and what is
 new comes after it. `make release-names` writes the record of the version in pyproject.toml, and never writes over one.
@@ -6,15 +6,16 @@ new comes after it. `make release-names` writes the record of the version in pyp
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / ".ci"))
 
+from develop.inprocess import enter
 from develop.ready import RELEASED, settings
-
-NAMES = Path(__file__).with_name("saved_ids.json")
+from saved_ids import today
 
 Forms = Mapping[str, Mapping[str, Any]]  # node -> its inputs with the words of their menus, and its outputs
 
@@ -45,15 +46,18 @@ def records() -> dict[str, Forms]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RELEASED.glob("*.json"))}
 
 
-def write() -> Path:
-    """Record today's names as those of the version in pyproject.toml. Raises SystemExit where that has a record."""
+def write(forms: Forms) -> Path:
+    """Record the forms of the version in pyproject.toml. Raises SystemExit where that has a record."""
     place = RELEASED / f"{settings()['project']['version']}.json"
     if place.exists():
         raise SystemExit(f"Raise the version in pyproject.toml: {place.name} has been recorded.")
     RELEASED.mkdir(exist_ok=True)
-    place.write_bytes(NAMES.read_bytes())
+    lines = (f'"{node}": {json.dumps(form)}' for node, form in forms.items())
+    place.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     return place
 
 
 if __name__ == "__main__":
-    print(write())
+    with tempfile.TemporaryDirectory() as folder:
+        enter(Path(folder))
+        print(write(today()))
