@@ -8,17 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).absolute().parent
 
 
-def find_comfyui(named: str | Path | None = None) -> Path:
+def find_comfyui(named: str | Path | None = None, how: str = "with enter") -> Path:
     """The folder of ComfyUI: the named one, else the one that this package lies in, by its link or by its real place.
 
-    Raises ValueError when there is none where it was looked for.
+    how: the user names a folder. Raises ValueError when there is none where it was looked for.
     """
     folders = [Path(named).expanduser()] if named else [*ROOT.parents, *ROOT.resolve().parents]
     for folder in folders:
         if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
             return folder.resolve()
-    found = f"{named} has no main.py and no comfy/." if named else f"{ROOT} does not lie in one."
-    raise ValueError(f"Name the folder of ComfyUI: {found}")
+    found = f"{named} is no ComfyUI: it has no main.py and comfy/" if named else f"{ROOT} does not lie in one"
+    raise ValueError(f"Name the folder of ComfyUI {how}; {found}.")
 
 
 def enter(tree: Path, cpu: bool = False, device: int = 0) -> None:

@@ -83,7 +83,7 @@ def find_comfyui(argument: str | None) -> Path:
     """The folder of ComfyUI. Raises ValueError when there is none where it was looked for."""
     from comfyui_ip_adapter.outside import find_comfyui
 
-    return find_comfyui(argument)
+    return find_comfyui(argument, "with --comfyui")
 
 
 def enter(tree: Path) -> None:

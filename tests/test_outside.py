@@ -30,10 +30,10 @@ def test_without_a_name_it_is_the_one_around_the_package_by_its_link_or_its_real
     monkeypatch.setattr(outside, "ROOT", link)
     assert outside.find_comfyui() == around
     monkeypatch.setattr(outside, "ROOT", real)
-    with pytest.raises(ValueError, match=r"Name the folder of ComfyUI: .*package does not lie in one"):
+    with pytest.raises(ValueError, match=r"Name the folder of ComfyUI with enter; .*package does not lie in one"):
         outside.find_comfyui()
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Name the folder of ComfyUI: .* has no main\.py and no comfy/"):
+    with pytest.raises(ValueError, match=r"Name the folder of ComfyUI with enter; .* has no main\.py and comfy/"):
         outside.find_comfyui(tmp_path)

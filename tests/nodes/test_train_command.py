@@ -106,7 +106,9 @@ def test_ctrl_c_keeps_the_steps_that_were_made(files: Path) -> None:
 
 def test_mistakes_end_in_one_sentence(files: Path) -> None:
     cases = {
-        "Name the folder of ComfyUI: nowhere has no main.py and no comfy/.": train(files, comfyui="nowhere"),
+        "Name the folder of ComfyUI with --comfyui; nowhere is no ComfyUI: it has no main.py and comfy/.": train(
+            files, comfyui="nowhere"
+        ),
         "batch is 0; it must be a whole number from 1.": train(files, "--batch", "0"),
     }
     for says, ended in cases.items():
