@@ -13,7 +13,8 @@ PYTHON_NAME = "comfyui_ip_adapter"
 
 async def comfy_entrypoint() -> Any:
     """What ComfyUI calls when it loads this folder."""
-    from . import api, nodes
+    from . import nodes
+    from .nodes import api
 
     sys.modules.setdefault(PYTHON_NAME, api)
     return nodes.Extension()

@@ -121,7 +121,7 @@ def leave_folder() -> None:
 def load_package() -> None:
     """Make the package importable under its fixed name, since the name of its folder is the user's choice."""
     if PACKAGE not in sys.modules:
-        sys.path.append(str(ROOT / "python"))
+        sys.path.append(str(ROOT / "nodes" / "python"))
 
 
 if __name__ == "__main__":

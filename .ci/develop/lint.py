@@ -7,7 +7,7 @@ import sys
 from steps import ROOT, STORE
 
 PACKAGE = "comfyui_ip_adapter"
-PARTS = ("nodes", "ip_adapter_core", "benchmarks.small_world", "api", "outside")
+PARTS = ("nodes", "ip_adapter_core", "benchmarks.small_world")
 SUPPORT = ("fabricate", "live", "browser", "devices", "training", "shared_graphs")
 CHECKS = (
     ("ruff", "check"),

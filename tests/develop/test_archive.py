@@ -10,7 +10,7 @@ from develop import archive, bare, ready
 from package import ROOT
 
 FILES = archive.files()
-NEEDED = ("__init__.py", "api.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "SECURITY.md")
+NEEDED = ("__init__.py", "nodes/api.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "SECURITY.md")
 NOT_NEEDED = ("tests/", "benchmarks/", "docs/", ".ci/", ".github/", "Makefile", "CONTRIBUTING.md", ".comfyignore")
 
 

@@ -47,7 +47,7 @@ def install_package(base: Path) -> None:
     name = "comfyui-ip-adapter"
     copy = base / "installed"
     copy.mkdir()
-    for part in ("__init__.py", "api.py", "nodes", "ip_adapter_core"):
+    for part in ("__init__.py", "nodes", "ip_adapter_core"):
         (copy / part).symlink_to(PACKS[name] / part)
     (copy / "models").mkdir()
     (copy / "models" / "small_world").symlink_to(PACKS[name] / "models" / "small_world")

@@ -20,7 +20,8 @@ def hide_root() -> None:
 
 def load_package() -> None:
     """Import the root under a fixed name, since the name of its folder is the user's choice."""
-    spec = spec_from_file_location(PACKAGE, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    folders = [str(ROOT), str(ROOT / "nodes" / "python" / PACKAGE)]  # as the name for scripts has them
+    spec = spec_from_file_location(PACKAGE, ROOT / "__init__.py", submodule_search_locations=folders)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[PACKAGE] = module

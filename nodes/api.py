@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .ip_adapter_core.attention.application import ApplyOptions
-from .ip_adapter_core.prompts.combine import Gathering
-from .ip_adapter_core.prompts.prompt import ImagePrompt
-from .ip_adapter_core.settings import layer_weights
-from .ip_adapter_core.settings.span import Span
-from .nodes.host import adapters, auto, encoding, faces, files, prompt_files, small_world, vision
-from .nodes.host.adapters import LoadedAdapter
-from .nodes.host.sampling import model_patch
+from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.prompts.combine import Gathering
+from ..ip_adapter_core.prompts.prompt import ImagePrompt
+from ..ip_adapter_core.settings import layer_weights
+from ..ip_adapter_core.settings.span import Span
+from .host import adapters, auto, encoding, faces, files, prompt_files, small_world, vision
+from .host.adapters import LoadedAdapter
+from .host.sampling import model_patch
 
 __all__ = ["VERSION", "Loaded", "apply", "encode", "load", "load_files"]
 

@@ -4,16 +4,18 @@
     enter()
     from comfyui_ip_adapter import apply, encode, load
 
-For scripts that use ComfyUI without its server. In a running ComfyUI the package has this name by itself.
+For scripts that use ComfyUI without its server. In a running ComfyUI the package has this name by itself. Tests: outside
+in tests/nodes/test_outside.py.
 """
 
 from pathlib import Path
 from typing import Any
 
-__path__ = [str(Path(__file__).absolute().parents[2])]
+_HERE = Path(__file__).absolute().parent
+__path__ = [str(_HERE.parents[2]), str(_HERE)]
 
 OFFERED = ("VERSION", "Loaded", "apply", "encode", "load", "load_files")
-"""What `api` has, which needs ComfyUI: it is imported when one of these is asked for, after `enter`."""
+"""What `nodes.api` has, which needs ComfyUI: it is imported when one of these is asked for, after `enter`."""
 
 
 def enter(comfyui: str | Path | None = None, cpu: bool = False) -> None:
@@ -24,7 +26,7 @@ def enter(comfyui: str | Path | None = None, cpu: bool = False) -> None:
     from .outside import enter, find_comfyui
 
     enter(find_comfyui(comfyui), cpu)
-    from .api import register
+    from .nodes.api import register
 
     register()
 
@@ -32,6 +34,6 @@ def enter(comfyui: str | Path | None = None, cpu: bool = False) -> None:
 def __getattr__(name: str) -> Any:
     if name not in OFFERED:
         raise AttributeError(f"comfyui_ip_adapter has no {name}; it has enter, {', '.join(OFFERED)}.")
-    import comfyui_ip_adapter.api as api  # not `from . import`, which would ask here for api
+    from .nodes import api
 
     return getattr(api, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).absolute().parent
+ROOT = Path(__file__).absolute().parents[3]
 
 
 def find_comfyui(named: str | Path | None = None, how: str = "with enter") -> Path:

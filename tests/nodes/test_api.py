@@ -23,7 +23,7 @@ def signature(function: object) -> str:
 
 
 def test_the_page_names_everything_that_may_be_called_as_it_is_called() -> None:
-    from comfyui_ip_adapter import api
+    from comfyui_ip_adapter.nodes import api
 
     functions = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
     assert functions == ["apply", "encode", "load", "load_files"]
@@ -34,9 +34,9 @@ def test_the_page_names_everything_that_may_be_called_as_it_is_called() -> None:
 
 
 def test_the_name_for_scripts_offers_the_same() -> None:
-    from comfyui_ip_adapter import api
+    from comfyui_ip_adapter.nodes import api
 
-    text = (ROOT / "python" / "comfyui_ip_adapter" / "__init__.py").read_text(encoding="utf-8")
+    text = (ROOT / "nodes" / "python" / "comfyui_ip_adapter" / "__init__.py").read_text(encoding="utf-8")
     (offered,) = re.findall(r"^OFFERED = (\(.*\))$", text, re.MULTILINE)
     assert list(ast.literal_eval(offered)) == api.__all__
 
@@ -50,7 +50,7 @@ def test_the_name_for_scripts_offers_the_same() -> None:
     ],
 )
 def test_what_are_no_pictures_is_refused(pictures: torch.Tensor, found: str) -> None:
-    from comfyui_ip_adapter import api
+    from comfyui_ip_adapter.nodes import api
 
     with pytest.raises(ValueError, match=f"Give pictures as .images, height, width, 3. in floats.*{found}"):
         api.encode(api.Loaded(None, None), pictures)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def test_what_are_no_pictures_is_refused(pictures: torch.Tensor, found: str) -> 
 def test_files_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import folder_paths
 
-    from comfyui_ip_adapter import api
+    from comfyui_ip_adapter.nodes import api
 
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", deepcopy(folder_paths.folder_names_and_paths))
     api.register()
