@@ -4,8 +4,9 @@
     enter()
     from comfyui_ip_adapter import apply, encode, load
 
-For scripts that use ComfyUI without its server. In a running ComfyUI the package has this name by itself. Tests: outside
-in tests/nodes/test_outside.py.
+For scripts that use ComfyUI without its server. In a running ComfyUI the package has this name by itself.
+
+Tests: outside in tests/nodes/test_outside.py, through outside, as it has no other name for those who import it.
 """
 
 from pathlib import Path
