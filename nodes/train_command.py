@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, ImportError) as error:
         raise SystemExit(f"{error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("Stopped; run the same command again to go on.") from None
+        raise SystemExit("Run the same command again to go on; it was stopped.") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,8 +89,8 @@ def find_comfyui(argument: str | None) -> Path:
     for folder in folders:
         if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
             return folder.resolve()
-    where = f"{named} is no ComfyUI: it has no main.py and comfy/." if named else "ComfyUI was not found."
-    raise ValueError(f"{where} Name its folder with --comfyui.")
+    found = f"{named} is no ComfyUI: it has no main.py and comfy/" if named else "ComfyUI was not found"
+    raise ValueError(f"Name the folder of ComfyUI with --comfyui; {found}.")
 
 
 def enter(tree: Path) -> None:
