@@ -137,7 +137,7 @@ def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, ne
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
     blank = blank_features(encoder).select_for(adapter.identity, connected)
-    return _check_shapes(blank, cond, f"The connected {connected}")
+    return _check_shapes(blank, cond, f"the connected {connected}")
 
 
 def _check_shapes(uncond: AdapterInputs, cond: AdapterInputs, source: str) -> AdapterInputs:

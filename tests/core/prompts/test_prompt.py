@@ -77,7 +77,7 @@ def test_an_adapter_for_another_model_is_refused_naming_both(adapter: Adapter) -
 @pytest.mark.parametrize("weight", [math.nan, math.inf])
 def test_a_weight_that_is_no_number_is_refused(adapter: Adapter, weight: float) -> None:
     prompt = image_prompt(adapter, embeds(1), BLANK)
-    with pytest.raises(ValueError, match="must be a finite number"):
+    with pytest.raises(ValueError, match="Set weight to a finite number"):
         applications(prompt, TINY, adapters.TINY_CONTEXT, ApplyOptions(weight))
 
 
