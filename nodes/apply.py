@@ -67,15 +67,7 @@ class Apply(Node):
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
-            aliases=[
-                "ipadapter",
-                "ip-adapter",
-                "ipadapter advanced",
-                "apply ipadapter",
-                "apply ipadapter from encoded",
-                "ipadapter embeds",
-                "ipadapter embeds batch",
-            ],
+            aliases=["ip-adapter", "advanced ipadapter", "apply ipadapter from encoded", "embeds batch ipadapter"],
         )
 
     @classmethod

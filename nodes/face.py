@@ -50,7 +50,7 @@ class Face(Node):
                 FaceFeatures.Output(display_name="face", tooltip="For Encode Face Prompt."),
                 io.Image.Output(display_name="crops", tooltip="The faces, upright and cut out, 224x224."),
             ],
-            aliases=[*_ALIASES, "ipadapter insightface loader", "load insightface"],
+            aliases=[*_ALIASES, "insightface loader ipadapter", "load insightface"],
             has_intermediate_output=True,
         )
 

@@ -37,7 +37,7 @@ class LoadAdapter(Node):
                 ),
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
-            aliases=["ipadapter", "ip-adapter loader", "load ipadapter", "ipadapter model loader"],
+            aliases=["ipadapter", "model loader ipadapter", "load ip-adapter file"],
         )
 
     @classmethod
@@ -128,9 +128,10 @@ class AutoLoad(Node):
                 io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that this adapter reads."),
             ],
             aliases=[
+                "auto ipadapter",
                 "ipadapter unified loader",
-                "ipadapter unified loader faceid",
-                "ipadapter unified loader community",
+                "unified loader faceid ipadapter",
+                "unified loader community ipadapter",
             ],
         )
 

@@ -48,7 +48,7 @@ class Region(Node):
                 Regions.Input("regions", optional=True, tooltip="The regions before this one."),
             ],
             outputs=[Regions.Output(display_name="regions", tooltip="For the next region, or Apply Regions.")],
-            aliases=["ipadapter regional conditioning", "attention couple", "subjects"],
+            aliases=["regional conditioning ipadapter", "attention couple", "subjects"],
         )
 
     @classmethod
@@ -93,11 +93,10 @@ class ApplyRegions(Node):
                 io.Conditioning.Output(display_name="negative", tooltip="The same for the negative texts."),
             ],
             aliases=[
-                "ipadapter regional conditioning",
                 "attention couple",
-                "combine params",
-                "ipadapter combine params",
-                "ipadapter from params",
+                "combine params ipadapter",
+                "from params ipadapter",
+                "regional conditioning ipadapter",
             ],
         )
 

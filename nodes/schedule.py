@@ -29,9 +29,9 @@ class Schedule(Node):
                 io.Image.Output(display_name="picture", tooltip="The curve."),
             ],
             aliases=[
-                "ipadapter weights",
-                "ipadapter combine weights",
-                "ipadapter weights from strategy",
+                "weights ipadapter",
+                "combine weights ipadapter",
+                "weights from strategy ipadapter",
                 "prompt schedule from weights strategy",
                 "weight curve",
                 "keyframes",

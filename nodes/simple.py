@@ -95,14 +95,7 @@ class StyleComposition(Node):
                 mask_input(raw_link=True),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with both image prompts.")],
-            aliases=[
-                "ipadapter style composition",
-                "ipadapter style & composition sdxl",
-                "ipadapter style & composition batch sdxl",
-                "instantstyle",
-                "style transfer",
-                "layout",
-            ],
+            aliases=["ipadapter sdxl batch style & composition", "instantstyle", "style transfer", "layout"],
             enable_expand=True,
         )
 
