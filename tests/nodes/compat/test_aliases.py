@@ -1,4 +1,4 @@
-"""Who types the name of an old node finds the one of this package's own that does what it did, as the editor searches."""
+"""Who types the name of an old node finds the own node that does what it did, as the editor searches."""
 
 import pytest
 
