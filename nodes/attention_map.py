@@ -34,6 +34,7 @@ class AttentionMap(Node):
                     display_name="maps", tooltip="The heat maps as masks of the image's size, one for each reference."
                 ),
             ],
+            is_experimental=True,
             aliases=["attention map", "heat map", "daam"],
             has_intermediate_output=True,
         )

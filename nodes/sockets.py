@@ -16,6 +16,17 @@ Regions = io.Custom("IMAGE_PROMPT_REGIONS")
 
 CATEGORY = "IP-Adapter"
 
+_FOLDERS = {
+    "loaders": ("IPA_LoadAdapter", "IPA_LoadVision", "IPA_AutoLoad", "IPA_LoadPrompt", "IPA_SavePrompt"),
+    "faces": ("IPA_Face", "IPA_FaceEmbeds", "IPA_EncodeFace"),
+    "regions": ("IPA_Region", "IPA_ApplyRegions"),
+    "animation": ("IPA_Transition", "IPA_Schedule"),
+    "training": ("IPA_Train", "IPA_SaveAdapter"),
+    "demo": ("IPA_SmallWorld",),
+}
+FOLDER_OF = {node: folder for folder, nodes in _FOLDERS.items() for node in nodes}
+"""Id of a node -> its folder in the menu; the nodes that most graphs have lie beside the folders."""
+
 
 class Numerals(list[str]):
     """A menu of whole numbers and words that accepts any other whole number too, as a text or as a number."""
@@ -28,7 +39,7 @@ _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 
 
 def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: list, **more: Any) -> io.Schema:
-    """A node's schema in this package's category; keywords that this ComfyUI does not know yet are left out.
+    """A node's schema in its folder of the menu; keywords that this ComfyUI does not know yet are left out.
 
     aliases: other words people search for.
     """
@@ -37,7 +48,7 @@ def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: 
     return io.Schema(
         node_id=node_id,
         display_name=name,
-        category=CATEGORY,
+        category="/".join([CATEGORY, *filter(None, [FOLDER_OF.get(node_id)])]),
         description=description,
         inputs=inputs,
         outputs=outputs,

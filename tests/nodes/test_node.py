@@ -166,3 +166,21 @@ def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() 
     del made.model_config
     with pytest.raises(ValueError, match=r"^Connect a UNet"):
         models.geometry(model)
+
+
+FOLDERS = {"loaders", "faces", "regions", "animation", "training", "demo"}
+
+
+def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> None:
+    from comfyui_ip_adapter.nodes.sockets import CATEGORY, FOLDER_OF
+
+    categories = {node.define_schema().node_id: node.define_schema().category for node in ours()}
+    assert categories.keys() >= FOLDER_OF.keys(), "Take the ids that no node has out of FOLDER_OF of nodes/sockets.py."
+    assert {category.partition(f"{CATEGORY}/")[2] for category in categories.values()} == {"", *FOLDERS}
+    beside = {node for node, category in categories.items() if category == CATEGORY}
+    assert {"IPA_Simple", "IPA_StyleComposition", "IPA_Encode", "IPA_Apply"} <= beside
+
+
+def test_what_may_still_change_is_marked_as_experimental() -> None:
+    schemas = [node.define_schema() for node in ours()]
+    assert {schema.node_id for schema in schemas if schema.is_experimental} == {"IPA_Train", "IPA_AttentionMap"}
