@@ -166,10 +166,11 @@ class EncodeFace(Node):
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 
-def fit_input() -> io.Combo.Input:
+def fit_input(optional: bool = False) -> io.Combo.Input:
     """The input for how pictures that are not square reach the encoder."""
     return io.Combo.Input(
         "fit",
+        optional=optional,
         options=list(FITS),
         default=FITS[0],
         tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training. "

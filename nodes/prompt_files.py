@@ -86,6 +86,7 @@ class LoadPrompt(Node):
                 ),
             ],
             outputs=[ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt.")],
+            has_intermediate_output=True,
             aliases=["load embeds ipadapter", "ipadpt"],
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -33,6 +34,17 @@ class Numerals(list[str]):
 
     def __contains__(self, choice: object) -> bool:
         return super().__contains__(choice) or str(choice).isdecimal()
+
+
+class Menu(list[str]):
+    """A menu that also accepts words which it offered before, and which saved graphs have."""
+
+    def __init__(self, offered: Iterable[str], retired: Iterable[str] = ()) -> None:
+        super().__init__(offered)
+        self.retired = tuple(retired)
+
+    def __contains__(self, choice: object) -> bool:
+        return super().__contains__(choice) or choice in self.retired
 
 
 _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}

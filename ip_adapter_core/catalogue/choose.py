@@ -68,6 +68,11 @@ KINDS: dict[str, WantedKind] = {
 }
 """The menu of kinds, in its order."""
 
+OF_FACES: tuple[str, ...] = tuple(
+    kind for kind in KINDS if kind in {it.choice for it in VARIANTS if it.reads[0] not in ENCODED}
+)
+"""Kinds whose adapters read faces, and not pictures alone."""
+
 
 class FilePair(NamedTuple):
     """An adapter and the encoder it reads.

@@ -21,6 +21,17 @@ _REASONS = 3  # files that a message says why they cannot be used
 Among = Callable[[Mapping[str, Identity]], Mapping[str, Identity]]
 
 
+class Choice(NamedTuple):
+    """Which files fit a model.
+
+    pair: the adapter that fits best, and its encoder.
+    report: what they are and what else fits, a line for each.
+    """
+
+    pair: FilePair
+    report: str
+
+
 class Found(NamedTuple):
     """What `find` has loaded.
 
@@ -35,7 +46,18 @@ class Found(NamedTuple):
 
 
 def find(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -> Found:
-    """The best adapter of a kind for this model, and its encoder.
+    """The best adapter of a kind for this model, and its encoder, loaded. Arguments and errors as in `choose_files`."""
+    return load(choose_files(model, kind, among, asked))
+
+
+def load(choice: Choice) -> Found:
+    """The files of a choice, loaded."""
+    name, encoder = choice.pair
+    return Found(adapters.load(name), vision.load(encoder) if encoder else None, choice.report)
+
+
+def choose_files(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -> Choice:
+    """The files of the best adapter of a kind for this model, and of its encoder.
 
     among: those of the adapters on disk that are meant. asked: what a preset calls them. Raises ValueError when one is
     missing: what to download and where to put it, what was looked for, and where.
@@ -48,8 +70,7 @@ def find(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -
     if lacks_encoder(pair, on_disk):
         raise ValueError(_no_encoder(pair.adapter, on_disk[pair.adapter]))
     others = [name for name in fitting(on_disk, geometry, kind, family) if name != pair.adapter]
-    encoder = vision.load(pair.encoder) if pair.encoder else None
-    return Found(adapters.load(pair.adapter), encoder, _report(pair, others))
+    return Choice(pair, _report(pair, others))
 
 
 def _report(pair: FilePair, others: list[str]) -> str:
