@@ -13,6 +13,7 @@ from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
 from live.kinds import OF_PICTURES
 from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, picture
+from live.results import PICTURE, ExecutionError
 from live.server import Server
 from live.specimens import named
 
@@ -196,6 +197,20 @@ def test_the_simple_node_takes_a_file_that_came_after_its_run(stocked: Server, t
     finally:
         Path(better).unlink()
     assert after.startswith("0 first.safetensors: ")
+
+
+def test_the_simple_node_needs_only_model_picture_and_weight_and_when_it_acts(stocked: Server) -> None:
+    graph = text_to_image(Simply())
+    for name in ("unit", "kind", "fit"):
+        del graph["simple"]["inputs"][name]
+    assert np.array_equal(stocked.run(graph).image(), picture(stocked, Simply()))
+
+
+def test_the_simple_node_accepts_a_kind_that_it_no_longer_offers_and_says_which_nodes_read_it(stocked: Server) -> None:
+    with pytest.raises(ExecutionError) as failed:
+        stocked.run(text_to_image(Simply(kind="FaceID-Plus")))
+    assert failed.value.node_id == "simple"
+    assert failed.value.message.startswith("Use Face Embedding and Encode Face Prompt")
 
 
 def test_the_simple_node_is_its_parts(stocked: Server) -> None:

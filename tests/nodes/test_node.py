@@ -184,3 +184,66 @@ def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> Non
 def test_what_may_still_change_is_marked_as_experimental() -> None:
     schemas = [node.define_schema() for node in ours()]
     assert {schema.node_id for schema in schemas if schema.is_experimental} == {"IPA_Train", "IPA_AttentionMap"}
+
+
+@pytest.mark.parametrize("node", ["IPA_Simple", "IPA_StyleComposition"])
+def test_nodes_that_read_pictures_offer_no_kinds_of_faces_and_still_accept_them(node: str) -> None:
+    from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import OF_FACES
+
+    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
+    (kind,) = (given for given in schema.inputs if given.id == "kind")
+    assert OF_FACES == ("FaceID", "FaceID-Plus", "portrait")
+    assert not set(OF_FACES) & set(kind.options)
+    assert all(word in kind.options for word in (*OF_FACES, "plus"))
+    assert "none of these" not in kind.options
+
+
+def test_a_kind_of_faces_is_refused_with_the_nodes_for_faces() -> None:
+    from comfyui_ip_adapter.nodes.simple import Simple
+
+    with pytest.raises(ValueError, match=r"^Use Face Embedding and Encode Face Prompt, or set kind to any"):
+        Simple.execute(model=object(), image=torch.zeros(1, 8, 8, 3), weight=1.0, start=0.0, end=1.0, kind="FaceID")
+
+
+ADVANCED = {
+    "IPA_Schedule": {"points", "n", "random_seed", "shown_over"},
+    "IPA_LayerWeights": {"custom", "second_weight", "combine"},
+    "IPA_Encode": {"detail", "tiles"},
+    "IPA_Face": {"index", "backend"},
+}
+
+
+@pytest.mark.parametrize("node", ADVANCED)
+def test_inputs_that_only_some_choices_need_are_advanced(node: str) -> None:
+    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
+    assert {given.id for given in schema.inputs if given.advanced} == ADVANCED[node]
+
+
+def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
+    units = [given for one in ours() for given in one.define_schema().inputs if given.id == "unit"]
+    assert len(units) >= 5
+    assert all(unit.optional and unit.default for unit in units)
+
+
+WIDGETS_IN_ORDER = {
+    "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type"],
+    "IPA_StyleComposition": [
+        *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
+    ],
+    "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling"],
+    "IPA_Region": ["weight", "text_strength", "start", "end", "unit"],
+    "IPA_Schedule": [
+        *("shape", "start_value", "end_value", "unit", "points", "n", "random_seed", "shown_over"),
+    ],
+}
+"""The order of the values in saved graphs: required inputs, then optional ones, as the editor sorts them."""
+
+
+@pytest.mark.parametrize("node", WIDGETS_IN_ORDER)
+def test_values_of_saved_graphs_stand_where_they_stood(node: str) -> None:
+    from comfy_api.latest import io
+
+    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
+    in_order = sorted(schema.inputs, key=lambda given: bool(given.optional))
+    widgets = [given.id for given in in_order if isinstance(given, io.WidgetInput)]
+    assert widgets == WIDGETS_IN_ORDER[node]
