@@ -130,7 +130,7 @@ def test_any_damage_is_a_value_error_or_goes_unnoticed(folder: Path, tmp_path: P
 def test_what_onnxruntime_refuses_is_named(tmp_path: Path) -> None:
     model = faces.recogniser()
     model.graph.node[0].op_type = "NoSuchOperation"
-    with pytest.raises(ValueError, match=r"onnxruntime cannot load odd\.onnx: .*NoSuchOperation"):
+    with pytest.raises(ValueError, match=r"^Download odd\.onnx again; onnxruntime cannot load it: .*NoSuchOperation"):
         Recogniser(saved(tmp_path / "odd.onnx", model))
 
 
@@ -289,5 +289,5 @@ def test_without_onnxruntime_everything_imports_and_the_error_says_what_to_insta
     ended = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     ours, theirs = ended.stdout.splitlines()
-    assert "run `pip install onnxruntime` with the Python of ComfyUI" in ours
-    assert "run `pip install insightface onnxruntime`" in theirs
+    assert "Run `pip install onnxruntime` with the Python of ComfyUI" in ours
+    assert "Run `pip install insightface onnxruntime`" in theirs

@@ -291,7 +291,7 @@ def test_prompts_of_adapters_with_other_weights_are_refused_by_name(
 ) -> None:
     one = replace(first, origin=Origin("a.safetensors", adapter.digest()))
     other = replace(encode(another, 2), origin=Origin("b.safetensors", another.digest()))
-    with pytest.raises(ValueError, match=r"of two adapters, a\.safetensors and b\.safetensors.*same adapter"):
+    with pytest.raises(ValueError, match=r"^Encode both with .* of two adapters, a\.safetensors and b\.safetensors"):
         combine_prompts(one, other, how, (0.5, 0.5))
 
 
@@ -340,7 +340,7 @@ def test_prompts_whose_images_count_differently_are_refused(adapter: Adapter, ho
 @pytest.mark.parametrize(
     ("how", "weights", "complaint"),
     [
-        ("interpolate", (1.0, -1.0), "weights 1 and -1 add up to 0"),
+        ("interpolate", (1.0, -1.0), "Change one of the weights 1 and -1; they add up to 0"),
         ("interpolate", (0.0, 0.0), "add up to 0"),
         ("side by side", (1.0, -0.5), r"Set both weights to 0 or more; they are 1 and -0\.5, and under one softmax"),
         ("side by side", (0.0, 0.0), "Give one of the prompts a weight that is not 0"),

@@ -138,11 +138,11 @@ BAD = {
     "\ud83d": r"\\ud83d does not exist",
     "\ud83d.csv": r"\\ud83d.csv does not exist",
     "~nobody at all": "nobody at all does not exist",
-    "packed.tar": r"packed.tar is no plain .tar archive",
-    "broken.jsonl": "broken.jsonl, entry 2: it is no JSON",
-    "columns.csv": r"columns.csv, entry 1: there is no column file_name .*\(found picture, words\)",
-    "plain.txt": "plain.txt, entry 1: there is no tab",
-    "numbers.jsonl": "numbers.jsonl, entry 1: an object with file_name and text is needed, this is int",
+    "packed.tar": r"Unpack packed.tar or make it again; it is no plain .tar archive",
+    "broken.jsonl": "Correct entry 2 of broken.jsonl: it is no JSON",
+    "columns.csv": r"Correct entry 1 of columns.csv: there is no column file_name .*\(found picture, words\)",
+    "plain.txt": "Correct entry 1 of plain.txt: there is no tab",
+    "numbers.jsonl": "Correct entry 1 of numbers.jsonl: an object with file_name and text is needed, this is int",
 }
 
 

@@ -294,7 +294,7 @@ def test_json_of_other_programs_beside_a_model_is_passed_over(tmp_path: Path) ->
     path.with_suffix(".json").write_text('{"rating": 5}')
     assert find_config(path) is None
     path.with_suffix(".json").write_text("{broken")
-    with pytest.raises(UnsupportedCheckpoint, match=r"tower\.json cannot be read as JSON"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"Correct or remove tower\.json; it cannot be read as JSON"):
         find_config(path)
 
 
@@ -316,7 +316,7 @@ def damaged(path: Path, layout: str, change: Callable[[dict[str, torch.Tensor]],
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_missing_tensor_is_named(tmp_path: Path, layout: str) -> None:
     path = damaged(tmp_path / "tower.safetensors", layout, lambda weights: weights.pop(KEYS[layout][0]))
-    with pytest.raises(UnsupportedCheckpoint, match=rf"^tower\.safetensors lacks {KEYS[layout][0]}"):
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download tower\.safetensors again; it lacks {KEYS[layout][0]}"):
         load(path)
 
 
