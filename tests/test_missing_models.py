@@ -1,8 +1,8 @@
 """Opened with nothing installed, a template makes the editor's dialog of missing models list every file it needs.
 
 The dialog lists what a menu of an active node names and does not offer, if the name ends as model files do; where it
-lies and where it comes from it takes from `properties.models` of a node that has the name among its values. It downloads
-from a few hosts, and a few sorts of files (frontend 1.47, missingModelScan and missingModelDownload).
+lies and where it comes from it takes from `properties.models` of a node that has the name among its values. It
+downloads from a few hosts, and a few sorts of files (frontend 1.47, missingModelScan and missingModelDownload).
 """
 
 import json

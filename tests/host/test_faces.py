@@ -271,6 +271,18 @@ def test_packs_lie_where_insightface_keeps_them_and_beside(models: Path, pack: P
     assert centres(run(pictures(ONE), model="nested/nested")[0]) == at(MIDDLE)
 
 
+def test_a_file_of_a_pack_means_the_pack_that_is_here(models: Path) -> None:
+    from comfyui_ip_adapter.nodes.host.old_names import Match, face_file
+
+    assert face_file("tiny/det.onnx") == Match("tiny")
+    assert face_file("auraface/glintr100.onnx") == Match("tiny")  # reads faces for the same adapters
+    for name in ("tiny", "unheard/of.onnx", "glintr100.onnx", "auraface/readme.md"):
+        assert face_file(name) is None
+    for file in (models / "insightface" / "models" / "tiny").iterdir():
+        file.unlink()
+    assert face_file("auraface/glintr100.onnx") is None
+
+
 def test_of_two_packs_with_one_name_insightfaces_own_place_counts(models: Path, pack: Path) -> None:
     from comfyui_ip_adapter.nodes.face import Face
 
