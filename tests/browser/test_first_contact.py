@@ -1,4 +1,4 @@
-"""What a newcomer is told in the editor: which files to get when a template is opened, and what to do about an error."""
+"""What a newcomer is told in the editor: which files a template needs, and what to do about an error."""
 
 from itertools import count
 from typing import Any

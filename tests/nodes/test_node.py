@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from schemas import described, schemas
+
 pytestmark = pytest.mark.usefixtures("comfy")
 
 LATIN = os.fsdecode(b"caf\xe9")
@@ -174,7 +176,7 @@ FOLDERS = {"loaders", "faces", "regions", "animation", "training", "demo"}
 def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> None:
     from comfyui_ip_adapter.nodes.sockets import CATEGORY, FOLDER_OF
 
-    categories = {node.define_schema().node_id: node.define_schema().category for node in ours()}
+    categories = {node: schema.category for node, schema in schemas().items()}
     assert categories.keys() >= FOLDER_OF.keys(), "Take the ids that no node has out of FOLDER_OF of nodes/sockets.py."
     assert {category.partition(f"{CATEGORY}/")[2] for category in categories.values()} == {"", *FOLDERS}
     beside = {node for node, category in categories.items() if category == CATEGORY}
@@ -182,16 +184,14 @@ def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> Non
 
 
 def test_what_may_still_change_is_marked_as_experimental() -> None:
-    schemas = [node.define_schema() for node in ours()]
-    assert {schema.node_id for schema in schemas if schema.is_experimental} == {"IPA_Train", "IPA_AttentionMap"}
+    assert {node for node, schema in schemas().items() if schema.is_experimental} == {"IPA_Train", "IPA_AttentionMap"}
 
 
 @pytest.mark.parametrize("node", ["IPA_Simple", "IPA_StyleComposition"])
 def test_nodes_that_read_pictures_offer_no_kinds_of_faces_and_still_accept_them(node: str) -> None:
     from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import OF_FACES
 
-    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
-    (kind,) = (given for given in schema.inputs if given.id == "kind")
+    kind = described(node, "kind")
     assert OF_FACES == ("FaceID", "FaceID-Plus", "portrait")
     assert not set(OF_FACES) & set(kind.options)
     assert all(word in kind.options for word in (*OF_FACES, "plus"))
@@ -215,12 +215,11 @@ ADVANCED = {
 
 @pytest.mark.parametrize("node", ADVANCED)
 def test_inputs_that_only_some_choices_need_are_advanced(node: str) -> None:
-    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
-    assert {given.id for given in schema.inputs if given.advanced} == ADVANCED[node]
+    assert {given.id for given in schemas()[node].inputs if given.advanced} == ADVANCED[node]
 
 
 def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
-    units = [given for one in ours() for given in one.define_schema().inputs if given.id == "unit"]
+    units = [given for schema in schemas().values() for given in schema.inputs if given.id == "unit"]
     assert len(units) >= 5
     assert all(unit.optional and unit.default for unit in units)
 
@@ -243,7 +242,6 @@ WIDGETS_IN_ORDER = {
 def test_values_of_saved_graphs_stand_where_they_stood(node: str) -> None:
     from comfy_api.latest import io
 
-    (schema,) = (one.define_schema() for one in ours() if one.define_schema().node_id == node)
-    in_order = sorted(schema.inputs, key=lambda given: bool(given.optional))
+    in_order = sorted(schemas()[node].inputs, key=lambda given: bool(given.optional))
     widgets = [given.id for given in in_order if isinstance(given, io.WidgetInput)]
     assert widgets == WIDGETS_IN_ORDER[node]
