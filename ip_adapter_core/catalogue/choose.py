@@ -68,9 +68,9 @@ KINDS: dict[str, WantedKind] = {
 }
 """The menu of kinds, in its order."""
 
-OF_FACES: tuple[str, ...] = tuple(
-    kind for kind in KINDS if kind in {it.choice for it in VARIANTS if it.reads[0] not in ENCODED}
-)
+_CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads[0] not in ENCODED}
+
+OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_FACES)
 """Kinds whose adapters read faces, and not pictures alone."""
 
 
