@@ -68,7 +68,7 @@ class Apply(Node):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             has_intermediate_output=True,
-            aliases=["ip-adapter", "advanced ipadapter", "apply ipadapter from encoded", "embeds batch ipadapter"],
+            aliases=["embeds batch ipadapter advanced", "apply ipadapter from encoded"],
         )
 
     @classmethod

@@ -51,10 +51,8 @@ class Encode(Node):
                 io.Image.Output(display_name="seen", tooltip="The pictures as the encoder sees them."),
             ],
             aliases=[
-                "encoder ipadapter",
-                "encode ipadapter image",
-                "batch (adv.) ipadapter",
-                "tiled batch ipadapter",
+                "encode image tiled batch ipadapter",
+                "one per frame batch (adv.) ipadapter",
                 "masked tiles (experimental) ipadapter",
                 "clipvision enhancer batch ipadapter",
                 "reference image",
@@ -131,13 +129,7 @@ class EncodeFace(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="seen", tooltip="The faces' pictures; black where they have none."),
             ],
-            aliases=[
-                "faceid",
-                "apply faceid ipadapter",
-                "faceid batch ipadapter",
-                "faceid kolors ipadapter",
-                "portrait",
-            ],
+            aliases=["faceid", "apply faceid batch ipadapter", "faceid kolors ipadapter", "portrait"],
             has_intermediate_output=True,
         )
 

@@ -131,8 +131,7 @@ class AutoLoad(Node):
             ],
             has_intermediate_output=True,
             aliases=[
-                "auto ipadapter",
-                "ipadapter unified loader",
+                "unified loader ipadapter preset",
                 "unified loader faceid ipadapter",
                 "unified loader community ipadapter",
             ],

@@ -93,12 +93,7 @@ class ApplyRegions(Node):
                 io.Conditioning.Output(display_name="positive", tooltip="The texts of the picture and its regions."),
                 io.Conditioning.Output(display_name="negative", tooltip="The same for the negative texts."),
             ],
-            aliases=[
-                "attention couple",
-                "combine params ipadapter",
-                "from params ipadapter",
-                "regional conditioning ipadapter",
-            ],
+            aliases=["attention couple", "combine from params ipadapter", "regional conditioning ipadapter"],
         )
 
     @classmethod

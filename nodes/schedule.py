@@ -31,7 +31,6 @@ class Schedule(Node):
                 io.Image.Output(display_name="picture", tooltip="The curve."),
             ],
             aliases=[
-                "weights ipadapter",
                 "combine weights ipadapter",
                 "weights from strategy ipadapter",
                 "prompt schedule from weights strategy",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-THRESHOLD, DISTANCE, LEAST, KEYS = 0.3, 100, 0.001, 3
+THRESHOLD, DISTANCE, LEAST = 0.3, 100, 0.001
 ONE_TEXT = 2.220446049250313e-16  # what an equal text counts, so that it is not nothing
 PENALTY = 0.2
 WORDS = re.compile(r" |\b|(?<=[a-z])(?=[A-Z])|(?=[A-Z][a-z])")
@@ -42,7 +42,7 @@ def search(query: str, nodes: Iterable[Sought]) -> list[str]:
 def fuse(query: str, node: Sought) -> float | None:
     """The product over all texts of a node that match, of which shorter ones count more; None without any."""
     scores = [(text, matched(query, text)) for text in (node.name, node.display_name, *node.aliases)]
-    powers = [(score or ONE_TEXT) ** (norm(text) / KEYS) for text, score in scores if score is not None]
+    powers = [(score or ONE_TEXT) ** norm(text) for text, score in scores if score is not None]
     return math.prod(powers) if powers else None
 
 
