@@ -211,12 +211,12 @@ def test_auto_takes_insightface_only_for_what_onnxruntime_cannot_use(models: Pat
 @pytest.mark.parametrize(
     ("backend", "missing", "says"),
     [
-        ("auto", ("onnxruntime", "insightface"), "Run `pip install onnxruntime` with .*; onnxruntime is not installed"),
-        ("onnxruntime", ("onnxruntime",), "Run `pip install onnxruntime` with .*; onnxruntime is not installed"),
+        ("auto", ("onnxruntime", "insightface"), "Run `pip install onnxruntime` with the Python of ComfyUI"),
+        ("onnxruntime", ("onnxruntime",), "Run `pip install onnxruntime` with the Python of ComfyUI"),
         (
             "insightface",
             ("insightface",),
-            "Run `pip install insightface onnxruntime` with .*; insightface is not installed",
+            "Run `pip install insightface onnxruntime` with the Python of ComfyUI",
         ),
     ],
 )

@@ -272,7 +272,7 @@ def test_an_encoder_or_a_file_of_another_resolution_is_refused(folders: Path) ->
 def test_an_encoder_of_another_kind_is_refused(folders: Path) -> None:
     adapter = loaded(folders, "Kolors plus")
     put(folders, "input/e.ipadpt", *read(adapter.identity, 1))
-    with pytest.raises(ValueError, match=r"width 1024 .*; the connected CLIP vision encoder gives 64"):
+    with pytest.raises(ValueError, match=r"the connected CLIP vision encoder: .* width 1024, and that gives 64"):
         load(adapter, "e.ipadpt [input]", clip_vision=tower(folders))
 
 
