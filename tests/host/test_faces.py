@@ -307,7 +307,9 @@ def test_half_a_pack_is_refused_before_the_graph_runs(
     copy(pack, models / "insightface" / "half", "rec.onnx")
     assert Face.validate_inputs("tiny") is True
     assert Face.validate_inputs(None) is True
-    assert str(Face.validate_inputs("half")).startswith("half has no network for face recognition; it has det")
+    assert str(Face.validate_inputs("half")).startswith(
+        "Choose another model; half has no network for face recognition. It has"
+    )
 
 
 def test_without_a_pack_the_node_says_where_to_put_which(models: Path) -> None:

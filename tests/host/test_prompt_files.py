@@ -148,7 +148,10 @@ def test_a_prefix_that_leads_out_of_the_folder_is_refused(folders: Path, prefix:
 
 def test_another_adapter_is_refused_naming_both(folders: Path) -> None:
     _, name = save(prompt_of(loaded(folders, name="mine.safetensors")))
-    with pytest.raises(ValueError, match=rf"{name} was made with mine\.safetensors .* adapter is yours\.safetensors"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^Connect the adapter that {name} was made with, .* mine\.safetensors .* is yours\.safetensors",
+    ):
         load(loaded(folders, name="yours.safetensors", seed=1), name)
 
 
@@ -184,7 +187,7 @@ def test_a_file_that_cannot_be_used_is_named_before_the_graph_runs(folders: Path
     tiny_adapter(prompts / "adapter.safetensors")
     assert "Download short.safetensors again; it is damaged" in complaint("short.safetensors")
     assert "adapter.safetensors is no image prompt" in complaint("adapter.safetensors")
-    assert "gone.safetensors is not in" in complaint("gone.safetensors")
+    assert "put gone.safetensors into models/image_prompts; it is not there" in complaint("gone.safetensors")
     assert "gone.ipadpt is not in" in complaint("gone.ipadpt [input]")
     assert complaint(None) is True
 
