@@ -67,15 +67,8 @@ class Apply(Node):
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
-            aliases=[
-                "ipadapter",
-                "ip-adapter",
-                "ipadapter advanced",
-                "apply ipadapter",
-                "apply ipadapter from encoded",
-                "ipadapter embeds",
-                "ipadapter embeds batch",
-            ],
+            has_intermediate_output=True,
+            aliases=["embeds batch ipadapter advanced", "apply ipadapter from encoded"],
         )
 
     @classmethod
@@ -86,7 +79,7 @@ class Apply(Node):
         weight: float,
         start: float,
         end: float,
-        unit: str,
+        unit: str = TIME_UNITS[0],
         lora_strength: float = 1.0,
         skip_middle_block: bool = False,
         layer_weights: weights.LayerWeights = weights.LINEAR,
@@ -121,12 +114,11 @@ def weight_input(name: str = "weight", what: str = "how strongly the image promp
     )
 
 
-def mask_input(raw_link: bool = False) -> io.Mask.Input:
-    """The input for where in the picture the prompt acts; raw_link: for nodes that hand it on to others."""
+def mask_input() -> io.Mask.Input:
+    """The input for where in the picture the prompt acts."""
     return io.Mask.Input(
         "mask",
         optional=True,
-        raw_link=raw_link or None,
         tooltip="Where in the picture the prompt acts: white. Stretched over the picture, whatever its size. "
         "Several masks: one for each frame of the batch.",
     )
@@ -154,6 +146,7 @@ def span_inputs() -> list[io.Input]:
         io.Float.Input("end", default=1.0, **limits, tooltip="Where in the sampling the image prompt ceases to act."),
         io.Combo.Input(
             "unit",
+            optional=True,
             options=list(TIME_UNITS),
             default=TIME_UNITS[0],
             advanced=True,

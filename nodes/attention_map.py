@@ -34,7 +34,8 @@ class AttentionMap(Node):
                     display_name="maps", tooltip="The heat maps as masks of the image's size, one for each reference."
                 ),
             ],
-            aliases=["ipadapter attention", "heat map", "attention map", "daam"],
+            is_experimental=True,
+            aliases=["attention map", "heat map", "daam"],
             has_intermediate_output=True,
         )
 

@@ -35,7 +35,7 @@ class Combine(Node):
                 _weight("second_weight", 0.5, "second"),
             ],
             outputs=[ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt.")],
-            aliases=["ipadapter combine embeds", "ipadapter batch embeds", "interpolate", "prompt arithmetic", "mix"],
+            aliases=["combine batch embeds ipadapter", "interpolate", "prompt arithmetic", "mix"],
         )
 
     @classmethod

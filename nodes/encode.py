@@ -51,14 +51,10 @@ class Encode(Node):
                 io.Image.Output(display_name="seen", tooltip="The pictures as the encoder sees them."),
             ],
             aliases=[
-                "ipadapter encoder",
-                "encode ipadapter image",
-                "ipadapter batch (adv.)",
-                "ipadapter tiled",
-                "ipadapter tiled batch",
-                "ipadapter masked tiles (experimental)",
-                "ipadapter clipvision enhancer",
-                "ipadapter clipvision enhancer batch",
+                "encode image tiled batch ipadapter",
+                "one per frame batch (adv.) ipadapter",
+                "masked tiles (experimental) ipadapter",
+                "clipvision enhancer batch ipadapter",
                 "reference image",
             ],
             has_intermediate_output=True,
@@ -133,14 +129,7 @@ class EncodeFace(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="seen", tooltip="The faces' pictures; black where they have none."),
             ],
-            aliases=[
-                "faceid",
-                "ipadapter faceid",
-                "apply ipadapter faceid",
-                "ipadapter faceid batch",
-                "ipadapter faceid kolors",
-                "portrait",
-            ],
+            aliases=["faceid", "apply faceid batch ipadapter", "faceid kolors ipadapter", "portrait"],
             has_intermediate_output=True,
         )
 
@@ -169,10 +158,11 @@ class EncodeFace(Node):
         return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
 
 
-def fit_input() -> io.Combo.Input:
+def fit_input(optional: bool = False) -> io.Combo.Input:
     """The input for how pictures that are not square reach the encoder."""
     return io.Combo.Input(
         "fit",
+        optional=optional,
         options=list(FITS),
         default=FITS[0],
         tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training. "

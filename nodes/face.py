@@ -50,7 +50,7 @@ class Face(Node):
                 FaceFeatures.Output(display_name="face", tooltip="For Encode Face Prompt."),
                 io.Image.Output(display_name="crops", tooltip="The faces, upright and cut out, 224x224."),
             ],
-            aliases=[*_ALIASES, "ipadapter insightface loader", "load insightface"],
+            aliases=[*_ALIASES, "insightface loader ipadapter", "load insightface"],
             has_intermediate_output=True,
         )
 
@@ -131,7 +131,9 @@ def _choice_inputs() -> list[io.Input]:
             tooltip="Which faces of each picture to take. largest: one. all: every one, left to right. by index: the "
             "one with this number, left to right.",
         ),
-        io.Int.Input("index", default=0, min=0, max=999, tooltip="For by index: 0 is the leftmost face."),
+        io.Int.Input(
+            "index", default=0, min=0, max=999, advanced=True, tooltip="For by index: 0 is the leftmost face."
+        ),
     ]
 
 

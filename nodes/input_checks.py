@@ -157,7 +157,7 @@ def _check_choice(spec: io.Combo.Input, value: Any) -> None:
 
 def _check_socket(spec: io.Input, value: Any) -> None:
     kind = spec.get_io_type()
-    fits = _is(list) if spec.rawLink else _FITS_SOCKET.get(kind, _is_linked)
+    fits = _FITS_SOCKET.get(kind, _is_linked)
     if value is None or not fits(value):
         raise ValueError(f"Connect {spec.id} to a node that gives {kind}; found {_describe(value)}.")
 

@@ -6,13 +6,13 @@ from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.adapters.resolution import AUTO, CHOICES
-from ..ip_adapter_core.catalogue.choose import KINDS
+from ..ip_adapter_core.catalogue.choose import ANY, KINDS, OF_FACES
 from ..ip_adapter_core.files.tensor_file import entries
 from ..ip_adapter_core.identify import weights
 from ..ip_adapter_core.vision.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
 from .host import adapters, auto, files, old_names, vision
 from .node import Node
-from .sockets import IpAdapter, Numerals, schema
+from .sockets import IpAdapter, Menu, Numerals, schema
 
 
 class LoadAdapter(Node):
@@ -37,7 +37,8 @@ class LoadAdapter(Node):
                 ),
             ],
             outputs=[IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter, for Encode Image Prompt.")],
-            aliases=["ipadapter", "ip-adapter loader", "load ipadapter", "ipadapter model loader"],
+            has_intermediate_output=True,
+            aliases=["ipadapter", "model loader ipadapter", "load ip-adapter file"],
         )
 
     @classmethod
@@ -90,6 +91,7 @@ class LoadVision(Node):
                 ),
             ],
             outputs=[io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder.")],
+            has_intermediate_output=True,
             aliases=["clip vision", "open_clip", "image encoder"],
         )
 
@@ -127,10 +129,11 @@ class AutoLoad(Node):
                 IpAdapter.Output(display_name="ip_adapter", tooltip="The adapter that fits the model."),
                 io.ClipVision.Output(display_name="clip_vision", tooltip="The encoder that this adapter reads."),
             ],
+            has_intermediate_output=True,
             aliases=[
-                "ipadapter unified loader",
-                "ipadapter unified loader faceid",
-                "ipadapter unified loader community",
+                "unified loader ipadapter preset",
+                "unified loader faceid ipadapter",
+                "unified loader community ipadapter",
             ],
         )
 
@@ -144,15 +147,21 @@ class AutoLoad(Node):
         return io.NodeOutput(chosen.adapter, chosen.encoder, ui=ui.PreviewText(chosen.report))
 
 
-def kind_input() -> io.Combo.Input:
-    """The input of the automatic nodes that says which kind of adapter is wanted."""
+def kind_input(of_faces: bool = True) -> io.Combo.Input:
+    """The input of the automatic nodes that says which kind of adapter is wanted.
+
+    of_faces: whether the node can use adapters that read faces. Else it is optional, and graphs keep a choice of them
+    that the menu once had.
+    """
+    faces = " FaceID, FaceID-Plus and portrait read faces, for Encode Face Prompt."
     return io.Combo.Input(
         "kind",
-        options=list(KINDS),
-        default="any",
+        options=list(KINDS) if of_faces else Menu((kind for kind in KINDS if kind not in OF_FACES), OF_FACES),
+        optional=not of_faces,
+        default=ANY,
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
         "closely, base more loosely, light even more so; plus face and full face want a cropped face; composition "
-        "takes only the layout; FaceID, FaceID-Plus and portrait read faces, for Encode Face Prompt.",
+        "takes only the layout." + (faces if of_faces else ""),
     )
 
 

@@ -59,7 +59,7 @@ class Noise(Node):
                 ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="For negative_image of Encode Image Prompt.")],
-            aliases=["ipadapter noise", "negative image"],
+            aliases=["noise ipadapter", "negative image"],
             has_intermediate_output=True,
         )
 

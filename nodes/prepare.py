@@ -68,9 +68,8 @@ class Prepare(Node):
             ],
             aliases=[
                 "prep image for clipvision",
-                "Prep Image For ClipVision",
                 "PrepImageForClipVision",
-                "Prepare Image For InsightFace",
+                "prepare image for insightface",
                 "crop",
                 "sharpen",
             ],

@@ -38,7 +38,7 @@ class SavePrompt(Node):
                 ),
             ],
             outputs=[ImagePrompt.Output(display_name="image_prompt", tooltip="The same prompt, to go on with.")],
-            aliases=["ipadapter save embeds", "ipadpt", "export image prompt"],
+            aliases=["save file of embeds ipadapter", "ipadpt", "export image prompt"],
             is_output_node=True,
         )
 
@@ -86,7 +86,8 @@ class LoadPrompt(Node):
                 ),
             ],
             outputs=[ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt.")],
-            aliases=["ipadapter load embeds", "ipadpt"],
+            has_intermediate_output=True,
+            aliases=["load file of embeds ipadapter", "ipadpt"],
         )
 
     @classmethod

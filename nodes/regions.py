@@ -11,7 +11,7 @@ from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
 from ..ip_adapter_core.settings import schedule as curves
-from ..ip_adapter_core.settings.span import Span
+from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
 from .node import Node
@@ -48,7 +48,8 @@ class Region(Node):
                 Regions.Input("regions", optional=True, tooltip="The regions before this one."),
             ],
             outputs=[Regions.Output(display_name="regions", tooltip="For the next region, or Apply Regions.")],
-            aliases=["ipadapter regional conditioning", "attention couple", "subjects"],
+            has_intermediate_output=True,
+            aliases=["regional conditioning ipadapter", "attention couple", "subjects"],
         )
 
     @classmethod
@@ -60,7 +61,7 @@ class Region(Node):
         text_strength: float,
         start: float,
         end: float,
-        unit: str,
+        unit: str = TIME_UNITS[0],
         positive: list[Any] | None = None,
         negative: list[Any] | None = None,
         layer_weights: weights.LayerWeights = weights.LINEAR,
@@ -92,13 +93,7 @@ class ApplyRegions(Node):
                 io.Conditioning.Output(display_name="positive", tooltip="The texts of the picture and its regions."),
                 io.Conditioning.Output(display_name="negative", tooltip="The same for the negative texts."),
             ],
-            aliases=[
-                "ipadapter regional conditioning",
-                "attention couple",
-                "combine params",
-                "ipadapter combine params",
-                "ipadapter from params",
-            ],
+            aliases=["attention couple", "combine from params ipadapter", "regional conditioning ipadapter"],
         )
 
     @classmethod

@@ -35,7 +35,7 @@ class SaveAdapter(Node):
                 ),
             ],
             outputs=[],
-            aliases=["ipadapter save", "export ip-adapter"],
+            aliases=["export adapter"],
             is_output_node=True,
         )
 

@@ -12,6 +12,8 @@ from .host.pictures import to_image
 from .node import Node
 from .sockets import WeightSchedule, schema
 
+_UNIT, _POINTS, _N = "steps", "0:1, 10:0.5, 19:0", 10
+
 
 class Schedule(Node):
     """A shape, its numbers and what it counts -> WEIGHT_SCHEDULE."""
@@ -29,9 +31,8 @@ class Schedule(Node):
                 io.Image.Output(display_name="picture", tooltip="The curve."),
             ],
             aliases=[
-                "ipadapter weights",
-                "ipadapter combine weights",
-                "ipadapter weights from strategy",
+                "combine weights ipadapter",
+                "weights from strategy ipadapter",
                 "prompt schedule from weights strategy",
                 "weight curve",
                 "keyframes",
@@ -47,9 +48,9 @@ class Schedule(Node):
         shape: str,
         start_value: float,
         end_value: float,
-        unit: str,
-        points: str,
-        n: int,
+        unit: str = _UNIT,
+        points: str = _POINTS,
+        n: int = _N,
         and_also: schedules.Schedule = CONSTANT,
         random_seed: int = 0,
         shown_over: int = 20,
@@ -86,21 +87,26 @@ def _shape_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "unit",
+            optional=True,
             options=list(UNITS),
-            default="steps",
+            default=_UNIT,
             tooltip="What the shape runs over. percent: the noise schedule, 0 to 1, as start and end count it. "
             "steps: the steps of this sampling. frames: the pictures of the batch, each with its own weight.",
         ),
         io.String.Input(
             "points",
-            default="0:1, 10:0.5, 19:0",
+            optional=True,
+            advanced=True,
+            default=_POINTS,
             multiline=True,
             tooltip="For the shape points: position:value, separated by commas or lines. Positions are step or frame "
             "numbers from 0, or fractions 0 to 1 for percent. Two at the same position are a jump.",
         ),
         io.Int.Input(
             "n",
-            default=10,
+            optional=True,
+            advanced=True,
+            default=_N,
             min=0,
             max=10000,
             tooltip="For the shape first n: how many steps or frames; hundredths of the noise schedule for percent.",

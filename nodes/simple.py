@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from comfy_api.latest import io
-from comfy_execution.graph_utils import GraphBuilder
+from comfy_api.latest import io, ui
+from torch import Tensor, cat
 
-from ..ip_adapter_core.settings.layer_weights import TYPES
-from .apply import Apply, mask_input, span_inputs, weight_input
-from .encode import Encode, fit_input
-from .layer_weights import LayerWeights
-from .load import AutoLoad, kind_input
+from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.catalogue.choose import ANY, OF_FACES
+from ..ip_adapter_core.settings.layer_weights import TYPES, from_weight_type
+from ..ip_adapter_core.settings.span import TIME_UNITS, Span
+from ..ip_adapter_core.vision.preprocess import FITS
+from .apply import mask_input, span_inputs, weight_input
+from .encode import fit_input
+from .host import files, readings
+from .host.readings import Reading
+from .host.sampling import model_patch
+from .load import kind_input
 from .node import Node
+from .notices import of_mask, of_pictures, with_notices
 from .sockets import schema
 
 _ALL_LAYERS = "linear"
 
 
 class Simple(Node):
-    """MODEL + image + weight -> MODEL, by way of the other nodes, so that each of their results is cached."""
+    """MODEL + image + weight -> MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "IPA_Simple",
             "IP-Adapter",
-            "Prompt a model with a picture. Finds the adapter and the encoder that fit the model by itself.",
+            "Prompt a model with a picture. Finds the adapter and the encoder that fit the model by itself, and shows "
+            "which, and the picture as the encoder sees it.",
             inputs=[
-                io.Model.Input("model", raw_link=True, tooltip="The model to prompt."),
-                io.Image.Input("image", raw_link=True, tooltip="One or more reference images."),
+                io.Model.Input("model", tooltip="The model to prompt. It is not changed; a patched copy comes out."),
+                io.Image.Input("image", tooltip="One or more reference images."),
                 weight_input(),
                 *span_inputs(),
-                kind_input(),
-                fit_input(),
+                kind_input(of_faces=False),
+                fit_input(optional=True),
                 io.Combo.Input(
                     "weight_type",
                     optional=True,
@@ -42,110 +51,112 @@ class Simple(Node):
                     tooltip="Which layers follow. linear: all alike. style transfer: only the style of the picture. "
                     "composition: only its layout. Layer Weights shows a picture of each type.",
                 ),
-                mask_input(raw_link=True),
+                mask_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             aliases=["ipadapter", "ip-adapter", "ipadapter simple", "image prompt"],
-            enable_expand=True,
+            has_intermediate_output=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> object:
+        return files.fingerprints()
 
     @classmethod
     def execute(
         cls,
-        model: list,
-        image: list,
+        model: Any,
+        image: Tensor,
         weight: float,
         start: float,
         end: float,
-        unit: str,
-        kind: str,
-        fit: str,
+        unit: str = TIME_UNITS[0],
+        kind: str = ANY,
+        fit: str = FITS[0],
         weight_type: str = _ALL_LAYERS,
-        mask: list | None = None,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        chain = _Chain(model, kind, fit, {"start": start, "end": end, "unit": unit})
-        chain.add(image, weight, weight_type, mask)
-        return io.NodeOutput(chain.model, expand=chain.graph.finalize())
+        reading = _read(model, image, kind, fit)
+        patched = _apply(model, reading, weight_type, ApplyOptions(weight, Span(start, end, unit), mask=mask))
+        return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_mask(mask)]))
 
 
 class StyleComposition(Node):
-    """MODEL + a picture for the style + one for the composition -> MODEL, by way of the other nodes."""
+    """MODEL + a picture for the style + one for the composition -> MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "IPA_StyleComposition",
             "Style and Composition",
-            "The style of one picture and the composition of another. Finds the adapter and the encoder by itself.",
+            "The style of one picture and the composition of another. Finds the adapter and the encoder by itself, and "
+            "shows which, and both pictures as the encoder sees them.",
             inputs=[
-                io.Model.Input("model", raw_link=True, tooltip="The model to prompt."),
-                io.Image.Input("style_image", raw_link=True, tooltip="Where colours, light and brushwork come from."),
-                io.Image.Input("composition_image", raw_link=True, tooltip="Where things are and how they stand."),
+                io.Model.Input("model", tooltip="The model to prompt. It is not changed; a patched copy comes out."),
+                io.Image.Input("style_image", tooltip="Where colours, light and brushwork come from."),
+                io.Image.Input("composition_image", tooltip="Where things are and how they stand."),
                 weight_input("style_weight", "how strongly the style acts"),
                 weight_input("composition_weight", "how strongly the composition acts"),
                 *span_inputs(),
-                kind_input(),
-                fit_input(),
+                kind_input(of_faces=False),
+                fit_input(optional=True),
                 io.Boolean.Input(
                     "strong_style",
+                    optional=True,
                     default=False,
                     advanced=True,
                     tooltip="Take the style in all layers that the composition leaves, not only in those known for it.",
                 ),
-                mask_input(raw_link=True),
+                mask_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with both image prompts.")],
-            aliases=[
-                "ipadapter style composition",
-                "ipadapter style & composition sdxl",
-                "ipadapter style & composition batch sdxl",
-                "instantstyle",
-                "style transfer",
-                "layout",
-            ],
-            enable_expand=True,
+            aliases=["ipadapter sdxl batch style & composition", "instantstyle", "style transfer", "layout"],
+            has_intermediate_output=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> object:
+        return files.fingerprints()
 
     @classmethod
     def execute(
         cls,
-        model: list,
-        style_image: list,
-        composition_image: list,
+        model: Any,
+        style_image: Tensor,
+        composition_image: Tensor,
         style_weight: float,
         composition_weight: float,
         start: float,
         end: float,
-        unit: str,
-        kind: str,
-        fit: str,
-        strong_style: bool,
-        mask: list | None = None,
+        unit: str = TIME_UNITS[0],
+        kind: str = ANY,
+        fit: str = FITS[0],
+        strong_style: bool = False,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        chain = _Chain(model, kind, fit, {"start": start, "end": end, "unit": unit})
-        chain.add(style_image, style_weight, "strong style transfer" if strong_style else "style transfer", mask)
-        chain.add(composition_image, composition_weight, "composition", mask)
-        return io.NodeOutput(chain.model, expand=chain.graph.finalize())
+        span, style_type = Span(start, end, unit), "strong style transfer" if strong_style else "style transfer"
+        style, composition = (_read(model, image, kind, fit) for image in (style_image, composition_image))
+        styled = _apply(model, style, style_type, ApplyOptions(style_weight, span, mask=mask))
+        both = _apply(styled, composition, "composition", ApplyOptions(composition_weight, span, mask=mask))
+        notices = [*of_pictures(style_image), *of_pictures(composition_image), *of_mask(mask)]
+        return io.NodeOutput(both, ui=_said(cls, [style, composition], list(dict.fromkeys(notices))))
 
 
-class _Chain:
-    """The nodes that stand for one: a loader for the model, then an encoder and an application for each picture."""
+def _read(model: Any, image: Tensor, kind: str, fit: str) -> Reading:
+    """What an adapter of a kind reads of pictures. Raises ValueError for kinds that read faces."""
+    if kind in OF_FACES:
+        raise ValueError(
+            f"Use Face Embedding and Encode Face Prompt, or set kind to {ANY}: adapters of kind {kind} read faces, and "
+            "this node reads pictures."
+        )
+    return readings.read(model, image, kind, fit)
 
-    def __init__(self, model: list, kind: str, fit: str, span: dict[str, Any]) -> None:
-        self.graph, self.model = GraphBuilder(), model
-        self._fit, self._span = fit, span
-        self._found = self._node(AutoLoad, model=model, kind=kind)
 
-    def add(self, image: list, weight: float, weight_type: str, mask: list | None) -> None:
-        """One more picture that the model follows."""
-        loaded = {"ip_adapter": self._found.out(0), "clip_vision": self._found.out(1)}
-        encoded = self._node(Encode, **loaded, image=image, fit=self._fit)
-        more: dict[str, Any] = {} if mask is None else {"mask": mask}
-        if weight_type != _ALL_LAYERS:
-            types = {"weight_type": weight_type, "weight": 1.0, "second_weight": 1.0, "custom": ""}
-            more["layer_weights"] = self._node(LayerWeights, **types).out(0)
-        inputs = {"model": self.model, "image_prompt": encoded.out(0), "weight": weight, **self._span, **more}
-        self.model = self._node(Apply, **inputs).out(0)
+def _apply(model: Any, reading: Reading, weight_type: str, use: ApplyOptions) -> Any:
+    return model_patch.apply(model, reading.prompt, replace(use, layer_weights=from_weight_type(weight_type)))
 
-    def _node(self, node: type[io.ComfyNode], **inputs: Any) -> Any:
-        return self.graph.node(node.GET_SCHEMA().node_id, **inputs)
+
+def _said(cls: type[io.ComfyNode], of: list[Reading], notices: list[str]) -> Any:
+    """What the node shows: the pictures as the encoder saw them, the files, and the notices."""
+    preview = ui.PreviewImage(cat([reading.seen for reading in of]), cls=cls)
+    return with_notices([of[0].found.report, *notices], preview)

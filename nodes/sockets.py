@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -16,6 +17,19 @@ Regions = io.Custom("IMAGE_PROMPT_REGIONS")
 
 CATEGORY = "IP-Adapter"
 
+_DEMO, _PACKAGE = "demo", "ipadapter"
+
+_FOLDERS = {
+    "loaders": ("IPA_LoadAdapter", "IPA_LoadVision", "IPA_AutoLoad", "IPA_LoadPrompt", "IPA_SavePrompt"),
+    "faces": ("IPA_Face", "IPA_FaceEmbeds", "IPA_EncodeFace"),
+    "regions": ("IPA_Region", "IPA_ApplyRegions"),
+    "animation": ("IPA_Transition", "IPA_Schedule"),
+    "training": ("IPA_Train", "IPA_SaveAdapter"),
+    _DEMO: ("IPA_SmallWorld",),
+}
+FOLDER_OF = {node: folder for folder, nodes in _FOLDERS.items() for node in nodes}
+"""Id of a node -> its folder in the menu; the nodes that most graphs have lie beside the folders."""
+
 
 class Numerals(list[str]):
     """A menu of whole numbers and words that accepts any other whole number too, as a text or as a number."""
@@ -24,20 +38,32 @@ class Numerals(list[str]):
         return super().__contains__(choice) or str(choice).isdecimal()
 
 
+class Menu(list[str]):
+    """A menu that also accepts words which it offered before, and which saved graphs have."""
+
+    def __init__(self, offered: Iterable[str], retired: Iterable[str] = ()) -> None:
+        super().__init__(offered)
+        self.retired = tuple(retired)
+
+    def __contains__(self, choice: object) -> bool:
+        return super().__contains__(choice) or choice in self.retired
+
+
 _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 
 
 def schema(node_id: str, name: str, description: str, *, inputs: list, outputs: list, **more: Any) -> io.Schema:
-    """A node's schema in this package's category; keywords that this ComfyUI does not know yet are left out.
+    """A node's schema in its folder of the menu; keywords that this ComfyUI does not know yet are left out.
 
-    aliases: other words people search for.
+    aliases: other words people search for. Those of the demo do not have the package's name, so that it stays behind.
     """
-    more["search_aliases"] = more.pop("aliases", [])
+    folder = FOLDER_OF.get(node_id)
+    more["search_aliases"] = [word for word in more.pop("aliases", []) if folder != _DEMO or _PACKAGE not in word]
     more = {key: value for key, value in more.items() if key in _SCHEMA_FIELDS}
     return io.Schema(
         node_id=node_id,
         display_name=name,
-        category=CATEGORY,
+        category="/".join(filter(None, [CATEGORY, folder])),
         description=description,
         inputs=inputs,
         outputs=outputs,

@@ -30,7 +30,8 @@ class Train(Node):
                 IpAdapter.Output(display_name="ip_adapter", tooltip="The trained adapter, for Encode Image Prompt."),
                 io.Image.Output(display_name="loss_curve", tooltip="The loss of every step and its running mean."),
             ],
-            aliases=["ipadapter train", "training", "finetune"],
+            is_experimental=True,
+            aliases=["training", "finetune", "lora training"],
         )
 
     @classmethod

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, ImportError) as error:
         raise SystemExit(f"{error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("Stopped; run the same command again to go on.") from None
+        raise SystemExit("Run the same command again to go on; it was stopped.") from None
 
 
 def parser() -> argparse.ArgumentParser:

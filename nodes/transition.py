@@ -63,15 +63,7 @@ class Transition(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="picture", tooltip="The weight of each image in every frame."),
             ],
-            aliases=[
-                "ipadapter batch",
-                "ipadapter batch (adv.)",
-                "ipadapter weights",
-                "animatediff",
-                "morph",
-                "interpolate",
-                "keyframes",
-            ],
+            aliases=["weights ipadapter", "animatediff", "morph", "interpolate", "keyframes"],
             has_intermediate_output=True,
         )
 

@@ -55,7 +55,7 @@ def split(named: Mapping[str, T]) -> Parts[T]:
     """
     foreign = [name for name in named if not name.startswith(_KNOWN_PREFIXES)]
     if foreign:
-        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it holds {what_else(foreign)}.")
+        raise UnsupportedCheckpoint(f"Choose an IP-Adapter file; this one holds {what_else(foreign)}.")
     projection = _half(named, _PROJECTION_PREFIXES)
     layers: dict[int, dict[str, T]] = {}
     lora: dict[int, dict[str, T]] = {}
@@ -64,7 +64,7 @@ def split(named: Mapping[str, T]) -> Parts[T]:
         (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
     if not projection or not layers:
         absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
-        raise UnsupportedCheckpoint(f"This is no IP-Adapter file: it has no {absent}.")
+        raise UnsupportedCheckpoint(f"Choose an IP-Adapter file; this one has no {absent}.")
     return Parts(projection, dict(sorted(layers.items())), dict(sorted(lora.items())))
 
 
@@ -76,8 +76,8 @@ def _half(named: Mapping[str, T], prefixes: Sequence[str]) -> dict[str, T]:
         different = sorted(inner.keys() ^ half.keys())
         if inner and half and different:
             raise UnsupportedCheckpoint(
-                f"This file holds two adapters, under {prefixes[0]} and {prefix}, and they differ ({different[0]}); "
-                "use the original file."
+                f"Use the original file; this one holds two adapters, under {prefixes[0]} and {prefix}, "
+                f"and they differ ({different[0]})."
             )
         half = half or inner
     return half
@@ -87,8 +87,8 @@ def _split_number(inner: str) -> tuple[int, str]:
     match = _LAYER_KEY.fullmatch(inner)
     if match is None:
         raise UnsupportedCheckpoint(
-            f"The layers of this adapter are numbered in another way ({inner}); "
-            "use the original IP-Adapter file (1.to_k_ip, 3.to_k_ip, …)."
+            "Use the original IP-Adapter file (1.to_k_ip, 3.to_k_ip, …); the layers of this one are "
+            f"numbered in another way ({inner})."
         )
     return int(match[1]), match[2]
 

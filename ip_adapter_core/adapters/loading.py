@@ -53,7 +53,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     adapter, stored = _empty(shapes, nn_, evidence), tensors(path)
     parts = split({name: name for name in named}).map(stored.__getitem__)  # reads only what the adapter needs
     if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
-        raise UnsupportedCheckpoint(f"{Path(path).name} was changed while it was read; run this again.")
+        raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
         adapter.lora = AdapterLora(Path(path).name, parts.lora)
@@ -72,7 +72,9 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
-        raise UnsupportedCheckpoint(f"This adapter file is incomplete or malformed ({error!r}).") from error
+        raise UnsupportedCheckpoint(
+            f"Download this adapter file again; it is incomplete or malformed ({error!r})."
+        ) from error
     _check_names(needed, shapes.flat())
     _check_numbers(list(shapes.layers), geometry)
     _check_contexts(adapter)
@@ -93,7 +95,7 @@ class _RequiredShapes(dict[str, Shape]):
         self.prefix = prefix
 
     def __missing__(self, key: str) -> Shape:
-        raise UnsupportedCheckpoint(f"This adapter file lacks {self.prefix}{key}; download it again.")
+        raise UnsupportedCheckpoint(f"Download this adapter file again; it lacks {self.prefix}{key}.")
 
 
 def _require(shapes: Parts[Shape]) -> Parts[Shape]:
@@ -114,24 +116,31 @@ def _shapes(module: nn.Module) -> dict[str, Shape]:
 def _check_names(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> None:
     for name, shape in expected.items():
         if name not in actual:
-            raise UnsupportedCheckpoint(f"This adapter file lacks {name}; download it again.")
+            raise UnsupportedCheckpoint(f"Download this adapter file again; it lacks {name}.")
         if actual[name] != shape:
-            raise UnsupportedCheckpoint(f"{name} has shape {list(actual[name])} here, and must have {list(shape)}.")
+            raise UnsupportedCheckpoint(
+                f"Download this adapter file again; its {name} has shape {list(actual[name])}, and must "
+                f"have {list(shape)}."
+            )
     for name in actual:
         if name not in expected:
-            raise UnsupportedCheckpoint(f"This adapter file holds {name}, which adapters of its kind do not have.")
+            raise UnsupportedCheckpoint(
+                f"Use the original IP-Adapter file; this one holds {name}, which adapters of its kind do not have."
+            )
 
 
 def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
     """Adapters number all attentions; the cross-attentions are the odd ones, the middle block last."""
     for number, expected in zip(numbers, range(1, 2 * len(numbers), 2), strict=True):
         if number != expected:
-            raise UnsupportedCheckpoint(f"This adapter file has no layer {expected} (the next is {number}).")
+            raise UnsupportedCheckpoint(
+                f"Download this adapter file again; it has no layer {expected} (the next is {number})."
+            )
     for name, published in FAMILIES.items():
         if sorted(published.widths) == sorted(geometry.widths) and published.widths != geometry.widths:
             raise UnsupportedCheckpoint(
-                f"The layers of this {name} adapter are numbered in execution order; use the original file, "
-                "where the middle block comes last."
+                f"Use the original file, where the middle block comes last; the layers of this {name} "
+                "adapter are numbered in execution order."
             )
 
 
@@ -141,5 +150,6 @@ def _check_contexts(adapter: Adapter) -> None:
     for number, layer in adapter.ip_adapter.items():
         if layer.context != needed:
             raise UnsupportedCheckpoint(
-                f"ip_adapter.{number}.to_k_ip.weight reads tokens of width {layer.context}, and must read {needed}."
+                f"Use the original IP-Adapter file; ip_adapter.{number}.to_k_ip.weight of this one reads "
+                f"tokens of width {layer.context}, and must read {needed}."
             )

@@ -93,7 +93,7 @@ def decide(candidates: Sequence[Variant], evidence: Evidence) -> Decision:
     kinds = {variant.name: variant for variant in candidates}
     if evidence.choice not in (AUTO, *kinds):
         raise UnsupportedCheckpoint(
-            f"This adapter is of kind {candidates[0].name}, not {evidence.choice}; choose auto."
+            f"Set variant to auto; this adapter is of kind {candidates[0].name}, not {evidence.choice}."
         )
     if len(candidates) == 1:
         return Decision(candidates[0], TENSORS)

@@ -50,8 +50,8 @@ def _inside(folder: Path, prefix: str) -> Path:
 
 def _convert(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
     if not tensor.isfinite().all():
-        raise ValueError(f"{name} holds values that are no numbers; train again with a lower rate.")
+        raise ValueError(f"Train again with a lower rate; {name} holds values that are no numbers.")
     values = tensor.detach().to("cpu", DTYPES[dtype], copy=True).contiguous()
     if not values.isfinite().all():
-        raise ValueError(f"{name} does not fit into {dtype}; choose fp32.")
+        raise ValueError(f"Choose fp32; {name} does not fit into {dtype}.")
     return values

@@ -171,10 +171,11 @@ def candidates(parts: Parts[Shape]) -> tuple[Variant, ...]:
     """
     for fits, what in RECOGNISED:
         if fits(parts):
-            raise UnsupportedCheckpoint(f"This is {what}; this version runs adapters for SD1.5, SD2, SDXL and Kolors.")
+            raise UnsupportedCheckpoint(f"Use an adapter for SD1.5, SD2, SDXL or Kolors; this is {what}.")
     first = next((variant for variant in VARIANTS if variant.fits(parts)), None)
     if first is None:
         raise UnsupportedCheckpoint(
-            f"This image projection is of no known kind (it has {', '.join(sorted(parts.projection)[:4])}, …)."
+            "Use an adapter of another kind; the image projection of this one is of no known kind "
+            f"(it has {', '.join(sorted(parts.projection)[:4])}, …)."
         )
     return (first, *(variant for variant in VARIANTS if variant.name in first.twins and variant.fits(parts)))

@@ -68,9 +68,9 @@ class ApplyOptions:
         """These options. Raises ValueError when a number, the scaling or the span is not valid."""
         for name, number in (("weight", self.weight), ("lora_strength", self.lora_strength)):
             if number is not None and not math.isfinite(number):
-                raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
+                raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
         if self.scaling not in SCALINGS:
-            raise ValueError(f"There is no scaling called {self.scaling!r}; use one of {', '.join(SCALINGS)}.")
+            raise ValueError(f"Set scaling to one of {', '.join(SCALINGS)}; found {self.scaling!r}.")
         self.span.check()
         return self
 
@@ -211,6 +211,6 @@ def _check_acts(spread: LayerWeights, weights: Mapping[Layer, LayerWeight]) -> N
 def _check_fit(adapter: Geometry, model: Geometry) -> None:
     if adapter != model:
         raise ValueError(
-            f"This adapter is for {describe(adapter)}; the model is {describe(model)}. "
-            "Load an adapter made for this model, or the model this adapter is for."
+            "Load an adapter made for this model, or the model this adapter is for: the adapter is "
+            f"for {describe(adapter)}; the model is {describe(model)}."
         )

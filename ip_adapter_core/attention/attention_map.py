@@ -200,11 +200,11 @@ def pick_images(images: Tensor, latent: Sequence[int], frame: int) -> Tensor:
     count, height, width, _ = images.shape
     if count not in (1, pictures):
         raise ValueError(
-            f"Images: {count}, pictures in the latent: {pictures}. Connect those decoded from this latent."
+            f"Connect the images decoded from this latent; images: {count}, pictures in the latent: {pictures}."
         )
     if abs(columns * height - rows * width) >= max(height, width):  # they differ by more than a cell of the latent
         raise ValueError(
-            f"The image is {width}x{height} and the latent {columns}x{rows}, which is another shape. "
-            "Connect the image that was decoded from this latent."
+            f"Connect the image that was decoded from this latent; this one is {width}x{height} and "
+            f"the latent {columns}x{rows}, which is another shape."
         )
     return images[frame if count > 1 else 0]

@@ -68,6 +68,11 @@ KINDS: dict[str, WantedKind] = {
 }
 """The menu of kinds, in its order."""
 
+_CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads[0] not in ENCODED}
+
+OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_FACES)
+"""Kinds whose adapters read faces, and not pictures alone."""
+
 
 class FilePair(NamedTuple):
     """An adapter and the encoder it reads.

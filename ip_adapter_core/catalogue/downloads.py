@@ -19,6 +19,7 @@ class Published(NamedTuple):
 _H94 = "https://huggingface.co/h94/IP-Adapter/resolve/main/"
 _FACEID = "https://huggingface.co/h94/IP-Adapter-FaceID/resolve/main/"
 _KOLORS = "https://huggingface.co/Kwai-Kolors/"
+_AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -61,3 +62,8 @@ ENCODER_FILES: dict[str, Published] = {
         _KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/image_encoder/pytorch_model.bin",
     ),
 }
+
+# The two networks of a pack of faces that anybody may use (Apache-2.0), in a folder of their own.
+FACE_FILES: tuple[Published, ...] = tuple(
+    Published(f"auraface/{file}", _AURAFACE + file) for file in ("scrfd_10g_bnkps.onnx", "glintr100.onnx")
+)

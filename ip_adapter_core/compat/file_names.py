@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from .signatures import OTHER_SHAPES, SIGNATURES
 from .ui_graph import Node, levels
 
-ADAPTER, ENCODER, EMBEDS = "adapter", "encoder", "embeds"
+ADAPTER, ENCODER, EMBEDS, FACES = "adapter", "encoder", "embeds", "faces"
 
 Find = Callable[[str, str], "tuple[str, str] | None"]
-"""Kind of file and saved name -> the name of a file here and a remark, or None where none is meant."""
+"""Kind of file and saved name -> the name of a file here and a remark or "", or None where none is meant."""
 
 
 class Taken(NamedTuple):
@@ -39,13 +39,14 @@ def _old_places() -> Iterator[tuple[str, Place]]:
 PLACES: dict[str, Place] = {
     "IPA_LoadAdapter": Place(0, ADAPTER),
     "IPA_LoadVision": Place(0, ENCODER),
+    "IPA_Face": Place(0, FACES),
     **dict(_old_places()),
 }
 """By the id of the node."""
 
 
 def take_files(graph: Any, places: dict[str, Place], find: Find) -> list[Taken]:
-    """Put the names that files have here into a graph that the editor saved, in place; what was taken.
+    """Put the names that files have here into a graph that the editor saved, in place; what was taken with a remark.
 
     places: of PLACES. A name that is right, and one that means no file, stay.
     """
@@ -61,4 +62,4 @@ def _take(node: Node, place: Place, find: Find) -> Taken | None:
     if not isinstance(saved, list) or found is None or found[0] == name:
         return None
     saved[place.widget] = found[0]
-    return Taken(node["type"], *found)
+    return Taken(node["type"], *found) if found[1] else None

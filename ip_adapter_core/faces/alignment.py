@@ -41,7 +41,9 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     here, there = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
     spread = here - here.mean()
     if not np.abs(spread).max() > 0:
-        raise ValueError("The five points of a face are all in one place, so it cannot be cut out.")
+        raise ValueError(
+            "Use another picture; the five points of a face are all in one place, so it cannot be cut out."
+        )
     turn = np.vdot(spread, there - there.mean()) / np.vdot(spread, spread)
     shift = there.mean() - turn * here.mean()
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])

@@ -100,8 +100,8 @@ def _decode(stride: int, size: tuple[int, int], scores: Tensor, sides: Tensor, p
     rows, columns = (length // stride for length in size)
     if scores.numel() != rows * columns * ANCHORS:
         raise ValueError(
-            f"This face detector gives {scores.numel()} scores for {rows}x{columns} cells; needed are {ANCHORS} "
-            "for each, as SCRFD has them. Take another detector."
+            f"Use another face model; its detector gives {scores.numel()} scores for {rows}x{columns} "
+            f"cells, and needed are {ANCHORS} for each, as SCRFD has them."
         )
     sure = scores.reshape(-1) >= _SCORE
     grid = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), dim=-1)

@@ -27,19 +27,19 @@ def embeddings(value: Any) -> Tensor:
     Raises ValueError, which describes the value, for anything else.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind not in _NUMBERS:
-        raise ValueError(f"An array of {value.dtype} was given; needed are numbers of shape (…, {WIDTH}).")
+        raise ValueError(f"Connect numbers of shape (…, {WIDTH}) as face embeddings; found an array of {value.dtype}.")
     if isinstance(value, Tensor | np.ndarray):
         return _check(torch.as_tensor(value))
     if isinstance(value, list | tuple):
         if not value:
-            raise ValueError("The list of face embeddings is empty; connect one with at least one face.")
+            raise ValueError("Connect face embeddings with at least one face; found an empty list.")
         numbers = all(isinstance(one, Number) for one in value)
         return _check(torch.tensor(value)) if numbers else torch.cat([embeddings(one) for one in value])
     inner = value.get(_KEY) if isinstance(value, Mapping) else getattr(value, _KEY, None)
     if inner is None:
         raise ValueError(
-            f"A {type(value).__name__} without `{_KEY}` is no face; needed is a tensor or an array of shape "
-            f"(…, {WIDTH}), or a face with such an `{_KEY}`."
+            f"Connect a tensor or an array of shape (…, {WIDTH}), or a face with `{_KEY}`; found a "
+            f"{type(value).__name__} without it."
         )
     return embeddings(inner)
 
@@ -58,9 +58,9 @@ def read(file: Path) -> Tensor:
 def _check(tensor: Tensor) -> Tensor:
     shape = "x".join(map(str, tensor.shape)) or "a single number"
     if tensor.shape[-1:] != (WIDTH,) or not tensor.numel():
-        raise ValueError(f"Face embeddings of shape {shape} were given; needed is (…, {WIDTH}).")
+        raise ValueError(f"Connect face embeddings of shape (…, {WIDTH}); found {shape}.")
     if not tensor.isfinite().all():
-        raise ValueError("The face embeddings contain values that are no numbers; make them again.")
+        raise ValueError("Make the face embeddings again; they contain values that are no numbers.")
     return tensor.detach().cpu().float().reshape(-1, WIDTH)
 
 

@@ -64,8 +64,9 @@ class Faces:
         lengths = self.embeddings.norm(dim=-1)
         if ((lengths - 1).abs() < _UNIT).all():
             raise ValueError(
-                "These face embeddings are already normalised (of length 1); this adapter needs them raw, as the "
-                "recognition network gives them. Connect Face Embedding, or the raw `embedding` of the other node."
+                "Connect Face Embedding, or the raw `embedding` of the other node; these face embeddings "
+                "are already normalised (of length 1), and this adapter needs them raw, as the "
+                "recognition network gives them."
             )
         return self.embeddings
 

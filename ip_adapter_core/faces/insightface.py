@@ -30,17 +30,18 @@ class InsightFace:
             from insightface.app import FaceAnalysis
         except ImportError as error:
             raise ModuleNotFoundError(
-                f"The insightface package cannot be used here ({error}): "
-                f"run `{INSTALL}` with the Python of ComfyUI, or choose the backend onnxruntime."
+                f"Run `{INSTALL}` with the Python of ComfyUI, or choose the backend onnxruntime; the "
+                f"insightface package cannot be used here ({error})."
             ) from error
         try:
             self._app = FaceAnalysis(name=str(folder), allowed_modules=list(_TASKS), providers=list(providers))
         except Exception as error:  # assertions, and onnxruntime's errors, which have no base class of their own
             raise ValueError(
-                f"insightface cannot use {folder.name}: {error or 'no face detection is there'}"
+                f"Choose another face model; insightface cannot use {folder.name}: "
+                f"{error or 'no face detection is there'}"
             ) from error
         if set(_TASKS) - set(self._app.models):
-            raise ValueError(f"insightface finds no face recognition in {folder.name}.")
+            raise ValueError(f"Choose another face model; insightface finds no face recognition in {folder.name}.")
 
     @classmethod
     def around(cls, app: Any) -> InsightFace:
@@ -65,7 +66,7 @@ class InsightFace:
             if len(boxes):
                 break
         if points is None:
-            raise ValueError("This face detector gives no points, which cutting out faces needs; take another pack.")
+            raise ValueError("Use another face model; its detector gives no points, which cutting out faces needs.")
         return DetectedFaces(torch.from_numpy(boxes[:, :4]), torch.from_numpy(points), torch.from_numpy(boxes[:, 4]))
 
     def embed(self, picture: Tensor, detected: DetectedFaces) -> Tensor:

@@ -39,13 +39,13 @@ class Pack(NamedTuple):
         """Why onnxruntime cannot run its networks, in words; None when it can."""
         if self.is_declared:
             return (
-                f"{self.folder.name} says in {MANIFEST} how to use it, which only the insightface package follows: "
-                "install that, or choose another model."
+                f"Install the insightface package, or choose another model; {self.folder.name} says in {MANIFEST} how "
+                "to use it, which only that package follows."
             )
         missing = " and ".join(kind.name for kind in _NEEDED if kind not in self.networks)
         if not missing:
             return None
-        return f"{self.folder.name} has no network for {missing}; it has {self.describe()}."
+        return f"Choose another model; {self.folder.name} has no network for {missing}. It has {self.describe()}."
 
     def describe(self) -> str:
         """Its files, in words."""

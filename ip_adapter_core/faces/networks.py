@@ -137,8 +137,8 @@ def runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"Finding faces needs onnxruntime, which cannot be used here ({error}): "
-            f"run `{INSTALL}` with the Python of ComfyUI."
+            f"Run `{INSTALL}` with the Python of ComfyUI; finding faces needs onnxruntime, which "
+            f"cannot be used here ({error})."
         ) from error
     return onnxruntime
 
@@ -151,7 +151,7 @@ def _session(file: Path, providers: Sequence[Any]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=list(providers))
     except Exception as error:  # onnxruntime's errors have no base class of their own
-        raise ValueError(f"onnxruntime cannot load {file.name}: {error}") from error
+        raise ValueError(f"Download {file.name} again; onnxruntime cannot load it: {error}") from error
 
 
 def _run(session: Any, pixels: Tensor) -> list[Tensor]:

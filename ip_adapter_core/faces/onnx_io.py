@@ -43,7 +43,7 @@ def read_signature(file: Path) -> Signature:
             (graph,) = _Message(mapped, 0, len(mapped)).messages(_GRAPH)
             return _signature(graph)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{file.name} is no ONNX file, or only a part of one; download it again.") from error
+        raise ValueError(f"Download {file.name} again; it is no ONNX file, or only a part of one.") from error
 
 
 def _signature(graph: _Message) -> Signature:

@@ -12,9 +12,9 @@ class UnsupportedCheckpoint(ValueError):
 def check_exists(path: Path) -> None:
     """Raises UnsupportedCheckpoint when there is no such file."""
     if not path.is_file():
-        raise UnsupportedCheckpoint(f"{path.name} does not exist (looked at {path}).")
+        raise UnsupportedCheckpoint(f"Choose another file; {path.name} does not exist (looked at {path}).")
 
 
 def report_damage(path: Path, reason: Exception) -> UnsupportedCheckpoint:
     """The error of a file that a reader could not read to its end."""
-    return UnsupportedCheckpoint(f"{path.name} is damaged or incomplete ({reason}); download it again.")
+    return UnsupportedCheckpoint(f"Download {path.name} again; it is damaged or incomplete ({reason}).")

@@ -28,7 +28,7 @@ def unpickle(path: Path, instead: str = "Use the .safetensors version of this fi
         return _load(path, mapped)
     except pickle.UnpicklingError as error:
         raise UnsupportedCheckpoint(
-            f"{path.name} is a pickle that wants to run code, or is damaged; nothing in it was run. {instead}"
+            f"{instead} {path.name} is a pickle that wants to run code, or is damaged; nothing in it was run."
         ) from error
     except Exception as error:  # torch's readers raise many kinds on a damaged archive
         raise report_damage(path, error) from error
@@ -38,7 +38,9 @@ def unpickle_mapping(path: Path, mapped: bool = False) -> Mapping:
     """The dictionary in a pickle. Raises UnsupportedCheckpoint like `unpickle`, and for any other object."""
     loaded = unpickle(path, mapped=mapped)
     if not isinstance(loaded, Mapping):
-        raise UnsupportedCheckpoint(f"{path.name} holds a {type(loaded).__name__}, not named tensors.")
+        raise UnsupportedCheckpoint(
+            f"Choose another file; {path.name} holds a {type(loaded).__name__}, not named tensors."
+        )
     return loaded
 
 

@@ -129,10 +129,10 @@ def container(path: str | Path) -> str:
     return "nested pickle" if nested else "flat pickle"
 
 
-# First bytes of files that people take for weights -> what the error says of such a file.
+# First bytes of files that people take for weights -> what such a file is.
 _OTHER_STARTS = (
-    (b"<", "is a web page, not the file itself; download the file."),
-    (b"version ", "is only a Git LFS pointer to the file; download the file itself."),
+    (b"<", "is a web page"),
+    (b"version ", "is only a Git LFS pointer to it"),
 )
 
 
@@ -140,7 +140,9 @@ def _existing(path: str | Path) -> Path:
     path = Path(path)
     check_exists(path)
     if not is_weight_file(path):
-        raise UnsupportedCheckpoint(f"{path.name} is no weight file: expected one of {', '.join(EXTENSIONS)}.")
+        raise UnsupportedCheckpoint(
+            f"Choose a file that ends in one of {', '.join(EXTENSIONS)}; {path.name} is no weight file."
+        )
     return path
 
 
@@ -152,12 +154,12 @@ def _is_pickle(path: Path) -> bool:
     except OSError as error:
         raise report_damage(path, error) from error
     if not start:
-        raise UnsupportedCheckpoint(f"{path.name} is empty; download it again.")
+        raise UnsupportedCheckpoint(f"Download {path.name} again; it is empty.")
     if start[8:] == b"{":  # a safetensors file: eight bytes of length may be anything, then JSON begins
         return False
-    for first_bytes, advice in _OTHER_STARTS:
+    for first_bytes, found in _OTHER_STARTS:
         if start.startswith(first_bytes):
-            raise UnsupportedCheckpoint(f"{path.name} {advice}")
+            raise UnsupportedCheckpoint(f"Download the file itself; {path.name} {found}.")
     return start.startswith(STARTS)
 
 
@@ -195,7 +197,7 @@ def _read_tensor(file: FileIO, extent: _Extent) -> torch.Tensor:
     if dtype is None:
         raise ValueError(f"no dtype {name} is known")
     if extent.size != prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
-        raise ValueError(f"{extent.size} bytes are no tensor of shape {list(shape)} in {name}")
+        raise ValueError(f"its {extent.size} bytes are no tensor of shape {list(shape)} in {name}")
     memory = torch.empty(extent.size, dtype=torch.uint8)
     file.seek(extent.start)
     _fill(file, memory.numpy().data)

@@ -33,7 +33,7 @@ def combine_prompts(first: ImagePrompt, second: ImagePrompt, how: str, weights: 
     valid.
     """
     if how not in PROMPT_OPS:
-        raise ValueError(f"There is no way to combine prompts called {how!r}; use one of {', '.join(PROMPT_OPS)}.")
+        raise ValueError(f"Set how to one of {', '.join(PROMPT_OPS)}; found {how!r}.")
     check_finite(first_weight=weights[0], second_weight=weights[1])
     _check_same_adapter(first, second)
     return PROMPT_OPS[how](first, second, *weights)
@@ -65,15 +65,18 @@ def _check_same_adapter(first: ImagePrompt, second: ImagePrompt) -> None:
     if not same:
         names = [prompt.origin.name if prompt.origin else prompt.identity.variant.name for prompt in (first, second)]
         raise ValueError(
-            f"These prompts are of two adapters, {names[0]} and {names[1]}, whose tokens mean different things. "
-            "Encode both with the same adapter, or apply them one after the other."
+            "Encode both with the same adapter, or apply them one after the other; these prompts are "
+            f"of two adapters, {names[0]} and {names[1]}, whose tokens mean different things."
         )
 
 
 def _interpolate(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
     total = one + other
     if not total:
-        raise ValueError(f"The weights {one:g} and {other:g} add up to 0; nothing lies between the prompts there.")
+        raise ValueError(
+            f"Change one of the weights {one:g} and {other:g}; they add up to 0, and nothing lies "
+            "between the prompts there."
+        )
     factors = (one / total, other / total)
     return _mix(first, second, MixCoefficients(factors, factors))
 
@@ -88,9 +91,11 @@ def _subtract(first: ImagePrompt, second: ImagePrompt, one: float, other: float)
 
 def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
     if min(one, other) < 0:
-        raise ValueError(f"The weights are {one:g} and {other:g}; under one softmax none can be below 0.")
+        raise ValueError(
+            f"Set both weights to 0 or more; they are {one:g} and {other:g}, and under one softmax none can be below 0."
+        )
     if not one and not other:
-        raise ValueError("Both prompts have weight 0, so nothing would be left; give one of them another weight.")
+        raise ValueError("Give one of the prompts a weight that is not 0; found only 0, which leaves nothing.")
     if not one or not other:
         return first if one else second
     parts = tuple(_concat_tokens(*pair, (one, other)) for pair in _pairs(first, second))
@@ -117,13 +122,14 @@ def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> I
     for one, other in _pairs(first, second):
         if one.tokens.shape[1:] != other.tokens.shape[1:]:
             raise ValueError(
-                f"These prompts have {one.tokens.shape[1]} and {other.tokens.shape[1]} tokens, which cannot be added. "
-                "Give both the same number of images, or combine them side by side."
+                "Give both the same number of images, or combine them side by side; these prompts have "
+                f"{one.tokens.shape[1]} and {other.tokens.shape[1]} tokens, which cannot be added."
             )
         if not _equal(_as_tuple(one.attn_bias), _as_tuple(other.attn_bias)):
             raise ValueError(
-                "The images of these prompts count differently under one softmax, and mixed they would count alike. "
-                "Encode both with the same weights of their images, or combine them side by side."
+                "Encode both with the same weights of their images, or combine them side by side; the "
+                "images of these prompts count differently under one softmax, and mixed they would count "
+                "alike."
             )
         parts.append(_sum(one, other, factors))
     return replace(first, parts=tuple(parts))
@@ -133,15 +139,16 @@ def _pairs(first: ImagePrompt, second: ImagePrompt) -> list[tuple[PromptPart, Pr
     """The parts of two prompts in pairs of equally many frames, each with a row for each frame of each side."""
     if len(first.parts) != len(second.parts):
         raise ValueError(
-            f"These prompts stand in {len(first.parts)} and {len(second.parts)} places with tokens of their own; "
-            'only prompts alike in this can be mixed. Combine them by "both".'
+            f'Combine these prompts by "both": they stand in {len(first.parts)} and '
+            f"{len(second.parts)} places with tokens of their own, and only prompts alike in this can "
+            "be mixed."
         )
     pairs = []
     for one, other in zip(first.parts, second.parts, strict=True):
         if one.weights != other.weights or not _equal(one.masks, other.masks):
             raise ValueError(
-                "The images of these prompts have different weights or masks, and mixed they would have the same. "
-                'Encode both with the same ones, or combine them by "both".'
+                'Encode both with the same weights and masks, or combine them by "both"; the images of '
+                "these prompts have different ones, and mixed they would have the same."
             )
         frames = max(one.frames, other.frames)
         pairs.append((_expand_frames(one, frames), _expand_frames(other, frames)))

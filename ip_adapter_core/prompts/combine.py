@@ -51,7 +51,7 @@ def _subtract(features: Tensor, weights: Tensor) -> Tensor:
 def _average(features: Tensor, weights: Tensor) -> Tensor:
     total = weights.sum().item()
     if not total:
-        raise ValueError("The weights of the images add up to 0, so they have no average; change one of them.")
+        raise ValueError("Change one of the weights of the images; they add up to 0, so they have no average.")
     return _add(features, weights) / total
 
 
@@ -138,7 +138,10 @@ class Gathering:
         if self.masks is None or mode.framed:
             return mode
         if mode.merge:
-            raise ValueError(f"Combining by {self.how} makes one image of all, so there is nothing to mask one by one.")
+            raise ValueError(
+                f"Set combine to separate, or leave the masks empty; {self.how} makes one image of all, "
+                "so there is nothing to mask one by one."
+            )
         return COMBINE_MODES["separate"]
 
 

@@ -43,8 +43,8 @@ class Features(NamedTuple):
                 actual = "none" if tensor is None else tensor.shape[-1]
                 needed = identity.encoder if field in ENCODED else "a recognition network of the ArcFace kind"
                 raise ValueError(
-                    f"This {identity.variant.name} adapter reads {field} of width {width} ({needed}); "
-                    f"the connected {encoder} gives {actual}. Load {needed} instead."
+                    f"Load {needed} in place of the connected {encoder}: this {identity.variant.name} adapter "
+                    f"reads {field} of width {width}, and that gives {actual}."
                 )
         return inputs
 

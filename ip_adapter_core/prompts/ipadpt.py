@@ -27,15 +27,15 @@ def embeds(path: Path) -> Features:
     tensor = unpickle(path, instead="Do not use it if you do not know who made it.")
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
         raise UnsupportedCheckpoint(
-            f"{path.name} holds {_kind(tensor)}; needed is the one tensor that IPAdapter Plus saves as embeds."
+            f"Choose a file with the one tensor that IPAdapter Plus saves as embeds; {path.name} holds {_kind(tensor)}."
         )
     if tensor.ndim not in _FIELDS or not tensor.numel():
         raise UnsupportedCheckpoint(
-            f"{path.name} holds a tensor of shape {list(tensor.shape)}; needed are embeds (images, embed) or hidden "
-            "states (images, patches, width) of a vision encoder."
+            "Choose a file with embeds (images, embed) or hidden states (images, patches, width) of "
+            f"a vision encoder; {path.name} holds a tensor of shape {list(tensor.shape)}."
         )
     if not tensor.isfinite().all():
-        raise UnsupportedCheckpoint(f"{path.name} contains values that are no numbers; make it again.")
+        raise UnsupportedCheckpoint(f"Make {path.name} again; it contains values that are no numbers.")
     return Features(**{_FIELDS[tensor.ndim]: tensor.detach().to(torch.float32, copy=True)})
 
 
@@ -52,15 +52,17 @@ def read_inputs(path: Path, identity: Identity) -> AdapterInputs:
     """
     if identity.reads_faces:
         raise ValueError(
-            f"This {identity.variant.name} adapter reads faces, which files of embeds such as {path.name} do not hold. "
-            "Use Face Embedding and Encode Face Prompt, or connect an adapter that reads pictures alone."
+            "Use Face Embedding and Encode Face Prompt, or connect an adapter that reads pictures "
+            f"alone; this {identity.variant.name} adapter reads faces, which files of embeds such as "
+            f"{path.name} do not hold."
         )
     features, (field,), (width,) = embeds(path), identity.variant.reads, identity.widths
     tensor = getattr(features, field)
     if tensor is None or tensor.shape[-1] != width:
         raise ValueError(
-            f"{path.name} holds {describe(features)}; this {identity.variant.name} adapter reads {field} of width "
-            f"{width} ({identity.encoder}). Connect an adapter of the kind that the file was made for."
+            f"Connect an adapter of the kind that {path.name} was made for; it holds "
+            f"{describe(features)}, and this {identity.variant.name} adapter reads {field} of width "
+            f"{width} ({identity.encoder})."
         )
     return (tensor,)
 

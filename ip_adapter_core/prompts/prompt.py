@@ -131,7 +131,9 @@ def image_prompt(
     """
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
-        raise ValueError(f"There are {negative} negative images for {count} images; give at most as many.")
+        raise ValueError(
+            f"Give at most as many negative images as images; found {negative} negative images for {count} images."
+        )
     specs = [spec for spec in _part_specs(gathering.check(count), cond, uncond) if spec.has_effect]
     parts = tuple(_part(network, spec, **scales) for spec in specs)
     make_keys_values = network.keys_values if network.identity().variant.needs_text_projection else None

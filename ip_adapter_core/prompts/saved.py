@@ -95,13 +95,13 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
     """
     if prompt.origin is None:
         raise ValueError(
-            "This image prompt does not tell which adapter made it, so a file of it could never be used. "
-            "Make it with an adapter of Load IP-Adapter."
+            "Make this image prompt with an adapter of Load IP-Adapter; it does not tell which "
+            "adapter made it, so a file of it could never be used."
         )
     try:
         tensors = prompt_tensors.name_tensors(prompt.parts)
     except ValueError as error:
-        raise ValueError(f"This image prompt cannot be saved ({error}); make it again.") from error
+        raise ValueError(f"Make this image prompt again; it cannot be saved ({error}).") from error
     save_whole(tensors, path, _metadata(prompt.identity, prompt.origin, _images(prompt.parts), note))
 
 
@@ -113,13 +113,13 @@ def label(path: Path) -> Label:
     named, metadata = entries(path), _read_metadata(path)
     if metadata.get("format") != _FORMAT:
         raise UnsupportedCheckpoint(
-            f"{path.name} is no image prompt (it holds {', '.join(sorted(named)[:3]) or 'nothing'}); "
-            "choose a file of Save Image Prompt."
+            f"Choose a file of Save Image Prompt; {path.name} is no image prompt (it holds "
+            f"{', '.join(sorted(named)[:3]) or 'nothing'})."
         )
     if metadata.get("version") != _VERSION:
         raise UnsupportedCheckpoint(
-            f"{path.name} is an image prompt of format version {metadata.get('version')}; this package reads version "
-            f"{_VERSION}. Update the package."
+            f"Update this package; {path.name} is an image prompt of format version "
+            f"{metadata.get('version')}, and it reads version {_VERSION}."
         )
     try:
         origin, each = Origin(metadata["adapter"], metadata["digest"]), int(metadata.get("tokens", 0)) or None
@@ -138,8 +138,9 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     origin = label(path).origin
     if origin.digest != maker.origin.digest:
         raise ValueError(
-            f"{path.name} was made with {_full_name(origin)}; the connected adapter is {_full_name(maker.origin)}, to "
-            "which its tokens mean something else. Connect the adapter it was made with, or encode the images again."
+            f"Connect the adapter that {path.name} was made with, or encode the images again; that "
+            f"was {_full_name(origin)}, and the connected adapter is {_full_name(maker.origin)}, to "
+            "which its tokens mean something else."
         )
     named = dict(tensors(path))
     try:
@@ -198,4 +199,4 @@ def _full_name(origin: Origin) -> str:
 
 
 def _report_damage(path: Path, reason: Exception) -> UnsupportedCheckpoint:
-    return UnsupportedCheckpoint(f"{path.name} is a damaged image prompt ({reason}); save it again.")
+    return UnsupportedCheckpoint(f"Save {path.name} again; it is a damaged image prompt ({reason}).")

@@ -36,19 +36,22 @@ class Transition:
     def check(self, images: int) -> Transition:
         """This transition with a key for each of `images` images. Raises ValueError when it is not valid."""
         if images < 2:
-            raise ValueError("A transition needs two images or more; encode a batch of them, combined one per frame.")
+            raise ValueError(
+                f"Encode a batch of two or more images, combined one per frame, for a transition; found {images}."
+            )
         if self.frames < images:
-            raise ValueError(f"There are {images} images for {self.frames} frames; give at least as many frames.")
+            raise ValueError(f"Set frames to {images} or more; found {images} images for {self.frames} frames.")
         if self.shape not in EASINGS:
-            raise ValueError(f"The shape is {self.shape!r}; it must be one of {', '.join(EASINGS)}.")
+            raise ValueError(f"Set shape to one of {', '.join(EASINGS)}; found {self.shape!r}.")
         if not 0 <= self.hold <= 1:
-            raise ValueError(f"The hold is {self.hold:g}; it must lie in 0..1.")
+            raise ValueError(f"Set hold to 0..1; found {self.hold:g}.")
         keys = self.keys or self._even_keys(images)
         if len(keys) != images:
-            raise ValueError(f"Images: {images}, key frames: {len(keys)}. Give one for each image, or none.")
+            raise ValueError(f"Give one key frame for each image, or none; images: {images}, key frames: {len(keys)}.")
         if list(keys) != sorted(set(keys)) or keys[0] < 0 or keys[-1] >= self.frames:
             raise ValueError(
-                f"The key frames are {', '.join(map(str, keys))}; they must rise and lie in 0..{self.frames - 1}."
+                f"Write key_frames so that they rise and lie in 0..{self.frames - 1}; found "
+                f"{', '.join(map(str, keys))}."
             )
         return replace(self, keys=keys)
 
@@ -87,7 +90,7 @@ def over_frames(prompt: ImagePrompt, transition: Transition) -> tuple[ImagePromp
     not fit the prompt.
     """
     if len(prompt.parts) != 1:
-        raise ValueError("These images stand in several parts; encode them combined one per frame.")
+        raise ValueError("Encode the images combined one per frame; these stand in several parts.")
     (part,) = prompt.parts
     checked = transition.check(part.frames)
     shares = checked.shares()

@@ -120,12 +120,12 @@ class Curve:
         """This curve. Raises ValueError when it is not valid."""
         for name, value, options in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
             if value not in options:
-                raise ValueError(f"The {name} is {value!r}; it must be one of {', '.join(options)}.")
+                raise ValueError(f"Set {name} to one of {', '.join(options)}; found {value!r}.")
         for name, number in (("start_value", self.start), ("end_value", self.end)):
             if not math.isfinite(number):
-                raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
+                raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
         if self.n < 0:
-            raise ValueError(f"n is {self.n}; it must be 0 or more.")
+            raise ValueError(f"Set n to 0 or more; found {self.n}.")
         self.value_bounds()  # raises ValueError for points that cannot be read
         return self
 

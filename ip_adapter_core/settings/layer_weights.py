@@ -150,7 +150,7 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
     that have these. Raises ValueError when there is no such type, or a number is not finite.
     """
     if name not in TYPES:
-        raise ValueError(f"There is no weight type called {name!r}; use one of {', '.join(TYPES)}.")
+        raise ValueError(f"Set weight_type to one of {', '.join(TYPES)}; found {name!r}.")
     check_finite(weight=first, second_weight=second)
     return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source, muted=not first)
 
@@ -159,7 +159,7 @@ def check_finite(**numbers: float) -> None:
     """Raises ValueError, with its name, for a number that is not finite."""
     for name, number in numbers.items():
         if not math.isfinite(number):
-            raise ValueError(f"The {name} is {number}; it must be a finite number such as 0.8.")
+            raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
 
 
 def _from_rule(name: str, first: float, second: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
@@ -199,7 +199,7 @@ MERGE_MODES: dict[str, MergeMode] = {
 def merge_weights(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
     """Two ways to spread λ as one, layer by layer; way: a row of MERGE_MODES, otherwise it raises ValueError."""
     if way not in MERGE_MODES:
-        raise ValueError(f"There is no way to combine called {way!r}; use one of {', '.join(MERGE_MODES)}.")
+        raise ValueError(f"Set combine to one of {', '.join(MERGE_MODES)}; found {way!r}.")
     source = a.source if a.source == b.source else TUNED
     mode, weights = MERGE_MODES[way], [LayerWeight(float(not one.muted)) for one in (a, b)]
     return LayerWeights(

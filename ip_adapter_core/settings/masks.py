@@ -27,9 +27,9 @@ def usable(mask: Tensor, beyond: bool = False) -> Tensor | None:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
         shape = "x".join(map(str, mask.shape))
-        raise ValueError(f"A mask of shape {shape} cannot be used; needed is (masks, height, width), as MASK has it.")
+        raise ValueError(f"Connect a mask of shape (masks, height, width), as MASK has it; found {shape}.")
     if not torch.isfinite(mask).all():
-        raise ValueError("The mask contains values that are no numbers; look at the node that made it.")
+        raise ValueError("Look at the node that made the mask; it contains values that are no numbers.")
     mask = mask.detach().cpu().float()
     mask = mask if beyond else mask.clamp(0, 1)
     return None if bool((mask == 1).all()) else mask

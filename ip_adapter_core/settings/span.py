@@ -63,14 +63,14 @@ class Span(NamedTuple):
     def check(self) -> Span:
         """This span. Raises ValueError when it is not valid."""
         if self.unit not in TIME_UNITS:
-            raise ValueError(f"The unit of start and end is {self.unit!r}; it must be one of {', '.join(TIME_UNITS)}.")
+            raise ValueError(f"Set unit to one of {', '.join(TIME_UNITS)}; found {self.unit!r}.")
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
-            raise ValueError(f"Start {self.start} and end {self.end} must be finite numbers.")
+            raise ValueError(f"Set start and end to finite numbers; found {self.start} and {self.end}.")
         if self.start > self.end:
-            raise ValueError(f"Start {self.start:g} is after end {self.end:g}; set start to at most end.")
+            raise ValueError(f"Set start to at most end; start {self.start:g} is after end {self.end:g}.")
         if self.unit == "percent" and not (self.start >= 0 and self.end <= 1):
             raise ValueError(
-                f"Start {self.start:g} and end {self.end:g} must lie in 0..1, or choose steps as their unit."
+                f"Set start and end to 0..1, or choose steps as their unit; found {self.start:g} and {self.end:g}."
             )
         return self
 

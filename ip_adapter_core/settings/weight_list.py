@@ -123,7 +123,8 @@ def _spread(entries: Sequence[ListEntry], weight: float, layers: tuple[Layer, ..
         selected = entry.select(model)
         if not selected:
             raise ValueError(
-                f"The list of layer weights names {entry.name}, which this model lacks. It has {names_in(layers)}."
+                f"Name only layers of this model in the list of layer weights; it has {names_in(layers)}, "
+                f"and found {entry.name}, which it lacks."
             )
         numbers.update(dict.fromkeys(selected, entry.number))
     return [LayerWeight(number * weight) for number in numbers.values()]

@@ -72,7 +72,7 @@ def cache_examples(
     cached = find_rows(home) if missing else cached
     readable = {key: pair for key, pair in wanted.items() if key in cached}
     if not readable:
-        raise ValueError(f"None of the {len(wanted)} pictures can be read; the first is {unread[0]}.")
+        raise ValueError(f"Give pictures that can be read; of {len(wanted)} none can, and the first is {unread[0]}.")
     with torch.inference_mode(False):
         row_ranges = tuple(cached[key] for key in readable)
         return CachedExamples(row_ranges, _load(home / _NULLS), _identity(readable.values()))
@@ -167,8 +167,8 @@ def _finite(rows: Rows) -> Rows:
     for name, values in rows.items():
         if not values.isfinite().all():
             raise ValueError(
-                f"The models give {name} that are no numbers, often a VAE in half precision; "
-                "start ComfyUI with --fp32-vae, or choose another VAE."
+                f"Start ComfyUI with --fp32-vae, or choose another VAE; the models give {name} that are "
+                "no numbers, often a VAE in half precision."
             )
     return rows
 
@@ -178,7 +178,7 @@ def _load(path: Path) -> Rows:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{shown(path)} is damaged ({error}); delete its folder, its pictures are encoded anew."
+            f"Delete the folder of {shown(path)}, so that its pictures are encoded anew; it is damaged ({error})."
         ) from error
 
 

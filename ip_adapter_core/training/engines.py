@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-_NEEDS_ACCELERATE = "Training in several processes needs accelerate; install it with `pip install accelerate`."
+_NEEDS_ACCELERATE = "Install accelerate with `pip install accelerate`; training in several processes needs it."
 
 
 class Engine(Protocol):

@@ -46,7 +46,7 @@ class TensorExamples:
     def __init__(self, rows: Mapping[str, Tensor], nulls: Mapping[str, Tensor]) -> None:
         if len({len(tensor) for tensor in rows.values()}) != 1:
             counts = ", ".join(f"{len(tensor)} {name}" for name, tensor in rows.items())
-            raise ValueError(f"Every example needs a row of each kind; there are {counts}.")
+            raise ValueError(f"Give every example a row of each kind; there are {counts}.")
         self._rows, self.nulls = dict(rows), dict(nulls)
 
     def __len__(self) -> int:
@@ -60,18 +60,18 @@ class TensorExamples:
 def check(examples: Examples) -> None:
     """Raises ValueError, before a step is made, when the examples lack something that training needs."""
     if not len(examples):
-        raise ValueError("There is nothing to train on: give at least one picture.")
+        raise ValueError("Give at least one picture; there is nothing to train on.")
     first = examples.rows([0])
     for name in (LATENTS, FEATURES, CONTEXT):
         if name not in first:
-            raise ValueError(f"The examples lack {name}; each needs latents, features and a context.")
+            raise ValueError(f"Give each example latents, features and a context; found none of {name}.")
     for name in (FEATURES, CONTEXT):
         if name not in examples.nulls:
-            raise ValueError(f"The examples do not say what a dropped condition is: nulls lack {name}.")
+            raise ValueError(f"Give nulls too, which say what a dropped condition is; they lack {name}.")
     for name, null in examples.nulls.items():
         if name in first and null.shape != first[name].shape:
             shape, needed = list(null.shape), list(first[name].shape)
-            raise ValueError(f"The null of {name} has the shape {shape}; examples have {needed}.")
+            raise ValueError(f"Give the null of {name} the shape {needed} of examples; found {shape}.")
 
 
 def without_dropped(rows: Rows, nulls: Mapping[str, Tensor], drops: Drops) -> Rows:

@@ -76,7 +76,9 @@ def fresh(
     for an unknown kind, or a base that does not have this geometry.
     """
     if kind not in TRAINABLE_KINDS:
-        raise ValueError(f"There is no recipe for adapters of kind {kind}; the kinds are {', '.join(TRAINABLE_KINDS)}.")
+        raise ValueError(
+            f"Set kind to one of {', '.join(TRAINABLE_KINDS)}; found {kind}, for which there is no recipe."
+        )
     _check_base(geometry, base)
     shapes = TRAINABLE_KINDS[kind].shapes(geometry.context, input_width, tokens or TRAINABLE_KINDS[kind].tokens)
     layers: dict[int, FreshShapes] = {
@@ -109,4 +111,7 @@ def _check_base(geometry: Geometry, base: Sequence[tuple[Tensor, Tensor]]) -> No
     needed = [(width, geometry.context) for width in geometry.widths]
     for which, shapes in (("to_k", [tuple(k.shape) for k, _ in base]), ("to_v", [tuple(v.shape) for _, v in base])):
         if shapes != needed:
-            raise ValueError(f"The base model's {which} do not have the shapes of {describe(geometry)}.")
+            raise ValueError(
+                f"Give projections of the base model with the shapes of {describe(geometry)}; its {which} "
+                "do not have them."
+            )

@@ -26,13 +26,13 @@ def rows_of(listing: Path) -> Iterator[Row]:
         text = listing.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         name = shown(listing.name)
-        raise ValueError(f"{name} cannot be read as text ({shown(error)}); save it as UTF-8.") from error
+        raise ValueError(f"Save {name} as UTF-8; it cannot be read as text ({shown(error)}).") from error
     number = 0
     try:
         for number, row in enumerate(READERS[listing.suffix.lower()](text), start=1):  # noqa: B007, the number is for the error
             yield row
     except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise ValueError(f"{shown(listing.name)}, entry {number + 1}: {_explain(error)}") from error
+        raise ValueError(f"Correct entry {number + 1} of {shown(listing.name)}: {_explain(error)}") from error
 
 
 def caption_of(text: str) -> str:

@@ -139,7 +139,10 @@ class TrainingRun:
 
 def _run(trainee: state.Trainee, base: Base, examples: Examples, settings: Settings, engine: Engine) -> TrainingRun:
     if settings.batch % engine.processes:
-        raise ValueError(f"A batch of {settings.batch} cannot be shared by {engine.processes} processes alike.")
+        raise ValueError(
+            f"Set batch to a multiple of {engine.processes}; {settings.batch} cannot be shared by so "
+            "many processes alike."
+        )
     network, optimizer = engine.prepare(trainee.network, trainee.optimizer)
     return TrainingRun(network, optimizer, base, examples, settings, engine, DataOrder(len(examples), settings.seed))
 

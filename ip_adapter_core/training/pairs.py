@@ -24,8 +24,8 @@ _JSON = ".json"
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MOST_SHARDS = 1_000_000  # that a range may name; the largest public data sets have fewer
 _NEEDED = (
-    "needed is a folder of pictures (with a .txt beside each, or a metadata.jsonl), "
-    "a list file (.jsonl, .csv, .txt), or .tar shards"
+    "Needed is a folder of pictures (with a .txt beside each, or a metadata.jsonl), "
+    "a list file (.jsonl, .csv, .txt), or .tar shards."
 )
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def find(source: str | Path, on_found: Callable[[], None] | None = None) -> tupl
         if on_found:
             on_found()
     if not pairs:
-        raise ValueError(f"No pictures were found in {shown(source)}; {_NEEDED}.")
+        raise ValueError(f"Name a source with pictures; none were found in {shown(source)}. {_NEEDED}")
     bare = sum(not pair.caption for pair in pairs)
     if bare:
         _log.warning(
@@ -145,9 +145,9 @@ def _find(source: Path) -> Iterator[CaptionedPicture]:
     elif _is_folder(source):
         yield from _in_folder(source)
     elif not _is_file(source):
-        raise ValueError(f"{shown(source)} does not exist; {_NEEDED}.")
+        raise ValueError(f"Name another source; {shown(source)} does not exist. {_NEEDED}")
     elif _ending(source.name) not in READERS:
-        raise ValueError(f"{shown(source.name)} cannot be read as a list of pictures; {_NEEDED}.")
+        raise ValueError(f"Name another source; {shown(source.name)} cannot be read as a list of pictures. {_NEEDED}")
     else:
         yield from _in_list(source)
 
@@ -190,7 +190,7 @@ def _expand(pattern: Path) -> Iterable[Path]:
     if not opened:
         return [pattern]
     if not (closed and dots and _NUMBER.fullmatch(first) and _NUMBER.fullmatch(last)):
-        raise ValueError(f"{shown(pattern.name)} is no range of shards; write it as shards-{{0000..0009}}.tar.")
+        raise ValueError(f"Write the shards as shards-{{0000..0009}}.tar; {shown(pattern.name)} is no range of them.")
     numbers = range(int(first), int(last) + 1)
     if not 0 < len(numbers) <= _MOST_SHARDS:
         raise ValueError(
@@ -202,7 +202,7 @@ def _expand(pattern: Path) -> Iterable[Path]:
 def _in_shards(shards: Iterable[Path]) -> Iterator[CaptionedPicture]:
     for shard in shards:
         if not _is_file(shard):
-            raise ValueError(f"{shown(shard)} does not exist; {_NEEDED}.")
+            raise ValueError(f"Name another source; {shown(shard)} does not exist. {_NEEDED}")
         yield from _in_shard(shard)
 
 
@@ -214,7 +214,7 @@ def _in_shard(shard: Path) -> Iterator[CaptionedPicture]:
             captions = dict(_captions_in(archive, members))
     except (tarfile.TarError, OSError) as error:
         name, reason = shown(shard.name), shown(error)
-        raise ValueError(f"{name} is no plain .tar archive ({reason}); unpack it or make it again.") from error
+        raise ValueError(f"Unpack {name} or make it again; it is no plain .tar archive ({reason}).") from error
     for member in members:
         if _ending(member.name) in PICTURES:
             name = f"{shard.name}/{member.name}"

@@ -62,11 +62,11 @@ class Settings:
         for name, (least, most, meaning) in _LIMITS.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and least <= value <= most):
-                raise ValueError(f"{name} is {value}; it must be {meaning}.")
+                raise ValueError(f"Set {name} to {meaning}; found {value}.")
         if self.drop_text + self.drop_image + self.drop_both > 1:
-            raise ValueError("drop_text, drop_image and drop_both add up to more than 1; lower one of them.")
+            raise ValueError("Lower drop_text, drop_image or drop_both; they add up to more than 1.")
         if self.ema == 1:
-            raise ValueError("ema is 1, which never learns; use a decay such as 0.999, or 0 for none.")
+            raise ValueError("Set ema to a decay such as 0.999, or 0 for none; with 1 it never learns.")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""

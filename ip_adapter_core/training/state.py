@@ -85,7 +85,7 @@ def begin(network: nn.Module, settings: Settings, scaler: GradScaler | None) -> 
     """A network before its first step. Raises ValueError when it cannot be trained."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters or any(parameter.is_inference() for parameter in parameters):
-        raise ValueError("This network is for inference only; train a fresh one or a trainable copy.")
+        raise ValueError("Train a fresh network or a trainable copy; this one is for inference only.")
     optimizer = AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     return Trainee(network, optimizer, average, scaler)
@@ -121,7 +121,7 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
     except SafetensorError as error:
-        raise ValueError(f"{shown(path)} is damaged ({error}); delete it to train from the beginning.") from error
+        raise ValueError(f"Delete {shown(path)} to train from the beginning; it is damaged ({error}).") from error
 
 
 def _under(tensors: Tensors, part: str) -> Tensors:
@@ -135,12 +135,12 @@ def _check_settings(folder: Path, earlier: Lasting, lasting: Lasting) -> None:
             _check_pictures(folder, earlier, lasting)
         elif earlier.get(name) != lasting.get(name):
             old, new = earlier.get(name, "not set"), lasting.get(name, "not set")
-            raise ValueError(f"{shown(folder)} holds a training with {name} {old}; this one has {name} {new}. {_OTHER}")
+            raise ValueError(f"{_OTHER} {shown(folder)} holds a training with {name} {old}; this one has {name} {new}.")
 
 
 def _check_pictures(folder: Path, earlier: Lasting, lasting: Lasting) -> None:
     if PICTURES in earlier and PICTURES in lasting:
-        raise ValueError(f"{shown(folder)} holds a training on other pictures or captions than there are now. {_OTHER}")
+        raise ValueError(f"{_OTHER} {shown(folder)} holds a training on other pictures or captions than there are now.")
     _log.warning("%s does not say which pictures it was trained on; it goes on with these.", shown(folder))
 
 
@@ -149,5 +149,5 @@ def _check_shapes(folder: Path, earlier: Tensors, needed: Mapping[str, Tensor]) 
         old, new = (list(tensors[name].shape) if name in tensors else "none" for tensors in (earlier, needed))
         if old != new:
             raise ValueError(
-                f"{shown(folder)} holds a training of another network: {name} is {old}, not {new}. {_OTHER}"
+                f"{_OTHER} {shown(folder)} holds a training of another network: {name} is {old}, not {new}."
             )

@@ -144,7 +144,7 @@ def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:
     size = encoder.tower.image_size
     if pictures.shape[1:] != (size, size, 3):
         shape = "x".join(map(str, pictures.shape[1:]))
-        raise ValueError(f"{encoder.tower.name} needs pictures of {size}x{size}x3, these are {shape}; fit them first.")
+        raise ValueError(f"Fit pictures to {size}x{size}x3 for {encoder.tower.name}; these are {shape}.")
     # Not inference mode: features made in it could not be used for training outside of it.
     with torch.no_grad():
         return encoder(normalise(pictures.float().to(encoder.weight.device), encoder.tower.mean, encoder.tower.std))
@@ -172,7 +172,7 @@ def _read_config(path: Path) -> dict[str, Any] | None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UnsupportedCheckpoint(f"{path.name} cannot be read as JSON ({error}); correct or remove it.") from error
+        raise UnsupportedCheckpoint(f"Correct or remove {path.name}; it cannot be read as JSON ({error}).") from error
     is_openclip = isinstance(config, dict) and ("model_cfg" in config or "vision_cfg" in config)
     return config if is_openclip else None  # any other JSON beside a model is another program's
 
@@ -207,6 +207,7 @@ def _fill_buffers(visual: nn.Module) -> None:
 def _compute_constants(module: Any) -> None:
     if not hasattr(module, "init_non_persistent_buffers"):
         raise UnsupportedCheckpoint(
-            f"This tower needs a newer timm to fill the constants of its {type(module).__name__}: pip install -U timm."
+            "Run `pip install -U timm`; this tower needs a newer one to fill the constants of its "
+            f"{type(module).__name__}."
         )
     module.init_non_persistent_buffers()

@@ -89,8 +89,8 @@ def find_layout(names: Collection[str], file: str = "This file") -> Layout:
     if any(name.startswith(_BARE) for name in names):
         return Layout("", {name: Part((name,)) for name in names})
     raise UnsupportedCheckpoint(
-        f"{file} holds {_what(names)}, not a CLIP vision encoder; choose a file such as "
-        "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors."
+        "Choose a CLIP vision encoder such as CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors; "
+        f"{file} holds {_what(names)}."
     )
 
 
@@ -136,8 +136,8 @@ def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
     in_model = {name for name in names if name.startswith(model)} - {model + name for name in _HF_UNUSED}
     if any(name.startswith(f"{model}head.") for name in in_model):
         raise UnsupportedCheckpoint(
-            f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported; use the file in "
-            "OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader."
+            "Use the file in OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader; "
+            f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported."
         )
     parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", _layer_count(in_model, model)))
     _check_keys({key for part in parts.values() for key in part.keys}, in_model, names, file)
@@ -163,10 +163,12 @@ def _layer_count(names: Collection[str], model: str) -> int:
 def _check_keys(needed: Collection[str], in_model: Collection[str], names: Collection[str], file: str) -> None:
     missing = sorted(key for key in needed if key not in names)
     if missing:
-        raise UnsupportedCheckpoint(f"{file} lacks {missing[0]} of its CLIP vision encoder; download it again.")
+        raise UnsupportedCheckpoint(f"Download {file} again; it lacks {missing[0]} of its CLIP vision encoder.")
     unexpected = sorted(set(in_model) - set(needed))
     if unexpected:
-        raise UnsupportedCheckpoint(f"{file} holds {unexpected[0]}, which no CLIP vision encoder has.")
+        raise UnsupportedCheckpoint(
+            f"Choose another file; {file} holds {unexpected[0]}, which no CLIP vision encoder has."
+        )
 
 
 def _shape(entries: Mapping[str, Entry], part: Part) -> Shape:

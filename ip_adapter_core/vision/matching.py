@@ -71,17 +71,17 @@ def _difference(needed: Mapping[str, Shape], in_file: Mapping[str, Shape]) -> _D
 def _mismatch(tower: str, difference: _Difference, layout: Layout, file: str) -> str:
     """The first difference, in words."""
     if difference.missing:
-        return f"{file} lacks {layout.prefix}{difference.missing[0]}, which {tower} needs; download it again."
+        return f"Download {file} again; it lacks {layout.prefix}{difference.missing[0]}, which {tower} needs."
     if difference.unexpected:
         key = layout.parts[difference.unexpected[0]].keys[0]
-        return f"{file} holds {key}, which {tower} does not have."
+        return f"Use the original file; {file} holds {key}, which {tower} does not have."
     key = layout.parts[difference.reshaped[0]].keys[0]
-    return f"{file} has {key} of another shape than {tower} needs; the file or its config is wrong."
+    return f"Correct the config of {file}, or download it again; its {key} has another shape than {tower} needs."
 
 
 def _unknown(in_file: Mapping[str, Shape], file: str) -> str:
     """What to do with a tower that is in no list, in words."""
     return (
-        f"{file} holds a vision encoder that OpenCLIP does not know ({len(in_file)} tensors, {min(in_file)} first); "
-        "put its open_clip_config.json beside it, named as the file with .json at the end."
+        f"Put its open_clip_config.json beside {file}, named as the file with .json at the end; it holds a vision "
+        f"encoder that OpenCLIP does not know ({len(in_file)} tensors, {min(in_file)} first)."
     )

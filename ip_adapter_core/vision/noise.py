@@ -154,7 +154,7 @@ def _mirror(positions: Tensor, side: int) -> Tensor:
 
 def _plain(kind: str) -> Tensor:
     if NOISE_KINDS[kind].needs_picture:
-        raise ValueError(f"{kind.capitalize()} moves the parts of a picture: connect an image, or choose another kind.")
+        raise ValueError(f"Connect an image, or choose another kind; {kind} moves the parts of a picture.")
     return torch.full((1, SIDE, SIDE, 3), GREY)
 
 
@@ -162,18 +162,18 @@ def _rgb(images: Tensor) -> Tensor:
     """The colours of images, (images, height, width, 3), float32."""
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
         raise ValueError(
-            f"An image of shape {'x'.join(map(str, images.shape))} cannot be disturbed; needed is (images, height, "
-            "width, channels) with 1, 3 or 4 channels and at least one pixel, as ComfyUI's IMAGE has it."
+            "Connect images of shape (images, height, width, channels) with 1, 3 or 4 channels and "
+            f"at least one pixel, as ComfyUI's IMAGE has it; found {'x'.join(map(str, images.shape))}."
         )
     if not torch.isfinite(images).all():
-        raise ValueError("The image contains values that are no numbers; look at the node that made it.")
+        raise ValueError("Look at the node that made the image; it contains values that are no numbers.")
     return images[..., :3].expand(-1, -1, -1, 3).float()
 
 
 def _check(kind: str, strength: float, blur: int) -> None:
     if kind not in NOISE_KINDS:
-        raise ValueError(f"There is no noise called {kind!r}; use one of {', '.join(NOISE_KINDS)}.")
+        raise ValueError(f"Set kind to one of {', '.join(NOISE_KINDS)}; found {kind!r}.")
     if not 0 <= strength <= 1:
-        raise ValueError(f"The strength of the noise is {strength:g}; it must lie in 0..1.")
+        raise ValueError(f"Set strength to 0..1; found {strength:g}.")
     if not 0 <= blur <= BLUR:
-        raise ValueError(f"The blur is {blur}; it must lie in 0..{BLUR}.")
+        raise ValueError(f"Set blur to 0..{BLUR}; found {blur}.")

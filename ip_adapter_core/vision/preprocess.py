@@ -28,7 +28,7 @@ def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[floa
     numbers.
     """
     if how not in _FITTERS:
-        raise ValueError(f"There is no way to fit called {how!r}; use one of {', '.join(FITS)}.")
+        raise ValueError(f"Set fit to one of {', '.join(FITS)}; found {how!r}.")
     fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels(images)]
     return torch.from_numpy(np.stack(fitted)).float() / 255
 
@@ -54,11 +54,11 @@ def _check_shape(images: Tensor) -> None:
     shape = "x".join(str(length) for length in images.shape)
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
         raise ValueError(
-            f"An image of shape {shape} cannot be encoded; needed is (images, height, width, channels) "
-            "with 1, 3 or 4 channels, as ComfyUI's IMAGE has it."
+            "Connect images of shape (images, height, width, channels) with 1, 3 or 4 channels, as "
+            f"ComfyUI's IMAGE has it; found {shape}."
         )
     if 0 in images.shape:
-        raise ValueError(f"An image batch of shape {shape} holds no pixels; connect at least one picture.")
+        raise ValueError(f"Connect at least one picture; an image batch of shape {shape} holds no pixels.")
 
 
 def _check_finite(images: Tensor) -> None:
@@ -66,8 +66,8 @@ def _check_finite(images: Tensor) -> None:
         if not torch.isfinite(picture).all():
             values = "NaN" if torch.isnan(picture).any() else "infinite values"
             raise ValueError(
-                f"Image {number} of {len(images)} contains {values}; "
-                "look at the node that made it, often a VAE decode in half precision."
+                f"Look at the node that made image {number} of {len(images)}, often a VAE decode in half "
+                f"precision; it contains {values}."
             )
 
 
@@ -81,8 +81,8 @@ def _center_crop(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray
     short, long = min(picture.size), max(picture.size)
     if long > _LONGEST * short:
         raise ValueError(
-            f"An image of {picture.width}x{picture.height} is too long to crop its centre: the long side may be "
-            f'{_LONGEST} times the short one; crop it first, or use "pad" or "squash".'
+            f'Crop the image first, or set fit to "pad" or "squash"; {picture.width}x{picture.height} '
+            f"is too long to crop its centre, as the long side may be {_LONGEST} times the short one."
         )
     # Truncated as in transformers; ComfyUI rounds, which shifts the crop by up to a pixel (about 30 levels at edges).
     width, height = (size * length // short for length in picture.size)

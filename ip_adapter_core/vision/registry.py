@@ -46,7 +46,7 @@ def read_candidate(config: Config, file: str) -> Candidate:
         mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnsupportedCheckpoint(
-            f"The config of {file} is not OpenCLIP's: it needs embed_dim and vision_cfg."
+            f"Correct or remove the config of {file}; it is not OpenCLIP's, which has embed_dim and vision_cfg."
         ) from error
     return Candidate(str(config.get("name", "custom")), model, mean, std)
 
@@ -94,7 +94,7 @@ def _vit_facts(shapes: Mapping[str, Shape], layout: Layout, file: str) -> tuple[
         if len(shapes.get(name, ())) != rank:
             state = f"{shapes[name]} is no shape for it" if name in shapes else "it is missing"
             raise UnsupportedCheckpoint(
-                f"{file} cannot be told apart without {layout.prefix}{name}: {state}; download it again."
+                f"Download {file} again; it cannot be told apart without {layout.prefix}{name}: {state}."
             )
     patch = shapes["conv1.weight"][-1]
     side = math.isqrt(max(shapes["positional_embedding"][0] - 1, 0))
@@ -126,8 +126,12 @@ def candidate_tower(candidate: Candidate, file: str) -> torch.nn.Module:
     Raises UnsupportedCheckpoint when OpenCLIP cannot build it, or would have to download it.
     """
     if ":" in str(candidate.config["vision_cfg"].get("timm_model_name", "")):  # hf-hub:… would download
-        raise UnsupportedCheckpoint(f"The config of {file} names a model to download, which is not done here.")
+        raise UnsupportedCheckpoint(
+            f"Remove the config of {file}, or take one that names no model to download, which is not done here."
+        )
     try:
         return empty_tower(candidate.config, False)
     except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise UnsupportedCheckpoint(f"The config of {file} describes no tower OpenCLIP can build ({error}).") from error
+        raise UnsupportedCheckpoint(
+            f"Correct or remove the config of {file}; it describes no tower OpenCLIP can build ({error})."
+        ) from error

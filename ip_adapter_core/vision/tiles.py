@@ -34,15 +34,16 @@ def tiles(height: int, width: int, count: int) -> tuple[Tile, ...]:
     short = min(height, width)
     if not 1 <= count <= short:
         raise ValueError(
-            f"A picture of {width}x{height} cannot be cut into {count} tiles along its short side; "
-            f"choose a number from 1 to {max(short, 1)}."
+            f"Set tiles to a number from 1 to {max(short, 1)}; a picture of {width}x{height} cannot "
+            f"be cut into {count} along its short side."
         )
     side = -(-short // count)
     rows, columns = (_spans(length, side, max(count, -(-length // side))) for length in (height, width))
     if len(rows) * len(columns) > MOST:
         raise ValueError(
-            f"A picture of {width}x{height} with {count} tiles along its short side makes {len(rows) * len(columns)} "
-            f"tiles; at most {MOST} can be used. Choose fewer along the short side, or crop the picture."
+            f"Set tiles to less than {count}, or crop the picture; {width}x{height} with so many "
+            f"along the short side makes {len(rows) * len(columns)} tiles, and at most {MOST} can be "
+            "used."
         )
     return tuple(Tile((left, top, right, bottom)) for top, bottom in rows for left, right in columns)
 
@@ -55,7 +56,10 @@ def cut(images: Tensor, parts: Sequence[Tile]) -> Tensor:
     height, width = _size(parts)
     if tuple(images.shape[1:3]) != (height, width):
         size = f"{images.shape[2]}x{images.shape[1]}"
-        raise ValueError(f"These tiles are of a picture of {width}x{height}; this one has {size}. Cut it anew.")
+        raise ValueError(
+            f"Cut the picture into tiles anew; these tiles are of a picture of {width}x{height}, and "
+            f"this one has {size}."
+        )
     boxes = (tile.box for tile in parts)
     crops = [images[:, top:bottom, left:right] for left, top, right, bottom in boxes]
     return rearrange(crops, "tiles images height width channels -> (images tiles) height width channels")

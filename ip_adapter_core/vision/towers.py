@@ -73,8 +73,8 @@ class Tower:
             return self
         if self.positions is None:
             raise ValueError(
-                f"{self.name} reads pictures of {self.image_size} px only: it has no grid of position embeddings that "
-                f'could be interpolated. Set resolution to "{AS_TRAINED}".'
+                f'Set resolution to "{AS_TRAINED}"; {self.name} reads pictures of {self.image_size} px '
+                "only, as it has no grid of position embeddings that could be interpolated."
             )
         _check_size(self.name, self.patch, size)
         config = {**self.config, "vision_cfg": {**self.config["vision_cfg"], "image_size": size}}
@@ -85,7 +85,7 @@ class Tower:
         """Side of the pictures at a resolution. Raises ValueError when there is no such resolution."""
         named = {AS_TRAINED: self.image_size, DOUBLE: 2 * (self.grid * self.patch or self.image_size)}
         if resolution not in named and not resolution.isdecimal():
-            raise ValueError(f"There is no resolution called {resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
+            raise ValueError(f"Set resolution to one of {', '.join(RESOLUTIONS)}; found {resolution!r}.")
         return named[resolution] if resolution in named else int(resolution)
 
     def describe(self) -> str:
@@ -105,7 +105,7 @@ def identify(
     Raises UnsupportedCheckpoint, its sentence beginning with `file`, when the file is no such tower.
     """
     if activation not in ACTIVATIONS:
-        raise ValueError(f"There is no activation called {activation!r}; use one of {', '.join(ACTIVATIONS)}.")
+        raise ValueError(f"Set activation to one of {', '.join(ACTIVATIONS)}; found {activation!r}.")
     layout = find_layout(entries, file)
     return _tower(*match(shapes(entries, layout), layout, config, file), activation)
 
@@ -123,13 +123,13 @@ def _check_size(name: str, patch: int, size: int) -> None:
     if size % patch or not size:
         fitting = [row for row in RESOLUTIONS if row == DOUBLE or (row.isdecimal() and int(row) % patch == 0)]
         raise ValueError(
-            f"{name} cuts pictures into patches of {patch} px, and a resolution of {size} px is no whole number of "
-            f"them; use one of {', '.join(fitting)}."
+            f"Set resolution to one of {', '.join(fitting)}; {name} cuts pictures into patches of "
+            f"{patch} px, and {size} px is no whole number of them."
         )
     if size > _LONGEST * patch:
         raise ValueError(
-            f"{name} cuts pictures into patches of {patch} px; a resolution of {size} px would be {size // patch} of "
-            f"them along a side, and at most {_LONGEST} can be read. Use a smaller resolution."
+            f"Set resolution to less; {name} cuts pictures into patches of {patch} px, {size} px "
+            f"would be {size // patch} of them along a side, and at most {_LONGEST} can be read."
         )
 
 

@@ -140,38 +140,40 @@ def _check_latent(model: ModelPatcher, samples: Tensor, frame: int) -> None:
     if samples.ndim != 4 or samples.shape[1] != channels:
         shape = "x".join(map(str, samples.shape))
         raise ValueError(
-            f"The latent is {shape}; this model makes (pictures)x{channels}x(height)x(width). "
-            "Connect the latent that was sampled with this model."
+            f"Connect the latent that was sampled with this model; this one is {shape}, and the model "
+            f"makes (pictures)x{channels}x(height)x(width)."
         )
     if not samples.any():
-        raise ValueError("The latent is empty; connect the one that the sampler gives, not the one it takes.")
+        raise ValueError("Connect the latent that the sampler gives, not the one it takes; this one is empty.")
     if not 0 <= frame < len(samples):
-        raise ValueError(f"There is no frame {frame}: the latent holds {len(samples)}, counted from 0.")
+        raise ValueError(
+            f"Set frame to less than {len(samples)}, which is how many the latent holds, counted from 0; found {frame}."
+        )
 
 
 def _check_prompts(model: ModelPatcher, noise: AddedNoise) -> None:
     prompts = installed_applications(model)
     if not prompts:
-        raise ValueError("The model carries no image prompt; connect the model after Apply Image Prompt.")
+        raise ValueError("Connect the model after Apply Image Prompt; this one carries no image prompt.")
     counted = any(prompt.span.unit == "steps" or prompt.schedule.over("steps") for prompt in prompts)
     if counted and noise.sigmas is None:
         raise ValueError(
-            "An image prompt of this model counts steps (its start and end, or its schedule), and nothing tells which "
-            "noise the steps of your sampling have. Connect sigmas from Basic Scheduler, set as your sampler is, or "
-            "count in percent."
+            "Connect sigmas from Basic Scheduler, set as your sampler is, or count in percent; an "
+            "image prompt of this model counts steps (its start and end, or its schedule), and "
+            "nothing tells which noise the steps of your sampling have."
         )
 
 
 def _check_request(run: CapturingRun, noise: AddedNoise, levels: Sequence[float]) -> None:
     if not run.maps():
         raise ValueError(
-            "There are no shares to show: under each softmax stands one reference alone. "
-            "Show influence, or encode several images together, combined by concat."
+            "Show influence, or encode several images together, combined by concat; there are no "
+            "shares to show, as under each softmax stands one reference alone."
         )
     if not any(map(run.captures_at, levels)):
         steps = ", ".join(f"{step:g}" for step in noise.steps)
         raise ValueError(
-            f"No image prompt acts at these steps ({steps}) in these layers. Choose other steps or layers."
+            f"Choose other steps or layers; no image prompt acts at these steps ({steps}) in these layers."
         )
 
 
@@ -179,5 +181,5 @@ def _captured_maps(run: CapturingRun) -> dict[str, MapAccumulator]:
     """The maps of a run. Raises ValueError when they are empty: conds may act at some steps only."""
     maps = run.maps()
     if not any(one.seen for one in maps.values()):
-        raise ValueError("The positive conditioning does not act at these steps; choose others.")
+        raise ValueError("Choose other steps; the positive conditioning does not act at these.")
     return maps

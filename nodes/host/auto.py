@@ -9,14 +9,27 @@ from comfy.model_patcher import ModelPatcher
 
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.catalogue import downloads
-from ...ip_adapter_core.catalogue.choose import FilePair, choose, fitting, lacks_encoder
+from ...ip_adapter_core.catalogue.choose import ANY, FilePair, choose, fitting, lacks_encoder
 from ...ip_adapter_core.catalogue.downloads import Published
 from ...ip_adapter_core.layers.families import describe
 from ...ip_adapter_core.layers.layout import Geometry
 from . import adapters, files, models, vision
 from .adapters import LoadedAdapter
 
+_REASONS = 3  # files that a message says why they cannot be used
+
 Among = Callable[[Mapping[str, Identity]], Mapping[str, Identity]]
+
+
+class Choice(NamedTuple):
+    """Which files fit a model.
+
+    pair: the adapter that fits best, and its encoder.
+    report: what they are and what else fits, a line for each.
+    """
+
+    pair: FilePair
+    report: str
 
 
 class Found(NamedTuple):
@@ -33,10 +46,21 @@ class Found(NamedTuple):
 
 
 def find(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -> Found:
-    """The best adapter of a kind for this model, and its encoder.
+    """The best adapter of a kind for this model, and its encoder, loaded. Arguments and errors as in `choose_files`."""
+    return load(choose_files(model, kind, among, asked))
+
+
+def load(choice: Choice) -> Found:
+    """The files of a choice, loaded."""
+    name, encoder = choice.pair
+    return Found(adapters.load(name), vision.load(encoder) if encoder else None, choice.report)
+
+
+def choose_files(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -> Choice:
+    """The files of the best adapter of a kind for this model, and of its encoder.
 
     among: those of the adapters on disk that are meant. asked: what a preset calls them. Raises ValueError when one is
-    missing: what was looked for, where, what was seen there, and what to download.
+    missing: what to download and where to put it, what was looked for, and where.
     """
     geometry, family = models.geometry(model), models.family(model)
     on_disk = among(files.adapters())
@@ -46,8 +70,7 @@ def find(model: ModelPatcher, kind: str, among: Among = dict, asked: str = "") -
     if lacks_encoder(pair, on_disk):
         raise ValueError(_no_encoder(pair.adapter, on_disk[pair.adapter]))
     others = [name for name in fitting(on_disk, geometry, kind, family) if name != pair.adapter]
-    encoder = vision.load(pair.encoder) if pair.encoder else None
-    return Found(adapters.load(pair.adapter), encoder, _report(pair, others))
+    return Choice(pair, _report(pair, others))
 
 
 def _report(pair: FilePair, others: list[str]) -> str:
@@ -57,27 +80,31 @@ def _report(pair: FilePair, others: list[str]) -> str:
 
 
 def _no_adapter(geometry: Geometry, family: str, kind: str, asked: str) -> str:
-    published = downloads.ADAPTER_FILES.get((family, "plus" if kind == "any" else kind))
-    what = "IP-Adapter" if kind == "any" else f"IP-Adapter of kind {kind}"
+    published = downloads.ADAPTER_FILES.get((family, "plus" if kind == ANY else kind))
+    what = "IP-Adapter" if kind == ANY else f"IP-Adapter of kind {kind}"
     what += f", preset {asked}," if asked else ""
-    missing = f"No {what} for {describe(geometry, family)} was found."
-    return f"{missing} {_on_disk(files.ADAPTERS)} {_download(published, files.ADAPTERS)}"
+    missing = f"no {what} for {describe(geometry, family)} was found"
+    return f"{_get(published, files.ADAPTERS)}; {missing}. {_on_disk(files.ADAPTERS)}"
 
 
 def _no_encoder(name: str, identity: Identity) -> str:
     published = downloads.ENCODER_FILES.get(identity.encoder or "")
-    return (
-        f"{name} reads {identity.encoder}, and no such encoder was found. "
-        f"{_on_disk(files.ENCODERS)} {_download(published, files.ENCODERS)}"
-    )
+    missing = f"{name} reads {identity.encoder}, and no such encoder was found"
+    return f"{_get(published, files.ENCODERS)}; {missing}. {_on_disk(files.ENCODERS)}"
 
 
 def _on_disk(category: str) -> str:
-    listed = "; ".join(files.listing(category))
-    return f"Looked in {', '.join(files.folders(category))} and saw {listed or 'no file'}."
+    """Where was looked, how many files were seen, and which of them cannot be used."""
+    listed, unusable = files.names(category), files.unusable(category)
+    seen = f"{len(listed)} other files" if len(listed) != 1 else "1 other file"
+    reasons = f"; {len(unusable)} of them cannot be used: {' '.join(unusable[:_REASONS])}" if unusable else "."
+    return f"Looked in {', '.join(files.folders(category))}, and saw {seen if listed else 'no file'}{reasons}"
 
 
-def _download(published: Published | None, category: str) -> str:
+def _get(published: Published | None, category: str) -> str:
+    """What to do to have a file: the first words of the message."""
     if published is None:
-        return "No published file is known for it."
-    return f"Download {published.url} to models/{category}/{published.file}."
+        return (
+            f"Choose another kind or model, or put a file for it into models/{category} (none is known to be published)"
+        )
+    return f"Download {published.url} and put it at models/{category}/{published.file}"

@@ -55,8 +55,8 @@ def encode_prompt(
     """
     if adapter.identity.reads_faces:
         raise ValueError(
-            f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads faces: "
-            "use Face Embedding and Encode Face Prompt instead of this node."
+            f"Use Face Embedding and Encode Face Prompt instead of this node; {adapter.name} is a "
+            f"{adapter.identity.variant.name} adapter, which reads faces."
         )
     if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
@@ -127,11 +127,11 @@ def face_prompt(
     identity = adapter.identity
     if not identity.reads_faces:
         raise ValueError(
-            f"{adapter.name} is a {identity.variant.name} adapter, which reads pictures: use Encode Image Prompt."
+            f"Use Encode Image Prompt; {adapter.name} is a {identity.variant.name} adapter, which reads pictures."
         )
     if identity.encoder and encoder is None:
         raise ValueError(
-            f"{adapter.name} also reads the face's picture with {identity.encoder}: connect it to clip_vision."
+            f"Connect {identity.encoder} to clip_vision; {adapter.name} also reads the face's picture with it."
         )
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
     cond, seen = face_inputs(adapter, encoder, faces)
@@ -151,7 +151,9 @@ def face_inputs(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tu
         seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
         return select_inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
-        raise ValueError("This adapter also reads the face's picture, and these faces have none: connect one to them.")
+        raise ValueError(
+            "Connect a picture to these faces; the adapter also reads the face's picture, and they have none."
+        )
     seen = fit_pictures(encoder, crops, FITS[0])
     return select_inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
 

@@ -61,7 +61,7 @@ def faces(name: str, connected: Any | None, images: Tensor | None) -> Faces:
         raise ValueError("Choose a file of face embeddings, or connect an embedding.")
     vectors = torch.cat(parts)
     if images is not None and len(images) != len(vectors):
-        raise ValueError(f"Faces: {len(vectors)}, pictures: {len(images)}. Connect one picture for each face, or none.")
+        raise ValueError(f"Connect one picture for each face, or none; faces: {len(vectors)}, pictures: {len(images)}.")
     crops = () if images is None else torch.from_numpy(levels(images))
     return Faces(vectors, tuple(map(Portrait, crops)))
 

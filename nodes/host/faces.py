@@ -109,7 +109,7 @@ def complaint(name: str | None, backend: str = AUTO) -> str | None:
         return str(error)
     chosen = _backend(pack, backend)
     if find_spec(chosen) is None:
-        return f"{chosen} is not installed: run `{BACKENDS[chosen].install}` with the Python of ComfyUI."
+        return f"Run `{BACKENDS[chosen].install}` with the Python of ComfyUI; {chosen} is not installed."
     return BACKENDS[chosen].complaint(pack)
 
 
@@ -175,8 +175,8 @@ def _missing(faces: int, index: int) -> str:
 
 def _no_faces(without: list[str]) -> str:
     return (
-        f"{' '.join(without)} Take a picture with a face that is seen from the front, is not covered and is at least "
-        "some 50 pixels wide, or another index."
+        "Connect a picture with a face that is seen from the front, is not covered and is at least some 50 pixels "
+        f"wide, or set another index. {' '.join(without)}"
     )
 
 
@@ -201,10 +201,11 @@ def _folders() -> dict[str, Path]:
 def _find(name: str) -> Pack:
     folder = _folders().get(name)
     if folder is None:
-        lack = "No face model was found" if name == NONE else f"There is no face model {shown(name)}"
+        lack = "no face model was found" if name == NONE else f"there is no face model {shown(name)}"
         raise ValueError(
-            f"{lack} in {' or '.join(files.folders(CATEGORY))}. Put the .onnx files of {_WHERE_FROM} into a folder of "
-            f"its own there, such as {os.path.join(folder_paths.models_dir, CATEGORY, _INNER, 'AuraFace')}."
+            f"Put the .onnx files of {_WHERE_FROM} into a folder of its own, such as "
+            f"models/{CATEGORY}/auraface; {lack}. "
+            f"Looked in {' and '.join(files.folders(CATEGORY))}."
         )
     return _pack(folder)
 

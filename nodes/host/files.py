@@ -78,8 +78,10 @@ def path(category: str, name: str) -> str:
     """Full path of a file. Raises ValueError when it is not there any more."""
     full_path = folder_paths.get_full_path(category, name)
     if full_path is None:
-        places = " or ".join(folders(category))
-        raise ValueError(f"Choose another file, or put it there: {shown(name)} is not in {places}.")
+        raise ValueError(
+            f"Choose another file, or put {shown(name)} into models/{category}; it is not there. "
+            f"Looked in {' and '.join(folders(category))}."
+        )
     return full_path
 
 
@@ -129,9 +131,17 @@ def encoders() -> dict[str, Tower]:
     return _usable(ENCODERS)
 
 
+def unusable(category: str) -> list[str]:
+    """Why files of a category cannot be used, a line for each that cannot."""
+    return [reason for name in names(category) if (reason := complaint(category, name))]
+
+
 def describe(category: str, name: str) -> str:
     """A file and what it is, in one line."""
-    return complaint(category, name) or f"{name}: {identify(category, name).describe()}"
+    try:
+        return f"{name}: {identify(category, name).describe()}"
+    except (ValueError, OSError) as error:
+        return f"{name} cannot be used. {error}"
 
 
 def listing(category: str) -> list[str]:
@@ -169,7 +179,9 @@ def _usable(category: str) -> dict[str, Any]:
 
 
 def _with_name(name: str, error: Exception) -> str:
-    return str(error) if Path(name).name in str(error) else f"{name}: {error}"
+    """The message, with the file at its end where it does not name it."""
+    message = str(error)
+    return message if Path(name).name in message else f"{message.removesuffix('.')} ({name})."
 
 
 @lru_cache(maxsize=512)

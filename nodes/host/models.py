@@ -43,8 +43,8 @@ def check_family(model: ModelPatcher, identity: Identity) -> None:
     a way of its own."""
     if identity.variant.family == KOLORS and not _is_kolors(model):
         raise ValueError(
-            f"This adapter ({identity.variant.name}) is for Kolors, and the model is none. "
-            "Load a Kolors model, or an adapter for this one."
+            f"Load a Kolors model, or an adapter for this one; this adapter ({identity.variant.name}) "
+            "is for Kolors, and the model is none."
         )
 
 
@@ -61,8 +61,8 @@ def project_as_text(model: ModelPatcher, tokens: Tensor) -> Tensor:
     projection = _text_projection(model)
     if projection is None:
         raise ValueError(
-            "This adapter's tokens go through the model's projection of texts (encoder_hid_proj), and this Kolors "
-            "model was loaded without it. Load it with Kolors UNET Loader V2."
+            "Load this Kolors model with Kolors UNET Loader V2; the adapter's tokens go through the "
+            "model's projection of texts (encoder_hid_proj), and it was loaded without that."
         )
     weight, bias = (part.to(tokens) for part in (projection.weight, projection.bias))
     return linear(tokens, weight, bias)

@@ -71,6 +71,8 @@ def _take_files(graph: Any, holds: Holds) -> list[Taken]:
 
 def _find(kind: str, name: str) -> tuple[str, str] | None:
     """The file here that a saved name means, and what is to be said of it."""
+    if kind == file_names.FACES:
+        return old_names.face_file(name)
     if kind == file_names.EMBEDS:
         return old_names.among(prompt_files.embeds_in_input(), name)
     try:

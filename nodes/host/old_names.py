@@ -72,3 +72,11 @@ def face_model(name: str = _FACE_PACKS[0]) -> Match:
     if name in listed or not listed or name not in _FACE_PACKS:
         return Match(name)
     return Match(listed[0], f"Took the face model {listed[0]}, as there is no {shown(name)}.")
+
+
+def face_file(name: str) -> Match | None:
+    """The pack of face networks that a name of one of their files means, as templates have it so that the editor's
+    dialog of missing models lists the file; None where no pack is here, and for names of packs."""
+    folder, _, file = name.rpartition("/")
+    found = face_model(folder).name
+    return Match(found) if folder and file.endswith(".onnx") and found in faces.names() else None

@@ -137,7 +137,7 @@ def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, ne
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
     blank = blank_features(encoder).select_for(adapter.identity, connected)
-    return _check_shapes(blank, cond, f"The connected {connected}")
+    return _check_shapes(blank, cond, f"the connected {connected}")
 
 
 def _check_shapes(uncond: AdapterInputs, cond: AdapterInputs, source: str) -> AdapterInputs:
@@ -145,8 +145,8 @@ def _check_shapes(uncond: AdapterInputs, cond: AdapterInputs, source: str) -> Ad
     for ours, chosen in zip(uncond, cond, strict=True):
         if ours.shape[1:] != chosen.shape[1:]:
             raise ValueError(
-                f"{source} gives {ours.shape[1]} hidden states of an image, and the chosen file has {chosen.shape[1]}. "
-                "Both must be of the same encoder, at the same resolution."
+                f"Choose files of one encoder at one resolution; {source} gives {ours.shape[1]} hidden "
+                f"states of an image, and the chosen file has {chosen.shape[1]}."
             )
     return uncond
 
@@ -155,9 +155,9 @@ def _check_negative(name: str, negative: str | None) -> None:
     if negative in (None, NONE):
         return
     if not _holds_embeds(str(negative)):
-        raise ValueError(f"{negative} cannot be a negative; choose a file of embeds ({ipadpt.ENDING}) or {NONE}.")
+        raise ValueError(f"Set negative to a file of embeds ({ipadpt.ENDING}) or {NONE}; {negative} cannot be one.")
     if not _holds_embeds(name):
-        raise ValueError(f"{name} has a negative side of its own; set negative to {NONE}.")
+        raise ValueError(f"Set negative to {NONE}; {name} has a negative side of its own.")
 
 
 def _holds_embeds(name: str) -> bool:

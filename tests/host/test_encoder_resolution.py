@@ -88,8 +88,8 @@ def test_a_resolution_the_encoder_cannot_have_is_told_by_the_loader() -> None:
 
     assert LoadVision.validate_inputs(FILE) is True
     assert LoadVision.validate_inputs(None) is True  # wired in: known later
-    assert "none.bin is not in" in str(LoadVision.validate_inputs("none.bin"))
-    with pytest.raises(ValueError, match="patches of 14 px, and a resolution of 100 px"):
+    assert "put none.bin into models/clip_vision; it is not there" in str(LoadVision.validate_inputs("none.bin"))
+    with pytest.raises(ValueError, match="patches of 14 px, and 100 px"):
         LoadVision.execute(FILE, "auto", "100")
     with pytest.raises(ValueError, match=r"Set resolution to one of as trained, .*; found 'huge'"):
         LoadVision.execute(FILE, "auto", "huge")

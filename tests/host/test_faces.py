@@ -129,7 +129,9 @@ def test_a_picture_with_too_few_faces_is_left_out_and_named(models: Path) -> Non
 
 
 def test_no_face_at_all_is_an_error_that_says_what_to_do(models: Path) -> None:
-    with pytest.raises(ValueError, match=r"Picture 1 of 2: no face was found\. Picture 2 of 2: .*Take a picture with"):
+    with pytest.raises(
+        ValueError, match=r"^Connect a picture with a face .*Picture 1 of 2: no face was found\. Picture 2 of 2: "
+    ):
         run(pictures(NONE, NONE))
     with pytest.raises(ValueError, match=r"Picture 1 of 1: no face with index 1, the last is 0"):
         run(pictures(ONE), "by index", 1)
@@ -203,18 +205,18 @@ def test_auto_takes_insightface_only_for_what_onnxruntime_cannot_use(models: Pat
     assert isinstance(faces.load("tiny"), FaceNetworks)
     assert isinstance(faces.load("declared"), InsightFace)
     assert faces.complaint("declared", "auto") is None
-    assert "only the insightface package follows" in str(faces.complaint("declared", "onnxruntime"))
+    assert "Install the insightface package" in str(faces.complaint("declared", "onnxruntime"))
 
 
 @pytest.mark.parametrize(
     ("backend", "missing", "says"),
     [
-        ("auto", ("onnxruntime", "insightface"), "onnxruntime is not installed: run `pip install onnxruntime` with"),
-        ("onnxruntime", ("onnxruntime",), "onnxruntime is not installed: run `pip install onnxruntime` with"),
+        ("auto", ("onnxruntime", "insightface"), "Run `pip install onnxruntime` with the Python of ComfyUI"),
+        ("onnxruntime", ("onnxruntime",), "Run `pip install onnxruntime` with the Python of ComfyUI"),
         (
             "insightface",
             ("insightface",),
-            "insightface is not installed: run `pip install insightface onnxruntime` with",
+            "Run `pip install insightface onnxruntime` with the Python of ComfyUI",
         ),
     ],
 )
@@ -269,6 +271,18 @@ def test_packs_lie_where_insightface_keeps_them_and_beside(models: Path, pack: P
     assert centres(run(pictures(ONE), model="nested/nested")[0]) == at(MIDDLE)
 
 
+def test_a_file_of_a_pack_means_the_pack_that_is_here(models: Path) -> None:
+    from comfyui_ip_adapter.nodes.host.old_names import Match, face_file
+
+    assert face_file("tiny/det.onnx") == Match("tiny")
+    assert face_file("auraface/glintr100.onnx") == Match("tiny")  # reads faces for the same adapters
+    for name in ("tiny", "unheard/of.onnx", "glintr100.onnx", "auraface/readme.md"):
+        assert face_file(name) is None
+    for file in (models / "insightface" / "models" / "tiny").iterdir():
+        file.unlink()
+    assert face_file("auraface/glintr100.onnx") is None
+
+
 def test_of_two_packs_with_one_name_insightfaces_own_place_counts(models: Path, pack: Path) -> None:
     from comfyui_ip_adapter.nodes.face import Face
 
@@ -293,7 +307,9 @@ def test_half_a_pack_is_refused_before_the_graph_runs(
     copy(pack, models / "insightface" / "half", "rec.onnx")
     assert Face.validate_inputs("tiny") is True
     assert Face.validate_inputs(None) is True
-    assert str(Face.validate_inputs("half")).startswith("half has no network for face recognition; it has det")
+    assert str(Face.validate_inputs("half")).startswith(
+        "Choose another model; half has no network for face recognition. It has"
+    )
 
 
 def test_without_a_pack_the_node_says_where_to_put_which(models: Path) -> None:
@@ -303,11 +319,12 @@ def test_without_a_pack_the_node_says_where_to_put_which(models: Path) -> None:
         file.unlink()
     assert options(Face, "model") == ["none found"]
     complaint = str(Face.validate_inputs("none found"))
-    assert complaint.startswith(f"No face model was found in {models / 'insightface'} or ")
+    assert complaint.startswith("Put the .onnx files of AuraFace (https://huggingface.co/fal/AuraFace-v1, Apache-2.0)")
     for word in ("AuraFace (https://huggingface.co/fal/AuraFace-v1, Apache-2.0)", "buffalo_l", "antelopev2"):
         assert word in complaint
     assert "non-commercial" in complaint
-    assert str(models / "insightface" / "models" / "AuraFace") in complaint
+    assert "such as models/insightface/auraface; no face model was found. " in complaint
+    assert f"Looked in {models / 'insightface'} and " in complaint
 
 
 def test_an_exchanged_file_makes_the_node_run_again(models: Path) -> None:
@@ -369,7 +386,7 @@ def test_ready_crops_go_with_their_embeddings(models: Path) -> None:
     crops = torch.rand(2, 112, 112, 3, generator=torch.Generator().manual_seed(0))
     found = ready(embedding=np.stack([EMBEDDING, -EMBEDDING]), image=crops)
     assert (found.crops(112) - crops).abs().max() < 0.51 / 255
-    with pytest.raises(ValueError, match=r"Faces: 1, pictures: 2\. Connect one picture for each face, or none"):
+    with pytest.raises(ValueError, match=r"Connect one picture for each face, or none; faces: 1, pictures: 2"):
         ready(embedding=EMBEDDING, image=crops)
 
 
@@ -378,12 +395,12 @@ def test_what_is_no_embedding_is_refused(models: Path) -> None:
 
     with pytest.raises(ValueError, match="Choose a file of face embeddings, or connect an embedding"):
         ready()
-    with pytest.raises(ValueError, match=r"of shape 1x16x2048 were given; needed is \(…, 512\)"):
+    with pytest.raises(ValueError, match=r"of shape \(…, 512\); found 1x16x2048"):
         ready(embedding=torch.zeros(1, 16, 2048))
     (models / "face_embeds").mkdir()
     np.save(models / "face_embeds" / "narrow.npy", EMBEDDING[:128])
     assert "narrow.npy gives no face embeddings" in str(FaceEmbeds.validate_inputs("narrow.npy"))
-    assert "gone.npy is not in" in str(FaceEmbeds.validate_inputs("gone.npy"))
+    assert "put gone.npy into models/face_embeds; it is not there" in str(FaceEmbeds.validate_inputs("gone.npy"))
 
 
 def test_every_input_has_a_tooltip(models: Path) -> None:

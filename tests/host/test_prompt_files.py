@@ -148,7 +148,10 @@ def test_a_prefix_that_leads_out_of_the_folder_is_refused(folders: Path, prefix:
 
 def test_another_adapter_is_refused_naming_both(folders: Path) -> None:
     _, name = save(prompt_of(loaded(folders, name="mine.safetensors")))
-    with pytest.raises(ValueError, match=rf"{name} was made with mine\.safetensors .* adapter is yours\.safetensors"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^Connect the adapter that {name} was made with, .* mine\.safetensors .* is yours\.safetensors",
+    ):
         load(loaded(folders, name="yours.safetensors", seed=1), name)
 
 
@@ -182,9 +185,9 @@ def test_a_file_that_cannot_be_used_is_named_before_the_graph_runs(folders: Path
     prompts = folders / "models" / "image_prompts"
     (prompts / "short.safetensors").write_bytes((prompts / name).read_bytes()[:-100])
     tiny_adapter(prompts / "adapter.safetensors")
-    assert "short.safetensors is damaged" in complaint("short.safetensors")
+    assert "Download short.safetensors again; it is damaged" in complaint("short.safetensors")
     assert "adapter.safetensors is no image prompt" in complaint("adapter.safetensors")
-    assert "gone.safetensors is not in" in complaint("gone.safetensors")
+    assert "put gone.safetensors into models/image_prompts; it is not there" in complaint("gone.safetensors")
     assert "gone.ipadpt is not in" in complaint("gone.ipadpt [input]")
     assert complaint(None) is True
 
@@ -263,7 +266,7 @@ def test_an_encoder_or_a_file_of_another_resolution_is_refused(folders: Path) ->
     put(folders, "input/e.ipadpt", torch.randn(1, 5, TINY.width))
     put(folders, "input/n.ipadpt", torch.randn(1, TINY.tokens, TINY.width))
     says = f"gives {TINY.tokens} hidden states of an image, and the chosen file has 5"
-    with pytest.raises(ValueError, match=f"The connected CLIP vision encoder {says}"):
+    with pytest.raises(ValueError, match=f"the connected CLIP vision encoder {says}"):
         load(adapter, "e.ipadpt [input]", clip_vision=encoder)
     with pytest.raises(ValueError, match=rf"n\.ipadpt \[input\] {says}"):
         load(adapter, "e.ipadpt [input]", negative="n.ipadpt [input]")
@@ -272,14 +275,14 @@ def test_an_encoder_or_a_file_of_another_resolution_is_refused(folders: Path) ->
 def test_an_encoder_of_another_kind_is_refused(folders: Path) -> None:
     adapter = loaded(folders, "Kolors plus")
     put(folders, "input/e.ipadpt", *read(adapter.identity, 1))
-    with pytest.raises(ValueError, match=r"width 1024 .*; the connected CLIP vision encoder gives 64"):
+    with pytest.raises(ValueError, match=r"the connected CLIP vision encoder: .* width 1024, and that gives 64"):
         load(adapter, "e.ipadpt [input]", clip_vision=tower(folders))
 
 
 def test_adapters_that_read_faces_refuse_embeds(folders: Path) -> None:
     put(folders, "input/e.ipadpt", torch.zeros(1, 32))
     with pytest.raises(
-        ValueError, match=r"This FaceID adapter reads faces, which files of embeds such as e\.ipadpt do"
+        ValueError, match=r"this FaceID adapter reads faces, which files of embeds such as e\.ipadpt do"
     ):
         load(loaded(folders, "FaceID"), "e.ipadpt [input]")
 
@@ -289,7 +292,7 @@ def test_only_embeds_have_and_are_negatives(folders: Path) -> None:
     _, name = save(prompt_of(adapter))
     put(folders, "input/e.ipadpt", torch.zeros(1, 32))
     refused = {
-        (name, "e.ipadpt [input]"): f"{name} has a negative side of its own; set negative to none",
+        (name, "e.ipadpt [input]"): f"Set negative to none; {name} has a negative side of its own",
         ("e.ipadpt [input]", name): r"Set negative to one of none, e\.ipadpt \[input\]; found '.*_00001.safetensors'",
     }
     for (file, negative), says in refused.items():

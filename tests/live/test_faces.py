@@ -73,7 +73,7 @@ def test_the_wrong_way_to_encode_is_named(stocked: Server) -> None:
         prompt = graph.add("IPA_Encode", ip_adapter=adapter, clip_vision=tower, image=image, fit="center crop")
         return graph.add("IPA_Apply", model=model, image_prompt=prompt, weight=1.0, start=0.0, end=1.0, unit="percent")
 
-    with pytest.raises(ExecutionError, match="use Face Embedding and Encode Face Prompt"):
+    with pytest.raises(ExecutionError, match="Use Face Embedding and Encode Face Prompt"):
         run(stocked, hook)
 
 

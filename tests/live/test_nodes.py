@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
 from live.kinds import OF_PICTURES
 from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, picture
-from live.results import PICTURE, Result
+from live.results import PICTURE, ExecutionError
 from live.server import Server
 from live.specimens import named
 
@@ -175,20 +176,41 @@ def test_loaders_find_files_under_names_of_another_computer_and_say_so(stocked: 
     assert result.outputs["tower"]["text"][0].startswith(f"Took {named('tower.safetensors')} for")
 
 
-def test_the_simple_node_loads_and_encodes_once_for_all_weights(stocked: Server) -> None:
+def test_the_simple_node_encodes_once_for_all_weights(stocked: Server) -> None:
     forget(stocked)
-    first = reports(stocked.run(text_to_image(Simply(weight=1.0))))
-    again = reports(stocked.run(text_to_image(Simply(weight=0.5))))
-    other = reports(stocked.run(text_to_image(Simply(weight=0.5, image=OTHER))))
-    encoded, loaded = (next(report for report in first if kind in report) for kind in ("images", "text"))
-    # A node that comes from the cache reports what it did before, or nothing (before 0.30).
-    assert all(report in (encoded, loaded) for report in again)
-    assert [report for report in other if "images" in report] != [encoded]
+    first, again, other = (
+        stocked.run(text_to_image(Simply(weight=weight, image=image))).outputs["simple"]
+        for weight, image in ((1.0, REFERENCE), (0.5, REFERENCE), (0.5, OTHER))
+    )
+    assert again["text"] == first["text"]
+    assert len(first["images"]) == len(again["images"]) == len(other["images"]) == 1
 
 
-def reports(result: Result) -> list[dict[str, Any]]:
-    """What the nodes inside a node that expands have shown."""
-    return [report for id, report in result.outputs.items() if id != PICTURE]
+def test_the_simple_node_takes_a_file_that_came_after_its_run(stocked: Server, tmp_path: Path) -> None:
+    """The node's result is cached, and another adapter that fits better is no input of it."""
+    before = stocked.run(text_to_image(Simply())).outputs["simple"]["text"][0].splitlines()[0]
+    folder = stocked.base / "models" / "ipadapter"
+    file = next(folder.glob(f"**/{before.partition(': ')[0].split('/')[-1]}"))
+    better = shutil.copy(file, folder / "0 first.safetensors")
+    try:
+        after = stocked.run(text_to_image(Simply())).outputs["simple"]["text"][0].splitlines()[0]
+    finally:
+        Path(better).unlink()
+    assert after.startswith("0 first.safetensors: ")
+
+
+def test_the_simple_node_needs_only_model_picture_and_weight_and_when_it_acts(stocked: Server) -> None:
+    graph = text_to_image(Simply())
+    for name in ("unit", "kind", "fit"):
+        del graph["simple"]["inputs"][name]
+    assert np.array_equal(stocked.run(graph).image(), picture(stocked, Simply()))
+
+
+def test_the_simple_node_accepts_a_kind_that_it_no_longer_offers_and_says_which_nodes_read_it(stocked: Server) -> None:
+    with pytest.raises(ExecutionError) as failed:
+        stocked.run(text_to_image(Simply(kind="FaceID-Plus")))
+    assert failed.value.node_id == "simple"
+    assert failed.value.message.startswith("Use Face Embedding and Encode Face Prompt")
 
 
 def test_the_simple_node_is_its_parts(stocked: Server) -> None:

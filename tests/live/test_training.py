@@ -169,11 +169,11 @@ def refused(server: Server, graph: Graph, node: str = "train") -> str:
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    "no such data set": ({"dataset": "nowhere"}, "nowhere does not exist; needed is a folder of pictures"),
-    "no data set": ({"dataset": " "}, "No data set is named; write the path of a folder"),
-    "no pictures": ({"dataset": "empty"}, "No pictures were found in .*empty; needed is a folder"),
-    "unreadable": ({"dataset": "broken"}, "None of the 2 pictures can be read; .* 0.png: the file is no picture"),
-    "name": ({"name": "../out"}, "'../out' cannot name a run; use letters"),
+    "no such data set": ({"dataset": "nowhere"}, "nowhere does not exist. Needed is a folder of pictures"),
+    "no data set": ({"dataset": " "}, "Write dataset as the path of a folder"),
+    "no pictures": ({"dataset": "empty"}, "none were found in .*empty. Needed is a folder"),
+    "unreadable": ({"dataset": "broken"}, "of 2 none can, .* 0.png: the file is no picture"),
+    "name": ({"name": "../out"}, "Set name to letters and digits, .* '../out' cannot name a run"),
     "a long name": ({"name": "x" * 300}, "'x+…' cannot name a run"),
     "half a letter": ({"dataset": "\ud83d"}, "Write dataset anew: .*ud83d.* cannot be written as UTF-8"),
     "too many shards": ({"dataset": "x-{0000..99999999}.tar"}, r"Name 1 to 1000000 shards.* names 100000000\."),

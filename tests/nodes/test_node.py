@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from schemas import described, schemas
+
 pytestmark = pytest.mark.usefixtures("comfy")
 
 LATIN = os.fsdecode(b"caf\xe9")
@@ -166,3 +168,80 @@ def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() 
     del made.model_config
     with pytest.raises(ValueError, match=r"^Connect a UNet"):
         models.geometry(model)
+
+
+FOLDERS = {"loaders", "faces", "regions", "animation", "training", "demo"}
+
+
+def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> None:
+    from comfyui_ip_adapter.nodes.sockets import CATEGORY, FOLDER_OF
+
+    categories = {node: schema.category for node, schema in schemas().items()}
+    assert categories.keys() >= FOLDER_OF.keys(), "Take the ids that no node has out of FOLDER_OF of nodes/sockets.py."
+    assert {category.partition(f"{CATEGORY}/")[2] for category in categories.values()} == {"", *FOLDERS}
+    beside = {node for node, category in categories.items() if category == CATEGORY}
+    assert {"IPA_Simple", "IPA_StyleComposition", "IPA_Encode", "IPA_Apply"} <= beside
+
+
+def test_what_may_still_change_is_marked_as_experimental() -> None:
+    assert {node for node, schema in schemas().items() if schema.is_experimental} == {"IPA_Train", "IPA_AttentionMap"}
+
+
+@pytest.mark.parametrize("node", ["IPA_Simple", "IPA_StyleComposition"])
+def test_nodes_that_read_pictures_offer_no_kinds_of_faces_and_still_accept_them(node: str) -> None:
+    from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import OF_FACES
+
+    kind = described(node, "kind")
+    assert OF_FACES == ("FaceID", "FaceID-Plus", "portrait")
+    assert not set(OF_FACES) & set(kind.options)
+    assert all(word in kind.options for word in (*OF_FACES, "plus"))
+    assert "none of these" not in kind.options
+
+
+def test_a_kind_of_faces_is_refused_with_the_nodes_for_faces() -> None:
+    from comfyui_ip_adapter.nodes.simple import Simple
+
+    with pytest.raises(ValueError, match=r"^Use Face Embedding and Encode Face Prompt, or set kind to any"):
+        Simple.execute(model=object(), image=torch.zeros(1, 8, 8, 3), weight=1.0, start=0.0, end=1.0, kind="FaceID")
+
+
+ADVANCED = {
+    "IPA_Schedule": {"points", "n", "random_seed", "shown_over"},
+    "IPA_LayerWeights": {"custom", "second_weight", "combine"},
+    "IPA_Encode": {"detail", "tiles"},
+    "IPA_Face": {"index", "backend"},
+}
+
+
+@pytest.mark.parametrize("node", ADVANCED)
+def test_inputs_that_only_some_choices_need_are_advanced(node: str) -> None:
+    assert {given.id for given in schemas()[node].inputs if given.advanced} == ADVANCED[node]
+
+
+def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
+    units = [given for schema in schemas().values() for given in schema.inputs if given.id == "unit"]
+    assert len(units) >= 5
+    assert all(unit.optional and unit.default for unit in units)
+
+
+WIDGETS_IN_ORDER = {
+    "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type"],
+    "IPA_StyleComposition": [
+        *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
+    ],
+    "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling"],
+    "IPA_Region": ["weight", "text_strength", "start", "end", "unit"],
+    "IPA_Schedule": [
+        *("shape", "start_value", "end_value", "unit", "points", "n", "random_seed", "shown_over"),
+    ],
+}
+"""The order of the values in saved graphs: required inputs, then optional ones, as the editor sorts them."""
+
+
+@pytest.mark.parametrize("node", WIDGETS_IN_ORDER)
+def test_values_of_saved_graphs_stand_where_they_stood(node: str) -> None:
+    from comfy_api.latest import io
+
+    in_order = sorted(schemas()[node].inputs, key=lambda given: bool(given.optional))
+    widgets = [given.id for given in in_order if isinstance(given, io.WidgetInput)]
+    assert widgets == WIDGETS_IN_ORDER[node]

@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_the_steps_that_were_made(files: Path) -> None:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert said.strip().endswith("Stopped; run the same command again to go on.")
+    assert said.strip().endswith("Run the same command again to go on; it was stopped.")
     assert len(load_file(files / "stopped" / "state.safetensors")["losses"]) >= 3
     assert not (files / "stopped.safetensors").exists()
 
@@ -109,7 +109,7 @@ def test_mistakes_end_in_one_sentence(files: Path) -> None:
         "Name the folder of ComfyUI with --comfyui; nowhere is no ComfyUI: it has no main.py and comfy/.": train(
             files, comfyui="nowhere"
         ),
-        "batch is 0; it must be a whole number from 1.": train(files, "--batch", "0"),
+        "Set batch to a whole number from 1; found 0.": train(files, "--batch", "0"),
     }
     for says, ended in cases.items():
         assert ended.returncode == 1

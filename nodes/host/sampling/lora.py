@@ -71,7 +71,10 @@ def _add(model: ModelPatcher, lora: LoraUse, strength: float) -> None:
     # With none as well: the host knows by it that the weights are other ones.
     lacking = patches.keys() - set(model.add_patches(patches, strength))
     if lacking:
-        raise ValueError(f"This model has no {min(lacking)}, which the LoRA of {lora.file} adds to.")
+        raise ValueError(
+            f"Load the model that this adapter is for; this one has no {min(lacking)}, which the LoRA "
+            f"of {lora.file} adds to."
+        )
 
 
 def _patch(name: str, pair: LowRank, lora: LoraUse) -> AdapterPatch:

@@ -109,7 +109,7 @@ class HostBase:
     def _conds(self, noisy: Tensor, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the host makes of the text, a row per picture."""
         if self._model.adm_channels and "pooled" not in text:
-            raise ValueError("This model reads a pooled text too; give the examples `pooled` rows.")
+            raise ValueError("Give the examples `pooled` rows; this model reads a pooled text too.")
         rows = [_cond(text, row) for row in range(len(noisy))]
         first = noisy[:1].detach()
         conds = encode_model_conds(self._model.extra_conds, rows, first, self.device, "positive", latent_image=first)
@@ -122,7 +122,9 @@ def prediction(model: ModelPatcher) -> str:
     defining = next(cls for cls in classes if "calculate_denoised" in vars(cls))
     if defining not in PREDICTIONS:
         kinds = ", ".join(cls.__name__ for cls in PREDICTIONS)
-        raise ValueError(f"This model predicts by {defining.__name__}; training knows {kinds}.")
+        raise ValueError(
+            f"Connect a model that predicts by {kinds}, which training knows; this one predicts by {defining.__name__}."
+        )
     return PREDICTIONS[defining]
 
 
@@ -149,9 +151,9 @@ def _copy(weight: Tensor) -> Tensor:
 
 def _check(model: ModelPatcher) -> None:
     if compile.is_compiled(model.model, {"wrappers": model.wrappers}):
-        raise ValueError("This model is compiled; connect the model as it is before the compile node.")
+        raise ValueError("Connect the model as it is before the compile node; this one is compiled.")
     if installed_applications(model):
-        raise ValueError("This model follows an image prompt already; connect the model without one.")
+        raise ValueError("Connect the model without an image prompt; this one follows one already.")
 
 
 def _load(model: ModelPatcher) -> ModelPatcher:

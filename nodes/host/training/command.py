@@ -31,7 +31,7 @@ from .session import TrainingRequest
 _CHECKPOINTS = "checkpoints"
 _LOGGED_EVERY = 10.0  # seconds between two lines
 _PATIENCE = timedelta(days=2)  # of the other processes while the first one encodes
-_NEEDS_TENSORBOARD = "--log-dir needs TensorBoard; install it with `pip install tensorboard`."
+_NEEDS_TENSORBOARD = "Install TensorBoard with `pip install tensorboard`; --log-dir needs it."
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _request(arguments: Namespace) -> TrainingRequest:
     settings = Settings(**{setting.name: getattr(arguments, setting.name) for setting in fields(Settings)})
     settings.check()
     if arguments.output.suffix != ".safetensors":
-        raise ValueError(f"--output is {arguments.output}; an adapter is written as .safetensors.")
+        raise ValueError(f"Write --output as a name that ends in .safetensors; found {arguments.output}.")
     return TrainingRequest(arguments.output.stem, arguments.kind, arguments.dataset, arguments.resolution, settings)
 
 
@@ -135,7 +135,7 @@ def _accelerator() -> Any:
     try:
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
-        raise ImportError("This command needs accelerate; install it with `pip install accelerate`.") from error
+        raise ImportError("Install accelerate with `pip install accelerate`; this command needs it.") from error
     import comfy.model_management as memory
 
     cpu = memory.is_device_cpu(memory.get_torch_device())
@@ -151,7 +151,7 @@ def _models(arguments: Namespace) -> HostEncoder:
     tower = vision.load(_name_in(files.ENCODERS, arguments.clip_vision))
     for what, part in (("model", model), ("text encoder", clip), ("VAE", vae)):
         if part is None:
-            raise ValueError(f"{arguments.checkpoint} holds no {what}; a whole checkpoint is needed.")
+            raise ValueError(f"Name a whole checkpoint; {arguments.checkpoint} holds no {what}.")
     return session.encoder(model, clip, vae, tower, arguments.kind)
 
 

@@ -80,7 +80,7 @@ class HostEncoder:
         return field
 
     def _missing(self) -> str:
-        return f"This CLIP_VISION gives no {self.reads} of an image; load a CLIP ViT, or train another kind."
+        return f"Load a CLIP ViT, or train another kind; this CLIP_VISION gives no {self.reads} of an image."
 
     def _texts(self, captions: Sequence[str]) -> Rows:
         texts = [self._text(caption) for caption in captions]
@@ -102,7 +102,9 @@ def reads(kind: str) -> str:
 def locate(source: str) -> Path:
     """Where a data set lies: an absolute path, or one in ComfyUI's input folder. Raises ValueError for an empty one."""
     if not source or not source.strip():
-        raise ValueError("No data set is named; write the path of a folder of pictures, a list file or .tar shards.")
+        raise ValueError(
+            "Write dataset as the path of a folder of pictures, a list file or .tar shards; found nothing."
+        )
     return Path(folder_paths.get_input_directory()) / os.path.expanduser(source.strip())
 
 
@@ -134,5 +136,5 @@ def check(encoder: HostEncoder) -> None:
     channels, needed = encoder.vae.latent_channels, encoder.model.model.latent_format.latent_channels
     if channels != needed:
         raise ValueError(
-            f"This VAE gives latents of {channels} channels, the model needs {needed}; load the model's VAE."
+            f"Load the model's VAE; this one gives latents of {channels} channels, and the model needs {needed}."
         )

@@ -63,7 +63,9 @@ class TrainingRequest:
     def folder(self) -> Path:
         """The folder of the run's state. Raises ValueError for a name that is not valid as the name of a folder."""
         if not _NAME.fullmatch(self.name) or len(self.name.encode()) > _MAX_NAME:
-            raise ValueError(f"{quoted(self.name)} cannot name a run; use letters and digits, such as my-adapter.")
+            raise ValueError(
+                f"Set name to letters and digits, such as my-adapter; {quoted(self.name)} cannot name a run."
+            )
         return dataset.training_folder() / self.name
 
 
@@ -146,8 +148,9 @@ def first_network(request: TrainingRequest, encoder: HostEncoder, start: LoadedA
     identity = start.identity
     if (identity.variant.name, identity.geometry, identity.widths) != (request.kind, geometry, (width,)):
         raise ValueError(
-            f"{start.name} is {identity.describe()} (width {identity.widths[-1]}); this training is {training}. "
-            "Connect an adapter of the same kind, model and encoder, or none to begin a new one."
+            "Connect an adapter of the same kind, model and encoder, or none to begin a new one; "
+            f"{start.name} is {identity.describe()} (width {identity.widths[-1]}), and this training "
+            f"is {training}."
         )
     return trainable(_plain(start.patcher.model))
 

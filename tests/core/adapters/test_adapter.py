@@ -189,7 +189,7 @@ BROKEN = {
     ),
     "layers have execution numbers": (_with("ip_adapter.000.to_k_ip.weight", 4, 4), "numbered in another way"),
     "layers are in execution order": (_execution_order, "numbered in execution order"),
-    "a foreign tensor is there": (_with("lora_unet_mid.weight", 4), "it holds a LoRA"),
+    "a foreign tensor is there": (_with("lora_unet_mid.weight", 4), "this one holds a LoRA"),
 }
 
 
@@ -263,7 +263,7 @@ def test_a_misshapen_tensor_of_every_kind_is_named(kind: str) -> None:
         named = tiny(kind)
         *rest, last = named[name].shape
         named[name] = Entry((*rest, last + 1), "F32")
-        with pytest.raises(UnsupportedCheckpoint, match=rf"{name} has shape .*{last + 1}\] here, and must have"):
+        with pytest.raises(UnsupportedCheckpoint, match=rf"{name} has shape .*{last + 1}\], and must have"):
             identify(named)
 
 
@@ -273,7 +273,7 @@ def test_a_layer_that_reads_other_tokens_is_named(kind: str) -> None:
     for key in ("to_k_ip", "to_v_ip"):
         named[f"ip_adapter.17.{key}.weight"] = Entry((128, adapters.TINY_CONTEXT + 1), "F32")
     with pytest.raises(
-        UnsupportedCheckpoint, match=r"ip_adapter.17.to_\w+.weight (reads tokens of|has shape)|width 65"
+        UnsupportedCheckpoint, match=r"ip_adapter.17.to_\w+.weight (of this one reads tokens of|has shape)|width 65"
     ):
         identify(named)
 
@@ -294,7 +294,7 @@ def test_a_truncated_file_of_every_kind_is_refused_by_name(tmp_path: Path, kind:
     path = adapters.tiny_adapter(tmp_path / f"half.{ending}", **adapters.KINDS[kind])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read in (identify_file, load):
-        with pytest.raises(UnsupportedCheckpoint, match=f"half.{ending} is damaged or incomplete"):
+        with pytest.raises(UnsupportedCheckpoint, match=f"Download half.{ending} again; it is damaged or incomplete"):
             read(path)
 
 

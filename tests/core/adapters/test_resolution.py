@@ -74,13 +74,15 @@ def test_for_sdxl_there_is_no_version_1(name: str) -> None:
     named = entries("ip-adapter-faceid-plusv2_sdxl")
     identity = identify(named, Evidence(name=name, digest=never))
     assert (identity.variant.name, identity.rule) == (V2, "its tensors")
-    with pytest.raises(UnsupportedCheckpoint, match=f"of kind {V2}, not {V1}; choose auto"):
+    with pytest.raises(UnsupportedCheckpoint, match=f"Set variant to auto; this adapter is of kind {V2}, not {V1}"):
         identify(named, Evidence(V1))
 
 
 @pytest.mark.parametrize("file", ["ip-adapter_sd15", "ip-adapter-faceid_sd15", "ipa-faceid-plus (Kolors)"])
 def test_a_choice_that_tensors_contradict_is_refused(file: str) -> None:
-    with pytest.raises(UnsupportedCheckpoint, match=f"of kind {FILES[file].variant}, not {V1}; choose auto"):
+    with pytest.raises(
+        UnsupportedCheckpoint, match=f"Set variant to auto; this adapter is of kind {FILES[file].variant}, not {V1}"
+    ):
         identify(entries(file), Evidence(V1))
 
 

@@ -32,12 +32,16 @@ def test_half_precision_is_used_where_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"), [(1e6, "does not fit into fp16; choose fp32"), (float("nan"), "no numbers; train again")]
+    ("value", "says"),
+    [
+        (1e6, "Choose fp32; ip_adapter.1.to_k_ip.weight does not fit into fp16"),
+        (float("nan"), "Train again with a lower rate; ip_adapter.1.to_k_ip.weight holds values that are no numbers"),
+    ],
 )
 def test_weights_that_would_be_lost_are_refused(tmp_path: Path, value: float, says: str) -> None:
     network = core.load(tiny_adapter(tmp_path / "a.safetensors")).float()
     network.layers()[0].to_k_ip.weight.data = torch.full_like(network.layers()[0].to_k_ip.weight, value)
-    with pytest.raises(ValueError, match=f"ip_adapter.1.to_k_ip.weight .*{says}"):
+    with pytest.raises(ValueError, match=says):
         saving.save(network, tmp_path / "b.safetensors", "fp16")
     assert not (tmp_path / "b.safetensors").exists()
 

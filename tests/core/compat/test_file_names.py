@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from comfyui_ip_adapter.ip_adapter_core.compat.file_names import ADAPTER, EMBEDS, ENCODER, PLACES, Taken, take_files
+from comfyui_ip_adapter.ip_adapter_core.compat.file_names import (
+    ADAPTER,
+    EMBEDS,
+    ENCODER,
+    FACES,
+    PLACES,
+    Taken,
+    take_files,
+)
 
 HERE = {
     (ADAPTER, "a\\b.bin"): "b.safetensors",
@@ -42,6 +50,15 @@ def test_a_right_name_and_one_that_means_nothing_stay(name: Any) -> None:
     before = deepcopy(saved)
     assert take_files(saved, PLACES, find) == []
     assert saved == before
+
+
+def test_what_is_taken_without_a_remark_is_not_told() -> None:
+    """A file of a face model stands for the model that is here, as nobody chose it by that name."""
+    asked = []
+    saved = graph("IPA_Face", "auraface/a.onnx", "largest")
+    assert take_files(saved, PLACES, lambda *what: asked.append(what) or ("auraface", "")) == []
+    assert saved == graph("IPA_Face", "auraface", "largest")
+    assert asked == [(FACES, "auraface/a.onnx")]
 
 
 def test_nodes_without_a_place_stay() -> None:

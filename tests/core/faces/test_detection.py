@@ -75,7 +75,7 @@ def test_outputs_may_have_a_batch_axis() -> None:
 
 
 def test_another_number_of_anchors_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gives 96 scores for 8x12 cells; needed are 2 for each"):
+    with pytest.raises(ValueError, match=r"gives 96 scores for 8x12 cells, and needed are 2 for each"):
         decode([output[: len(output) // 2] for output in silent()], HEIGHT, WIDTH)
 
 

@@ -45,14 +45,14 @@ def test_several_faces_keep_their_order() -> None:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "width": (torch.zeros(2, 1024), r"of shape 2x1024 were given; needed is \(…, 512\)"),
-    "none": (np.zeros((0, 512)), "of shape 0x512"),
-    "number": (torch.tensor(1.0), "of shape a single number"),
-    "empty list": ([], "list of face embeddings is empty"),
-    "words": ("face.png", "A str without `embedding` is no face"),
-    "face without": (Face(bbox=np.zeros(4)), "A Face without `embedding` is no face"),
+    "width": (torch.zeros(2, 1024), r"of shape \(…, 512\); found 2x1024"),
+    "none": (np.zeros((0, 512)), "found 0x512"),
+    "number": (torch.tensor(1.0), "found a single number"),
+    "empty list": ([], "found an empty list"),
+    "words": ("face.png", "found a str without it"),
+    "face without": (Face(bbox=np.zeros(4)), "found a Face without it"),
     "NaN": (torch.full((512,), float("nan")), "no numbers"),
-    "objects": (np.array([None] * 512), "An array of object was given"),
+    "objects": (np.array([None] * 512), "found an array of object"),
 }
 
 
@@ -80,7 +80,7 @@ def test_files_without_embeddings_are_refused_by_name(tmp_path: Path) -> None:
     for name in ("text.npy", "text.safetensors"):
         (tmp_path / name).write_text("no numbers")
     (tmp_path / "nothing.npy").touch()
-    says = {"boxes.safetensors": "it has bbox; needed is one called embedding", "narrow.npy": "of shape 128"}
+    says = {"boxes.safetensors": "it has bbox; needed is one called embedding", "narrow.npy": "found 128"}
     says |= {"two.safetensors": "it has a, b", "pickled.npy": "no whole .npy file"}
     for file in tmp_path.iterdir():
         refused = rf"^Choose another file; {file.name} gives no face embeddings: .*{says.get(file.name, '')}"

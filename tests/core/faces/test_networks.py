@@ -110,7 +110,7 @@ def test_damaged_files_are_refused_by_name(folder: Path, tmp_path: Path) -> None
     for content in (*texts, whole[: len(whole) // 2], whole[:-1], b"\xff" * 100, bytes(50)):
         damaged.write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"^damaged\.onnx is no ONNX file, or only a part of one; download it again"
+            ValueError, match=r"^Download damaged\.onnx again; it is no ONNX file, or only a part of one"
         ):
             read_signature(damaged)
 
@@ -130,7 +130,7 @@ def test_any_damage_is_a_value_error_or_goes_unnoticed(folder: Path, tmp_path: P
 def test_what_onnxruntime_refuses_is_named(tmp_path: Path) -> None:
     model = faces.recogniser()
     model.graph.node[0].op_type = "NoSuchOperation"
-    with pytest.raises(ValueError, match=r"onnxruntime cannot load odd\.onnx: .*NoSuchOperation"):
+    with pytest.raises(ValueError, match=r"^Download odd\.onnx again; onnxruntime cannot load it: .*NoSuchOperation"):
         Recogniser(saved(tmp_path / "odd.onnx", model))
 
 
@@ -148,8 +148,8 @@ def test_an_incomplete_pack_says_what_is_missing(folder: Path, tmp_path: Path) -
     (tmp_path / "rec.onnx").write_text("cut")
     complaint = pack(tmp_path).complaint()
     assert complaint is not None
-    assert f"{tmp_path.name} has no network for face recognition; it has det.onnx (face detection), " in complaint
-    assert "rec.onnx is no ONNX file" in complaint
+    assert f"{tmp_path.name} has no network for face recognition. It has det.onnx (face detection), " in complaint
+    assert "Download rec.onnx again; it is no ONNX file" in complaint
 
 
 def test_a_detector_without_points_is_not_enough(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_detector_without_points_is_not_enough(tmp_path: Path) -> None:
     saved(tmp_path / "rec.onnx", faces.recogniser())
     complaint = pack(tmp_path).complaint()
     assert complaint is not None
-    assert "no network for face detection; it has det.onnx (face detection without points)" in complaint
+    assert "no network for face detection. It has det.onnx (face detection without points)" in complaint
 
 
 def test_a_pack_with_rules_of_its_own_is_left_to_insightface(folder: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_pack_with_rules_of_its_own_is_left_to_insightface(folder: Path, tmp_p
     (other / MANIFEST).write_text("{}")
     complaint = pack(other).complaint()
     assert complaint is not None
-    assert "only the insightface package follows" in complaint
+    assert "Install the insightface package, or choose another model" in complaint
 
 
 def test_a_folder_of_other_networks_is_no_pack(tmp_path: Path) -> None:
@@ -289,5 +289,5 @@ def test_without_onnxruntime_everything_imports_and_the_error_says_what_to_insta
     ended = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     ours, theirs = ended.stdout.splitlines()
-    assert "run `pip install onnxruntime` with the Python of ComfyUI" in ours
-    assert "run `pip install insightface onnxruntime`" in theirs
+    assert "Run `pip install onnxruntime` with the Python of ComfyUI" in ours
+    assert "Run `pip install insightface onnxruntime`" in theirs

@@ -261,7 +261,10 @@ def mask(images: int) -> Tensor:
         (Gathering("subtract", (0.0, 0.0, 0.0)), "Give one of the images a weight that is not 0"),
         (Gathering(weights=(1.0, -0.5, 1.0)), r"Combine the images by separate, .*; found 1, -0\.5, 1"),
         *(
-            (Gathering(how, masks=mask(3)), f"Combining by {how.split('(')[0].strip()}.* nothing to mask")
+            (
+                Gathering(how, masks=mask(3)),
+                f"Set combine to separate, .*; {how.split('(')[0].strip()}.* nothing to mask",
+            )
             for how in MERGES
         ),
     ],
@@ -273,7 +276,7 @@ def test_what_cannot_be_meant_is_refused(adapter: Adapter, gathering: Gathering,
 
 @pytest.mark.parametrize("how", ["average", "norm average"])
 def test_weights_that_cancel_have_no_average(adapter: Adapter, how: str) -> None:
-    with pytest.raises(ValueError, match="add up to 0, so they have no average"):
+    with pytest.raises(ValueError, match="they add up to 0, so they have no average"):
         image_prompt(adapter, embeds(2), BLANK, Gathering(how, (1.0, -1.0)))
 
 

@@ -163,16 +163,19 @@ def test_hold_of_the_whole_way_is_a_cut_in_its_middle(shape: str) -> None:
 @pytest.mark.parametrize(
     ("images", "transition", "complaint"),
     [
-        (1, Transition(16), "needs two images or more"),
-        (5, Transition(4), "There are 5 images for 4 frames"),
-        (2, Transition(16, shape="zigzag"), "shape is 'zigzag'; it must be one of linear, ease in-out"),
-        *((2, Transition(16, shape=shape), "must be one of") for shape in ("constant", "points", "random", "first n")),
-        (2, Transition(16, hold=-0.1), r"hold is -0\.1; it must lie in 0\.\.1"),
-        (2, Transition(16, hold=1.5), r"hold is 1\.5"),
-        (2, Transition(16, hold=math.nan), "hold is nan"),
-        (3, Transition(16, (0, 15)), r"Images: 3, key frames: 2\. Give one for each"),
-        (2, Transition(16, (5, 2)), r"key frames are 5, 2; they must rise and lie in 0\.\.15"),
-        (2, Transition(16, (5, 5)), "must rise"),
+        (1, Transition(16), "two or more images"),
+        (5, Transition(4), "Set frames to 5 or more; found 5 images for 4 frames"),
+        (2, Transition(16, shape="zigzag"), "Set shape to one of linear, ease in-out.*; found 'zigzag'"),
+        *(
+            (2, Transition(16, shape=shape), "Set shape to one of")
+            for shape in ("constant", "points", "random", "first n")
+        ),
+        (2, Transition(16, hold=-0.1), r"Set hold to 0\.\.1; found -0\.1"),
+        (2, Transition(16, hold=1.5), r"found 1\.5"),
+        (2, Transition(16, hold=math.nan), "found nan"),
+        (3, Transition(16, (0, 15)), r"Give one key frame for each image, or none; images: 3, key frames: 2"),
+        (2, Transition(16, (5, 2)), r"key_frames so that they rise and lie in 0\.\.15; found 5, 2"),
+        (2, Transition(16, (5, 5)), "they rise"),
         (2, Transition(16, (-1, 5)), r"lie in 0\.\.15"),
         (2, Transition(16, (0, 16)), r"lie in 0\.\.15"),
     ],
@@ -283,11 +286,11 @@ def test_one_mask_for_all_images_stays_one(adapter: Adapter) -> None:
 
 
 def test_a_prompt_of_one_frame_is_refused(adapter: Adapter) -> None:
-    with pytest.raises(ValueError, match=r"needs two images or more; .* one per frame"):
+    with pytest.raises(ValueError, match=r"two or more images, combined one per frame"):
         over_frames(encode(adapter, how="concat"), Transition(16))
 
 
 def test_a_prompt_of_several_parts_is_refused(adapter: Adapter) -> None:
     for prompt in (encode(adapter, how="separate"), concat_parts([encode(adapter), encode(adapter)])):
-        with pytest.raises(ValueError, match=r"stand in several parts; encode them combined one per frame"):
+        with pytest.raises(ValueError, match=r"Encode the images combined one per frame; these stand in several parts"):
             over_frames(prompt, Transition(16))

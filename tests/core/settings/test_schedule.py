@@ -183,11 +183,11 @@ def test_points_are_not_read_by_other_shapes() -> None:
 @pytest.mark.parametrize(
     ("course", "message"),
     [
-        (Curve("bump"), "The shape is 'bump'; it must be one of constant, linear"),
-        (Curve("linear", "seconds"), "The unit is 'seconds'; it must be one of percent, steps, frames"),
-        (Curve("linear", start=math.nan), "The start_value is nan; it must be a finite number"),
-        (Curve("linear", end=-math.inf), "The end_value is -inf; it must be a finite number"),
-        (Curve("first n", n=-1), "n is -1; it must be 0 or more"),
+        (Curve("bump"), "Set shape to one of constant, linear.*; found 'bump'"),
+        (Curve("linear", "seconds"), "Set unit to one of percent, steps, frames; found 'seconds'"),
+        (Curve("linear", start=math.nan), "Set start_value to a finite number such as 0.8; found nan"),
+        (Curve("linear", end=-math.inf), "Set end_value to a finite number such as 0.8; found -inf"),
+        (Curve("first n", n=-1), "Set n to 0 or more; found -1"),
     ],
 )
 def test_courses_that_cannot_be_meant_are_refused(course: Curve, message: str) -> None:
@@ -343,7 +343,7 @@ def test_points_that_are_not_used_are_not_judged() -> None:
 @pytest.mark.usefixtures("comfy")
 @pytest.mark.parametrize(
     ("shape", "given", "message"),
-    [("points", {"points": "x"}, "found 'x'"), ("linear", {"n": -1}, "n is -1; it must be 0 or more")],
+    [("points", {"points": "x"}, "found 'x'"), ("linear", {"n": -1}, "Set n to 0 or more; found -1")],
 )
 def test_what_came_by_wire_is_refused_when_the_node_runs(shape: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -91,11 +91,11 @@ def test_only_the_full_percent_range_is_whole() -> None:
 @pytest.mark.parametrize(
     ("span", "message"),
     [
-        (Span(0.6, 0.4), "Start 0.6 is after end 0.4"),
-        (Span(0, 1.5), r"must lie in 0\.\.1, or choose steps"),
-        (Span(-0.1, 1), r"must lie in 0\.\.1"),
-        (Span(math.nan, 1), "must be finite"),
-        (Span(0, math.inf, "steps"), "must be finite"),
+        (Span(0.6, 0.4), "start 0.6 is after end 0.4"),
+        (Span(0, 1.5), r"Set start and end to 0\.\.1, or choose steps"),
+        (Span(-0.1, 1), r"Set start and end to 0\.\.1"),
+        (Span(math.nan, 1), "to finite numbers"),
+        (Span(0, math.inf, "steps"), "to finite numbers"),
         (Span(0, 1, "frames"), "one of percent, steps"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_long_report_is_cut(pairs: list[CaptionedPicture], tmp_path: Path, cap
 
 
 def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"None of the 1 pictures can be read; the first is gone: the file does not"):
+    with pytest.raises(ValueError, match=r"of 1 none can, and the first is gone: the file does not"):
         make([CaptionedPicture("gone", "", tmp_path / "gone")], tmp_path)
 
 
@@ -183,7 +183,7 @@ def test_values_that_are_no_numbers_are_refused(pairs: list[CaptionedPicture], t
             said = super().encode(pictures, captions)
             return said | {"latents": said["latents"] * float("nan")}
 
-    with pytest.raises(ValueError, match=r"latents that are no numbers.*--fp32-vae"):
+    with pytest.raises(ValueError, match=r"--fp32-vae.*latents that are no numbers"):
         make(pairs, tmp_path, Broken())
 
 

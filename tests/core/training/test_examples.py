@@ -29,8 +29,8 @@ def test_examples_that_lack_something_are_refused_before_a_step() -> None:
         with pytest.raises(ValueError, match=words):
             train(network(), ToyBase(), given.TensorExamples(rows, nulls), QUICK)
 
-    refused({name: rows[name] for name in ("latents", "features")}, nulls, "lack context")
-    refused(rows, {"context": nulls["context"]}, "nulls lack features")
-    refused(rows, nulls | {"context": torch.zeros(1, 9, 5)}, r"\[1, 9, 5\]; examples have \[1, 2, 5\]")
+    refused({name: rows[name] for name in ("latents", "features")}, nulls, "found none of context")
+    refused(rows, {"context": nulls["context"]}, "they lack features")
+    refused(rows, nulls | {"context": torch.zeros(1, 9, 5)}, r"\[1, 2, 5\] of examples; found \[1, 9, 5\]")
     refused({name: tensor[:0] for name, tensor in rows.items()}, nulls, "nothing to train on")
     refused(rows | {"context": rows["context"][:2]}, nulls, "4 latents, 4 features, 2 context")

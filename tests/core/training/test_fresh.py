@@ -63,9 +63,9 @@ def test_a_fresh_adapter_can_have_another_number_of_tokens() -> None:
 
 def test_fresh_adapters_need_a_known_kind_and_a_fitting_base() -> None:
     geometry = Geometry(48, (32, 64))
-    with pytest.raises(ValueError, match="the kinds are base, plus"):
+    with pytest.raises(ValueError, match="Set kind to one of base, plus"):
         fresh("face", geometry, 20, base_weights(geometry))
-    with pytest.raises(ValueError, match="to_k do not have the shapes"):
+    with pytest.raises(ValueError, match="its to_k do not have them"):
         fresh("base", geometry, 20, base_weights(Geometry(48, (64, 32))))
 
 

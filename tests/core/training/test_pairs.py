@@ -124,25 +124,25 @@ def test_pictures_without_caption_are_reported_once_with_their_number(
 
 
 BAD = {
-    "missing": "missing does not exist; needed is a folder",
-    "empty": "No pictures were found in .*empty; needed is a folder",
+    "missing": "missing does not exist. Needed is a folder",
+    "empty": "none were found in .*empty. Needed is a folder",
     "notes.md": "notes.md cannot be read as a list of pictures",
-    "s-{0..x}.tar": r"s-\{0..x\}.tar is no range of shards; write it as shards-\{0000..0009\}.tar",
+    "s-{0..x}.tar": r"Write the shards as shards-\{0000..0009\}.tar; s-\{0..x\}.tar is no range",
     "s-{0..1}.tar": "s-0.tar does not exist",
-    "s-{0..²}.tar": r"s-\{0..²\}.tar is no range of shards",
+    "s-{0..²}.tar": r"s-\{0..²\}.tar is no range of them",
     "s-{0000..1000000}.tar": r"Name 1 to 1000000 shards.*; s-\{0000..1000000\}.tar names 1000001",
     "s-{5..4}.tar": "Name 1 to 1000000 shards.* names 0",
-    f"s-{{0..{'9' * 5000}}}.tar": "is no range of shards",
-    "a" * 12_000: "a+… does not exist; needed is",
+    f"s-{{0..{'9' * 5000}}}.tar": "is no range of them",
+    "a" * 12_000: "a+… does not exist. Needed is",
     "nul\0": r"nul\\0 does not exist",
     "\ud83d": r"\\ud83d does not exist",
     "\ud83d.csv": r"\\ud83d.csv does not exist",
     "~nobody at all": "nobody at all does not exist",
-    "packed.tar": r"packed.tar is no plain .tar archive",
-    "broken.jsonl": "broken.jsonl, entry 2: it is no JSON",
-    "columns.csv": r"columns.csv, entry 1: there is no column file_name .*\(found picture, words\)",
-    "plain.txt": "plain.txt, entry 1: there is no tab",
-    "numbers.jsonl": "numbers.jsonl, entry 1: an object with file_name and text is needed, this is int",
+    "packed.tar": r"Unpack packed.tar or make it again; it is no plain .tar archive",
+    "broken.jsonl": "Correct entry 2 of broken.jsonl: it is no JSON",
+    "columns.csv": r"Correct entry 1 of columns.csv: there is no column file_name .*\(found picture, words\)",
+    "plain.txt": "Correct entry 1 of plain.txt: there is no tab",
+    "numbers.jsonl": "Correct entry 1 of numbers.jsonl: an object with file_name and text is needed, this is int",
 }
 
 

@@ -22,9 +22,9 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"steps": 0}, "steps is 0; it must be a whole number from 1"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"drop_text": -0.1}, "drop_text is -0.1; it must be a share"),
+        ({"steps": 0}, "Set steps to a whole number from 1.*; found 0"),
+        ({"learning_rate": float("nan")}, "Set learning_rate .*; found nan"),
+        ({"drop_text": -0.1}, "Set drop_text to a share.*; found -0.1"),
         ({"drop_text": 0.5, "drop_image": 0.4, "drop_both": 0.2}, "add up to more than 1"),
         ({"ema": 1.0}, "never learns"),
     ],

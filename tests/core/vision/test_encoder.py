@@ -192,7 +192,7 @@ def test_pictures_and_the_blank_image_have_the_resolution_of_the_tower(tmp_path:
     zeros = transformers_says(torch.zeros(1, 3, 112, 112), interpolate=True)
     assert worst(blank(encoder), zeros) < 1e-5
     assert encode(encoder, torch.rand(1, 112, 112, 3)).penultimate is not None
-    with pytest.raises(ValueError, match="tower needs pictures of 112x112x3, these are 56x56x3"):
+    with pytest.raises(ValueError, match="Fit pictures to 112x112x3 for tower; these are 56x56x3"):
         encode(encoder, torch.rand(1, 56, 56, 3))
 
 
@@ -201,7 +201,7 @@ def test_a_resolution_that_cannot_be_is_refused_before_any_weight_is_read(
 ) -> None:
     tiny_tower(tmp_path / "tower.safetensors")
     monkeypatch.setattr(vision, "tensors", None)
-    with pytest.raises(ValueError, match="patches of 14 px, and a resolution of 100 px"):
+    with pytest.raises(ValueError, match="patches of 14 px, and 100 px"):
         load(tmp_path / "tower.safetensors", resolution="100")
 
 
@@ -268,7 +268,7 @@ def test_features_can_be_used_for_training(tmp_path: Path) -> None:
 
 def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
     tiny_tower(tmp_path / "tower.safetensors")
-    with pytest.raises(ValueError, match="tower needs pictures of 56x56x3, these are 64x64x3; fit them first"):
+    with pytest.raises(ValueError, match="Fit pictures to 56x56x3 for tower; these are 64x64x3"):
         encode(load(tmp_path / "tower.safetensors"), torch.rand(1, 64, 64, 3))
 
 
@@ -294,7 +294,7 @@ def test_json_of_other_programs_beside_a_model_is_passed_over(tmp_path: Path) ->
     path.with_suffix(".json").write_text('{"rating": 5}')
     assert find_config(path) is None
     path.with_suffix(".json").write_text("{broken")
-    with pytest.raises(UnsupportedCheckpoint, match=r"tower\.json cannot be read as JSON"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"Correct or remove tower\.json; it cannot be read as JSON"):
         find_config(path)
 
 
@@ -316,7 +316,7 @@ def damaged(path: Path, layout: str, change: Callable[[dict[str, torch.Tensor]],
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_missing_tensor_is_named(tmp_path: Path, layout: str) -> None:
     path = damaged(tmp_path / "tower.safetensors", layout, lambda weights: weights.pop(KEYS[layout][0]))
-    with pytest.raises(UnsupportedCheckpoint, match=rf"^tower\.safetensors lacks {KEYS[layout][0]}"):
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download tower\.safetensors again; it lacks {KEYS[layout][0]}"):
         load(path)
 
 
@@ -330,5 +330,5 @@ def test_a_foreign_tensor_is_named(tmp_path: Path, layout: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_tensor_of_another_shape_is_named(tmp_path: Path, layout: str) -> None:
     change = lambda weights: weights.update({KEYS[layout][0]: torch.zeros(7)})  # noqa: E731
-    with pytest.raises(UnsupportedCheckpoint, match=rf"has {KEYS[layout][0]} of another shape than tower needs"):
+    with pytest.raises(UnsupportedCheckpoint, match=rf"its {KEYS[layout][0]} has another shape than tower needs"):
         load(damaged(tmp_path / "tower.safetensors", layout, change))

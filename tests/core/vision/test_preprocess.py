@@ -106,13 +106,13 @@ def test_the_input_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (torch.full((3, 4, 4, 3), 0.5).index_fill(0, torch.tensor(1), float("nan")), "Image 2 of 3 contains NaN"),
-        (torch.full((1, 4, 4, 3), float("inf")), "Image 1 of 1 contains infinite values"),
-        (torch.zeros(4, 4, 3), "shape 4x4x3 cannot be encoded"),
-        (torch.zeros(1, 4, 4, 2), "shape 1x4x4x2 cannot be encoded"),
+        (torch.full((3, 4, 4, 3), 0.5).index_fill(0, torch.tensor(1), float("nan")), "image 2 of 3.* contains NaN"),
+        (torch.full((1, 4, 4, 3), float("inf")), "image 1 of 1.* contains infinite values"),
+        (torch.zeros(4, 4, 3), "found 4x4x3"),
+        (torch.zeros(1, 4, 4, 2), "found 1x4x4x2"),
         (torch.zeros(0, 4, 4, 3), "shape 0x4x4x3 holds no pixels"),
         (torch.zeros(1, 0, 4, 3), "shape 1x0x4x3 holds no pixels"),
-        (torch.zeros(1, 1, 1001, 3), "image of 1001x1 is too long"),
+        (torch.zeros(1, 1, 1001, 3), "1001x1 is too long"),
     ],
 )
 def test_pictures_that_cannot_be_encoded_are_named(images: torch.Tensor, sentence: str) -> None:
@@ -121,5 +121,5 @@ def test_pictures_that_cannot_be_encoded_are_named(images: torch.Tensor, sentenc
 
 
 def test_an_unknown_fit_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no way to fit called 'stretch'; use one of center crop, pad, squash"):
+    with pytest.raises(ValueError, match="Set fit to one of center crop, pad, squash; found 'stretch'"):
         fit(torch.zeros(1, 4, 4, 3), 28, "stretch")

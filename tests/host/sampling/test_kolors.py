@@ -77,7 +77,7 @@ def merged_with_projection(twins: Twins, nested: Nested) -> Twins:
     ("pooled", "says"),
     [
         (2816, r"adapter \(Kolors FaceID-Plus\) is for Kolors, and the model is none"),
-        (5632, r"encoder_hid_proj.* model was loaded without it"),
+        (5632, r"Kolors UNET Loader V2; .*encoder_hid_proj.* was loaded without that"),
     ],
 )
 def test_an_adapter_for_kolors_needs_its_projection_of_texts(

@@ -260,7 +260,7 @@ def test_models_that_cannot_be_trained_on_are_refused(sd15: Twins) -> None:
 
     begun = beginning(sd15.patcher).requires_grad_(False)
     prompt = image_prompt(begun, (torch.ones(1, EMBED),), (torch.zeros(1, EMBED),))
-    with pytest.raises(ValueError, match="follows an image prompt already"):
+    with pytest.raises(ValueError, match="this one follows one already"):
         base_model.HostBase(apply(sd15.patcher, prompt))
     clone = sd15.patcher.clone()
     set_torch_compile_wrapper(model=clone, backend="eager")
@@ -300,7 +300,7 @@ def test_sdxl_reads_the_pooled_text_and_the_size(comfy: None, monkeypatch: pytes
         sigmas = base.sigmas(torch.tensor([0.5, 0.5]))
         for text in (rows, rows | sizes):
             base.denoised(latents, sigmas, text, adapter(features))
-        with pytest.raises(ValueError, match="give the examples `pooled` rows"):
+        with pytest.raises(ValueError, match="Give the examples `pooled` rows"):
             base.denoised(latents, sigmas, {"context": rows["context"]}, adapter(features))
 
     def expected(row: int, **given: float) -> Tensor:

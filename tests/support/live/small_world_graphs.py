@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from live.needed_files import without
 from live.small_world_tables import (
     ABOUT,
     CHOICES,
@@ -33,6 +34,7 @@ TITLE_BAR, GAP = 30, 40  # above a node's position; between nodes
 
 def twin(graph: Parts, name: str) -> Parts:
     """The graph `name` of workflows/ as the small world runs it."""
+    graph = without(graph)
     kept = [rewritten(node, name) for node in graph["nodes"] if node["type"] not in PASSED]
     nodes, links = enlarged(kept, relinked(graph), graph["last_node_id"] + 1, graph["last_link_id"] + 1)
     return {
@@ -184,7 +186,7 @@ def with_twin() -> list[Path]:
 
 def needed(graph: Parts) -> set[str]:
     """The model files that a graph names."""
-    return {model["name"] for node in graph["nodes"] for model in node["properties"].get("models", [])}
+    return {model["name"] for node in without(graph)["nodes"] for model in node["properties"].get("models", [])}
 
 
 def main() -> None:

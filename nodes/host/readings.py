@@ -1,0 +1,59 @@
+"""What the nodes that do everything read of a picture, kept as long as ComfyUI keeps the picture itself.
+
+So another weight or mask encodes nothing again, and a picture that ComfyUI forgets takes with it what was read of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ...ip_adapter_core.catalogue.choose import FilePair
+from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from . import auto, encoding, files
+from .encoding import Look
+
+_MOST = 4  # readings of one picture: as many nodes may read it in other ways
+
+_kept: Any = WeakIdKeyDictionary()  # picture -> key -> reading
+
+
+class Reading(NamedTuple):
+    """What was read of pictures.
+
+    found: with which adapter and encoder.
+    prompt: their image prompt.
+    seen: the pictures as the encoder saw them, (images, size, size, 3).
+    """
+
+    found: auto.Found
+    prompt: ImagePrompt
+    seen: Tensor
+
+
+def read(model: ModelPatcher, images: Tensor, kind: str, fit: str) -> Reading:
+    """The image prompt of pictures, by the adapter and encoder on disk that fit a model.
+
+    kind: a row of choose.KINDS; fit: a row of preprocess.FITS. Raises ValueError as `auto.find` and `encode_prompt` do.
+    """
+    choice = auto.choose_files(model, kind)
+    key = (choice, *_fingerprints(choice.pair), fit)
+    of_images = _kept.setdefault(images, {})
+    if key not in of_images:
+        of_images[key] = _read(choice, images, fit)
+        for old in list(of_images)[:-_MOST]:
+            del of_images[old]
+    reading: Reading = of_images[key]
+    return reading
+
+
+def _read(choice: auto.Choice, images: Tensor, fit: str) -> Reading:
+    found = auto.load(choice)
+    return Reading(found, *encoding.encode_prompt(found.adapter, found.encoder, images, Look(fit)))
+
+
+def _fingerprints(pair: FilePair) -> tuple[files.Fingerprint, ...]:
+    return files.fingerprint(files.ADAPTERS, pair.adapter), files.fingerprint(files.ENCODERS, pair.encoder)

@@ -1,0 +1,41 @@
+"""What a server tells an editor while a graph runs: each node's texts and pictures, as they come over the websocket."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+
+from live.server import Server
+
+Told = dict[str, dict[str, Any]]
+"""The id of the node on which the editor shows something -> what it shows."""
+
+LONGEST = 600  # seconds that a graph may take
+
+
+def run_listening(server: Server, prompt: dict[str, Any], client: str = "listener") -> Told:
+    """Run a graph as the editor does, and return what it showed on every node. Raises RuntimeError when it fails."""
+    return asyncio.run(asyncio.wait_for(_listen(server, prompt, client), LONGEST))
+
+
+async def _listen(server: Server, prompt: dict[str, Any], client: str) -> Told:
+    address = f"{server.address.replace('http', 'ws', 1)}/ws?clientId={client}"
+    told: Told = {}
+    async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as socket:
+        body = {"prompt": prompt, "client_id": client}
+        answer = await asyncio.to_thread(server.post, "/prompt", body)
+        async for message in socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            said = json.loads(message.data)
+            data = said.get("data", {})
+            if data.get("prompt_id") != answer["prompt_id"]:
+                continue
+            if said["type"] == "executed" and data.get("output"):
+                told[data["display_node"]] = told.get(data["display_node"], {}) | data["output"]
+            if said["type"] == "execution_success":
+                return told
+            if said["type"] in ("execution_error", "execution_interrupted"):
+                raise RuntimeError(data)
+    raise RuntimeError("The server hung up.")
