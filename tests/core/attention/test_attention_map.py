@@ -197,7 +197,7 @@ def test_an_image_that_is_cut_by_less_than_a_cell_will_do() -> None:
 
 @pytest.mark.parametrize(
     ("count", "height", "width", "reason"),
-    [(1, 512, 512, "another shape"), (1, 1024, 512, "another shape"), (2, 512, 768, "Images: 2")],
+    [(1, 512, 512, "another shape"), (1, 1024, 512, "another shape"), (2, 512, 768, "images: 2")],
 )
 def test_an_image_of_something_else_is_refused(count: int, height: int, width: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
