@@ -25,7 +25,9 @@ def test_raw_embeddings_are_as_they_came() -> None:
 
 @pytest.mark.parametrize("length", [1.0, 1.0005, 0.9995])
 def test_normalised_embeddings_are_not_given_as_raw(length: float) -> None:
-    with pytest.raises(ValueError, match=r"^Connect Face Embedding.*already normalised \(of length 1\).*needs them raw"):
+    with pytest.raises(
+        ValueError, match=r"^Connect Face Embedding.*already normalised \(of length 1\).*needs them raw"
+    ):
         _ = Faces(normalize(embeddings(), dim=-1) * length).raw
 
 
