@@ -249,7 +249,7 @@ def test_the_way_of_predicting_and_its_schedule_come_from_the_model(kind: str, r
 def test_unknown_ways_of_predicting_are_refused(sd15: Twins, kind: str) -> None:
     from comfyui_ip_adapter.nodes.host.training import base_model
 
-    with pytest.raises(ValueError, match="^Connect a model that predicts by EPS, V_PREDICTION, CONST"):
+    with pytest.raises(ValueError, match=r"^Connect a model that predicts by EPS, V_PREDICTION, CONST"):
         base_model.HostBase(with_sampling(sd15.patcher, kind))
 
 

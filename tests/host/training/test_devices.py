@@ -124,7 +124,7 @@ def test_every_engine_scales_the_loss_for_a_base_in_half_precision(make: Callabl
 
 def test_a_batch_that_processes_cannot_share_is_refused(alone: Accelerated) -> None:
     alone.processes = 3
-    with pytest.raises(ValueError, match="^Set batch to a multiple of 3; 4 cannot be shared"):
+    with pytest.raises(ValueError, match=r"^Set batch to a multiple of 3; 4 cannot be shared"):
         train(network(), ToyBase(), examples(), SHARED, engine=alone)
 
 
