@@ -197,8 +197,8 @@ def test_what_cannot_be_trained_on_is_refused(trainer: Server, settings: dict[st
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        (PLUS, "is plus, .*; this training is base, .*16 layers, context 64"),
-        (named("sd15.safetensors"), r"4 layers, context 768.*; this training is base, .*16 layers, context 64"),
+        (PLUS, "is plus, .*, and this training is base, .*16 layers, context 64"),
+        (named("sd15.safetensors"), r"4 layers, context 768.*, and this training is base, .*16 layers, context 64"),
     ],
 )
 def test_an_adapter_of_another_kind_or_model_is_refused(trainer: Server, file: str, says: str) -> None:
@@ -206,13 +206,13 @@ def test_an_adapter_of_another_kind_or_model_is_refused(trainer: Server, file: s
     graph["train"]["inputs"]["ip_adapter"] = graph.add("IPA_LoadAdapter", "start", file=file)[0]
     message = refused(trainer, graph)
     assert re.search(says, message), message
-    assert message.endswith("or none to begin a new one.")
+    assert message.startswith("Connect an adapter of the same kind, model and encoder, or none to begin a new one;")
 
 
 def test_an_adapter_of_another_encoder_is_refused(trainer: Server) -> None:
     graph = training(name="refused", encoder=named("wide.safetensors"))
     graph["train"]["inputs"]["ip_adapter"] = graph.add("IPA_LoadAdapter", "start", file=BASE)[0]
-    assert re.search(r"\(width 32\); this training is .* of width 48", refused(trainer, graph))
+    assert re.search(r"\(width 32\), and this training is .* of width 48", refused(trainer, graph))
 
 
 def test_changed_pictures_are_noticed_by_the_same_graph(trainer: Server) -> None:

@@ -103,9 +103,9 @@ def models(node: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a node with its title."""
+    """Left, top, right and bottom of a node with its title, which is all that is seen of a collapsed one."""
     (x, y), (width, height) = node["pos"], node["size"]
-    return x, y - TITLE, x + width, y + height
+    return x, y - TITLE, x + width, y if node["flags"].get("collapsed") else y + height
 
 
 def test_there_are_workflows() -> None:
