@@ -10,7 +10,7 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.adapters.variants import VARIANTS
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS
-from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS
+from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, OF_FACES
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import PROMPT_OPS
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
@@ -90,8 +90,14 @@ def test_a_choice_of_kinds_is_explained_in_the_help_page(choice: str) -> None:
     assert f"*{choice}*" in read(HELP / "IPA_AutoLoad.md"), f"Say in web/docs/IPA_AutoLoad.md what *{choice}* is."
 
 
-@pytest.mark.parametrize("choice", KINDS)
-@pytest.mark.parametrize("node", ["IPA_AutoLoad", "IPA_Simple", "IPA_StyleComposition"])
+OFFERED = {
+    "IPA_AutoLoad": tuple(KINDS),
+    **dict.fromkeys(("IPA_Simple", "IPA_StyleComposition"), tuple(kind for kind in KINDS if kind not in OF_FACES)),
+}
+"""By the node, the kinds that it can run."""
+
+
+@pytest.mark.parametrize(("node", "choice"), [(node, kind) for node, kinds in OFFERED.items() for kind in kinds])
 def test_a_choice_of_kinds_is_in_the_menu_and_its_tooltip(comfy: None, node: str, choice: str) -> None:
     kind = described(node, "kind")
     assert choice in options(kind), f"Offer {choice} in the menu of {node}: kind_input of nodes/load.py."

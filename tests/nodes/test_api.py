@@ -63,5 +63,5 @@ def test_files_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", deepcopy(folder_paths.folder_names_and_paths))
     api.register()
-    with pytest.raises(ValueError, match=r"Choose another file, or put it there: .*nothing.safetensors"):
+    with pytest.raises(ValueError, match=r"^Choose another file, or put nothing\.safetensors into models/ipadapter;"):
         api.load_files("nothing.safetensors")
