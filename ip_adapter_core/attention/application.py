@@ -16,7 +16,6 @@ relative to each other; those enter the softmax as PromptPart.attn_bias.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,6 +33,7 @@ from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
 from ..settings.span import WHOLE, Span
 from ..settings.weight_list import names_in
+from ..text.checks import check_choice, check_finite
 from .scaling import SCALINGS
 
 
@@ -66,11 +66,10 @@ class ApplyOptions:
 
     def check(self) -> ApplyOptions:
         """These options. Raises ValueError when a number, the scaling or the span is not valid."""
-        for name, number in (("weight", self.weight), ("lora_strength", self.lora_strength)):
-            if number is not None and not math.isfinite(number):
-                raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
-        if self.scaling not in SCALINGS:
-            raise ValueError(f"Set scaling to one of {', '.join(SCALINGS)}; found {self.scaling!r}.")
+        check_finite(weight=self.weight)
+        if self.lora_strength is not None:
+            check_finite(lora_strength=self.lora_strength)
+        check_choice("scaling", self.scaling, SCALINGS)
         self.span.check()
         return self
 

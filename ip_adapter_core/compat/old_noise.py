@@ -10,6 +10,8 @@ import torchvision.transforms as v1
 from torch import Tensor
 from torchvision.transforms import v2
 
+from ..text.checks import check_choice
+
 SIDE = 224
 _ALPHA, _SIGMA = 75.0, 3.5  # of the elastic distortion that shuffles a picture
 _SEEDS = 1000000007
@@ -22,8 +24,7 @@ def noise_picture(kind: str, strength: float, blur: int = 0, images: Tensor | No
 
     kind: a row of KINDS. blur: pixels of the kernel. Raises ValueError for another kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"Set type to one of {', '.join(KINDS)}; found {kind!r}.")
+    check_choice("type", kind, KINDS)
     pictures = torch.zeros(1, SIDE, SIDE, 3) if images is None else _fit(images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(pictures.sum().item()) % _SEEDS)

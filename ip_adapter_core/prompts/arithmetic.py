@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
-from ..settings.layer_weights import check_finite
+from ..text.checks import check_choice, check_finite
 from .prompt import ImagePrompt, PromptPart
 
 
@@ -32,8 +32,7 @@ def combine_prompts(first: ImagePrompt, second: ImagePrompt, how: str, weights: 
     ValueError when the prompts are of different adapters or cannot be combined in this way, and when a weight is not
     valid.
     """
-    if how not in PROMPT_OPS:
-        raise ValueError(f"Set how to one of {', '.join(PROMPT_OPS)}; found {how!r}.")
+    check_choice("how", how, PROMPT_OPS)
     check_finite(first_weight=weights[0], second_weight=weights[1])
     _check_same_adapter(first, second)
     return PROMPT_OPS[how](first, second, *weights)

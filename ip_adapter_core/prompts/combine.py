@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..text.checks import check_choice
 from ..text.number_lists import Wanted, numbers
-from ..text.wording import listed, quoted
+from ..text.wording import listed
 
 Merge = Callable[[Tensor, Tensor], Tensor]
 """Features (images, …, width) and weights (images,) -> features of one image (1, …, width)."""
@@ -110,8 +111,7 @@ class Gathering:
         weight is not valid.
         """
         weights = self.weights or (1.0,) * images
-        if self.how not in COMBINE_MODES:
-            raise ValueError(f"Set combine to one of {', '.join(COMBINE_MODES)}; found {quoted(self.how)}.")
+        check_choice("combine", self.how, COMBINE_MODES)
         for name, count in (("weights", len(weights)), ("masks", images if self.masks is None else len(self.masks))):
             if count != images:
                 raise ValueError(f"Give {name} for each {what}, or none at all; {what}s: {images}, {name}: {count}.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..text.wording import quoted
+from ..text.checks import check_choice
 from .combine import COMBINE_MODES
 
 METHODS = tuple(name for name, mode in COMBINE_MODES.items() if mode.merge or mode.shares_softmax)
@@ -25,8 +25,7 @@ def combine_embeds(embeds: Sequence[Tensor], how: str) -> Tensor:
 
 
 def _check(embeds: Sequence[Tensor], how: str) -> None:
-    if how not in METHODS:
-        raise ValueError(f"Set method to one of {', '.join(METHODS)}; found {quoted(how)}.")
+    check_choice("method", how, METHODS)
     if not embeds:
         raise ValueError("Connect embeds to combine; found none.")
     shapes = [list(part.shape[1:]) for part in embeds]

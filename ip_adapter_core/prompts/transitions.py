@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 
 from ..settings.curves import Curve
+from ..text.checks import check_choice
 from ..text.number_lists import Wanted, numbers
 from .prompt import ImagePrompt, PromptPart
 
@@ -41,8 +42,7 @@ class Transition:
             )
         if self.frames < images:
             raise ValueError(f"Set frames to {images} or more; found {images} images for {self.frames} frames.")
-        if self.shape not in EASINGS:
-            raise ValueError(f"Set shape to one of {', '.join(EASINGS)}; found {self.shape!r}.")
+        check_choice("shape", self.shape, EASINGS)
         if not 0 <= self.hold <= 1:
             raise ValueError(f"Set hold to 0..1; found {self.hold:g}.")
         keys = self.keys or self._even_keys(images)

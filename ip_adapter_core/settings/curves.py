@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..text.checks import check_choice, check_finite
 from ..text.number_lists import NamedNumber, Wanted, pairs
 
 
@@ -118,12 +119,9 @@ class Curve:
 
     def check(self) -> Curve:
         """This curve. Raises ValueError when it is not valid."""
-        for name, value, options in (("shape", self.shape, SHAPES), ("unit", self.unit, UNITS)):
-            if value not in options:
-                raise ValueError(f"Set {name} to one of {', '.join(options)}; found {value!r}.")
-        for name, number in (("start_value", self.start), ("end_value", self.end)):
-            if not math.isfinite(number):
-                raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
+        check_choice("shape", self.shape, SHAPES)
+        check_choice("unit", self.unit, UNITS)
+        check_finite(start_value=self.start, end_value=self.end)
         if self.n < 0:
             raise ValueError(f"Set n to 0 or more; found {self.n}.")
         self.value_bounds()  # raises ValueError for points that cannot be read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from ..layers.layout import Layer
 from ..layers.roles import INSTANT_STYLE, TUNED, LayerPosition, layer_positions, running_order
+from ..text.checks import check_choice, check_finite
 
 
 class LayerWeight(NamedTuple):
@@ -149,17 +149,9 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
     first: for all layers, or for the style. second: for the composition, or for the tokens that push away, in types
     that have these. Raises ValueError when there is no such type, or a number is not finite.
     """
-    if name not in TYPES:
-        raise ValueError(f"Set weight_type to one of {', '.join(TYPES)}; found {name!r}.")
+    check_choice("weight_type", name, TYPES)
     check_finite(weight=first, second_weight=second)
     return LayerWeights(name, partial(_from_rule, name, first, second), TYPES[name].source, muted=not first)
-
-
-def check_finite(**numbers: float) -> None:
-    """Raises ValueError, with its name, for a number that is not finite."""
-    for name, number in numbers.items():
-        if not math.isfinite(number):
-            raise ValueError(f"Set {name} to a finite number such as 0.8; found {number}.")
 
 
 def _from_rule(name: str, first: float, second: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
@@ -198,8 +190,7 @@ MERGE_MODES: dict[str, MergeMode] = {
 
 def merge_weights(way: str, a: LayerWeights, b: LayerWeights) -> LayerWeights:
     """Two ways to spread λ as one, layer by layer; way: a row of MERGE_MODES, otherwise it raises ValueError."""
-    if way not in MERGE_MODES:
-        raise ValueError(f"Set combine to one of {', '.join(MERGE_MODES)}; found {way!r}.")
+    check_choice("combine", way, MERGE_MODES)
     source = a.source if a.source == b.source else TUNED
     mode, weights = MERGE_MODES[way], [LayerWeight(float(not one.muted)) for one in (a, b)]
     return LayerWeights(

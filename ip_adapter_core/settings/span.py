@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from ..text.checks import check_choice
+
 TIME_UNITS = ("percent", "steps")
 
 _NEAR = 1e-4  # of the noise schedule: a tenth of a training timestep
@@ -62,8 +64,7 @@ class Span(NamedTuple):
 
     def check(self) -> Span:
         """This span. Raises ValueError when it is not valid."""
-        if self.unit not in TIME_UNITS:
-            raise ValueError(f"Set unit to one of {', '.join(TIME_UNITS)}; found {self.unit!r}.")
+        check_choice("unit", self.unit, TIME_UNITS)
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise ValueError(f"Set start and end to finite numbers; found {self.start} and {self.end}.")
         if self.start > self.end:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from ..layers.layout import Layer
 from ..layers.roles import COMPOSITION, REST, STAGES, STYLE, LayerPosition, layer_positions, running_order
+from ..text.checks import check_finite
 from ..text.number_lists import NamedNumber, Wanted, pairs
-from .layer_weights import LayerWeight, LayerWeights, check_finite
+from .layer_weights import LayerWeight, LayerWeights
 
 CUSTOM = "custom list"
 """The name of these weights in the menu of weight types."""

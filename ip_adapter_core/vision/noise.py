@@ -11,6 +11,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
+from ..text.checks import check_choice
+
 SIDE = 224  # pixels that most encoders read of a side
 GREY = 0.5
 BLUR = 32  # the largest radius
@@ -171,8 +173,7 @@ def _rgb(images: Tensor) -> Tensor:
 
 
 def _check(kind: str, strength: float, blur: int) -> None:
-    if kind not in NOISE_KINDS:
-        raise ValueError(f"Set kind to one of {', '.join(NOISE_KINDS)}; found {kind!r}.")
+    check_choice("kind", kind, NOISE_KINDS)
     if not 0 <= strength <= 1:
         raise ValueError(f"Set strength to 0..1; found {strength:g}.")
     if not 0 <= blur <= BLUR:

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..text.checks import check_choice
 from .preprocess import CLIP_MEAN, levels
 
 POSITIONS: dict[str, tuple[float, float]] = {
@@ -117,9 +118,8 @@ def frame(images: Tensor, margin: int, colour: Sequence[float] = WHITE) -> Tenso
 
 
 def _check(how: Square) -> None:
-    for name, value, known in (("crop", how.crop, CROPS), ("resampling", how.resampling, RESAMPLINGS)):
-        if value not in known:
-            raise ValueError(f"Set {name} to one of {', '.join(known)}; found {value!r}.")
+    check_choice("crop", how.crop, CROPS)
+    check_choice("resampling", how.resampling, RESAMPLINGS)
     if how.size < 1:
         raise ValueError(f"Set the size to 1 pixel or more; found {how.size}.")
     if not all(0 <= share <= 1 for share in how.point):

@@ -10,6 +10,8 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from ..text.checks import check_choice
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -27,8 +29,7 @@ def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[floa
     border is about 0. Raises ValueError for an unknown way to fit, a wrong or empty shape, and values that are no
     numbers.
     """
-    if how not in _FITTERS:
-        raise ValueError(f"Set fit to one of {', '.join(FITS)}; found {how!r}.")
+    check_choice("fit", how, FITS)
     fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels(images)]
     return torch.from_numpy(np.stack(fitted)).float() / 255
 

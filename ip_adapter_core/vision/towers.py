@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files.tensor_file import Entry
+from ..text.checks import check_choice
 from .layouts import find_layout, shapes
 from .matching import match
 from .positions import Positions, find_positions
@@ -104,8 +105,7 @@ def identify(
     activation: "auto" takes the config's, else quick_gelu for the sizes OpenAI released and gelu for all others.
     Raises UnsupportedCheckpoint, its sentence beginning with `file`, when the file is no such tower.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"Set activation to one of {', '.join(ACTIVATIONS)}; found {activation!r}.")
+    check_choice("activation", activation, ACTIVATIONS)
     layout = find_layout(entries, file)
     return _tower(*match(shapes(entries, layout), layout, config, file), activation)
 
