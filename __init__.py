@@ -14,7 +14,6 @@ PYTHON_NAME = "comfyui_ip_adapter"
 async def comfy_entrypoint() -> Any:
     """What ComfyUI calls when it loads this folder."""
     from . import nodes
-    from .nodes import api
 
-    sys.modules.setdefault(PYTHON_NAME, api)
+    sys.modules.setdefault(PYTHON_NAME, nodes.api)
     return nodes.Extension()

@@ -14,16 +14,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import api
 from .apply import Apply
 from .attention_map import AttentionMap
 from .combine import Combine
 from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
-from .host import face_embeds, faces
-from .host.files import register_folders
-from .host.prompt_files import register as register_prompts
-from .host.small_world import register as register_small_world
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .noise import Noise
@@ -69,11 +66,7 @@ class Extension(ComfyExtension):
     """What ComfyUI loads."""
 
     async def on_load(self) -> None:
-        register_folders()
-        register_small_world()
-        faces.register()
-        face_embeds.register()
-        register_prompts()
+        api.register()
         register_old_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -17,7 +17,7 @@ from ..ip_adapter_core.prompts.combine import Gathering
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings import layer_weights
 from ..ip_adapter_core.settings.span import Span
-from .host import adapters, auto, encoding, faces, files, prompt_files, small_world, vision
+from .host import adapters, auto, encoding, face_embeds, faces, files, prompt_files, small_world, vision
 from .host.adapters import LoadedAdapter
 from .host.sampling import model_patch
 
@@ -40,9 +40,9 @@ class Loaded(NamedTuple):
 
 def register() -> None:
     """Let ComfyUI look into this package's folders and know the demo's models; its server does so by itself."""
-    for room in (small_world, faces, prompt_files):
-        room.register()
     files.register_folders()
+    for room in (small_world, faces, face_embeds, prompt_files):
+        room.register()
 
 
 def load(model: Any, kind: str = "any") -> Loaded:

@@ -44,7 +44,7 @@ class Identity(NamedTuple):
     @property
     def reads_faces(self) -> bool:
         """Whether it reads face embeddings."""
-        return self.variant.reads[0] not in ENCODED
+        return self.variant.reads_faces
 
     def describe(self) -> str:
         """One line for people: kind, what decided it unless the tensors did, family, tokens, and what it reads."""

@@ -56,6 +56,11 @@ class Variant:
     twins: tuple[str, ...] = ()
 
     @property
+    def reads_faces(self) -> bool:
+        """Whether it reads face embeddings."""
+        return self.reads[0] not in ENCODED
+
+    @property
     def choice(self) -> str:
         """What it is called in the menu of kinds."""
         return self.menu or self.name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..adapters.identity import Identity
-from ..adapters.variants import ENCODED, VARIANTS
+from ..adapters.variants import VARIANTS
 from ..layers.families import family as family_of
 from ..layers.layout import Geometry
 from ..vision.encoder import Tower
@@ -56,7 +56,7 @@ _ORDER = (
 def _read_choice(choice: str) -> WantedKind:
     if named := NAMED.get(choice):
         return WantedKind(frozenset({named.variant}), wanted=(named.word,))
-    allowed = [it for it in VARIANTS if (it.reads[0] in ENCODED if choice == ANY else it.choice == choice)]
+    allowed = [it for it in VARIANTS if (not it.reads_faces if choice == ANY else it.choice == choice)]
     names = frozenset(variant.name for variant in allowed)
     return WantedKind(names, avoided=tuple(named.word for named in NAMED.values() if named.variant in names))
 
@@ -68,7 +68,7 @@ KINDS: dict[str, WantedKind] = {
 }
 """The menu of kinds, in its order."""
 
-_CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads[0] not in ENCODED}
+_CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads_faces}
 
 OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_FACES)
 """Kinds whose adapters read faces, and not pictures alone."""
