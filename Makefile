@@ -11,6 +11,7 @@
 #   QUICK=1            make bench in about five minutes: smaller pictures, fewer repeats
 #   PEER=path          make bench measures the IP-Adapter nodes in this folder beside ours
 #   THREADS=1          make bench computes with so many threads
+#   ACCEPT="de fr"     make languages records that these say what the English says
 #   PUBLISH=1          make archive also refuses what has to be filled in before publishing
 
 PYTHON ?= python3
@@ -18,6 +19,7 @@ BRING := $(PYTHON) .ci/develop/bring.py
 PORT ?= 8189
 STEPS ?= 50
 PUBLISH ?=
+ACCEPT ?=
 GRAPH ?=
 GRAPHS ?= ../shared/graphs
 JOBS ?= auto
@@ -29,7 +31,7 @@ ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
 TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
-.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem release-names lint clean
+.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem release-names languages lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -72,6 +74,9 @@ emblem: ## docs/images/icon.png and banner.png again
 
 release-names: ## record the ids, inputs, outputs and words of this version, which later ones keep
 	@$(BRING) run -- python tests/support/released.py
+
+languages: ## locales/en again from the nodes, and what each other language lacks; with ACCEPT="de fr" these are up to date
+	@$(BRING) run -- python tests/support/languages.py $(ACCEPT)
 
 lint: ## style, types, and which room may use which
 	@$(BRING) --tools run -- python .ci/develop/lint.py

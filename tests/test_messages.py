@@ -1,6 +1,7 @@
 """The first words of every message say what to do; what was found, and where was looked, comes behind them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -171,3 +172,20 @@ def test_messages_about_missing_files_name_the_folder_as_the_readme_does() -> No
     for file in ("nodes/host/auto.py", "nodes/host/files.py", "nodes/host/faces.py"):
         assert any(name in read(ROOT / file) for name in wanted), f"Name the folder in the messages of {file}."
     assert all(folder in readme for folder in FOLDERS[:3]), "Name the folders in README.md as messages do."
+
+
+def test_messages_in_the_readme_are_messages_of_the_code() -> None:
+    section = read(ROOT / "README.md").split("## When something goes wrong", 1)[1].split("\n## ", 1)[0]
+    said = re.findall(r"^\| \*([^*]+)\* \|", section, re.MULTILINE)
+    assert len(said) >= 5
+    literals = "\n".join(_literals())
+    for part in (part.strip() for message in said for part in message.split("…")):
+        assert part in literals, f"No message of the code says “{part}”: say in README.md what it says now."
+
+
+def _literals() -> Iterator[str]:
+    """The letters of every text in the code."""
+    for tree in trees().values():
+        yield from (
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
