@@ -19,6 +19,7 @@ ADD = """type => {
         shown: one.options.getOptionLabel?.(one.value)})),
     saved: node.serialize().widgets_values}; }"""
 SWITCH = "vue => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
+DRAWN = "name => app.graph.nodes[0].widgets.find(one => one.name == name).last_y"
 MENU = """name => {
     const node = app.graph.nodes[0], widget = node.widgets.find(one => one.name == name);
     const [x, y] = app.canvas.convertOffsetToCanvas([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.last_y + 10]);
@@ -74,10 +75,12 @@ def test_a_menu_shows_the_words_of_the_language(foreign: Editor, said: dict[str,
             foreign.page.get_by_text(word, exact=True).last.wait_for(timeout=10_000)
     finally:
         foreign.page.keyboard.press("Escape")
+        foreign.page.evaluate("() => LiteGraph.closeAllContextMenus()")
         foreign.page.evaluate(SWITCH, False)
 
 
 def _click_on_canvas(editor: Editor, shown: str) -> None:
+    editor.page.wait_for_function(DRAWN, arg="fit")
     editor.page.mouse.click(*editor.page.evaluate(MENU, "fit"))
 
 
