@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES, FACE_FILES
+from live.layout import arranged, sizes
 from live.needed_files import without
 from live.pictures import FACE, MASKED
 from live.results import ExecutionError
@@ -108,6 +109,16 @@ def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
     return x, y - TITLE, x + width, y if node["flags"].get("collapsed") else y + height
 
 
+@each_workflow
+def test_it_lies_where_the_layout_puts_it(path: Path) -> None:
+    assert read(path) == arranged(read(path), sizes())
+
+
+@each_workflow
+def test_none_of_its_nodes_is_deprecated(described: dict[str, Any], path: Path) -> None:
+    assert not [node["type"] for node in working(read(path)) if described[node["type"]].get("deprecated")]
+
+
 def test_there_are_workflows() -> None:
     assert len(originals()) >= 12
     assert len(with_twin()) >= 7
@@ -116,7 +127,7 @@ def test_there_are_workflows() -> None:
 
 @each_with_twin
 def test_it_has_a_twin_in_the_small_world_that_is_derived_from_it(path: Path) -> None:
-    assert read(path.with_name(TWIN + path.name)) == twin(read(path), path.stem)
+    assert read(path.with_name(TWIN + path.name)) == arranged(twin(read(path), path.stem), sizes())
 
 
 @each_with_twin
