@@ -37,7 +37,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
-	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
+	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py "$(GRAPH)",demo.py)
 
 test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
 	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \

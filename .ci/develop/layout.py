@@ -20,18 +20,27 @@ from live.models import fabricate_models  # noqa: E402
 from live.pictures import draw_inputs  # noqa: E402
 from live.server import Server  # noqa: E402
 from live.small_world_graphs import twin, with_twin  # noqa: E402
-from live.ui_graphs import TWIN, WORKFLOWS, originals, read, workflows  # noqa: E402
+from live.titles import TWIN, plain, titled  # noqa: E402
+from live.ui_graphs import WORKFLOWS, named, originals, place, read, workflows  # noqa: E402
 
 PLACE = ROOT / ".host" / "layout"
 
 
 def main() -> None:
     """Measure, unless that is not wanted; then write every graph that lies differently, and say which."""
+    entitle()
     measured = sizes() if sys.argv[1:] == ["--measured"] else measure()
     for path in originals():
         write(path, arranged(read(path), measured))
     for path in with_twin():
-        write(WORKFLOWS / f"{TWIN}{path.name}", arranged(twin(read(path), path.stem), measured))
+        name = named(path)
+        write(place(TWIN + name), arranged(twin(read(path), name), measured))
+
+
+def entitle() -> None:
+    """Give each graph that is still under its plain name, and its picture, the title that the table has."""
+    for path in [path for path in WORKFLOWS.iterdir() if plain(path.stem) == path.stem]:
+        path.replace(path.with_stem(titled(path.stem)))
 
 
 def measure() -> Sizes:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from browser.editor import Box, Editor
 from live.server import Server
-from live.ui_graphs import TWIN, originals, read, twins
+from live.ui_graphs import named, originals, read, twins
 
 QUICK = {"steps": 1}
 OF_OURS = "() => app.graph.nodes.filter(node => node.type.startsWith('IPA_')).map(node => String(node.id))"
@@ -45,15 +45,15 @@ def grown(editor: Editor, before: Boxes, after: Boxes) -> list[str]:
     return [id for id in ours if max(after[id].height - before[id].height, after[id].width - before[id].width) > 1]
 
 
-@pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", originals(), ids=named)
 def test_no_node_of_a_template_lies_over_another(canvas: Editor, path: Path) -> None:
-    canvas.load(read(path), path.stem)
+    canvas.load(read(path), named(path))
     assert overlapping(canvas.boxes()) == []
 
 
-@pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem.removeprefix(TWIN))
+@pytest.mark.parametrize("path", twins(), ids=named)
 def test_none_does_after_a_run_and_none_of_ours_grows(canvas: Editor, path: Path) -> None:
-    canvas.load(read(path), path.stem)
+    canvas.load(read(path), named(path))
     before = canvas.boxes()
     canvas.page.evaluate(FORGET)
     canvas.set_widgets(QUICK)

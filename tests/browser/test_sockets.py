@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from browser.editor import Editor
-from live.ui_graphs import TWIN, WORKFLOWS, read
+from live.ui_graphs import TWIN, place, read
 
 OURS = ("FACE_FEATURES", "IMAGE_PROMPT", "IMAGE_PROMPT_REGIONS", "IP_ADAPTER", "LAYER_WEIGHTS", "WEIGHT_SCHEDULE")
 COLOURS = """types => types.map(type => [
@@ -48,6 +48,6 @@ def test_every_type_that_only_our_nodes_have_is_among_them(editor: Editor) -> No
 
 
 def test_the_editor_has_no_notice_for_us(editor: Editor) -> None:
-    editor.load(read(WORKFLOWS / f"{TWIN}image_prompt_in_one_node.json"), "notices")
+    editor.load(read(place(f"{TWIN}image_prompt_in_one_node")), "notices")
     assert editor.run() == {}
     assert [line for line in editor.said if any(word in line for word in WARNINGS)] == []

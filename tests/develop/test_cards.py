@@ -5,10 +5,10 @@ from PIL import Image
 
 from live.cards import EDGE, INSET, SIDE, card, of_editor, together
 from live.thumbnails import Saved
-from live.ui_graphs import TWIN, WORKFLOWS, read
+from live.ui_graphs import TWIN, place, read
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
-OF_TWO = WORKFLOWS / f"{TWIN}several_images.json"
+OF_TWO = place(f"{TWIN}several_images")
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 64)) -> Image.Image:

@@ -7,7 +7,7 @@ import json
 from math import ceil
 from typing import Any
 
-from live.needed_files import complete, without
+from live.needed_files import complete, only_names, without
 from package import SUPPORT
 
 Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
@@ -35,8 +35,9 @@ def sizes() -> Sizes:
 
 def arranged(graph: Parts, of: Sizes) -> Parts:
     """The graph with no node over another, in the classic canvas and in Nodes 2.0, before and after a run."""
-    nodes = without(graph)["nodes"]
-    return complete({**graph, "nodes": stacked([{**node, "size": size(node, of)} for node in nodes])})
+    bare = without(graph)
+    laid = {**bare, "nodes": stacked([{**node, "size": size(node, of)} for node in bare["nodes"]])}
+    return complete(laid) if any(map(only_names, graph["nodes"])) else laid
 
 
 def size(node: Parts, of: Sizes) -> list[int]:
