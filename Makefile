@@ -1,6 +1,7 @@
 # Every target brings what it needs into .host/ first: a Python environment and a real ComfyUI.
 #   HOST=0.16.3        another pinned ComfyUI (0.30.0, 0.24.1, 0.18.2, 0.16.3)
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
+#   FRONTEND=latest    another version of the editor's package: the newest that pip offers, or 1.44.19
 #   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
 #   GRAPHS=path        make graphs tries the graphs in this folder (../shared/graphs)
 #   BROWSER=0          leave the browser tests out
@@ -31,14 +32,14 @@ ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
 TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
-.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem release-names languages lint clean
+.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem layout release-names languages lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/  make \1	\2/p' Makefile
 
 demo: ## a picture grid: reference pictures x weights, with and without a text; with GRAPH, the picture of that graph
-	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py $(GRAPH),demo.py)
+	@$(BRING) run -- python .ci/develop/$(if $(GRAPH),demo_graph.py "$(GRAPH)",demo.py)
 
 test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
 	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \
@@ -65,6 +66,9 @@ serve: ## a ComfyUI with this package to click around in, on PORT
 
 graphs: ## open and run graphs that people share: those of GRAPHS, if it is there, else those that the tests bring
 	@$(BRING) run -- python .ci/develop/graphs.py $(GRAPHS)
+
+layout: ## lay out the templates again: measure nodes in both canvases, then write where each lies
+	@$(BRING) run -- python .ci/develop/layout.py
 
 archive: ## what the registry would hand out: its files and sizes, what its scanner would find, and a run of it
 	@$(BRING) run -- python .ci/develop/archive.py $(if $(PUBLISH),publish)

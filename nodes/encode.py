@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_adapter_core.faces.features import Faces
@@ -16,6 +16,7 @@ from .host.encoding import DETAILS, Look
 from .input_checks import readable
 from .node import Node
 from .notices import of_mask, of_pictures, with_notices
+from .preview import preview
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
 
 
@@ -81,7 +82,7 @@ class Encode(Node):
         look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
         prompt, seen = encoding.encode_prompt(ip_adapter, clip_vision, image, look, negative_image)
         notices = [*of_pictures(image), *of_mask(masks)]
-        return io.NodeOutput(prompt, seen, ui=with_notices(notices, ui.PreviewImage(seen, cls=cls)))
+        return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
 
 
 class EncodeFace(Node):
@@ -155,7 +156,7 @@ class EncodeFace(Node):
         gathering = Gathering(combine, read_weights(weights), masks)
         negative = negative_image if negative_faces is None else negative_faces
         prompt, seen = encoding.face_prompt(ip_adapter, clip_vision, faces, negative, gathering, shortcut)
-        return io.NodeOutput(prompt, seen, ui=ui.PreviewImage(seen, cls=cls))
+        return io.NodeOutput(prompt, seen, ui=preview(seen, cls))
 
 
 def fit_input(optional: bool = False) -> io.Combo.Input:

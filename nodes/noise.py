@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_adapter_core.vision.noise import BLUR, NOISE_KINDS, noisy
 from .node import Node
+from .preview import preview
 from .sockets import schema
 
 
@@ -66,4 +67,4 @@ class Noise(Node):
     @classmethod
     def execute(cls, kind: str, strength: float, blur: int, seed: int, image: Tensor | None = None) -> io.NodeOutput:
         image = noisy(image, kind, strength, blur, seed)
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+        return io.NodeOutput(image, ui=preview(image, cls))

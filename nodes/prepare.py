@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_adapter_core.vision.prepare import CROPS, RESAMPLINGS, Square, square
 from ..ip_adapter_core.vision.prepare import sharpen as sharpened
 from .node import Node
 from .notices import of_pictures, with_notices
+from .preview import preview
 from .sockets import schema
 
 _LARGEST = 2048  # pixels along a side
@@ -88,7 +89,7 @@ class Prepare(Node):
         point_y: float = 0.5,
     ) -> io.NodeOutput:
         prepared = sharpened(square(image, Square(crop, size, interpolation, (point_x, point_y))), sharpen)
-        return io.NodeOutput(prepared, ui=with_notices(of_pictures(image), ui.PreviewImage(prepared, cls=cls)))
+        return io.NodeOutput(prepared, ui=with_notices(of_pictures(image), preview(prepared, cls)))
 
 
 def _point_inputs() -> list[io.Input]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor, cat
 
 from ..ip_adapter_core.attention.application import ApplyOptions
@@ -21,6 +21,7 @@ from .host.sampling import model_patch
 from .load import kind_input
 from .node import Node
 from .notices import of_mask, of_pictures, with_notices
+from .preview import preview
 from .sockets import schema
 
 _ALL_LAYERS = "linear"
@@ -158,5 +159,5 @@ def _apply(model: Any, reading: Reading, weight_type: str, use: ApplyOptions) ->
 
 def _said(cls: type[io.ComfyNode], of: list[Reading], notices: list[str]) -> Any:
     """What the node shows: the pictures as the encoder saw them, the files, and the notices."""
-    preview = ui.PreviewImage(cat([reading.seen for reading in of]), cls=cls)
-    return with_notices([of[0].found.report, *notices], preview)
+    seen = cat([reading.seen for reading in of])
+    return with_notices([of[0].found.report, *notices], preview(seen, cls))

@@ -14,7 +14,7 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import FACE_FILES
 from live.needed_files import TITLE, complete, only_names, without
-from live.ui_graphs import NOTES, originals, read
+from live.ui_graphs import NOTES, named, originals, read
 
 LISTED = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx", ".gguf")
 DOWNLOADED = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")
@@ -24,7 +24,7 @@ INACTIVE = (2, 4)  # muted, bypassed
 FINDERS = ("IPA_Simple", "IPA_StyleComposition", "IPA_AutoLoad")
 LOADERS = ("IPA_LoadAdapter", "IPA_LoadVision")
 
-each_template = pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
+each_template = pytest.mark.parametrize("path", originals(), ids=named)
 
 
 def listed(graph: dict[str, Any]) -> dict[str, dict[str, str]]:

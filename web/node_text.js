@@ -1,21 +1,18 @@
 // Shows on a node of this package the text its last run gave: what a file is, which files were chosen.
 import { app } from "../../scripts/app.js";
-import { ComfyWidgets } from "../../scripts/widgets.js";
 import { isOurs } from "./ours.js";
 
 const NAME = "about";
+const HEIGHT = 64; // units of the graph: four lines, the others scroll
 
-function aboutWidget(node) {
+export function aboutWidget(node) {
   const there = node.widgets?.find((widget) => widget.name === NAME);
   if (there) return there;
-  const { widget } = ComfyWidgets.STRING(node, NAME, ["STRING", { multiline: true }], app);
-  const field = widget.element ?? widget.inputEl;
-  if (field) {
-    field.readOnly = true;
-    field.style.opacity = 0.7;
-  }
+  const { widget } = app.widgets.STRING(node, NAME, ["STRING", { multiline: true }], app);
+  widget.element.readOnly = true;
+  widget.element.style.opacity = 0.7;
   widget.serialize = false; // neither saved with the graph
-  widget.options.serialize = false; // nor sent with the prompt
+  Object.assign(widget.options, { serialize: false, getMinHeight: () => HEIGHT, getMaxHeight: () => HEIGHT }); // nor sent
   return widget;
 }
 

@@ -19,11 +19,12 @@ import numpy as np  # noqa: E402
 
 from develop import bare, ready, scan  # noqa: E402
 from live.server import FAST_ATTENTION, Server, comfyui_path  # noqa: E402
+from live.titles import TWIN, titled  # noqa: E402
 from live.ui_graphs import to_prompt  # noqa: E402
 
 PLACE = ROOT / ".host" / "archive"
 IGNORED = ".comfyignore"
-FIRST_GRAPH = "small_world_image_prompt_in_one_node"
+FIRST_GRAPH = titled(f"{TWIN}image_prompt_in_one_node")
 MEGABYTE = 1 << 20
 FLAT = 5  # levels of 255 by which pixels differ, at least, where something was drawn
 

@@ -3,8 +3,10 @@
     python3 .ci/develop/bring.py [--tools] run -- COMMAND ARGUMENT...
 
 HOST picks one of the pinned ComfyUI versions; COMFYUI_PATH takes an installed one with its own Python instead
-(COMFYUI_PYTHON, when that Python lies in an unusual place). With --tools only the environment is brought.
-The command finds the ComfyUI in COMFYUI_PATH and the environment's programs first on PATH.
+(COMFYUI_PYTHON, when that Python lies in an unusual place). FRONTEND brings another version of the editor's package,
+or the `latest`. With --tools only the environment is brought.
+The command finds the ComfyUI in COMFYUI_PATH, another editor in COMFYUI_FRONTEND, and the environment's programs first
+on PATH.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 from pathlib import Path
 
 from environment import environment_over, own_environment, user_python
+from frontend import bring_frontend
 from steps import STORE, WINDOWS, locked
 from trees import NEWEST, bring_tree
 
@@ -24,6 +27,8 @@ def main() -> None:
     arguments = read_arguments()
     with locked(STORE / "lock"):
         tree, python = bring(tools_only=arguments.tools)
+        if wanted := os.environ.get("FRONTEND"):
+            os.environ["COMFYUI_FRONTEND"] = str(bring_frontend(wanted, python))
     run([part for part in arguments.command if part != "--"], tree, python)
 
 

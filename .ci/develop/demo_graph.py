@@ -18,7 +18,8 @@ from live.server import FAST_ATTENTION, Server  # noqa: E402
 from live.small_world_graphs import needed  # noqa: E402
 from live.small_world_tables import FILES  # noqa: E402
 from live.thumbnails import Saved, sheet  # noqa: E402
-from live.ui_graphs import TWIN, originals, read, to_prompt, twins  # noqa: E402
+from live.titles import plain  # noqa: E402
+from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins  # noqa: E402
 
 PLACE = ROOT / ".host" / "demo"
 FRAME = 120  # milliseconds that an animation shows each picture
@@ -45,19 +46,19 @@ def main() -> None:
 def chosen(wish: str) -> tuple[str, Path]:
     """The plain name of a graph, and its file for the small world.
 
-    Hyphens and spaces are as good as underscores; the prefix of the small world and a folder or ending may be there.
-    Raises NoGraphError when there is no such graph, or the small world cannot run it.
+    Its title will do as well. Hyphens and spaces are as good as underscores; the prefix of the small world and a folder
+    or ending may be there. Raises NoGraphError when there is no such graph, or the small world cannot run it.
     """
-    name = Path(wish.strip().lower()).stem.replace("-", "_").replace(" ", "_").removeprefix(TWIN)
-    runnable = {path.stem.removeprefix(TWIN): path for path in twins()}
+    name = plain(Path(wish.strip()).stem).lower().replace("-", "_").replace(" ", "_").removeprefix(TWIN)
+    runnable = {named(path).removeprefix(TWIN): path for path in twins()}
     if name in runnable:
         return name, runnable[name]
     names = ", ".join(sorted(runnable)).replace("_", "-")
-    lacking = {path.stem: sorted(needed(read(path)) - FILES.keys()) for path in originals()}
+    lacking = {named(path): sorted(needed(read(path)) - FILES.keys()) for path in originals()}
     if name in lacking:
         raise NoGraphError(
             f"The small world cannot run {name}: it has no small counterpart of {', '.join(lacking[name])}. "
-            f"Open workflows/{name}.json in ComfyUI with the published models, or name one of {names}."
+            f"Open {place(name).name} of workflows/ in ComfyUI with the published models, or name one of {names}."
         )
     raise NoGraphError(f"There is no graph called {wish.strip()!r}; name one of {names}.")
 

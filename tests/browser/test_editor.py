@@ -11,14 +11,15 @@ from fabricate.towers import TINY, tiny_tower
 from live.needed_files import without
 from live.published import PLUS
 from live.server import Server
-from live.ui_graphs import TWIN, WORKFLOWS, read, to_prompt, workflows, working
+from live.titles import titled
+from live.ui_graphs import TWIN, named, place, read, to_prompt, workflows, working
 from old_files import Described, saved
 
 PACK = "comfyui-ip-adapter"
 OTHER_ADAPTER = "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadAdapter').widgets[0].value = file }"
 SMALL = {"width": 64, "height": 64, "steps": 2, "megapixels": 0.01}
 
-each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
+each_workflow = pytest.mark.parametrize("path", workflows(), ids=named)
 
 
 def of_type(editor: Editor, node_type: str) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def test_the_template_browser_lists_our_graphs(templates: Editor) -> None:
     ("name", "showing"), [("text_to_image_with_image_prompt", "IPA_Encode"), ("image_prompt_in_one_node", "IPA_Simple")]
 )
 def test_a_template_opens_runs_and_shows_what_the_encoder_saw(templates: Editor, name: str, showing: str) -> None:
-    templates.template(name).click()
+    templates.template(titled(name)).click()
     templates.wait_for_node(showing)
     templates.set_widgets(SMALL)
     assert templates.run() == {}
@@ -83,7 +84,7 @@ def test_the_editor_keeps_the_graph_as_it_is(editor: Editor, path: Path) -> None
 
 
 def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
-    editor.load(read(next(path for path in workflows() if path.stem == "text_to_image_with_image_prompt")))
+    editor.load(read(place("text_to_image_with_image_prompt")))
     editor.set_widgets(SMALL)
     editor.page.evaluate(OTHER_ADAPTER, PLUS)  # one that no earlier run has in the cache
     assert editor.run() == {}
@@ -104,14 +105,14 @@ def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
     ],
 )
 def test_a_node_shows_what_its_setting_does(editor: Editor, graph: str, node_type: str) -> None:
-    editor.load(read(WORKFLOWS / f"{TWIN}{graph}.json"))
+    editor.load(read(place(TWIN + graph)))
     assert of_type(editor, node_type)["pictures"] == 0
     assert editor.run() == {}
     assert of_type(editor, node_type)["pictures"] == 1
 
 
 def test_a_wrong_encoder_is_told_on_the_node_that_met_it(editor: Editor, other_encoder: str) -> None:
-    graph = read(next(path for path in workflows() if path.stem == "text_to_image_with_image_prompt"))
+    graph = read(place("text_to_image_with_image_prompt"))
     editor.load(graph)
     editor.set_widgets(SMALL)
     editor.page.evaluate(

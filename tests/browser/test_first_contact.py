@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browser.editor import Editor
-from live.ui_graphs import WORKFLOWS, read
+from live.ui_graphs import place, read
 
 MISSING = """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('missingModel')
     .missingModelCandidates?.map(({name, directory, url}) => ({name, directory, url})) ?? null"""
@@ -36,7 +36,7 @@ def absent(graph: dict[str, Any]) -> dict[str, Any]:
 def test_a_template_without_its_files_makes_the_editor_list_them_with_folder_and_address(
     editor: Editor, name: str, folders: list[str]
 ) -> None:
-    editor.load(absent(read(WORKFLOWS / f"{name}.json")), f"absent {name}")
+    editor.load(absent(read(place(name))), f"absent {name}")
     editor.page.wait_for_function(f"() => ({MISSING})()?.length", timeout=60_000)
     missing = {model["name"]: model for model in editor.page.evaluate(MISSING)}
     assert sorted(model["directory"] for model in missing.values()) == folders
@@ -44,7 +44,7 @@ def test_a_template_without_its_files_makes_the_editor_list_them_with_folder_and
 
 
 def test_an_error_of_our_nodes_shows_first_what_to_do(editor: Editor) -> None:
-    graph = read(WORKFLOWS / "image_prompt_in_one_node.json")
+    graph = read(place("image_prompt_in_one_node"))
     editor.load(graph, "kind of faces")
     editor.set_widgets({"width": 64, "height": 64, "steps": 1, "kind": "FaceID"})
     failure = editor.run()

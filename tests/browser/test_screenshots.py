@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from browser.editor import PAGE, Box, Editor
+from live.cards import card, of_editor
 from live.pictures import FACE, MASKED
 from live.server import Server
-from live.thumbnails import Saved, sheet
-from live.ui_graphs import TWIN, WORKFLOWS, originals, read, to_prompt, twins
+from live.small_world_graphs import with_twin
+from live.thumbnails import Saved
+from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins
 from package import ROOT
 
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
@@ -34,7 +36,7 @@ CONTROLS = [  # a graph, and the node that its help page shows
     ("animation", "IPA_Transition"),
     ("save_prompt", "IPA_SavePrompt"),
 ]
-THUMBNAIL = 600  # pixels wide
+LARGEST_CARD = 80_000  # bytes of a template's picture
 LARGEST = 200_000  # bytes of a help picture
 MASK = """file => {
     for (const node of app.graph.nodes)
@@ -99,7 +101,7 @@ TRAINING = """() => {
 
 def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/, run it, and show the values it has as a file."""
-    editor.load(read(WORKFLOWS / f"{name}.json"), name)
+    editor.load(read(place(name)), name)
     editor.set_widgets(RUN)
     editor.page.evaluate(MASK, MASKED)
     editor.page.evaluate(FACES, FACE)
@@ -131,25 +133,28 @@ def test_the_one_node_graph_after_a_run(editor: Editor) -> None:
     save(editor.picture(editor.extent()), IMAGES / "simple.png")
 
 
-@pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
-def test_the_thumbnail_of_a_graph(editor: Editor, path: Path) -> None:
-    run(editor, path.stem)
-    picture = Image.open(BytesIO(editor.picture(editor.extent()))).convert("RGB")
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(path.with_suffix(".jpg"), quality=80, optimize=True)
+@pytest.mark.parametrize("path", sorted({*originals()} - {*with_twin()}), ids=named)
+def test_the_thumbnail_of_a_graph_without_a_twin(editor: Editor, path: Path) -> None:
+    run(editor, named(path))
+    keep(of_editor(Image.open(BytesIO(editor.picture(editor.extent()))).convert("RGB")), path)
 
 
-@pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
-def test_the_thumbnail_of_a_twin_is_what_goes_in_and_what_comes_out(server: Server, path: Path) -> None:
+@pytest.mark.parametrize("path", twins(), ids=named)
+def test_the_thumbnail_of_a_twin_and_of_its_original_is_what_comes_out_of_the_twin(server: Server, path: Path) -> None:
     graph = read(path)
     prompt = to_prompt(graph, server.object_info())
     (saver,) = (node_id for node_id, node in prompt.items() if node["class_type"] == "SaveImage")
-    prompt[saver]["inputs"]["filename_prefix"] = f"thumbnail_{path.stem}"
+    prompt[saver]["inputs"]["filename_prefix"] = f"thumbnail_{named(path)}"
     saved = Saved("", [Image.fromarray(picture).convert("RGB") for picture in server.run(prompt).images(saver)])
-    picture = sheet(graph, [saved])
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(path.with_suffix(".jpg"), quality=90, optimize=True)
-    assert path.with_suffix(".jpg").stat().st_size < 60_000
+    picture = card(graph, [saved])
+    for one in (path, place(named(path).removeprefix(TWIN))):
+        keep(picture, one)
+
+
+def keep(picture: Image.Image, path: Path) -> None:
+    """Write the picture of a template beside it."""
+    picture.save(path.with_suffix(".jpg"), quality=88, optimize=True)
+    assert path.with_suffix(".jpg").stat().st_size < LARGEST_CARD
 
 
 @pytest.mark.parametrize("node_type", ["IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply"])
@@ -189,7 +194,7 @@ def test_the_automatic_loader(editor: Editor) -> None:
 
 @pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
 def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
-    editor.load(read(WORKFLOWS / f"{TWIN}{graph}.json"), "small world")
+    editor.load(read(place(TWIN + graph)), "small world")
     assert editor.run() == {}
     editor.settle(6000)  # until the notice of success is gone
     take(editor, node_type)
@@ -197,7 +202,7 @@ def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -
 
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
 def test_a_node_of_training(editor: Editor, node_type: str) -> None:
-    editor.load(read(WORKFLOWS / f"{TWIN}{CHAIN}.json"), "training")
+    editor.load(read(place(TWIN + CHAIN)), "training")
     editor.page.evaluate(TRAINING)
     editor.settle()
     take(editor, node_type)

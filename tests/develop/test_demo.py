@@ -12,10 +12,10 @@ from develop import demo_graph
 from develop.demo_graph import NoGraphError, chosen
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved, contact, sheet
-from live.ui_graphs import TWIN, originals, read, twins
+from live.ui_graphs import TWIN, named, originals, read, twins
 
 SCRIPT = Path(demo_graph.__file__)
-WITHOUT_TWIN = sorted({path.stem for path in originals()} - {path.stem for path in with_twin()})
+WITHOUT_TWIN = sorted({named(path) for path in originals()} - {named(path) for path in with_twin()})
 
 
 def picture(level: int, size: tuple[int, int] = (256, 256)) -> Image.Image:
@@ -27,9 +27,9 @@ def places(paper: Image.Image, level: int) -> np.ndarray:
     return np.argwhere((np.asarray(paper) == level).all(axis=-1))
 
 
-@pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", twins(), ids=named)
 def test_every_graph_with_a_twin_is_found_by_its_name(path: Path) -> None:
-    name = path.stem.removeprefix(TWIN)
+    name = named(path).removeprefix(TWIN)
     assert chosen(name) == (name, path)
 
 
@@ -44,11 +44,13 @@ def test_every_graph_with_a_twin_is_found_by_its_name(path: Path) -> None:
         "small-world-two-adapters",
         "two_adapters.json",
         "workflows/small_world_two_adapters.json",
+        "IP-Adapter 08 Two adapters",
+        "workflows/IP-Adapter 08 Two adapters (demo).json",
     ],
 )
 def test_a_name_may_be_written_in_many_ways(wish: str) -> None:
     name, path = chosen(wish)
-    assert (name, path.name) == ("two_adapters", "small_world_two_adapters.json")
+    assert (name, path.name) == ("two_adapters", "IP-Adapter 08 Two adapters (demo).json")
 
 
 @pytest.mark.parametrize("wish", ["", "sunflower", "two_adapter"])

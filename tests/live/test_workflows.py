@@ -4,12 +4,14 @@ from io import BytesIO
 from itertools import combinations, count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES, FACE_FILES
+from live.layout import arranged, sizes
 from live.needed_files import without
 from live.pictures import FACE, MASKED
 from live.results import ExecutionError
@@ -20,7 +22,9 @@ from live.ui_graphs import (
     TWIN,
     WORKFLOWS,
     is_valid,
+    named,
     originals,
+    place,
     read,
     to_prompt,
     twins,
@@ -43,10 +47,10 @@ WEIGHTS = {  # what λ is called on the nodes that apply prompts
 }
 TITLE = 30  # height of a node's title bar, which lies above its position
 
-each_workflow = pytest.mark.parametrize("path", workflows(), ids=lambda path: path.stem)
-each_original = pytest.mark.parametrize("path", originals(), ids=lambda path: path.stem)
-each_with_twin = pytest.mark.parametrize("path", with_twin(), ids=lambda path: path.stem)
-each_twin = pytest.mark.parametrize("path", twins(), ids=lambda path: path.stem)
+each_workflow = pytest.mark.parametrize("path", workflows(), ids=named)
+each_original = pytest.mark.parametrize("path", originals(), ids=named)
+each_with_twin = pytest.mark.parametrize("path", with_twin(), ids=named)
+each_twin = pytest.mark.parametrize("path", twins(), ids=named)
 runs = count()
 
 
@@ -108,6 +112,25 @@ def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
     return x, y - TITLE, x + width, y if node["flags"].get("collapsed") else y + height
 
 
+@each_workflow
+def test_it_has_the_title_of_the_table(path: Path) -> None:
+    assert path == place(named(path))
+
+
+def test_the_graph_that_teaches_first_is_listed_first() -> None:
+    assert [named(path) for path in workflows()][:2] == [f"{TWIN}image_prompt_in_one_node", "image_prompt_in_one_node"]
+
+
+@each_workflow
+def test_it_lies_where_the_layout_puts_it(path: Path) -> None:
+    assert read(path) == arranged(read(path), sizes())
+
+
+@each_workflow
+def test_none_of_its_nodes_is_deprecated(described: dict[str, Any], path: Path) -> None:
+    assert not [node["type"] for node in working(read(path)) if described[node["type"]].get("deprecated")]
+
+
 def test_there_are_workflows() -> None:
     assert len(originals()) >= 12
     assert len(with_twin()) >= 7
@@ -116,18 +139,18 @@ def test_there_are_workflows() -> None:
 
 @each_with_twin
 def test_it_has_a_twin_in_the_small_world_that_is_derived_from_it(path: Path) -> None:
-    assert read(path.with_name(TWIN + path.name)) == twin(read(path), path.stem)
+    assert read(place(TWIN + named(path))) == arranged(twin(read(path), named(path)), sizes())
 
 
 @each_with_twin
 def test_making_the_twin_leaves_the_graph_as_it_was(path: Path) -> None:
     graph = read(path)
-    twin(graph, path.stem)
+    twin(graph, named(path))
     assert graph == read(path)
 
 
 def test_every_twin_has_a_graph_that_it_is_the_twin_of() -> None:
-    assert {path.stem.removeprefix(TWIN) for path in twins()} == {path.stem for path in with_twin()}
+    assert {named(path).removeprefix(TWIN) for path in twins()} == {named(path) for path in with_twin()}
 
 
 @each_twin
@@ -143,8 +166,8 @@ def test_it_takes_models_that_the_package_brings_and_no_upload(described: dict[s
 @each_workflow
 def test_the_server_offers_it_as_a_template_with_a_thumbnail(server: Server, path: Path) -> None:
     assert path.stem in server.get("/workflow_templates")[PACK]
-    assert server.get(f"/api/workflow_templates/{PACK}/{path.name}") == read(path)
-    thumbnail = server.fetch(f"/api/workflow_templates/{PACK}/{path.stem}.jpg")
+    assert server.get(f"/api/workflow_templates/{PACK}/{quote(path.name)}") == read(path)
+    thumbnail = server.fetch(f"/api/workflow_templates/{PACK}/{quote(path.stem)}.jpg")
     assert 400 <= Image.open(BytesIO(thumbnail)).width <= 600
     assert len(thumbnail) < 60_000
 

@@ -1,6 +1,7 @@
 """ComfyUI's real graph editor in a headless browser: load a graph, queue it, and see what the user would see."""
 
 import re
+from math import ceil
 from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, Locator, Page, Route
@@ -25,6 +26,7 @@ SETTINGS = {
     "Comfy.Graph.CanvasInfo": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # words also when zoomed out
 }
+NODES_2 = "Comfy.VueNodes.Enabled"
 LISTEN = """() => {
     window.ended = null;
     app.api.addEventListener('execution_success', () => { window.ended = {}; });
@@ -32,6 +34,24 @@ LISTEN = """() => {
 }"""
 BOXES = """type => app.graph.nodes.filter(node => !type || node.type == type).map(
     node => [node.pos[0], node.pos[1] - 30, node.size[0], node.size[1] + 30])"""
+BOXES_SEEN = """() => app.graph.nodes.map(node => {
+    const scale = app.canvas.ds.scale;
+    const drawn = LiteGraph.vueNodesMode && document.querySelector(`[data-node-id="${node.id}"]`);
+    const {left, top, width, height} = drawn ? drawn.getBoundingClientRect() : {};
+    const [wide, high] = node.flags.collapsed ? [node._collapsed_width ?? 80, 0] : node.size;
+    return {id: String(node.id), type: node.type, box: drawn
+        ? [left / scale, top / scale, width / scale, height / scale]
+        : [node.pos[0], node.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, wide, high + LiteGraph.NODE_TITLE_HEIGHT]};
+})"""
+FRESH = """types => {
+    app.graph.clear();
+    types.forEach((type, place) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        node.pos = [place % 8 * 500, Math.floor(place / 8) * 900];
+        if (node.size[1] == 200) node.setSize(node.computeSize());  // what a text prompt asks for, and does not need
+    });
+}"""
 ISOLATE = """type => {
     const node = app.graph.nodes.find(node => node.type == type);
     const near = new Set([node.id]);
@@ -53,6 +73,7 @@ PLACE = """([x, y, scale]) => {
 }"""
 
 
+TITLE_BAR = 30  # units of the graph
 SCROLLS = 40  # at most, to find a template
 PAGE = {"width": 1600, "height": 900}
 FREE = (80, 92, 1440, 745)  # the part of it that nothing covers: left, top, width, height
@@ -68,14 +89,16 @@ class Box(NamedTuple):
 
 
 class Editor:
-    """One page of the editor over a running server."""
+    """One page of the editor over a running server, with the classic canvas or Nodes 2.0."""
 
-    def __init__(self, browser: Browser, server: Server) -> None:
+    def __init__(self, browser: Browser, server: Server, nodes_2: bool = False) -> None:
         self.server = server
         self.page: Page = browser.new_page(viewport=PAGE)
+        self.said: list[str] = []  # on the console
+        self.page.on("console", lambda message: self.said.append(message.text))
         self.page.route("**/*", self.keep_local)
         self.page.goto(f"{server.address}/system_stats")
-        self.page.evaluate(STORE, SETTINGS)
+        self.page.evaluate(STORE, {**SETTINGS, NODES_2: nodes_2})
         self.page.goto(server.address, wait_until="domcontentloaded")
         self.page.wait_for_function(READY, timeout=90_000)
         self.page.evaluate(LISTEN)
@@ -149,6 +172,18 @@ class Editor:
         left, top = min(box.left for box in boxes), min(box.top for box in boxes)
         right, bottom = max(box.left + box.width for box in boxes), max(box.top + box.height for box in boxes)
         return Box(left, top, right - left, bottom - top)
+
+    def boxes(self) -> dict[str, Box]:
+        """What each node of the open graph really covers, with its title, by id."""
+        self.show(self.extent())
+        return {seen["id"]: Box(*seen["box"]) for seen in self.page.evaluate(BOXES_SEEN)}
+
+    def fresh(self, types: list[str]) -> dict[str, list[int]]:
+        """Width and height, without the title bar, of a new node of each type."""
+        self.page.evaluate(FRESH, types)
+        self.show(self.extent())
+        seen = {one["type"]: Box(*one["box"]) for one in self.page.evaluate(BOXES_SEEN)}
+        return {kind: [ceil(seen[kind].width), ceil(seen[kind].height - TITLE_BAR)] for kind in types}
 
     def extent(self, margin: float = 24) -> Box:
         """The whole graph with a margin."""

@@ -45,7 +45,7 @@ class Server:
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         places = ("--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db")
-        self.options = (*OPTIONS, *places, "--port", str(self.port), *options)
+        self.options = (*OPTIONS, *frontend(), *places, "--port", str(self.port), *options)
         self.opener = build_opener(ProxyHandler({}))
         prepare(base, packs)
 
@@ -156,6 +156,12 @@ def comfyui_path() -> Path:
     if not tree:
         raise RuntimeError("This needs a ComfyUI: run `make test`, or name one in COMFYUI_PATH.")
     return Path(tree)
+
+
+def frontend() -> tuple[str, ...]:
+    """What tells ComfyUI to serve another editor than its own, if one was brought."""
+    folder = os.environ.get("COMFYUI_FRONTEND")
+    return ("--front-end-root", folder) if folder else ()
 
 
 def prepare(base: Path, packs: Mapping[str, Path] = PACKS) -> None:

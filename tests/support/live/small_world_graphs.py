@@ -22,7 +22,7 @@ from live.small_world_tables import (
     SUBJECTS,
     TEXTS,
 )
-from live.ui_graphs import TWIN, WORKFLOWS, originals, read
+from live.ui_graphs import TWIN, named, originals, place, read
 
 Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
 Link = list[Any]  # id, node and slot it comes from, node and slot it goes to, type
@@ -192,8 +192,8 @@ def needed(graph: Parts) -> set[str]:
 def main() -> None:
     """Write every twin beside its graph."""
     for path in with_twin():
-        text = json.dumps(twin(read(path), path.stem), indent=2, ensure_ascii=False)
-        (WORKFLOWS / f"{TWIN}{path.name}").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(twin(read(path), named(path)), indent=2, ensure_ascii=False)
+        place(TWIN + named(path)).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from live.titles import TWIN, plain, titled
 from package import ROOT
 
 WORKFLOWS = ROOT / "workflows"
-TWIN = "small_world_"  # begins the name of a graph's twin
 NOTES = ("Note", "MarkdownNote")
 SEED = "seed"  # its widget has a second one behind it
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -30,14 +30,24 @@ def workflows() -> list[Path]:
     return sorted(WORKFLOWS.glob("*.json"))
 
 
+def place(name: str) -> Path:
+    """Where the graph of a plain name is; that of a twin begins with TWIN."""
+    return WORKFLOWS / f"{titled(name)}.json"
+
+
+def named(path: Path) -> str:
+    """The plain name of a graph."""
+    return plain(path.stem)
+
+
 def originals() -> list[Path]:
     """The graphs for published models."""
-    return [path for path in workflows() if not path.stem.startswith(TWIN)]
+    return [path for path in workflows() if not named(path).startswith(TWIN)]
 
 
 def twins() -> list[Path]:
     """The graphs for the models that this package brings along."""
-    return [path for path in workflows() if path.stem.startswith(TWIN)]
+    return [path for path in workflows() if named(path).startswith(TWIN)]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""The picture of a template in ComfyUI's template browser, a square: what it made, and in a corner what went in."""
+
+from math import ceil, sqrt
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from live.thumbnails import GROUND, Saved, drawn, scaled, shown
+
+SIDE = 512  # pixels
+INSET, FRAME, EDGE = (
+    150,
+    6,
+    14,
+)  # of a reference: side with a white frame; that frame; to the edge and between two
+DARK = "#1d1d1d"  # around a picture of the editor
+
+
+def card(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
+    """What a graph saved, with its references over the lower edge."""
+    paper = together([picture for one in saved for picture in one.pictures])
+    for place, node in enumerate(drawn(graph)):
+        inset = ImageOps.expand(scaled(shown(node), INSET - 2 * FRAME), FRAME, "white")
+        paper.paste(inset, (EDGE + place * (INSET + EDGE), SIDE - INSET - EDGE))
+    return paper
+
+
+def together(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures in a square, in rows and in order, none of them cut; a single one fills it."""
+    columns = ceil(sqrt(len(pictures)))
+    cell = (SIDE // columns, SIDE // ceil(len(pictures) / columns))
+    paper = Image.new("RGB", (SIDE, SIDE), GROUND)
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        whole = ImageOps.pad(scaled(picture, max(picture.height, cell[1])), cell, color=GROUND)
+        paper.paste(whole, (column * cell[0], row * cell[1]))
+    return paper
+
+
+def of_editor(picture: Image.Image) -> Image.Image:
+    """A picture of the editor, whole, in a square of its colour."""
+    return ImageOps.pad(picture, (SIDE, SIDE), color=DARK)
