@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from package import ROOT
+
 pytestmark = pytest.mark.usefixtures("comfy")
 
 DEMO = "small_world.safetensors"
@@ -59,11 +61,12 @@ def test_a_deep_graph_is_no_trouble(lists: Any) -> None:
     assert demo_files.show_named(deep)
 
 
-def test_every_file_has_the_beginning_that_the_editor_looks_for() -> None:
+def test_the_editor_has_the_same_names() -> None:
     from comfyui_ip_adapter.nodes.host import demo_files
 
-    script = Path(demo_files.__file__).parents[2] / "web" / "demo_files.js"
-    assert 'const DEMO = "small_world";' in script.read_text(encoding="utf-8")
+    script = (ROOT / "web" / "demo_files.js").read_text(encoding="utf-8")
+    for part in ('const DEMO = "small_world";', f'"{demo_files.ROUTE}"', '"IPAdapter.demo_models"', '"always"]'):
+        assert part in script
     assert len(demo_files.names()) >= 3
     assert all(name.startswith("small_world") for name in demo_files.names())
 
