@@ -17,6 +17,7 @@ WIDGET = """([type, name]) => app.graph.nodes.find(node => node.type == type)
 CHOOSE = """([type, name, value]) => { const widget = app.graph.nodes.find(node => node.type == type)
     .widgets.find(widget => widget.name == name); widget.value = value; widget.callback?.(value); }"""
 PLACES = "() => Object.fromEntries(app.graph.nodes.map(node => [node.id, [...node.pos]]))"
+LEAST_HEIGHT = "() => app.graph.nodes.find(node => node.type == 'IPA_Schedule').computeSize()[1]"
 SAVED = "() => app.graph.serialize().nodes.map(node => [node.type, node.widgets_values])"
 
 
@@ -86,9 +87,11 @@ def test_a_double_click_removes_and_a_menu_adds(opened: Editor) -> None:
 def test_they_are_there_only_where_they_count(opened: Editor) -> None:
     drawing = opened.page.locator('svg[data-editor="points"]')
     assert drawing.is_visible()
+    height = opened.page.evaluate(LEAST_HEIGHT)
     opened.page.evaluate(CHOOSE, ["IPA_Schedule", "shape", "linear"])
     opened.settle(300)
     assert not drawing.is_visible()
+    assert opened.page.evaluate(LEAST_HEIGHT) < height - 100
     opened.page.evaluate(CHOOSE, ["IPA_Schedule", "shape", "points"])
     opened.settle(300)
     assert drawing.is_visible()
