@@ -21,6 +21,7 @@ from .combine import Combine
 from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
+from .host import demo_files
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .noise import Noise
@@ -67,6 +68,7 @@ class Extension(ComfyExtension):
 
     async def on_load(self) -> None:
         api.register()
+        demo_files.register()
         register_old_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

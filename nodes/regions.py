@@ -10,7 +10,9 @@ from torch import Tensor
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
+from ..ip_adapter_core.settings import places
 from ..ip_adapter_core.settings import schedule as curves
+from ..ip_adapter_core.settings.places import PLACES, WHOLE
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
@@ -20,7 +22,7 @@ from .sockets import ImagePrompt, Regions, schema
 
 
 class Region(Node):
-    """IMAGE_PROMPT + mask + texts -> one more of IMAGE_PROMPT_REGIONS."""
+    """IMAGE_PROMPT + mask or place + texts -> one more of IMAGE_PROMPT_REGIONS."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,7 +33,12 @@ class Region(Node):
             "for each subject.",
             inputs=[
                 ImagePrompt.Input("image_prompt", tooltip="What the subject looks like."),
-                io.Mask.Input("mask", tooltip="Where it is: white. Stretched over the picture, whatever its size."),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where it is: white. Stretched over the picture, whatever its size. A mask goes before "
+                    "place, which counts where none is connected.",
+                ),
                 weight_input(),
                 io.Float.Input(
                     "text_strength",
@@ -42,6 +49,15 @@ class Region(Node):
                     tooltip="How much the region's texts count against those of the whole picture.",
                 ),
                 *span_inputs(),
+                io.Combo.Input(
+                    "place",
+                    optional=True,
+                    options=list(PLACES),
+                    default=WHOLE,
+                    tooltip="Where it is, if no mask is connected: a part of the picture, whatever its size. Thirds "
+                    "are columns (left, middle, right) or rows; centre is the middle half of both sides. A mask that "
+                    "is connected goes before it.",
+                ),
                 io.Conditioning.Input("positive", optional=True, tooltip="What is in this region, in words."),
                 io.Conditioning.Input("negative", optional=True, tooltip="What is not in this region."),
                 *layer_and_time_inputs(),
@@ -56,12 +72,13 @@ class Region(Node):
     def execute(
         cls,
         image_prompt: prompt.ImagePrompt,
-        mask: Tensor,
         weight: float,
         text_strength: float,
         start: float,
         end: float,
         unit: str = TIME_UNITS[0],
+        place: str = WHOLE,
+        mask: Tensor | None = None,
         positive: list[Any] | None = None,
         negative: list[Any] | None = None,
         layer_weights: weights.LayerWeights = weights.LINEAR,
@@ -69,8 +86,9 @@ class Region(Node):
         regions: tuple[host.Region, ...] = (),
     ) -> io.NodeOutput:
         use = ApplyOptions(weight, Span(start, end, unit), layer_weights, schedule).check()
-        region = host.Region(image_prompt, use, mask, positive, negative, text_strength)
-        return io.NodeOutput((*regions, region), ui=with_notices(of_mask(mask)))
+        where = places.mask(place) if mask is None else mask
+        region = host.Region(image_prompt, use, where, positive, negative, text_strength)
+        return io.NodeOutput((*regions, region), ui=with_notices(of_mask(where)))
 
 
 class ApplyRegions(Node):

@@ -16,6 +16,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, UNITS
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES
+from comfyui_ip_adapter.ip_adapter_core.settings.places import PLACES
 from comfyui_ip_adapter.ip_adapter_core.vision import noise
 from comfyui_ip_adapter.ip_adapter_core.vision.prepare import CROPS
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import FITS
@@ -162,6 +163,12 @@ TABLES = {
         "EASINGS of ip_adapter_core/prompts/transitions.py",
         (("IPA_Transition", "shape"),),
         "core/settings/test_schedule.py",
+    ),
+    "place of a region": Table(
+        PLACES,
+        "PLACES of ip_adapter_core/settings/places.py",
+        (("IPA_Region", "place"),),
+        "core/settings/test_places.py",
     ),
     "scaling": Table(
         SCALINGS,

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _MAX_LINES = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
+_OURS_ALONE = {ENCODERS: small_world.ROOT / ENCODERS}  # the host's loader would offer its encoder, and fail
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
     ADAPTERS: loading.identify_file,
@@ -53,10 +54,9 @@ class Shared(Generic[T]):
 
 
 def register_folders() -> None:
-    """Make ComfyUI look for files in its own folders, the user's extra paths, and this package's `models`."""
-    folder_paths.add_model_folder_path(ADAPTERS, os.path.join(folder_paths.models_dir, ADAPTERS))
-    folder_paths.add_model_folder_path(ADAPTERS, str(_PACKAGE_MODELS / ADAPTERS))
-    folder_paths.add_model_folder_path(ADAPTERS, str(_PACKAGE_MODELS))
+    """Make ComfyUI look for files in its own folders, the user's extra paths, and those of this package."""
+    for models in (Path(folder_paths.models_dir), _PACKAGE_MODELS, small_world.ROOT):
+        folder_paths.add_model_folder_path(ADAPTERS, str(models / ADAPTERS))
     folder_paths.add_model_folder_path(ENCODERS, str(_PACKAGE_MODELS / ENCODERS))
     for category in (ADAPTERS, ENCODERS):
         # A category that a pack or the user's yaml adds starts without extensions: every file would be listed.
@@ -65,8 +65,8 @@ def register_folders() -> None:
 
 
 def names(category: str) -> list[str]:
-    """Files of a category as users pick them."""
-    return [name for name in folder_paths.get_filename_list(category) if not _listed_elsewhere(category, name)]
+    """Files of a category as users pick them, those that the host's own loaders cannot read last."""
+    return list(dict.fromkeys([*folder_paths.get_filename_list(category), *_ours_alone(category)]))
 
 
 def folders(category: str) -> list[str]:
@@ -76,7 +76,7 @@ def folders(category: str) -> list[str]:
 
 def path(category: str, name: str) -> str:
     """Full path of a file. Raises ValueError when it is not there any more."""
-    full_path = folder_paths.get_full_path(category, name)
+    full_path = _full_path(category, name)
     if full_path is None:
         raise ValueError(
             f"Choose another file, or put {shown(name)} into models/{category}; it is not there. "
@@ -111,7 +111,7 @@ def complaint(category: str, name: str | None, choice: str = AUTO) -> str | None
 def fingerprint(category: str, name: str | None) -> Fingerprint:
     """Path, size and time of a file, and of the config beside an encoder: changes when one of them is exchanged, so
     that they are read again. name as in `complaint`."""
-    file = None if name is None else folder_paths.get_full_path(category, name)
+    file = None if name is None else _full_path(category, name)
     beside = _BESIDE[category](file) if file and category in _BESIDE else []
     return (*_state(file), *(_state(config) for config in beside))
 
@@ -159,13 +159,14 @@ def _state(file: str | Path | None) -> Fingerprint:
     return file and str(file), status and status.st_size, status and status.st_mtime_ns
 
 
-def _listed_elsewhere(category: str, name: str) -> bool:
-    """Whether an entry of the package's `models` lies in a folder of it that is registered by itself."""
-    folder = Path(name).parts[0]
-    full_path = folder_paths.get_full_path(category, name)
-    if folder not in (*_IDENTIFY, small_world.ROOT.name) or full_path is None:
-        return False
-    return Path(full_path).is_relative_to(_PACKAGE_MODELS / folder)
+def _ours_alone(category: str) -> dict[str, str]:
+    """Files that are in the lists of this package and not in the host's: full paths by name."""
+    folder = _OURS_ALONE.get(category)
+    return {file.name: str(file) for file in sorted(folder.glob("*.safetensors"))} if folder else {}
+
+
+def _full_path(category: str, name: str) -> str | None:
+    return folder_paths.get_full_path(category, name) or _ours_alone(category).get(name)
 
 
 def _usable(category: str) -> dict[str, Any]:

@@ -10,13 +10,10 @@ import comfy.sd1_clip
 import comfy.supported_models
 import comfy.supported_models_base
 import comfy.utils
-import folder_paths
 from comfy.model_base import ModelType
 from torch.nn.functional import pad
 
 ROOT = Path(__file__).resolve().parents[2] / "models" / "small_world"
-FOLDERS = ("checkpoints", "clip_vision", "controlnet", "ipadapter", "loras")
-"""The host's kinds of model files that the small world has one of."""
 
 START, END = 672, 673
 CONTEXT = 32
@@ -119,8 +116,6 @@ class SmallWorld(comfy.supported_models_base.BASE):
 
 
 def register() -> None:
-    """Teach the host the family, after its own, and show it the folders of the weights."""
+    """Teach the host the family, after its own."""
     if not any(family.__name__ == SmallWorld.__name__ for family in comfy.supported_models.models):
         comfy.supported_models.models.append(SmallWorld)
-    for kind in FOLDERS:
-        folder_paths.add_model_folder_path(kind, str(ROOT / kind))

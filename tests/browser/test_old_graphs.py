@@ -71,3 +71,15 @@ def test_a_file_of_another_computer_is_the_one_that_is_here_and_the_node_says_so
     assert [states[id]["texts"][0] for id in ("1", "2")] == [name, name]
     assert all(f"Took {name} for" in states[id]["texts"][-1] for id in ("1", "2"))
     assert not any(state["errors"] for state in states.values())
+
+
+def test_a_region_that_was_saved_before_it_had_a_place_keeps_its_mask_and_values(editor: Editor) -> None:
+    mask = [{"name": "MASK", "type": "MASK", "links": [1]}]
+    nodes = [
+        node(1, "SolidMask", [1.0, 64, 64], {}, outputs=mask),
+        node(2, "IPA_Region", [0.8, 0.5, 0.1, 0.9, "steps"], {"image_prompt": None, "mask": 1, "positive": None}),
+    ]
+    editor.load({**GRAPH, "nodes": nodes, "links": [[1, 1, 0, 2, 1, "MASK"]]}, "region without a place")
+    sent = editor.prompt()["2"]["inputs"]
+    values = {"weight": 0.8, "text_strength": 0.5, "start": 0.1, "end": 0.9, "unit": "steps", "place": "whole picture"}
+    assert sent == {**values, "mask": ["1", 0]}

@@ -17,7 +17,13 @@ NOT_NEEDED = ("tests/", "benchmarks/", "docs/", ".ci/", ".github/", "Makefile", 
 def test_the_archive_holds_what_runs_and_nothing_of_the_development() -> None:
     assert set(NEEDED) <= set(FILES)
     assert not [name for name in FILES if name.startswith(NOT_NEEDED)]
-    for folder, pattern in (("nodes", "*.py"), ("ip_adapter_core", "*.py"), ("web", "*.js"), ("workflows", "*.json")):
+    for folder, pattern in (
+        ("nodes", "*.py"),
+        ("ip_adapter_core", "*.py"),
+        ("web", "*.js"),
+        ("workflows", "*.json"),
+        ("subgraphs", "*.json"),
+    ):
         there = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(pattern)}
         assert there <= set(FILES), folder
 

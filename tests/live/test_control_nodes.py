@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.settings.places import PLACES, Box
 from live.graphs import Graph, Node, text_to_image
 from live.prompting import OTHER, REFERENCE, Prompted, difference, load, picture
 from live.results import PICTURE, ExecutionError, ValidationError
@@ -144,17 +145,21 @@ def test_interpolation_ends_at_the_two_prompts(stocked: Server, prompted: np.nda
     assert min(difference(between, prompted), difference(between, other)) > ACTS
 
 
-def in_regions(*masks: Callable[[Graph], Node]) -> Callable[[Graph, Any], Node]:
-    """A model hook: the same reference in regions with these masks."""
+def in_regions(*places: Callable[[Graph], Node] | str) -> Callable[[Graph, Any], Node]:
+    """A model hook: the same reference in regions with these masks, or at these places."""
 
     def hook(graph: Graph, model: Any) -> Any:
         Prompted()(graph, model)
         graph.pop("apply")
         chain: dict[str, Any] = {}
-        for mask in masks:
-            inputs = {"weight": 1.0, "text_strength": 1.0, **SPAN, **chain}
-            chain = {"regions": graph.add("IPA_Region", image_prompt=["encode", 0], mask=mask(graph), **inputs)}
+        for place in places:
+            where = {"place": place} if isinstance(place, str) else {"mask": place(graph)}
+            inputs = {"weight": 1.0, "text_strength": 1.0, **SPAN, **chain, **where}
+            chain = {"regions": graph.add("IPA_Region", image_prompt=["encode", 0], **inputs)}
         texts = {side: graph.add("CLIPTextEncode", text=side, clip=["loader", 1]) for side in ("positive", "negative")}
+        for node in graph.values():
+            if node["class_type"] == "IPA_Region":
+                node["inputs"] |= {"positive": [texts["positive"].id, 0]}
         return graph.add("IPA_ApplyRegions", "regions", model=model, **texts, **chain)
 
     return hook
@@ -165,6 +170,40 @@ def test_regions_add_up_to_the_whole(stocked: Server, plain: np.ndarray, prompte
     assert difference(halves, prompted) < ACTS
     assert difference(picture(stocked, in_regions(left_half)), prompted) > ACTS
     assert difference(picture(stocked, in_regions(left_half)), plain) > ACTS
+
+
+def drawn(box: Box, width: int = 512, height: int = 384) -> Callable[[Graph], Node]:
+    """A part of the picture as core's nodes draw it: white on black."""
+
+    def mask(graph: Graph) -> Node:
+        left, right, top, bottom = (
+            round(box[0] * width),
+            round(box[2] * width),
+            round(box[1] * height),
+            round(box[3] * height),
+        )
+        black = graph.add("SolidMask", value=0.0, width=width, height=height)
+        part = graph.add("SolidMask", value=1.0, width=right - left, height=bottom - top)
+        return graph.add("MaskComposite", destination=black, source=part, x=left, y=top, operation="add")
+
+    return mask
+
+
+@pytest.mark.parametrize("place", ["left half", "bottom right quarter", "centre"])
+def test_a_place_is_the_mask_that_core_draws_bit_for_bit(stocked: Server, place: str) -> None:
+    named = picture(stocked, in_regions(place))
+    assert np.array_equal(named, picture(stocked, in_regions(drawn(PLACES[place]))))
+    assert difference(named, picture(stocked, in_regions("whole picture"))) > ACTS
+
+
+def test_the_whole_picture_is_a_region_without_an_edge_and_a_mask_goes_before_the_place(stocked: Server) -> None:
+    whole = picture(stocked, in_regions("whole picture"))
+    assert np.array_equal(whole, picture(stocked, in_regions(white)))
+    both = text_to_image(in_regions(left_half))
+    for node in both.values():
+        if node["class_type"] == "IPA_Region":
+            node["inputs"]["place"] = "right half"
+    assert np.array_equal(stocked.run(both).image(), picture(stocked, in_regions(left_half)))
 
 
 def simple(node_type: str, **inputs: Any) -> Callable[[Graph, Any], Node]:

@@ -18,7 +18,7 @@ ADAPTERS = {
     "elsewhere/adapters/in extra.safetensors": 2,
     "elsewhere/adapters/folder/in extra.bin": 3,
     "custom_nodes/comfyui-ip-adapter/models/ipadapter/in package.safetensors": 4,
-    "custom_nodes/comfyui-ip-adapter/models/beside.safetensors": 5,
+    "custom_nodes/comfyui-ip-adapter/models/ipadapter/folder/in package too.bin": 5,
 }
 ENCODERS = ("models/clip_vision", "elsewhere/encoders", "custom_nodes/comfyui-ip-adapter/models/clip_vision")
 EXTRA = "user:\n  base_path: {base}/elsewhere\n  ipadapter: adapters\n  clip_vision: encoders\n"
@@ -73,7 +73,12 @@ def menu(server: Server, node: str) -> set[str]:
 
 def test_the_menus_offer_the_files_of_all_folders(elsewhere: Server) -> None:
     offered = menu(elsewhere, "IPA_LoadAdapter")
-    for file in ("in comfyui.safetensors", "in extra.safetensors", "in package.safetensors", "beside.safetensors"):
+    for file in (
+        "in comfyui.safetensors",
+        "in extra.safetensors",
+        "in package.safetensors",
+        "folder/in package too.bin",
+    ):
         assert file in offered
     assert "folder/in extra.bin" in offered
     assert menu(elsewhere, "IPA_LoadVision") >= {"tower0.safetensors", "tower1.safetensors", "tower2.safetensors"}

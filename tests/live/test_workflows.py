@@ -56,7 +56,8 @@ runs = count()
 
 @pytest.fixture(scope="module")
 def described(server: Server) -> dict[str, Any]:
-    """What the server knows of every node type."""
+    """What the server knows of every node type, asked as the editor does that opens the graphs of the demo."""
+    server.post("/ip_adapter/demo_files", [read(path) for path in twins()])
     return server.object_info()
 
 

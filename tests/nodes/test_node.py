@@ -230,7 +230,7 @@ WIDGETS_IN_ORDER = {
         *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
     ],
     "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling"],
-    "IPA_Region": ["weight", "text_strength", "start", "end", "unit"],
+    "IPA_Region": ["weight", "text_strength", "start", "end", "unit", "place"],
     "IPA_Schedule": [
         *("shape", "start_value", "end_value", "unit", "points", "n", "random_seed", "shown_over"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 from copy import deepcopy
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -40,3 +41,10 @@ def options(given: Any) -> list[str]:
 def described(node: str, name: str) -> Any:
     """An input of a node."""
     return next(given for given in schemas()[node].inputs if given.id == name)
+
+
+def object_info() -> dict[str, Any]:
+    """The nodes of the package as /object_info tells them."""
+    from comfyui_ip_adapter.nodes import NODES
+
+    return {node: asdict(schemas()[node].get_v1_info(made)) for node, made in zip(schemas(), NODES, strict=True)}

@@ -22,7 +22,7 @@ from ....ip_adapter_core.training.interface import Outcome, Step
 from ....ip_adapter_core.training.loop import train
 from ....ip_adapter_core.training.settings import Settings
 from ....ip_adapter_core.training.stopping import StopRequest
-from .. import adapters, files, small_world, vision
+from .. import adapters, demo_files, files, small_world, vision
 from . import base_model, dataset, session
 from .dataset import HostEncoder
 from .samples import Sampler
@@ -40,6 +40,7 @@ def run(arguments: Namespace) -> None:
     """Train as the command line says, or go on with it. Raises ValueError or ImportError before the work starts."""
     files.register_folders()
     small_world.register()
+    demo_files.show()
     request, folder = _request(arguments), arguments.folder or arguments.output.with_suffix("")
     accelerator = _accelerator()
     level = logging.INFO if accelerator.is_main_process else logging.WARNING

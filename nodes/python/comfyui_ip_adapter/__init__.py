@@ -28,8 +28,10 @@ def enter(comfyui: str | Path | None = None, cpu: bool = False) -> None:
 
     enter(find_comfyui(comfyui), cpu)
     from .nodes.api import register
+    from .nodes.host.demo_files import show
 
     register()
+    show()
 
 
 def __getattr__(name: str) -> Any:

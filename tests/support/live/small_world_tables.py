@@ -99,7 +99,7 @@ ABOUT = {
     ),
     "regions": (
         "**Two subjects, each in its place.** One region for the left half, one for the right, each with a picture. "
-        "Change the pictures, exchange the masks, or give the regions texts."
+        "Change the pictures, exchange the places, or give the regions texts."
     ),
     "save_prompt": (
         "**An image prompt as a file.** *Save Image Prompt* writes it into `models/image_prompts`; *Load Image Prompt* "
