@@ -49,5 +49,5 @@ def test_an_error_of_our_nodes_shows_first_what_to_do(editor: Editor) -> None:
     editor.set_widgets({"width": 64, "height": 64, "steps": 1, "kind": "FaceID"})
     failure = editor.run()
     assert failure["node_type"] == "IPA_Simple"
-    toast = editor.page.locator(".p-toast-detail", has_text="Use Face Embedding and Encode Face Prompt")
-    toast.first.wait_for(timeout=20_000)
+    said = editor.page.get_by_text("Use Face Embedding and Encode Face Prompt").filter(visible=True)
+    said.first.wait_for(timeout=20_000)
