@@ -132,4 +132,4 @@ def test_the_menu_converts_old_nodes_into_ours_in_a_tab_of_its_own(editor: Edito
     kinds = sorted(node["type"] for node in editor.nodes().values())
     assert kinds == ["IPA_LoadAdapter", "IPA_LoadAdapter", "IPAdapterTiled"]
     assert editor.page.evaluate("() => app.extensionManager.workflow.openWorkflows.length") == open_tabs + 1
-    editor.page.get_by_text("2 of 3 IPAdapter Plus nodes converted").wait_for(timeout=10_000)
+    editor.page.get_by_text("2 of 3 IPAdapter Plus nodes converted").first.wait_for(timeout=10_000)
