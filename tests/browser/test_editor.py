@@ -17,6 +17,7 @@ from old_files import Described, saved
 
 PACK = "comfyui-ip-adapter"
 OTHER_ADAPTER = "file => { app.graph.nodes.find(node => node.type == 'IPA_LoadAdapter').widgets[0].value = file }"
+KEPT = ("id", "type", "pos", "widgets_values")  # newer editors leave out the values of a node that has none
 SMALL = {"width": 64, "height": 64, "steps": 2, "megapixels": 0.01}
 
 each_workflow = pytest.mark.parametrize("path", workflows(), ids=named)
@@ -78,9 +79,7 @@ def test_the_editor_keeps_the_graph_as_it_is(editor: Editor, path: Path) -> None
     editor.load(graph)
     kept = editor.page.evaluate("() => app.graph.serialize()")
     for node, again in zip(working(without(graph)), working(without(kept)), strict=True):
-        assert {key: node[key] for key in ("id", "type", "pos", "widgets_values")} == {
-            key: again[key] for key in ("id", "type", "pos", "widgets_values")
-        }
+        assert [node.get(key, []) for key in KEPT] == [again.get(key, []) for key in KEPT]
 
 
 def test_a_loader_says_on_itself_what_its_file_is(editor: Editor) -> None:
@@ -133,4 +132,4 @@ def test_the_menu_converts_old_nodes_into_ours_in_a_tab_of_its_own(editor: Edito
     kinds = sorted(node["type"] for node in editor.nodes().values())
     assert kinds == ["IPA_LoadAdapter", "IPA_LoadAdapter", "IPAdapterTiled"]
     assert editor.page.evaluate("() => app.extensionManager.workflow.openWorkflows.length") == open_tabs + 1
-    editor.page.get_by_text("2 of 3 IPAdapter Plus nodes converted").wait_for(timeout=10_000)
+    editor.page.get_by_text("2 of 3 IPAdapter Plus nodes converted").first.wait_for(timeout=10_000)

@@ -11,6 +11,8 @@ from live.ui_graphs import place, read
 MISSING = """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('missingModel')
     .missingModelCandidates?.map(({name, directory, url}) => ({name, directory, url})) ?? null"""
 
+TOAST = ".p-toast-detail, [data-testid=toast-viewport]"  # of the editor that the newest host pins, and of later ones
+
 
 def absent(graph: dict[str, Any]) -> dict[str, Any]:
     """The graph with a name that no file has for each of the files that it needs."""
@@ -49,5 +51,5 @@ def test_an_error_of_our_nodes_shows_first_what_to_do(editor: Editor) -> None:
     editor.set_widgets({"width": 64, "height": 64, "steps": 1, "kind": "FaceID"})
     failure = editor.run()
     assert failure["node_type"] == "IPA_Simple"
-    toast = editor.page.locator(".p-toast-detail", has_text="Use Face Embedding and Encode Face Prompt")
+    toast = editor.page.locator(TOAST, has_text="Use Face Embedding and Encode Face Prompt")
     toast.first.wait_for(timeout=20_000)

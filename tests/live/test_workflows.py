@@ -95,7 +95,7 @@ def picture(server: Server, prompt: dict[str, Any]) -> np.ndarray:
     return np.stack(server.run(prompt).images(saver))
 
 
-def named(node: dict[str, Any], described: dict[str, Any]) -> set[str]:
+def files_of(node: dict[str, Any], described: dict[str, Any]) -> set[str]:
     """The model files that a node's widgets name."""
     values = [value for _, value in widget_values(node, described[node["type"]])]
     return {value for value in values if isinstance(value, str) and value.endswith(MODEL_FILES)}
@@ -159,7 +159,7 @@ def test_it_takes_models_that_the_package_brings_and_no_upload(described: dict[s
     shipped = {file.name for file in SHIPPED.rglob("*.safetensors")}
     nodes = working(read(path))
     assert not [node["type"] for node in nodes if node["type"].startswith("LoadImage") or models(node)]
-    wanted = {name for node in nodes for name in named(node, described)}
+    wanted = {name for node in nodes for name in files_of(node, described)}
     assert wanted
     assert wanted <= shipped
 
@@ -184,7 +184,7 @@ def test_the_server_knows_its_node_types_and_takes_its_values(described: dict[st
 @each_original
 def test_each_model_file_has_a_place_to_download_it_from(described: dict[str, Any], path: Path) -> None:
     for node in working(read(path)):
-        assert named(node, described) <= {model["name"] for model in models(node)}, node["type"]
+        assert files_of(node, described) <= {model["name"] for model in models(node)}, node["type"]
 
 
 @each_original

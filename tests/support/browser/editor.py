@@ -94,8 +94,8 @@ class Editor:
     def __init__(self, browser: Browser, server: Server, nodes_2: bool = False) -> None:
         self.server = server
         self.page: Page = browser.new_page(viewport=PAGE)
-        self.said: list[str] = []  # on the console
-        self.page.on("console", lambda message: self.said.append(message.text))
+        self.said: list[str] = []  # on the console, with the file that says it
+        self.page.on("console", lambda message: self.said.append(f"{message.text} ({message.location['url']})"))
         self.page.route("**/*", self.keep_local)
         self.page.goto(f"{server.address}/system_stats")
         self.page.evaluate(STORE, {**SETTINGS, NODES_2: nodes_2})
