@@ -22,7 +22,8 @@ from live.small_world_tables import (
     SUBJECTS,
     TEXTS,
 )
-from live.ui_graphs import TWIN, named, originals, place, read
+from live.titles import TWIN
+from live.ui_graphs import named, originals, place, read
 
 Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
 Link = list[Any]  # id, node and slot it comes from, node and slot it goes to, type
