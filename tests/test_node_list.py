@@ -13,10 +13,6 @@ pytestmark = pytest.mark.usefixtures("comfy")
 HELP, README, WORKFLOWS = ROOT / "web" / "docs", ROOT / "README.md", ROOT / "workflows"
 
 SHARED = {
-    **{("IPA_Simple", name): "IPA_Apply" for name in ("weight", "start", "end", "unit", "mask")},
-    ("IPA_Simple", "kind"): "IPA_AutoLoad",
-    ("IPA_Simple", "fit"): "IPA_Encode",
-    ("IPA_Simple", "weight_type"): "IPA_LayerWeights",
     **{("IPA_StyleComposition", name): "IPA_Simple" for name in ("start", "end", "mask")},
     ("IPA_StyleComposition", "unit"): "IPA_Apply",
     ("IPA_StyleComposition", "kind"): "IPA_AutoLoad",
