@@ -7,10 +7,10 @@ from playwright.sync_api import Browser
 
 from browser.editor import Editor
 from live.server import PACKS, Server
-from live.ui_graphs import WORKFLOWS, read
+from live.ui_graphs import place, read
 
 NAME = "comfyui-ip-adapter"
-TEMPLATE = "small_world_image_prompt_in_one_node.json"
+TEMPLATE = "small_world_image_prompt_in_one_node"
 MISSING = """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
     .get('missingModel')?.missingModelCandidates?.length ?? 0"""
 LISTED = """() => LiteGraph.registered_node_types.CheckpointLoaderSimple.nodeData.input.required.ckpt_name.flat(2)
@@ -26,7 +26,7 @@ def editor(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def test_a_template_of_the_demo_opens_and_runs_at_once(editor: Editor) -> None:
     assert not editor.page.evaluate(LISTED)
-    editor.load(read(WORKFLOWS / TEMPLATE), "demo")
+    editor.load(read(place(TEMPLATE)), "demo")
     assert editor.page.evaluate(LISTED)
     editor.settle(2000)
     assert editor.page.evaluate(MISSING) == 0
