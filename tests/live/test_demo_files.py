@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from live.server import PACKS, Server
-from live.ui_graphs import WORKFLOWS, read, to_prompt
+from live.ui_graphs import place, read, to_prompt
 
 NAME = "comfyui-ip-adapter"
 KINDS = ("checkpoints", "controlnet", "loras")
-FIRST = "small_world_image_prompt_in_one_node.json"
+FIRST = "small_world_image_prompt_in_one_node"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_lists_are_clean_until_a_graph_of_the_demo_runs(new: Server) -> None:
     assert offered(new, "CheckpointLoaderSimple") == []
     assert all(name.startswith("small_world_") and "/" not in name for name in listed(new, "ipadapter"))
     described: dict[str, Any] = new.object_info()
-    assert new.run(to_prompt(read(WORKFLOWS / FIRST), described)).outputs
+    assert new.run(to_prompt(read(place(FIRST)), described)).outputs
     assert offered(new, "CheckpointLoaderSimple") == ["small_world.safetensors"]
 
 
