@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]  # not this folder, which has a browser.py too
@@ -109,7 +110,7 @@ def install(archive: Path, base: Path) -> Path:
 def first_picture(server: Server) -> np.ndarray:
     """What the first graph that the server offers draws, sent as the editor sends it: uint8 (height, width, 3)."""
     (pack,) = (name for name, graphs in server.get("/api/workflow_templates").items() if FIRST_GRAPH in graphs)
-    graph = server.get(f"/api/workflow_templates/{pack}/{FIRST_GRAPH}.json")
+    graph = server.get(f"/api/workflow_templates/{pack}/{quote(FIRST_GRAPH)}.json")
     (saver,) = (str(node["id"]) for node in graph["nodes"] if node["type"] == "SaveImage")
     return server.run(to_prompt(graph, server.object_info()), seconds=600).image(saver)
 
