@@ -228,9 +228,19 @@ def automatic(graph: Graph, model: Any) -> Node:
 # What the encoder sees
 
 
+ENLARGED = 4  # times that a preview of 56 pixels is, so that it has 224
+
+
 def seen(server: Server, fit: str) -> np.ndarray:
     forget(server)
-    return server.run(text_to_image(Prompted(images=(WIDE,), fit=fit))).image("encode")
+    return as_read(server.run(text_to_image(Prompted(images=(WIDE,), fit=fit))).image("encode"))
+
+
+def as_read(preview: np.ndarray) -> np.ndarray:
+    """What a preview shows, which draws each pixel of a small picture as a square."""
+    small = preview[::ENLARGED, ::ENLARGED]
+    assert np.array_equal(small.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1), preview)
+    return small
 
 
 def test_each_fit_shows_another_picture_of_the_size_of_the_encoder(stocked: Server) -> None:
@@ -249,7 +259,7 @@ def test_padding_adds_borders_of_the_mean_colour(stocked: Server) -> None:
 
 def test_each_reference_of_a_batch_is_shown(stocked: Server) -> None:
     forget(stocked)
-    found = stocked.run(text_to_image(Prompted(images=(REFERENCE, OTHER)))).images("encode")
+    found = list(map(as_read, stocked.run(text_to_image(Prompted(images=(REFERENCE, OTHER)))).images("encode")))
     assert [picture.shape for picture in found] == [(56, 56, 3)] * 2
     assert difference(*found) > ACTS
 
