@@ -18,7 +18,7 @@ from live.server import FAST_ATTENTION, Server  # noqa: E402
 from live.small_world_graphs import needed  # noqa: E402
 from live.small_world_tables import FILES  # noqa: E402
 from live.thumbnails import Saved, sheet  # noqa: E402
-from live.titles import plain  # noqa: E402
+from live.titles import TITLES, plain  # noqa: E402
 from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins  # noqa: E402
 
 PLACE = ROOT / ".host" / "demo"
@@ -46,10 +46,12 @@ def main() -> None:
 def chosen(wish: str) -> tuple[str, Path]:
     """The plain name of a graph, and its file for the small world.
 
-    Its title will do as well. Hyphens and spaces are as good as underscores; the prefix of the small world and a folder
-    or ending may be there. Raises NoGraphError when there is no such graph, or the small world cannot run it.
+    Its title will do as well, with its number or without. Hyphens and spaces are as good as underscores; the prefix of
+    the small world and a folder or ending may be there. Raises NoGraphError when there is no such graph, or the small
+    world cannot run it.
     """
-    name = plain(Path(wish.strip()).stem).lower().replace("-", "_").replace(" ", "_").removeprefix(TWIN)
+    name = _joined(plain(Path(wish.strip()).stem)).removeprefix(TWIN)
+    name = {_joined(title): plain_name for plain_name, title in TITLES.items()}.get(name, name)
     runnable = {named(path).removeprefix(TWIN): path for path in twins()}
     if name in runnable:
         return name, runnable[name]
@@ -61,6 +63,10 @@ def chosen(wish: str) -> tuple[str, Path]:
             f"Open {place(name).name} of workflows/ in ComfyUI with the published models, or name one of {names}."
         )
     raise NoGraphError(f"There is no graph called {wish.strip()!r}; name one of {names}.")
+
+
+def _joined(words: str) -> str:
+    return words.lower().replace("-", "_").replace(" ", "_")
 
 
 def run(graph: dict[str, Any], name: str) -> list[Saved]:

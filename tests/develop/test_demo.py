@@ -53,6 +53,11 @@ def test_a_name_may_be_written_in_many_ways(wish: str) -> None:
     assert (name, path.name) == ("two_adapters", "IP-Adapter 08 Two adapters (demo).json")
 
 
+@pytest.mark.parametrize("wish", ["two subjects", "Two Subjects", "two-subjects"])
+def test_a_title_will_do_without_its_number(wish: str) -> None:
+    assert chosen(wish)[0] == "regions"
+
+
 @pytest.mark.parametrize("wish", ["", "sunflower", "two_adapter"])
 def test_a_name_without_a_graph_is_answered_with_the_names(wish: str) -> None:
     with pytest.raises(NoGraphError, match=f"There is no graph called '{wish}'; name one of .*two-adapters"):
