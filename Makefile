@@ -32,7 +32,7 @@ ROOMS = $(filter-out support __pycache__,$(sort $(FOLDERS) $(FILES)))
 TESTS = $(wildcard $(PLACES:=/$(ROOM)) $(PLACES:=/test_$(ROOM).py))
 UNKNOWN = There are no tests of a room "$(ROOM)". The rooms are: $(ROOMS)
 
-.PHONY: help demo test bench gpu evaluate train-tiny small-world serve graphs archive emblem layout release-names languages lint clean
+.PHONY: help demo test screenshots bench gpu evaluate train-tiny small-world serve graphs archive emblem layout release-names languages lint clean
 
 help: ## this list
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -44,6 +44,9 @@ demo: ## a picture grid: reference pictures x weights, with and without a text; 
 test: ## all tests, on a real ComfyUI; with ROOM=settings or ARGS=tests/core/settings/test_masks.py these alone
 	@$(if $(ROOM),$(if $(filter $(ROOM),$(ROOMS)),,$(error $(UNKNOWN))))$(BRING) run -- \
 		python -m pytest $(if $(ROOM),$(TESTS)) $(ARGS) $(if $(ROOM)$(ARGS),,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
+
+screenshots: ## the pictures of the README, the help pages and the templates again, from the real editor
+	@SCREENSHOTS=1 $(MAKE) --no-print-directory test ARGS=tests/browser/test_screenshots.py
 
 bench: ## what an image prompt costs, each goal met or not; tables and curves go into .host/bench
 	@$(BRING) run -- python benchmarks/run.py
