@@ -1,11 +1,13 @@
 """The ground the live tests stand on: stock ComfyUI runs, repeats itself, and reacts to what it is given."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from live.graphs import Graph, control, text_to_image
 from live.results import ExecutionError, ValidationError
-from live.server import Server
+from live.server import Server, prepare
 from package import ROOT
 
 
@@ -80,3 +82,11 @@ def test_the_help_page_of_every_node_is_handed_out(server: Server) -> None:
     for node in ours:
         page = (ROOT / "web" / "docs" / f"{node}.md").read_bytes()
         assert server.fetch(f"/extensions/comfyui-ip-adapter/docs/{node}.md") == page, node
+
+
+def test_a_package_whose_folder_has_moved_is_linked_anew(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("before", "after")]
+    for place in places:
+        place.mkdir()
+        prepare(tmp_path / "base", {"pack": place})
+        assert (tmp_path / "base" / "custom_nodes" / "pack").resolve() == place

@@ -170,7 +170,8 @@ def prepare(base: Path, packs: Mapping[str, Path] = PACKS) -> None:
         (base / name).mkdir(parents=True, exist_ok=True)
     for name, folder in packs.items():
         link = base / "custom_nodes" / name
-        if not link.is_symlink():
+        if not link.is_symlink() or link.resolve() != folder.resolve():  # the folder may have moved since
+            link.unlink(missing_ok=True)
             link.symlink_to(folder, target_is_directory=True)
 
 
