@@ -18,4 +18,6 @@ def preview(images: Tensor, cls: type[io.ComfyNode]) -> ui.PreviewImage:
 def enlarged(images: Tensor) -> Tensor:
     """Pictures (images, height, width, channels) of at least 224 pixels on the longer side, each pixel a square."""
     times = ceil(_LEAST / max(images.shape[1:3]))
+    if times == 1:
+        return images
     return images.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)

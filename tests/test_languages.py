@@ -130,17 +130,16 @@ def _page(node: str, language: str) -> str:
 
 
 def test_pages_name_things_as_the_editor_does(language: str) -> None:
-    said = read(LOCALES / language / NODES)
-    none([wish for node, texts in said.items() for wish in _unsaid(node, texts, _page(node, language))])
+    said, mine = read(LOCALES / language / NODES), definitions()
+    none([wish for node, texts in said.items() for wish in _unsaid(node, mine[node], texts, _page(node, language))])
 
 
-def _unsaid(node: str, texts: dict, page: str) -> Iterator[str]:
+def _unsaid(node: str, here: dict, texts: dict, page: str) -> Iterator[str]:
     """Names that the English page has and this one has not."""
     if not page.startswith(f"# {texts['display_name']}\n"):
         yield f"{node}: begin with # {texts['display_name']}"
-    here = flat(definitions()[node])
     english_page = (HELP / f"{node}.md").read_text()
-    for key, mine in here.items():
+    for key, mine in flat(here).items():
         theirs = flat(texts).get(key, "")
         mark = "**" if key[-1] == "name" else "*"
         label = key[-1] == "name" or "options" in key

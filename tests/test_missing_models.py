@@ -97,7 +97,7 @@ def test_what_the_dialog_cannot_download_is_named_in_bold_in_the_note(path: Path
 
 @each_template
 def test_nodes_that_only_name_files_are_those_that_the_generator_writes(path: Path) -> None:
-    assert read(path) == complete(read(path)), "Run python -m live.needed_files in tests/support."
+    assert read(path) == complete(read(path)), "Run make layout."
     assert json.dumps(complete(without(read(path)))) == json.dumps(complete(read(path)))
 
 

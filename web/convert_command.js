@@ -1,6 +1,6 @@
 // The command that turns nodes of IPAdapter Plus into those of this package, in a tab of its own.
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { post } from "./post.js";
 
 const COMMAND = "comfyui-ip-adapter.convert";
 const LABEL = "Convert IPAdapter Plus nodes to IP-Adapter nodes";
@@ -11,11 +11,7 @@ function tell(severity, summary, lines = []) {
 }
 
 async function ask(graph) {
-  const answer = await api.fetchApi("/ip_adapter/convert", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(graph),
-  });
+  const answer = await post("convert", JSON.stringify(graph));
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;

@@ -1,17 +1,13 @@
 // Puts the demo's model files into the lists when a graph that names them is opened; and the setting that keeps them there.
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { post } from "./post.js";
 
 const DEMO = "small_world"; // begins the name of each of its files
 
 let shown = false;
 
 async function names(text) {
-  const answer = await api.fetchApi("/ip_adapter/demo_files", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: text,
-  });
+  const answer = await post("demo_files", text);
   return answer.ok && (await answer.json()).named;
 }
 

@@ -80,7 +80,7 @@ class DragEditor {
   }
 
   refresh() {
-    const before = this.widget.hidden ? 0 : this.shownHeight ?? 0;
+    const before = this.shownHeight ?? 0;
     this.widget.hidden = !this.isShown;
     this.shownHeight = this.height;
     this.element.style.display = this.isShown ? "" : "none";

@@ -26,7 +26,6 @@ const ROOM = {
   IPA_Schedule: PICTURE_ONLY,
   IPA_Simple: BOTH,
   IPA_SmallWorld: PICTURE_ONLY,
-  IPA_SmallWorldPortrait: PICTURE_ONLY,
   IPA_StyleComposition: BOTH,
   IPA_Transition: PICTURE_ONLY,
 };

@@ -1,8 +1,8 @@
 // Brings graphs of other times and other computers into today's shape, with the files that are here, as they are opened.
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { show } from "./node_text.js";
 import { isOurs } from "./ours.js";
+import { post } from "./post.js";
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
@@ -33,11 +33,7 @@ app.registerExtension({
     taken = [];
     const text = JSON.stringify(graph);
     if (!holdsOurNodes(text)) return;
-    const answer = await api.fetchApi("/ip_adapter/old_graph", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: text,
-    });
+    const answer = await post("old_graph", text);
     if (!answer.ok) return console.warn("IP-Adapter: the graph is opened as it is saved", answer.status);
     const found = await answer.json();
     carry(graph, JSON.parse(text), found.graph);

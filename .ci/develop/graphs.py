@@ -15,8 +15,7 @@ sys.path[:1] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]  # not this 
 
 from playwright.sync_api import sync_playwright  # noqa: E402
 
-from browser.editor import OPTIONS, Editor  # noqa: E402
-from develop.browser import ensure  # noqa: E402
+from browser.editor import Editor, launched  # noqa: E402
 from live.server import FAST_ATTENTION, Server  # noqa: E402
 from shared_graphs.disk import furnish, furnish_embeds  # noqa: E402
 from shared_graphs.table import line, page, summary  # noqa: E402
@@ -47,7 +46,7 @@ def try_all(folder: Path | None) -> Iterator[tuple[str, Trial]]:
         described = server.object_info()
         shared = dict(graphs(folder, described))
         furnish_embeds(PLACE / "input", shared)
-        browser = playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))
+        browser = launched(playwright)
         editor = Editor(browser, server)
         for name, graph in shared.items():
             yield name, tried(editor, graph, name, described)

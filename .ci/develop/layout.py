@@ -13,8 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT / "tests" / "support"), str(ROOT / ".ci")]  # not this folder, which has a browser.py too
 
 import package  # noqa: E402, F401  (loads the package)
-from browser.editor import OPTIONS, Editor  # noqa: E402
-from develop.browser import ensure  # noqa: E402
+from browser.editor import Editor, launched  # noqa: E402
 from live.layout import MEASURED, Sizes, arranged, sizes  # noqa: E402
 from live.models import fabricate_models  # noqa: E402
 from live.pictures import draw_inputs  # noqa: E402
@@ -51,7 +50,7 @@ def measure() -> Sizes:
     types = sorted({node["type"] for path in workflows() for node in read(path)["nodes"]})
     with Server(PLACE) as server, sync_playwright() as playwright:
         draw_inputs(PLACE / "input")
-        browser = playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))
+        browser = launched(playwright)
         found = [Editor(browser, server, nodes_2=nodes_2).fresh(types) for nodes_2 in (False, True)]
         browser.close()
     larger = {kind: [max(pair) for pair in zip(*(of[kind] for of in found), strict=True)] for kind in types}

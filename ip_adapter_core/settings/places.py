@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..text.checks import check_choice
+
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as parts of the picture's width and height."""
 
@@ -39,8 +41,7 @@ SIDE = 768
 
 def mask(place: str) -> Tensor:
     """A place as a mask for pictures of any size, (1, SIDE, SIDE), 0 or 1. Raises ValueError for another name."""
-    if place not in PLACES:
-        raise ValueError(f"Choose a place of the menu: {', '.join(PLACES)}; found {place!r}.")
+    check_choice("place", place, PLACES)
     left, top, right, bottom = (round(part * SIDE) for part in PLACES[place])
     drawn = torch.zeros(1, SIDE, SIDE)
     drawn[:, top:bottom, left:right] = 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from browser.editor import OPTIONS, Editor
+from browser.editor import Editor, launched
 from live.server import Server
 
 collect_ignore = [] if os.environ.get("SCREENSHOTS") == "1" else ["test_screenshots.py"]
@@ -15,11 +15,9 @@ collect_ignore = [] if os.environ.get("SCREENSHOTS") == "1" else ["test_screensh
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; a test fails with the reason when there is none and none can be installed."""
-    from develop.browser import ensure
-
+    """A headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))
+        browser = launched(playwright)
         yield browser
         browser.close()
 

@@ -13,8 +13,6 @@ from live.blueprint_table import BLUEPRINTS
 from live.blueprints import files
 from live.ui_graphs import read
 
-FOUND = """query => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
-    .nodeSearchService.searchNode(query).map(node => node.display_name)"""
 SHOWN = """type => { const node = app.graph.nodes.find(node => node.type == type);
     return [node.inputs.map(input => input.name), node.widgets.map(widget => [widget.name, widget.value])]; }"""
 SET = """([type, name, value]) => { const node = app.graph.nodes.find(node => node.type == type);
@@ -31,8 +29,7 @@ def described(editor: Editor) -> dict[str, Any]:
 
 @pytest.mark.parametrize("query", ["ip-adapter", "Image prompt", "Two subjects"])
 def test_the_node_search_finds_blueprints(editor: Editor, query: str) -> None:
-    found = editor.page.evaluate(FOUND, query)
-    assert any(name in BLUEPRINTS for name in found)
+    assert any(node["display_name"] in BLUEPRINTS for node in editor.search(query))
 
 
 @each

@@ -24,7 +24,7 @@ SAVED = "() => app.graph.serialize().nodes.map(node => [node.type, node.widgets_
 @pytest.fixture(scope="module", params=MODES.values(), ids=MODES.keys())
 def opened(request: pytest.FixtureRequest, editor: Editor) -> Editor:
     """The editor in both of its modes with the two nodes, each with a picture to save."""
-    editor.page.evaluate("on => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', on)", request.param)
+    editor.use(nodes_2=request.param)
     graph = Graph()
     for node, inputs in (("IPA_Schedule", SCHEDULE), ("IPA_LayerWeights", {**LAYERS, "custom": LIST})):
         graph.add("PreviewImage", images=graph.add(node, **inputs)[1])

@@ -18,7 +18,6 @@ ADD = """type => {
     widgets: node.widgets.map(one => ({name: one.name, label: one.label ?? one.name, value: one.value,
         shown: one.options.getOptionLabel?.(one.value)})),
     saved: node.serialize().widgets_values}; }"""
-SWITCH = "vue => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
 DRAWN = "name => app.graph.nodes[0].widgets.find(one => one.name == name).last_y"
 MENU = """name => {
     const node = app.graph.nodes[0], widget = node.widgets.find(one => one.name == name);
@@ -65,7 +64,7 @@ def test_a_node_is_named_in_the_language_and_saved_as_before(foreign: Editor, sa
 
 @pytest.mark.parametrize("vue", [False, True])
 def test_a_menu_shows_the_words_of_the_language(foreign: Editor, said: dict[str, Any], vue: bool) -> None:
-    foreign.page.evaluate(SWITCH, vue)
+    foreign.use(nodes_2=vue)
     foreign.page.evaluate(ADD, NODE)
     foreign.show(foreign.extent())
     offered = list(said["inputs"]["fit"]["options"].values())
@@ -76,7 +75,7 @@ def test_a_menu_shows_the_words_of_the_language(foreign: Editor, said: dict[str,
     finally:
         foreign.page.keyboard.press("Escape")
         foreign.page.evaluate("() => LiteGraph.closeAllContextMenus()")
-        foreign.page.evaluate(SWITCH, False)
+        foreign.use(nodes_2=False)
 
 
 def _open(editor: Editor, vue: bool, offered: list[str]) -> None:

@@ -5,9 +5,6 @@ import pytest
 from browser.editor import Editor
 from node_search import described, search
 
-SEARCH = """query => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
-    .nodeSearchService.searchNode(query).map(node => node.name)"""
-
 
 @pytest.mark.parametrize(
     "query",
@@ -16,10 +13,10 @@ SEARCH = """query => document.querySelector('#vue-app').__vue_app__.config.globa
 def test_the_editor_finds_what_its_model_in_the_tests_finds_in_the_same_order(editor: Editor, query: str) -> None:
     nodes = [described(name, info) for name, info in editor.server.get("/object_info").items()]
     expected = [name for name in search(query, nodes) if name.startswith("IPA_")]
-    found = [name for name in editor.page.evaluate(SEARCH, query) if name.startswith("IPA_")]
+    found = [node["name"] for node in editor.search(query) if node["name"].startswith("IPA_")]
     assert expected
     assert found == expected
 
 
 def test_old_nodes_are_not_found(editor: Editor) -> None:
-    assert "IPAdapterAdvanced" not in editor.page.evaluate(SEARCH, "IPAdapter Advanced")
+    assert "IPAdapterAdvanced" not in [node["name"] for node in editor.search("IPAdapter Advanced")]

@@ -97,7 +97,8 @@ def state(language: str, today: Texts) -> State:
 
 def accept(language: str, today: Texts) -> None:
     """Record that a language says what the English says now."""
-    origin = {name(key): digest(text) for key, text in today.items() if key in translated(language)}
+    theirs = translated(language)
+    origin = {name(key): digest(text) for key, text in today.items() if key in theirs}
     write(LOCALES / language / ORIGIN, origin)
 
 

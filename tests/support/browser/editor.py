@@ -4,7 +4,7 @@ import re
 from math import ceil
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, Locator, Page, Route
+from playwright.sync_api import Browser, Locator, Page, Playwright, Route
 
 from live.server import Server
 
@@ -27,6 +27,8 @@ SETTINGS = {
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # words also when zoomed out
 }
 NODES_2 = "Comfy.VueNodes.Enabled"
+SEARCH = """query => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
+    .nodeSearchService.searchNode(query).map(({name, display_name}) => ({name, display_name}))"""
 LISTEN = """() => {
     window.ended = null;
     app.api.addEventListener('execution_success', () => { window.ended = {}; });
@@ -79,6 +81,13 @@ PAGE = {"width": 1600, "height": 900}
 FREE = (80, 92, 1440, 745)  # the part of it that nothing covers: left, top, width, height
 
 
+def launched(playwright: Playwright) -> Browser:
+    """A headless Chromium; fails with the reason when there is none and none can be installed."""
+    from develop.browser import ensure
+
+    return playwright.chromium.launch(executable_path=ensure(), headless=True, args=list(OPTIONS))
+
+
 class Box(NamedTuple):
     """A part of the graph, in its own units."""
 
@@ -108,6 +117,15 @@ class Editor:
         """Let through what the server or the page itself has; the tests need no network."""
         here = route.request.url.startswith((self.server.address, "data:", "blob:"))
         route.continue_() if here else route.abort()
+
+    def use(self, *, nodes_2: bool) -> None:
+        """Go over to Nodes 2.0, or back to the classic canvas."""
+        self.page.evaluate("([name, on]) => app.extensionManager.setting.set(name, on)", [NODES_2, nodes_2])
+
+    def search(self, query: str) -> list[dict[str, str]]:
+        """The nodes that the editor's search finds, in its order: name and display_name of each."""
+        found: list[dict[str, str]] = self.page.evaluate(SEARCH, query)
+        return found
 
     def settle(self, milliseconds: int = 1000) -> None:
         """Let the page draw what it was told."""

@@ -8,11 +8,8 @@ from PIL import Image, ImageOps
 from live.thumbnails import GROUND, Saved, drawn, scaled, shown
 
 SIDE = 512  # pixels
-INSET, FRAME, EDGE = (
-    150,
-    6,
-    14,
-)  # of a reference: side with a white frame; that frame; to the edge and between two
+INSET, FRAME = 150, 6  # of a reference: side with its white frame, and that frame
+EDGE = 14  # to the edge of the picture, and between two references
 DARK = "#1d1d1d"  # around a picture of the editor
 
 

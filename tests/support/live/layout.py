@@ -19,12 +19,8 @@ NOTICE = 72  # what a text adds to a node that seldom says one
 NOTED = ("IPA_Apply", "IPA_ApplyRegions", "IPA_Encode", "IPA_Prepare", "IPA_Region")
 NARROWEST = 225  # that Nodes 2.0 draws
 NOTE = "MarkdownNote"
-LETTER, LINE, BETWEEN, EDGE = (
-    5.6,
-    17,
-    10,
-    24,
-)  # of a note: width of a letter, height of a line, between two paragraphs, edge
+LETTER, LINE = 5.6, 17  # of a note: width of a letter, height of a line
+BETWEEN, EDGE = 10, 24  # and between two paragraphs, and at the edge
 
 
 def sizes() -> Sizes:

@@ -2,14 +2,12 @@
 
 The editor's dialog of missing models lists what a menu of an active node names and does not offer. *IP-Adapter* finds
 files by itself, and *Face Embedding* names a folder; so collapsed loaders at the foot of a graph, connected to nothing,
-name their files. `python -m live.needed_files` in tests/support writes them; a test keeps the graphs equal to that.
+name their files. `make layout` writes them; a test keeps the graphs equal to that.
 """
 
-import json
 from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES, FACE_FILES, Published
-from live.ui_graphs import WORKFLOWS, originals, read
 
 Parts = dict[str, Any]
 
@@ -118,14 +116,3 @@ def _node(graph: Parts, number: int, place: tuple[float, float], folder: str, fi
         },
         "widgets_values": [file.file, *namer.values],
     }
-
-
-def main() -> None:
-    """Write these nodes into every graph that needs them."""
-    for path in originals():
-        text = json.dumps(complete(read(path)), indent=2, ensure_ascii=False)
-        (WORKFLOWS / path.name).write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

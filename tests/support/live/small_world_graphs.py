@@ -1,9 +1,8 @@
 """Twins of the graphs in workflows/ that run on the package's own small models: nothing to download or to upload.
 
-`python -m live.small_world_graphs` in tests/ writes them; a test keeps the committed ones equal to that.
+`make layout` writes them; a test keeps the committed ones equal to that.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from live.small_world_tables import (
     TEXTS,
 )
 from live.titles import TWIN
-from live.ui_graphs import named, originals, place, read
+from live.ui_graphs import originals, read
 
 Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
 Link = list[Any]  # id, node and slot it comes from, node and slot it goes to, type
@@ -188,14 +187,3 @@ def with_twin() -> list[Path]:
 def needed(graph: Parts) -> set[str]:
     """The model files that a graph names."""
     return {model["name"] for node in without(graph)["nodes"] for model in node["properties"].get("models", [])}
-
-
-def main() -> None:
-    """Write every twin beside its graph."""
-    for path in with_twin():
-        text = json.dumps(twin(read(path), named(path)), indent=2, ensure_ascii=False)
-        place(TWIN + named(path)).write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
