@@ -11,7 +11,7 @@ function tell(severity, summary, lines = []) {
 }
 
 async function ask(graph) {
-  const answer = await post("convert", JSON.stringify(graph));
+  const answer = await post("/ip_adapter/convert", JSON.stringify(graph));
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;

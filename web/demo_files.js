@@ -7,7 +7,7 @@ const DEMO = "small_world"; // begins the name of each of its files
 let shown = false;
 
 async function names(text) {
-  const answer = await post("demo_files", text);
+  const answer = await post("/ip_adapter/demo_files", text);
   return answer.ok && (await answer.json()).named;
 }
 

@@ -33,7 +33,7 @@ app.registerExtension({
     taken = [];
     const text = JSON.stringify(graph);
     if (!holdsOurNodes(text)) return;
-    const answer = await post("old_graph", text);
+    const answer = await post("/ip_adapter/old_graph", text);
     if (!answer.ok) return console.warn("IP-Adapter: the graph is opened as it is saved", answer.status);
     const found = await answer.json();
     carry(graph, JSON.parse(text), found.graph);

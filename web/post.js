@@ -2,4 +2,4 @@
 import { api } from "../../scripts/api.js";
 
 export const post = (route, body) =>
-  api.fetchApi(`/ip_adapter/${route}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  api.fetchApi(route, { method: "POST", headers: { "Content-Type": "application/json" }, body });

@@ -20,3 +20,4 @@ def enter(base: Path) -> None:
 
     args.cpu = True
     args.base_directory = str(base)
+    import utils.extra_config  # noqa: F401  (as main.py does, before nodes.py puts a folder with a utils.py first)

@@ -6,6 +6,7 @@ import pytest
 
 from browser.editor import Editor
 from live.graphs import Graph
+from live.prompting import forget
 from live.ui_graphs import as_saved
 
 SCHEDULE = {"shape": "points", "start_value": 1.0, "end_value": 0.0, "unit": "steps", "points": "0:1, 10:0.5, 19:0"}
@@ -69,6 +70,7 @@ def test_points_and_bars_change_the_text_and_the_graph_runs(opened: Editor) -> N
     saved = dict(opened.page.evaluate(SAVED))
     assert more in saved["IPA_Schedule"]
     assert not [key for inputs in sent.values() for key in inputs if "mouse" in key]
+    forget(opened.server)
     assert opened.server.run(opened.prompt()).outputs
 
 

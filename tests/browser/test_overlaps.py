@@ -8,13 +8,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from browser.editor import Box, Editor
+from live.prompting import forget
 from live.server import Server
 from live.ui_graphs import named, originals, read, twins
 
 QUICK = {"steps": 1}
 OF_OURS = "() => app.graph.nodes.filter(node => node.type.startsWith('IPA_')).map(node => String(node.id))"
-FORGET = """() => fetch('/free', {method: 'POST', headers: {'Content-Type': 'application/json'},
-    body: JSON.stringify({unload_models: true, free_memory: true})})"""  # so that every node runs and shows its text
 
 Boxes = dict[str, Box]
 
@@ -55,7 +54,7 @@ def test_no_node_of_a_template_lies_over_another(canvas: Editor, path: Path) -> 
 def test_none_does_after_a_run_and_none_of_ours_grows(canvas: Editor, path: Path) -> None:
     canvas.load(read(path), named(path))
     before = canvas.boxes()
-    canvas.page.evaluate(FORGET)
+    forget(canvas.server)  # so that every node runs and shows its text
     canvas.set_widgets(QUICK)
     assert canvas.run() == {}
     after = canvas.boxes()

@@ -28,7 +28,7 @@ EXTRA = "user:\n  base_path: {base}/elsewhere\n  ipadapter: adapters\n  clip_vis
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own: with extra model paths, and with a package whose `models` folder holds files."""
     base = tmp_path_factory.mktemp("folders")
-    install_package(base)
+    packs = install_package(base)
     for file, seed in ADAPTERS.items():
         tiny_adapter(base / file, seed=seed)
     for number, folder in enumerate(ENCODERS):
@@ -37,22 +37,21 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     fabricate_models(base / "models")
     extra = base / "extra.yaml"
     extra.write_text(EXTRA.format(base=base))
-    with Server(base, options=["--extra-model-paths-config", str(extra)]) as server:
+    with Server(base, options=["--extra-model-paths-config", str(extra)], packs=packs) as server:
         server.upload(REFERENCE, blobs(0, 64, 64))
         yield server
 
 
-def install_package(base: Path) -> None:
-    """The package as a user has it, code and all, but with a `models` folder that tests may write to."""
+def install_package(base: Path) -> dict[str, Path]:
+    """The packs, with ours as a user has it, code and all, but with a `models` folder that tests may write to."""
     name = "comfyui-ip-adapter"
-    copy = base / "installed"
-    copy.mkdir()
+    copy = base / "custom_nodes" / name
+    copy.mkdir(parents=True)
     for part in ("__init__.py", "nodes", "ip_adapter_core"):
         (copy / part).symlink_to(PACKS[name] / part)
     (copy / "models").mkdir()
     (copy / "models" / "small_world").symlink_to(PACKS[name] / "models" / "small_world")
-    (base / "custom_nodes").mkdir()
-    (base / "custom_nodes" / name).symlink_to(copy, target_is_directory=True)
+    return {other: folder for other, folder in PACKS.items() if other != name}
 
 
 def test_starting_comfyui_does_not_import_openclip(elsewhere: Server) -> None:

@@ -12,7 +12,7 @@ import pytest
 from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
 from live.kinds import OF_PICTURES
-from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, load, picture
+from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, forget, load, picture
 from live.results import PICTURE, ExecutionError
 from live.server import Server
 from live.specimens import named
@@ -20,14 +20,6 @@ from live.specimens import named
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
 OURS = {"adapter", "tower", "encode", "apply"}
 HALF = Prompted(weight=0.5)
-
-
-def forget(server: Server) -> None:
-    """Empty the server's cache and unload its models; it does so after the graph that runs next."""
-    server.opener.open(f"{server.address}/free", b'{"unload_models": true, "free_memory": true}').close()
-    graph = Graph()
-    graph.add("PreviewImage", images=graph.add("EmptyImage", width=8, height=8, batch_size=1, color=0))
-    server.run(graph)
 
 
 # What weight, span and reference mean

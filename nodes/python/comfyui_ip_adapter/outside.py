@@ -35,8 +35,9 @@ def enter(tree: Path, cpu: bool = False, device: int = 0) -> None:
     args.cpu = args.cpu or cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if not args.cpu and torch.cuda.is_available():
         torch.cuda.set_device(device)
+    # As main.py does, first of all: nodes.py puts its comfy/ before the root; its utils.py hides the package.
+    from utils.extra_config import load_extra_path_config
+
     extra = tree / "extra_model_paths.yaml"
     if extra.is_file():
-        from utils.extra_config import load_extra_path_config
-
         load_extra_path_config(str(extra))

@@ -15,6 +15,14 @@ REFERENCE, OTHER, WIDE = "reference.png", "other.png", "wide.png"
 SIZES = {REFERENCE: (64, 64), OTHER: (64, 64), WIDE: (48, 96)}
 
 
+def forget(server: Server) -> None:
+    """Empty the server's cache and unload its models; it does so after the graph that runs next."""
+    server.opener.open(f"{server.address}/free", b'{"unload_models": true, "free_memory": true}').close()
+    graph = Graph()
+    graph.add("PreviewImage", images=graph.add("EmptyImage", width=8, height=8, batch_size=1, color=0))
+    server.run(graph)
+
+
 def stock(server: Server) -> Server:
     """Give a server the specimens and reference pictures that these graphs name."""
     specimens.add(server.base / "models", specimens.GOOD)
