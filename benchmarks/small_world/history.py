@@ -6,6 +6,7 @@ import platform
 from PIL import Image
 
 from ...ip_adapter_core.plots import loss
+from ...ip_adapter_core.plots.drawing import PAPER
 from .shelf import EVERY, FOLDER, MODELS
 
 PAGE = MODELS / "TRAINING.md"
@@ -46,7 +47,7 @@ def pictures(recorded: dict[str, dict]) -> Image.Image:
     """The curves side by side, in the order of the table."""
     drawn = [loss.draw(one["losses"]).reduce(2) for one in recorded.values()]
     width, height = drawn[0].size
-    sheet = Image.new("RGB", (width * COLUMNS, height * -(-len(drawn) // COLUMNS)), "white")
+    sheet = Image.new("RGB", (width * COLUMNS, height * -(-len(drawn) // COLUMNS)), PAPER)
     for number, picture in enumerate(drawn):
         sheet.paste(picture, (number % COLUMNS * width, number // COLUMNS * height))
     return sheet

@@ -237,6 +237,13 @@ def test_inputs_that_only_some_choices_need_are_advanced(node: str) -> None:
     assert {given.id for given in schemas()[node].inputs if given.advanced} == ADVANCED[node]
 
 
+def test_new_attention_maps_show_small_differences_and_prompts_without_a_scale_are_as_they_were() -> None:
+    from comfyui_ip_adapter.nodes.attention_map import AttentionMap
+
+    assert described("IPA_AttentionMap", "scale").default == "lowest to highest"
+    assert inspect.signature(AttentionMap.execute).parameters["scale"].default == "from zero"
+
+
 def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
     units = [given for schema in schemas().values() for given in schema.inputs if given.id == "unit"]
     assert len(units) >= 5
