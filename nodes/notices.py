@@ -24,7 +24,7 @@ _OPAQUE = (
 )
 _NEUTRAL = "What reference_mask or alpha leave out became the encoder's neutral colour, with a soft edge"
 _BY_PATCHES = f"{_NEUTRAL}, and adapters of kind {{kind}} look at no patch of it."
-_AS_A_WHOLE = f"{_NEUTRAL}. Adapters of kind {{kind}} read the square as one, so they still see the outline."
+_AS_A_WHOLE = f"{_NEUTRAL}. Adapters of kind {{kind}} take the whole square, so they still see the outline."
 
 
 def of_mask(mask: Tensor | None) -> list[str]:
