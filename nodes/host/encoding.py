@@ -182,7 +182,7 @@ def face_inputs(
     crops = faces.crops(encoder.image_size if encoder else _CROP)
     if identity.encoder is None:
         if mask is not None:
-            raise ValueError(_reads_no_pictures(adapter, "reference_mask"))
+            raise ValueError(f"Disconnect reference_mask: {_reads_no_pictures(adapter)}")
         seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
         return select_inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
@@ -199,13 +199,14 @@ def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Face
     if isinstance(negative, Faces):
         return face_inputs(adapter, encoder, negative)[0]
     if adapter.identity.encoder is None:
-        raise ValueError(_reads_no_pictures(adapter, "negative_image, or connect negative_faces in its place"))
+        raise ValueError(
+            f"Disconnect negative_image, or connect negative_faces in its place: {_reads_no_pictures(adapter)}"
+        )
     return inputs_of_nobody(adapter, encoder, encode(encoder, fit_pictures(encoder, negative, FITS[0])), len(negative))
 
 
-def _reads_no_pictures(adapter: LoadedAdapter, what: str) -> str:
-    kind = adapter.identity.variant.name
-    return f"Disconnect {what}: {adapter.name} is a {kind} adapter, which reads no pictures."
+def _reads_no_pictures(adapter: LoadedAdapter) -> str:
+    return f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads no pictures."
 
 
 def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, images: int) -> AdapterInputs:
