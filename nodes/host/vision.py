@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.clip_vision
@@ -116,7 +116,13 @@ def blank_features(encoder: Any) -> Features:
 
 def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
     """Images at the encoder's size, as it sees them: (images, size, size, 3)."""
-    return fit(images, encoder.image_size, how, getattr(encoder, "image_mean", CLIP_MEAN))
+    return fit(images, encoder.image_size, how, neutral(encoder))
+
+
+def neutral(encoder: Any) -> Sequence[float]:
+    """The colour that is zero after normalisation."""
+    mean: Sequence[float] = getattr(encoder, "image_mean", CLIP_MEAN)
+    return mean
 
 
 def encode(encoder: Any, pictures: Tensor) -> Features:
@@ -134,8 +140,7 @@ def encode_masked(encoder: Any, images: Tensor, mask: Tensor | None = None) -> F
     """Features of images; mask (masks, size, size), 0..1: where they are looked at, elsewhere is the neutral colour."""
     pictures = fit_pictures(encoder, images, FITS[0])
     if mask is not None:
-        neutral = pictures.new_tensor(getattr(encoder, "image_mean", CLIP_MEAN))
-        pictures = neutral.lerp(pictures, mask[..., None].clamp(0, 1).to(pictures))
+        pictures = pictures.new_tensor(neutral(encoder)).lerp(pictures, mask[..., None].clamp(0, 1).to(pictures))
     return encode(encoder, pictures)
 
 

@@ -208,7 +208,7 @@ def test_a_kind_of_faces_is_refused_with_the_nodes_for_faces() -> None:
 ADVANCED = {
     "IPA_Schedule": {"points", "n", "random_seed", "shown_over"},
     "IPA_LayerWeights": {"custom", "second_weight", "combine"},
-    "IPA_Encode": {"detail", "tiles"},
+    "IPA_Encode": {"detail", "tiles", "alpha"},
     "IPA_Face": {"index", "backend"},
 }
 
@@ -225,6 +225,7 @@ def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
 
 
 WIDGETS_IN_ORDER = {
+    "IPA_Encode": ["fit", "combine", "weights", "detail", "tiles", "alpha"],
     "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type"],
     "IPA_StyleComposition": [
         *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
