@@ -119,8 +119,8 @@ def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) ->
     encode, shelf = words.tokenizer(), pictures("train")
     whole, robbed = encode(captions("train")), encode(captions("train", silence=0.15))
     model = trained().train().requires_grad_(True) if cycle else blank()
-    path = {"decay": 0.05, "memory": (0.9, 0.98), "warm": 0.1, "clip": 1.0}
-    descent = Descent(f"clip_{cycle}", model.parameters(), steps, rate, **path)
+    name, weights = f"clip_{cycle}", model.parameters()
+    descent = Descent(name, weights, steps, rate, decay=0.05, memory=(0.9, 0.98), warm=0.1, clip=1.0)
     for _ in range(steps):
         alike = torch.from_numpy(grouped.draw(next(turns), int(batch * ALIKE), dice))
         others = torch.randint(len(shelf), (batch - len(alike),))
@@ -135,7 +135,7 @@ def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) ->
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(SHARPEST[cycle]))
         if due:
-            save(f"clip_{cycle}", model.state_dict())
+            save(name, model.state_dict())
     descent.end()
     return model
 

@@ -41,7 +41,9 @@ def embeddings(split: str) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Embeddings of a split's pictures with one object, and the right choice of every attribute."""
     single = [(row, one) for row, one in enumerate(scenes(split)) if len(one.objects) == 1][:PICTURES]
     shown = pictures(split)[[row for row, _ in single]].float() / 255
-    return host.features(shown).embeds.float(), answers([one for _, one in single])
+    seen = host.features(shown).embeds
+    assert seen is not None
+    return seen.float(), answers([one for _, one in single])
 
 
 def readable() -> dict[str, float]:
