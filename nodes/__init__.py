@@ -6,8 +6,8 @@ in test_node.py, input_checks in test_node.py through node, and input_checks in 
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
-through training; prompt_files in tests/live/test_prompt_files.py; attention_map in tests/live/test_workflows.py, noise,
-prepare and small_world in tests/live/test_workflows.py through ui_graphs.
+through training; prompt_files in tests/live/test_prompt_files.py; score in tests/live/test_scores.py; attention_map in
+tests/live/test_workflows.py, noise, prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .prompt_files import LoadPrompt, SavePrompt
 from .regions import ApplyRegions, Region
 from .save import SaveAdapter
 from .schedule import Schedule
+from .score import Score
 from .simple import Simple, StyleComposition
 from .small_world import SmallWorld
 from .train import Train
@@ -60,6 +61,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadPrompt,
     AttentionMap,
     Prepare,
+    Score,
 ]
 
 

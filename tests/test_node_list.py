@@ -16,7 +16,7 @@ SHARED = {
     **{("IPA_StyleComposition", name): "IPA_Simple" for name in ("start", "end", "mask")},
     ("IPA_StyleComposition", "unit"): "IPA_Apply",
     ("IPA_StyleComposition", "kind"): "IPA_AutoLoad",
-    ("IPA_StyleComposition", "fit"): "IPA_Encode",
+    **{(node, "fit"): "IPA_Encode" for node in ("IPA_StyleComposition", "IPA_Score")},
     **{("IPA_Region", name): "IPA_Apply" for name in ("weight", "start", "end", "unit", "layer_weights", "schedule")},
     **{("IPA_EncodeFace", name): "IPA_Encode" for name in ("combine", "weights", "masks")},
 }
@@ -27,6 +27,7 @@ IN_NO_GRAPH = {
     "IPA_Train": "a template has no pictures with captions to train on",
     "IPA_SaveAdapter": "it belongs to training",
     "IPA_LoadPrompt": "its file is made by the template save_prompt",
+    "IPA_Score": "it measures what a graph made, and has a graph of its own in its help page's picture",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
 }
 """Nodes that no template shows, and why."""

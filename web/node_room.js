@@ -24,6 +24,7 @@ const ROOM = {
   IPA_SaveAdapter: TEXT_ONLY,
   IPA_SavePrompt: TEXT_ONLY,
   IPA_Schedule: PICTURE_ONLY,
+  IPA_Score: BOTH,
   IPA_Simple: BOTH,
   IPA_SmallWorld: PICTURE_ONLY,
   IPA_StyleComposition: BOTH,

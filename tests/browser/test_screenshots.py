@@ -98,6 +98,23 @@ TRAINING = """() => {
     train.widgets.find(widget => widget.name == 'dataset').value = 'pictures';
 }"""
 
+SCORE = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const last = find('VAEDecode'), seen = find('IPA_SmallWorld'), encoder = find('IPA_LoadVision');
+    const score = LiteGraph.createNode('IPA_Score');
+    app.graph.add(score);
+    score.pos = [last.pos[0] + 700, last.pos[1]];
+    const slot = name => score.inputs.findIndex(input => input.name == name);
+    last.connect(0, score, slot('pictures'));
+    encoder.connect(0, score, slot('clip_vision'));
+    seen.connect(0, score, slot('references'));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [score.pos[0] + 600, score.pos[1]];
+    score.connect(3, shown, 0);
+    score.widgets.find(widget => widget.name == 'texts').value = 'a red circle\\na blue star on a green background';
+}"""
+
 
 def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/, run it, and show the values it has as a file."""
@@ -198,6 +215,14 @@ def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -
     assert editor.run() == {}
     editor.settle(6000)  # until the notice of success is gone
     take(editor, node_type)
+
+
+def test_a_node_of_comparison(editor: Editor) -> None:
+    editor.load(read(place(TWIN + CHAIN)), "comparison")
+    editor.page.evaluate(SCORE)
+    assert editor.run() == {}
+    editor.settle(6000)  # until the notice of success is gone
+    take(editor, "IPA_Score")
 
 
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
