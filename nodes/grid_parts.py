@@ -29,7 +29,7 @@ class GridModel(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            grid.MODEL,
+            "IPA_GridModel",
             "Image Prompt Grid (a cell's model)",
             "A part of Image Prompt Grid.",
             inputs=[
@@ -58,7 +58,7 @@ class GridSheet(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            grid.SHEET,
+            "IPA_GridSheet",
             "Image Prompt Grid (its sheet)",
             "A part of Image Prompt Grid.",
             inputs=[

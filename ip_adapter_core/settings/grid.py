@@ -97,7 +97,7 @@ def read_grid(across: tuple[str, str], down: tuple[str, str], references: int) -
     """
     grid = Grid(*(Line(axis, AXES[axis].read(text, references)) for axis, text in (across, down)))
     if across[0] == down[0] != NOTHING:
-        raise ValueError(f"Let across and down vary different things; both vary {across[0]}.")
+        raise ValueError(f"Set across and down to different things; both are {across[0]}.")
     columns, rows = len(grid.across.values), len(grid.down.values)
     if columns * rows > MOST:
         raise ValueError(

@@ -115,6 +115,36 @@ SCORE = """() => {
     score.widgets.find(widget => widget.name == 'texts').value = 'a red circle\\na blue star on a green background';
 }"""
 
+GRID = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const linked = (node, name) => {
+        const input = node.inputs.find(input => input.name == name);
+        const link = app.graph.links.get ? app.graph.links.get(input.link) : app.graph.links[input.link];
+        return [app.graph.getNodeById(link.origin_id), link.origin_slot];
+    };
+    const [sampler, encode, apply, decode] = ['KSampler', 'IPA_Encode', 'IPA_Apply', 'VAEDecode'].map(find);
+    const from = {
+        model: linked(apply, 'model'), ip_adapter: linked(encode, 'ip_adapter'), references: linked(encode, 'image'),
+        clip_vision: linked(encode, 'clip_vision'), positive: linked(sampler, 'positive'), vae: linked(decode, 'vae'),
+        negative: linked(sampler, 'negative'), latent: linked(sampler, 'latent_image'),
+    };
+    const grid = LiteGraph.createNode('IPA_Grid');
+    app.graph.add(grid);
+    [grid.pos, grid.size] = [[decode.pos[0] + 700, decode.pos[1]], [440, grid.size[1] + 60]];
+    for (const [name, [node, slot]] of Object.entries(from))
+        node.connect(slot, grid, grid.inputs.findIndex(input => input.name == name));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [grid.pos[0] + 700, grid.pos[1]];
+    grid.connect(0, shown, 0);
+    const set = (name, value) => (grid.widgets.find(widget => widget.name == name).value = value);
+    for (const name of ['seed', 'steps', 'cfg', 'sampler_name', 'scheduler'])
+        set(name, sampler.widgets.find(widget => widget.name == name).value);
+    set('across_values', '0, 0.5, 1');
+    set('down', 'seed');
+    set('down_values', '1, 2');
+}"""
+
 
 def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/, run it, and show the values it has as a file."""
@@ -217,12 +247,13 @@ def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -
     take(editor, node_type)
 
 
-def test_a_node_of_comparison(editor: Editor) -> None:
+@pytest.mark.parametrize(("node_type", "added"), [("IPA_Score", SCORE), ("IPA_Grid", GRID)])
+def test_a_node_of_comparison(editor: Editor, node_type: str, added: str) -> None:
     editor.load(read(place(TWIN + CHAIN)), "comparison")
-    editor.page.evaluate(SCORE)
+    editor.page.evaluate(added)
     assert editor.run() == {}
     editor.settle(6000)  # until the notice of success is gone
-    take(editor, "IPA_Score")
+    take(editor, node_type)
 
 
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])

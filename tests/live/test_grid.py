@@ -106,7 +106,7 @@ REFUSED: dict[str, tuple[Graph, str]] = {
     "a weight that is none": (grid(("weight", "0.5, much")), "Write the weights as numbers"),
     "a weight type that is none": (grid(("weight type", "baroque")), "Write the weight types as in linear"),
     "a reference that is not there": (grid(("reference", "3")), "Write the references as numbers from 1 to 2"),
-    "the same thing twice": (grid(("weight", "1"), ("weight", "2")), "Let across and down vary different things"),
+    "the same thing twice": (grid(("weight", "1"), ("weight", "2")), "Set across and down to different things"),
     "a start after its end": (grid(("start", "0, 0.7"), end=0.5), "Set start to at most end"),
     "a latent of several pictures": (grid(("weight", "0, 1"), batch=2), "Connect a latent of one picture"),
 }

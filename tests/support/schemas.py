@@ -53,7 +53,7 @@ def options(given: Any) -> list[str]:
 
 def described(node: str, name: str) -> Any:
     """An input of a node."""
-    return next(given for given in schemas()[node].inputs if given.id == name)
+    return next(given for given in (schemas() | parts())[node].inputs if given.id == name)
 
 
 def object_info() -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_nothing_varies_where_nothing_is_to() -> None:
 
 
 def test_both_sides_vary_different_things() -> None:
-    with pytest.raises(ValueError, match=r"^Let across and down vary different things; both vary weight\.$"):
+    with pytest.raises(ValueError, match=r"^Set across and down to different things; both are weight\.$"):
         read_grid(("weight", "1"), ("weight", "2"), 1)
 
 
