@@ -58,6 +58,7 @@ def test_shared_references_stand_at_the_right_and_what_has_no_room_is_counted() 
     middle = MARGIN + TILE + GAP + (REFERENCE - GAP) // 2
     assert np.allclose(one[MARGIN + 40, middle], 0.3, atol=0.01)
     assert (other[-MARGIN - HEAD - 60 :, middle - 30 : middle + 30] < 0.5).any()
+    assert (other[-MARGIN:] == 1).all()  # no reference is cut off
     assert not np.array_equal(one, other)
 
 
