@@ -12,16 +12,18 @@ from live.pictures import FACE, MASKED
 from live.server import Server
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved
-from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins
+from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins, workflows
 from package import ROOT
 
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
-RUN = {
-    "width": 256,
-    "height": 256,
-    "megapixels": 0.0625,
-    "steps": 8,
-}  # the random weights of the tests make noise at any size
+RUN = {"width": 256, "height": 256, "megapixels": 0.0625, "steps": 8}
+NOISE = """() => {
+    for (const node of app.graph.nodes)
+        if (['SaveImage', 'PreviewImage', 'SaveAnimatedWEBP'].includes(node.type)) {
+            node.imgs = node.images = undefined;
+            delete app.nodeOutputs[node.id];
+        }
+}"""  # what the random weights of the tests make is left out
 SHOWN = {"width": 512, "height": 512, "megapixels": 0.25, "steps": 30, "seed": 42}
 CHAIN, ONE_NODE = "text_to_image_with_image_prompt", "image_prompt_in_one_node"
 CONTROLS = [  # a graph, and the node that its help page shows
@@ -38,6 +40,7 @@ CONTROLS = [  # a graph, and the node that its help page shows
 ]
 LARGEST_CARD = 80_000  # bytes of a template's picture
 LARGEST = 200_000  # bytes of a help picture
+AFTER = 6000  # milliseconds until the notice of success is gone
 MASK = """file => {
     for (const node of app.graph.nodes)
         if (node.type == 'LoadImage' && node.outputs[1].links?.length) node.widgets[0].value = file;
@@ -67,7 +70,17 @@ KEPT = """async file => {
     find('IPA_LoadAdapter').connect(0, kept, 0);
     kept.connect(0, find('IPA_Apply'), 1);
 }"""
-MARGIN = 60  # of a node's picture: enough to see where its wires go
+ROWS = """sizes => {
+    let [left, top, tallest] = [0, 0, 0];
+    for (const node of app.graph.nodes) {
+        const [width, height] = sizes[node.type];
+        if (left + width > 2600) [left, top, tallest] = [0, top + tallest + 80, 0];
+        node.pos = [left, top];
+        [left, tallest] = [left + width + 40, Math.max(tallest, height)];
+    }
+}"""
+MARGIN = 16  # around a node's picture; above it are its title and the name of its pack
+ABOVE = 40
 AUTO = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_LoadAdapter').pos], [310, 82]];
@@ -147,14 +160,24 @@ GRID = """() => {
 
 
 def run(editor: Editor, name: str) -> None:
-    """Open a graph of workflows/, run it, and show the values it has as a file."""
+    """Open a graph of workflows/ and run it: its twin if it has one, else with the tests' weights but without noise."""
+    if place(TWIN + name).exists():
+        return run_twin(editor, name)
     editor.load(read(place(name)), name)
     editor.set_widgets(RUN)
     editor.page.evaluate(MASK, MASKED)
     editor.page.evaluate(FACES, FACE)
     assert editor.run() == {}
     editor.set_widgets(SHOWN)
-    editor.settle(6000)  # until the notice of success is gone
+    editor.page.evaluate(NOISE)
+    editor.settle(AFTER)
+
+
+def run_twin(editor: Editor, name: str) -> None:
+    """Open the twin of a graph and run it."""
+    editor.load(read(place(TWIN + name)), name)
+    assert editor.run() == {}
+    editor.settle(AFTER)
 
 
 def save(png: bytes, path: Path) -> None:
@@ -241,9 +264,7 @@ def test_the_automatic_loader(editor: Editor) -> None:
 
 @pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
 def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
-    editor.load(read(place(TWIN + graph)), "small world")
-    assert editor.run() == {}
-    editor.settle(6000)  # until the notice of success is gone
+    run_twin(editor, graph)
     take(editor, node_type)
 
 
@@ -276,5 +297,27 @@ def take(editor: Editor, node_type: str) -> None:
     """Picture one node for its help page."""
     editor.isolate(node_type)
     left, top, width, height = editor.box(node_type)
-    around = Box(left - MARGIN, top - MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
+    around = Box(left - MARGIN, top - ABOVE, width + 2 * MARGIN, height + ABOVE + MARGIN)
     save(editor.picture(around), HELP / f"{node_type}.png")
+
+
+@pytest.mark.parametrize("path", workflows(), ids=named)
+def test_every_template_in_both_canvases_to_look_at(canvas: Editor, path: Path, request: pytest.FixtureRequest) -> None:
+    canvas.load(read(path), named(path))
+    if named(path).startswith(TWIN):
+        assert canvas.run() == {}
+        canvas.settle(AFTER)
+    look(canvas, request, named(path))
+
+
+def test_every_node_in_both_canvases_to_look_at(canvas: Editor, server: Server, request: pytest.FixtureRequest) -> None:
+    sizes = canvas.fresh([node for node in server.object_info() if node.startswith("IPA_")])
+    canvas.page.evaluate(ROWS, sizes)
+    look(canvas, request, "all nodes")
+
+
+def look(canvas: Editor, request: pytest.FixtureRequest, name: str) -> None:
+    """Put a picture of the graph where `make screenshots` says that one should look."""
+    folder = ROOT / ".host" / "screenshots" / ("Nodes 2.0" if request.node.callspec.params["canvas"] else "classic")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.png").write_bytes(canvas.picture(canvas.extent()))
