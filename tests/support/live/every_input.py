@@ -75,7 +75,6 @@ BETTER: dict[str, Inputs] = {
     "IPA_FaceEmbeds": {"file": "me.npy"},
     "IPA_Train": {"steps": 1, "dataset": "no pictures"},
     "IPA_Grid": {"across_values": "0, 1", "steps": 1},
-    "IPA_Score": {"references": GIVES["IMAGE"]},
 }
 """Inputs of a good graph that are not what the menu begins with."""
 
@@ -105,7 +104,7 @@ def good(kind: str, node: dict[str, Any], changes: Inputs | None = None) -> Grap
     inputs = {}
     for name, spec in node["input"].get("required", {}).items():
         inputs[name] = BETTER.get(kind, {}).get(name, _usual(spec))
-    inputs |= BETTER.get(kind, {}) | (changes or {})
+    inputs |= changes or {}
     given = {name: value(graph) if callable(value) else value for name, value in inputs.items()}
     added = graph.add(kind, "node", **{name: value for name, value in given.items() if value is not LEFT_OUT})
     for slot in range(len(node["output"])):
