@@ -41,6 +41,7 @@ CONFIG: dict[str, Any] = {
             "heads": 4,
             "layers": 2,
             "mlp_ratio": 2.0,
+            "tokenizer_kwargs": {"bpe_path": "../tokenizer/merges.txt.gz"},
         },
     },
     "preprocess_cfg": {"mean": list(OPENAI_DATASET_MEAN), "std": list(OPENAI_DATASET_STD)},

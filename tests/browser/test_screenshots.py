@@ -111,6 +111,53 @@ TRAINING = """() => {
     train.widgets.find(widget => widget.name == 'dataset').value = 'pictures';
 }"""
 
+SCORE = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const last = find('VAEDecode'), seen = find('IPA_SmallWorld'), encoder = find('IPA_LoadVision');
+    const score = LiteGraph.createNode('IPA_Score');
+    app.graph.add(score);
+    score.pos = [last.pos[0] + 700, last.pos[1]];
+    const slot = name => score.inputs.findIndex(input => input.name == name);
+    last.connect(0, score, slot('pictures'));
+    encoder.connect(0, score, slot('clip_vision'));
+    seen.connect(0, score, slot('references'));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [score.pos[0] + 600, score.pos[1]];
+    score.connect(3, shown, 0);
+    score.widgets.find(widget => widget.name == 'texts').value = 'a red circle\\na blue star on a green background';
+}"""
+
+GRID = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const linked = (node, name) => {
+        const input = node.inputs.find(input => input.name == name);
+        const link = app.graph.links.get ? app.graph.links.get(input.link) : app.graph.links[input.link];
+        return [app.graph.getNodeById(link.origin_id), link.origin_slot];
+    };
+    const [sampler, encode, apply, decode] = ['KSampler', 'IPA_Encode', 'IPA_Apply', 'VAEDecode'].map(find);
+    const from = {
+        model: linked(apply, 'model'), ip_adapter: linked(encode, 'ip_adapter'), references: linked(encode, 'image'),
+        clip_vision: linked(encode, 'clip_vision'), positive: linked(sampler, 'positive'), vae: linked(decode, 'vae'),
+        negative: linked(sampler, 'negative'), latent: linked(sampler, 'latent_image'),
+    };
+    const grid = LiteGraph.createNode('IPA_Grid');
+    app.graph.add(grid);
+    [grid.pos, grid.size] = [[decode.pos[0] + 700, decode.pos[1]], [440, grid.size[1] + 60]];
+    for (const [name, [node, slot]] of Object.entries(from))
+        node.connect(slot, grid, grid.inputs.findIndex(input => input.name == name));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [grid.pos[0] + 700, grid.pos[1]];
+    grid.connect(0, shown, 0);
+    const set = (name, value) => (grid.widgets.find(widget => widget.name == name).value = value);
+    for (const name of ['seed', 'steps', 'cfg', 'sampler_name', 'scheduler'])
+        set(name, sampler.widgets.find(widget => widget.name == name).value);
+    set('across_values', '0, 0.5, 1');
+    set('down', 'seed');
+    set('down_values', '1, 2');
+}"""
+
 
 def run(editor: Editor, name: str) -> None:
     """Open a graph of workflows/ and run it: its twin if it has one, else with the tests' weights but without noise."""
@@ -218,6 +265,15 @@ def test_the_automatic_loader(editor: Editor) -> None:
 @pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
 def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
     run_twin(editor, graph)
+    take(editor, node_type)
+
+
+@pytest.mark.parametrize(("node_type", "added"), [("IPA_Score", SCORE), ("IPA_Grid", GRID)])
+def test_a_node_of_comparison(editor: Editor, node_type: str, added: str) -> None:
+    editor.load(read(place(TWIN + CHAIN)), "comparison")
+    editor.page.evaluate(added)
+    assert editor.run() == {}
+    editor.settle(6000)  # until the notice of success is gone
     take(editor, node_type)
 
 
