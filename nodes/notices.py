@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import ui
 from torch import Tensor
 
+from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.settings.layer_weights import LayerWeights
@@ -28,6 +29,13 @@ _NO_LAYER = (
     "The layer weights give every layer 0, so that this image prompt does nothing. Give Layer Weights another weight."
 )
 _TRANSPARENT = "Transparency is not looked at: the encoder reads what is under it too."
+_OPAQUE = (
+    "alpha is on, but the picture has no fourth channel, so all of it is read. Load Image gives transparency as a "
+    "mask: invert it for reference_mask."
+)
+_NEUTRAL = "What reference_mask or alpha leave out became the encoder's neutral colour, with a soft edge"
+_BY_PATCHES = f"{_NEUTRAL}, and adapters of kind {{kind}} look at no patch of it."
+_AS_A_WHOLE = f"{_NEUTRAL}. Adapters of kind {{kind}} take the whole square, so they still see the outline."
 
 
 def of_use(use: ApplyOptions) -> list[str]:
@@ -58,9 +66,18 @@ def of_mask(mask: Tensor | None) -> list[str]:
     return _logged(_BLACK, covers_nothing(mask))
 
 
-def of_pictures(images: Tensor) -> list[str]:
-    """The notice for pictures with a fourth channel."""
-    return [_TRANSPARENT] if images.ndim == 4 and images.shape[-1] == 4 else []
+def of_pictures(images: Tensor, alpha: bool = False) -> list[str]:
+    """The notice for pictures with a fourth channel, or without one where alpha wants it."""
+    has_alpha = images.ndim == 4 and images.shape[-1] == 4
+    if has_alpha == alpha:
+        return []
+    return [_OPAQUE] if alpha else [_TRANSPARENT]
+
+
+def of_reference_mask(adapter: Identity, partly_read: bool) -> list[str]:
+    """What became of the surroundings of references that are read in part, by an adapter's kind."""
+    text = _BY_PATCHES if adapter.variant.selective else _AS_A_WHOLE
+    return [text.format(kind=adapter.variant.name)] if partly_read else []
 
 
 def with_notices(notices: list[str], preview: ui.PreviewImage | None = None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from schemas import described, schemas
+from schemas import described, parts, schemas
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -189,13 +189,13 @@ def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() 
         models.geometry(model)
 
 
-FOLDERS = {"loaders", "faces", "regions", "animation", "training", "demo"}
+FOLDERS = {"loaders", "faces", "regions", "animation", "comparison", "training", "demo"}
 
 
 def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> None:
     from comfyui_ip_adapter.nodes.sockets import CATEGORY, FOLDER_OF
 
-    categories = {node: schema.category for node, schema in schemas().items()}
+    categories = {node: schema.category for node, schema in (schemas() | parts()).items()}
     assert categories.keys() >= FOLDER_OF.keys(), "Take the ids that no node has out of FOLDER_OF of nodes/sockets.py."
     assert {category.partition(f"{CATEGORY}/")[2] for category in categories.values()} == {"", *FOLDERS}
     beside = {node for node, category in categories.items() if category == CATEGORY}
@@ -227,7 +227,7 @@ def test_a_kind_of_faces_is_refused_with_the_nodes_for_faces() -> None:
 ADVANCED = {
     "IPA_Schedule": {"points", "n", "random_seed", "shown_over"},
     "IPA_LayerWeights": {"custom", "second_weight", "combine"},
-    "IPA_Encode": {"detail", "tiles"},
+    "IPA_Encode": {"detail", "tiles", "alpha"},
     "IPA_Face": {"index", "backend"},
 }
 
@@ -251,6 +251,7 @@ def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
 
 
 WIDGETS_IN_ORDER = {
+    "IPA_Encode": ["fit", "combine", "weights", "detail", "tiles", "alpha"],
     "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type"],
     "IPA_StyleComposition": [
         *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),

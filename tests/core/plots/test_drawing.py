@@ -5,17 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import ImageColor, ImageDraw
 
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS, Maps
-from comfyui_ip_adapter.ip_adapter_core.plots import drawing, heat_map, layer_bars, loss, schedule, transition
+from comfyui_ip_adapter.ip_adapter_core.plots import (
+    drawing,
+    grid_sheet,
+    heat_map,
+    layer_bars,
+    loss,
+    schedule,
+    score_table,
+    transition,
+)
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import Transition
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
+from comfyui_ip_adapter.ip_adapter_core.vision.scores import Scores
 
 LEGIBLE = 4.5  # of WCAG 2.1, 1.4.3, for text
 SEEN = 3.0  # of WCAG 2.1, 1.4.11, for what is no text
@@ -33,6 +44,10 @@ def contrast(one: str | tuple[int, ...], other: str | tuple[int, ...]) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+def scores() -> Scores:
+    return Scores(torch.linspace(0, 1, 27).reshape(9, 3), torch.linspace(0, 1, 18).reshape(9, 2), ("a cat", "a dog"))
+
+
 def pictures() -> Iterator[Any]:
     """Every sort of picture, with all that can be written in it."""
     for name in ("composition precise", "style and composition"):
@@ -42,6 +57,9 @@ def pictures() -> Iterator[Any]:
     yield transition.draw(Transition(60, loop=True).check(9))
     yield heat_map.draw(torch.rand(64, 64, 3), Maps(MAP_KINDS["influence"], ("one", "two"), torch.rand(2, 8, 8)), 0.6)
     yield loss.draw([1.0, 0.5, 0.7])
+    yield score_table.draw(scores(), torch.rand(9, 8, 8, 3), torch.rand(3, 8, 8, 3))
+    label = grid_sheet.Label("weight 0.5")
+    yield grid_sheet.draw([torch.zeros(8, 8, 3)], grid_sheet.Labels([label], [label]))
 
 
 def test_contrast_is_that_of_wcag() -> None:
@@ -52,6 +70,12 @@ def test_contrast_is_that_of_wcag() -> None:
 @pytest.mark.parametrize("ink", [drawing.INK, drawing.FAINT, *drawing.SERIES])
 def test_inks_are_legible_on_the_paper(ink: str) -> None:
     assert contrast(ink, drawing.PAPER) >= LEGIBLE
+
+
+@pytest.mark.parametrize("number", range(0, 101, 5))
+def test_numbers_are_legible_on_every_colour_of_heat(number: int) -> None:
+    colour = heat_map.colours(np.array(number / 100))
+    assert contrast(drawing.ink_on(colour), tuple((colour * 255).round().astype(int).tolist())) >= LEGIBLE
 
 
 @pytest.mark.parametrize("mark", [drawing.STYLE, drawing.COMPOSITION])
@@ -73,7 +97,7 @@ def test_every_word_of_every_picture_is_legible_on_what_lies_under_it(monkeypatc
         write(pen, xy, text, fill, *rest, **more)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
-    assert len(list(pictures())) == 7
+    assert len(list(pictures())) == 9
     assert len(seen) > 150
     assert not [(text, ratio) for text, ratio in seen if ratio < LEGIBLE]
 
