@@ -6,6 +6,7 @@ import platform
 from PIL import Image, ImageDraw
 
 from ...ip_adapter_core.plots import loss
+from ...ip_adapter_core.plots.drawing import INK, PAPER
 from .shelf import EVERY, MODELS, RECORDS
 
 PAGE = MODELS / "TRAINING.md"
@@ -63,7 +64,7 @@ def pictures(curves: dict[str, list[float]]) -> Image.Image:
     """The curves side by side, in the order of the table, each with its name."""
     drawn = [named(loss.draw(losses).reduce(2), name) for name, losses in curves.items()]
     width, height = drawn[0].size
-    sheet = Image.new("RGB", (width * COLUMNS, height * -(-len(drawn) // COLUMNS)), "white")
+    sheet = Image.new("RGB", (width * COLUMNS, height * -(-len(drawn) // COLUMNS)), PAPER)
     for number, picture in enumerate(drawn):
         sheet.paste(picture, (number % COLUMNS * width, number // COLUMNS * height))
     return sheet
@@ -71,5 +72,5 @@ def pictures(curves: dict[str, list[float]]) -> Image.Image:
 
 def named(picture: Image.Image, name: str) -> Image.Image:
     """A curve with its name above it."""
-    ImageDraw.Draw(picture).text((picture.width // 2, 0), name, "black", anchor="ma")
+    ImageDraw.Draw(picture).text((picture.width // 2, 0), name, INK, anchor="ma")
     return picture

@@ -1,9 +1,9 @@
-"""What all drawn pictures share: the colours of paper and ink, letters in any size, and small pictures."""
+"""What all drawn pictures share: colours for dark and light themes, letters in any size, and small pictures."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +12,43 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-PAPER, INK, FAINT = "#ffffff", "#303030", "#707070"
+PAPER = "#2a2d33"
+INK, FAINT = "#eceae4", "#adb2ba"  # of what is read first, and beside it
+EDGE, GRID, TRACK, SHADE = "#8b919b", "#454a53", "#353941", "#34424f"
+
+BLUE, ORANGE, GREEN, PINK = "#6db3f2", "#f2a24f", "#72cf90", "#e88fca"
+RED, VIOLET, YELLOW, TEAL = "#f58080", "#b3a4f7", "#d8c861", "#63d0d1"
+DIM_BLUE = "#57799c"  # of a curve behind another
+
+SERIES = (BLUE, ORANGE, GREEN, PINK, RED, VIOLET, YELLOW, TEAL)
+"""Colours of things that stand side by side; words in them are legible on the paper, and paper on them."""
+
+
+class Mark(NamedTuple):
+    """The colours of a mark with a word in it.
+
+    paper: of the mark.
+    ink: of its word.
+    """
+
+    paper: str
+    ink: str
+
+
+STYLE, COMPOSITION = Mark("#5b2c44", "#ffbdd6"), Mark("#1f4d39", "#a9ecc7")
+
+# Lightness rises evenly in OKLab, from 0.20 to 0.97, while the hue goes from violet over red to yellow.
+HEAT = ("#17004a", "#420067", "#730b6f", "#a22769", "#cc455a", "#ee6c44", "#ff9b3c", "#ffcd6c", "#fffaa8")
+
+
+_DARK = 0.179  # luminance on which white and black have one contrast
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue in linear light, as WCAG 2.1 has it
+
+
+def ink_on(colour: np.ndarray) -> str:
+    """White or black, whichever has more contrast on a colour (3,), 0..1; it is 4.5 or more on every colour."""
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return "white" if linear @ np.array(_LUMINANCE) < _DARK else "black"
 
 
 @lru_cache

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..vision.scores import Scores
-from .drawing import FAINT, INK, PAPER, font, lines, thumbnail
+from .drawing import FAINT, INK, PAPER, font, ink_on, lines, thumbnail
 from .heat_map import colours
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ _THUMBNAIL = 112  # pixels along the long side
 _COLUMN, _ROW = 144, 120
 _SIDE, _TOP = 176, 48  # of the pictures, and of the names of the measures
 _MARGIN, _LETTERS, _SMALL, _NUMBERS = 20, 22, 16, 24
-_LIGHT = 0.55  # of a colour, 0..1: from here on its number is dark
-_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in a colour's lightness
 
 
 class _Part(NamedTuple):
@@ -110,10 +108,9 @@ def _draw_numbers(pen: ImageDraw, part: _Part) -> None:
     for (row, column), cosine in np.ndenumerate(part.cosines.numpy()):
         left, top = _left(part.first + column), _top(row)
         colour = shades[row, column]
-        ink = INK if colour @ np.array(_WEIGHTS) > _LIGHT else PAPER
         fill = tuple((colour * 255).round().astype(int).tolist())
         pen.rectangle((left, top, left + _COLUMN - 2, top + _ROW - 2), fill=fill)
-        pen.text((left + _COLUMN / 2, top + _ROW / 2), f"{cosine:.3f}", ink, font(_NUMBERS), "mm")
+        pen.text((left + _COLUMN / 2, top + _ROW / 2), f"{cosine:.3f}", ink_on(colour), font(_NUMBERS), "mm")
 
 
 def _paste(sheet: Image, picture: Tensor, middle: tuple[int, int]) -> None:
