@@ -72,15 +72,17 @@ def encode(
     combine: str = "concat",
     weights: Sequence[float] = (),
     fit: str = "center crop",
+    reference_mask: Tensor | None = None,
 ) -> ImagePrompt:
     """The image prompt of pictures (images, height, width, 3), 0..1.
 
-    negative: pictures to move away from. combine, weights and fit: as on the node Encode Image Prompt. Raises
-    ValueError when the adapter and the encoder do not belong together, and for what are no such pictures.
+    negative: pictures to move away from. combine, weights and fit: as on the node Encode Image Prompt. reference_mask:
+    (masks, height, width), 0..1, which part of each picture is read. Raises ValueError when the adapter and the encoder
+    do not belong together, and for what are no such pictures.
     """
     for pictures in (images, *([] if negative is None else [negative])):
         _check(pictures)
-    look = encoding.Look(fit, Gathering(combine, tuple(weights)))
+    look = encoding.Look(fit, Gathering(combine, tuple(weights)), mask=reference_mask)
     return encoding.encode_prompt(loaded.adapter, loaded.encoder, images, look, negative)[0]
 
 

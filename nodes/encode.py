@@ -10,12 +10,13 @@ from torch import Tensor
 from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.prompts.combine import COMBINE_MODES, Gathering, read_weights
 from ..ip_adapter_core.vision.preprocess import FITS
+from ..ip_adapter_core.vision.reference_mask import is_partly_read
 from .host import encoding
 from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
 from .input_checks import readable
 from .node import Node
-from .notices import of_mask, of_pictures, with_notices
+from .notices import of_mask, of_pictures, of_reference_mask, with_notices
 from .preview import preview
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
 
@@ -34,8 +35,8 @@ class Encode(Node):
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter was trained with."),
                 io.Image.Input(
                     "image",
-                    tooltip="One or more reference images; several together make one prompt. Transparency is not "
-                    "looked at.",
+                    tooltip="One or more reference images; several together make one prompt. Transparency is looked "
+                    "at only with alpha.",
                 ),
                 fit_input(),
                 io.Image.Input(
@@ -46,6 +47,15 @@ class Encode(Node):
                 ),
                 *gathering_inputs("image"),
                 *detail_inputs(),
+                reference_mask_input("image"),
+                io.Boolean.Input(
+                    "alpha",
+                    optional=True,
+                    default=False,
+                    advanced=True,
+                    tooltip="Read only what is not transparent, of images with a fourth channel. Load Image gives "
+                    "transparency as a mask instead: invert it for reference_mask.",
+                ),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -78,10 +88,13 @@ class Encode(Node):
         masks: Tensor | None = None,
         detail: str = "whole",
         tiles: int = 2,
+        reference_mask: Tensor | None = None,
+        alpha: bool = False,
     ) -> io.NodeOutput:
-        look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles)
+        look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles, reference_mask, alpha)
         prompt, seen = encoding.encode_prompt(ip_adapter, clip_vision, image, look, negative_image)
-        notices = [*of_pictures(image), *of_mask(masks)]
+        partly = is_partly_read(image, reference_mask, alpha)
+        notices = [*of_pictures(image, alpha), *of_mask(masks), *of_reference_mask(ip_adapter.identity, partly)]
         return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
 
 
@@ -125,6 +138,7 @@ class EncodeFace(Node):
                     tooltip="For FaceID-Plus, in place of negative_faces: a picture to move away from, whoever is in "
                     "it. Beside it stands the embedding of no face.",
                 ),
+                reference_mask_input("face's picture"),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -150,13 +164,17 @@ class EncodeFace(Node):
         weights: str = "",
         masks: Tensor | None = None,
         negative_image: Tensor | None = None,
+        reference_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         if negative_faces is not None and negative_image is not None:
             raise ValueError("Disconnect negative_faces or negative_image: only one can be moved away from.")
         gathering = Gathering(combine, read_weights(weights), masks)
         negative = negative_image if negative_faces is None else negative_faces
-        prompt, seen = encoding.face_prompt(ip_adapter, clip_vision, faces, negative, gathering, shortcut)
-        return io.NodeOutput(prompt, seen, ui=preview(seen, cls))
+        prompt, seen = encoding.face_prompt(
+            ip_adapter, clip_vision, faces, negative, gathering, shortcut, reference_mask
+        )
+        notices = of_reference_mask(ip_adapter.identity, is_partly_read(seen, reference_mask))
+        return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
 
 
 def fit_input(optional: bool = False) -> io.Combo.Input:
@@ -196,6 +214,16 @@ def gathering_inputs(what: str) -> list[io.Input]:
             tooltip=f"A mask for each {what}: where in the picture it acts. Then each acts by itself in its place.",
         ),
     ]
+
+
+def reference_mask_input(what: str) -> io.Mask.Input:
+    """The input for which part of a reference is read."""
+    return io.Mask.Input(
+        "reference_mask",
+        optional=True,
+        tooltip=f"Which part of the {what} is read: white is, and the rest becomes the encoder's neutral colour. One "
+        "for each or one for all, of any size. Where in the result it acts is another mask.",
+    )
 
 
 def detail_inputs() -> list[io.Input]:

@@ -13,14 +13,15 @@ from ..ip_adapter_core.catalogue.choose import ANY, OF_FACES
 from ..ip_adapter_core.settings.layer_weights import TYPES, from_weight_type
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from ..ip_adapter_core.vision.preprocess import FITS
+from ..ip_adapter_core.vision.reference_mask import is_partly_read
 from .apply import mask_input, span_inputs, weight_input
-from .encode import fit_input
+from .encode import fit_input, reference_mask_input
 from .host import files, readings
 from .host.readings import Reading
 from .host.sampling import model_patch
 from .load import kind_input
 from .node import Node
-from .notices import of_mask, of_pictures, with_notices
+from .notices import of_mask, of_pictures, of_reference_mask, of_span, of_use, of_weight, with_notices
 from .preview import preview
 from .sockets import schema
 
@@ -53,6 +54,7 @@ class Simple(Node):
                     "composition: only its layout. Layer Weights shows a picture of each type.",
                 ),
                 mask_input(),
+                reference_mask_input("image"),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             aliases=["ipadapter", "ip-adapter", "ipadapter simple", "image prompt"],
@@ -76,10 +78,13 @@ class Simple(Node):
         fit: str = FITS[0],
         weight_type: str = _ALL_LAYERS,
         mask: Tensor | None = None,
+        reference_mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        reading = _read(model, image, kind, fit)
-        patched = _apply(model, reading, weight_type, ApplyOptions(weight, Span(start, end, unit), mask=mask))
-        return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_mask(mask)]))
+        reading = _read(model, image, kind, fit, reference_mask)
+        use = ApplyOptions(weight, Span(start, end, unit), mask=mask)
+        patched = _apply(model, reading, weight_type, use)
+        left_out = of_reference_mask(reading.found.adapter.identity, is_partly_read(image, reference_mask))
+        return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_use(use), *left_out]))
 
 
 class StyleComposition(Node):
@@ -139,18 +144,25 @@ class StyleComposition(Node):
         style, composition = (_read(model, image, kind, fit) for image in (style_image, composition_image))
         styled = _apply(model, style, style_type, ApplyOptions(style_weight, span, mask=mask))
         both = _apply(styled, composition, "composition", ApplyOptions(composition_weight, span, mask=mask))
-        notices = [*of_pictures(style_image), *of_pictures(composition_image), *of_mask(mask)]
+        notices = [
+            *of_pictures(style_image),
+            *of_pictures(composition_image),
+            *of_weight(style_weight, "style_weight", "the style image"),
+            *of_weight(composition_weight, "composition_weight", "the composition image"),
+            *of_span(span),
+            *of_mask(mask),
+        ]
         return io.NodeOutput(both, ui=_said(cls, [style, composition], list(dict.fromkeys(notices))))
 
 
-def _read(model: Any, image: Tensor, kind: str, fit: str) -> Reading:
-    """What an adapter of a kind reads of pictures. Raises ValueError for kinds that read faces."""
+def _read(model: Any, image: Tensor, kind: str, fit: str, mask: Tensor | None = None) -> Reading:
+    """What an adapter of a kind reads of pictures, or of parts of them. Raises ValueError for kinds that read faces."""
     if kind in OF_FACES:
         raise ValueError(
             f"Use Face Embedding and Encode Face Prompt, or set kind to {ANY}: adapters of kind {kind} read faces, and "
             "this node reads pictures."
         )
-    return readings.read(model, image, kind, fit)
+    return readings.read(model, image, kind, fit, mask)
 
 
 def _apply(model: Any, reading: Reading, weight_type: str, use: ApplyOptions) -> Any:

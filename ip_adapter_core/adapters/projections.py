@@ -118,12 +118,16 @@ class Perceiver(nn.Module):
         self.proj_out = nn_.Linear(width, self.context)
         self.norm_out = nn_.LayerNorm(self.context)
 
-    def read(self, hidden: Tensor, latents: Tensor) -> Tensor:
-        """(images, patches, hidden), (images, tokens, width) -> (images, tokens, context)."""
+    def read(self, hidden: Tensor, latents: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(images, patches, hidden), (images, tokens, width) -> (images, tokens, context).
+
+        kept: which patches the latents attend to, (images, patches), boolean; None for all.
+        """
         image = self.proj_in(hidden)
         latents = latents.to(image)
+        attn_mask = None if kept is None else _attn_mask(kept, latents.shape[1])
         for layer in self.layers:
-            latents = layer(image, latents)
+            latents = layer(image, latents, attn_mask)
         return self.norm_out(self.proj_out(latents))
 
 
@@ -135,16 +139,16 @@ class Resampler(Perceiver):
         _, self.tokens, width = shapes["latents"]
         self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(images, patches, hidden) -> (images, tokens, context)."""
-        return self.read(hidden, self.latents.expand(len(hidden), -1, -1))
+    def forward(self, hidden: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(images, patches, hidden) -> (images, tokens, context); kept as in `Perceiver.read`."""
+        return self.read(hidden, self.latents.expand(len(hidden), -1, -1), kept)
 
 
 class FaceResampler(Resampler):
     """Portrait kind without normalisation: learned queries read one face embedding."""
 
-    def forward(self, face: Tensor) -> Tensor:
-        """(faces, face) -> (faces, tokens, context)."""
+    def forward(self, face: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(faces, face) -> (faces, tokens, context); a face has no patches to leave out."""
         return super().forward(face[:, None])
 
 
@@ -160,13 +164,13 @@ class FacePlusProjection(FaceTokens):
         self.perceiver_resampler = Perceiver(shapes, nn_, "perceiver_resampler.")
         self.widths += self.perceiver_resampler.widths
 
-    def forward(self, face: Tensor, hidden: Tensor, shortcut: float = 1.0) -> Tensor:
+    def forward(self, face: Tensor, hidden: Tensor, kept: Tensor | None = None, *, shortcut: float = 1.0) -> Tensor:
         """(faces, face), (faces, patches, hidden) -> (faces, tokens, context).
 
-        shortcut: weight of what the tokens read, in version 2.
+        kept: as in `Perceiver.read`. shortcut: weight of what the tokens read, in version 2.
         """
         tokens = self.face_tokens(face)
-        read = self.perceiver_resampler.read(hidden, tokens)
+        read = self.perceiver_resampler.read(hidden, tokens, kept)
         return tokens + shortcut * read if self.shortcut else read
 
 
@@ -182,12 +186,12 @@ class PerceiverAttention(nn.Module):
         self.to_kv = nn_.Linear(width, inner * 2, bias=False)
         self.to_out = nn_.Linear(inner, width, bias=False)
 
-    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
-        """(images, patches, width), (images, tokens, width) -> (images, tokens, width)."""
+    def forward(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `_attn_mask`."""
         image, latents = self.norm1(image), self.norm2(latents)
         k, v = self.to_kv(torch.cat([image, latents], dim=1)).chunk(2, dim=-1)
         q, k, v = (rearrange(x, "n s (h d) -> n h s d", h=self.heads) for x in (self.to_q(latents), k, v))
-        return self.to_out(rearrange(scaled_dot_product_attention(q, k, v), "n h s d -> n s (h d)"))
+        return self.to_out(rearrange(scaled_dot_product_attention(q, k, v, attn_mask), "n h s d -> n s (h d)"))
 
 
 class ResamplerLayer(nn.ModuleList):
@@ -200,8 +204,13 @@ class ResamplerLayer(nn.ModuleList):
         feed_forward = nn.Sequential(nn_.LayerNorm(width), widen, nn.GELU(), nn_.Linear(hidden, width, bias=False))
         super().__init__([PerceiverAttention(width, inner, nn_), feed_forward])
 
-    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
-        """(images, patches, width), (images, tokens, width) -> (images, tokens, width)."""
+    def forward(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `_attn_mask`."""
         attention, feed_forward = self
-        latents = latents + attention(image, latents)
+        latents = latents + attention(image, latents, attn_mask)
         return latents + feed_forward(latents)
+
+
+def _attn_mask(kept: Tensor, latents: int) -> Tensor:
+    """Kept patches (images, patches), and behind them all latents, as attention wants it: (images, 1, 1, keys)."""
+    return rearrange(torch.cat([kept, kept.new_ones(len(kept), latents)], dim=1), "n keys -> n 1 1 keys")

@@ -40,6 +40,7 @@ class Variant:
     zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
+    selective: its network also takes which of the hidden states it may read.
     twins: kinds that may have the same tensors.
     """
 
@@ -53,6 +54,7 @@ class Variant:
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
+    selective: bool = False
     twins: tuple[str, ...] = ()
 
     @property
@@ -116,6 +118,7 @@ VARIANTS = (
         zeroed=("face", "hidden"),
         scales=("shortcut",),
         needs_text_projection=True,
+        selective=True,
     ),
     Variant(
         "FaceID-Plus v2",
@@ -125,6 +128,7 @@ VARIANTS = (
         menu="FaceID-Plus",
         preference=2,
         scales=("shortcut",),
+        selective=True,
         twins=("FaceID-Plus v1",),
     ),
     Variant(
@@ -134,6 +138,7 @@ VARIANTS = (
         partial(FacePlusProjection, shortcut=False),
         menu="FaceID-Plus",
         preference=1,
+        selective=True,
     ),
     Variant(
         "portrait unnorm",
@@ -150,8 +155,9 @@ VARIANTS = (
         menu="plus",
         preference=2,
         family=KOLORS,
+        selective=True,
     ),
-    Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2),
+    Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),

@@ -48,13 +48,15 @@ OURS: dict[str, Ours] = {
     ),
     "IPA_Encode": _ours(
         "Encode Image Prompt",
-        "ip_adapter:IP_ADAPTER, clip_vision:CLIP_VISION, image:IMAGE, negative_image:IMAGE, masks:MASK",
+        "ip_adapter:IP_ADAPTER, clip_vision:CLIP_VISION, image:IMAGE, negative_image:IMAGE, masks:MASK, "
+        "reference_mask:MASK",
         "image_prompt:IMAGE_PROMPT, seen:IMAGE",
         fit="center crop",
         combine="concat",
         weights="",
         detail="whole",
         tiles=2,
+        alpha=False,
     ),
     "IPA_Face": _ours(
         "Face Embedding",
@@ -68,7 +70,7 @@ OURS: dict[str, Ours] = {
     "IPA_EncodeFace": _ours(
         "Encode Face Prompt",
         "ip_adapter:IP_ADAPTER, faces:FACE_FEATURES, clip_vision:CLIP_VISION, negative_faces:FACE_FEATURES, "
-        "masks:MASK, negative_image:IMAGE",
+        "masks:MASK, negative_image:IMAGE, reference_mask:MASK",
         "image_prompt:IMAGE_PROMPT, seen:IMAGE",
         shortcut=1.0,
         combine="concat",

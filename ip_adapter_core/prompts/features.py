@@ -12,7 +12,10 @@ from ..adapters.identity import Identity
 from ..adapters.variants import ENCODED
 
 AdapterInputs = tuple[Tensor, ...]
-"""The features that an adapter reads: a tensor (images, …, width) for each field of its variant, in order."""
+"""The features that an adapter reads: a tensor (images, …, width) for each field of its variant, in order.
+
+Behind them stands, for a selective variant, which hidden states it may read, (images, patches), boolean, unless all.
+"""
 
 
 class Features(NamedTuple):
@@ -21,11 +24,13 @@ class Features(NamedTuple):
     embeds: the embedding of a vision encoder, (images, embed).
     hidden: its hidden states, (images, patches, width).
     face: embeddings of a face recognition network, not normalised, (images, face).
+    kept: which hidden states a selective adapter may read, (images, patches), boolean; None for all.
     """
 
     embeds: Tensor | None = None
     hidden: Tensor | None = None
     face: Tensor | None = None
+    kept: Tensor | None = None
 
     @property
     def normed_face(self) -> Tensor | None:
@@ -46,7 +51,7 @@ class Features(NamedTuple):
                     f"Load {needed} in place of the connected {encoder}: this {identity.variant.name} adapter "
                     f"reads {field} of width {width}, and that gives {actual}."
                 )
-        return inputs
+        return inputs if self.kept is None or not identity.variant.selective else (*inputs, self.kept)
 
 
 def select_rows(inputs: AdapterInputs, numbers: Sequence[int]) -> AdapterInputs:

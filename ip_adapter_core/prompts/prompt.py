@@ -190,7 +190,10 @@ def _part_specs(gathering: Gathering, cond: AdapterInputs, uncond: AdapterInputs
 
 
 def _merge(merge: Merge, inputs: AdapterInputs, weights: Sequence[float]) -> AdapterInputs:
-    return tuple(merge(features, torch.tensor(weights)) for features in inputs)
+    """Features of one image; of the mixture is read what is read of any of the images."""
+    return tuple(
+        part.any(0, keepdim=True) if part.dtype == torch.bool else merge(part, torch.tensor(weights)) for part in inputs
+    )
 
 
 def _merge_negatives(merge: Merge, inputs: AdapterInputs) -> AdapterInputs:

@@ -45,10 +45,15 @@ def normalise(pictures: Tensor, mean: Sequence[float] = CLIP_MEAN, std: Sequence
 
 def levels(images: Tensor) -> np.ndarray:
     """RGB pictures (images, height, width, 3) in eight-bit levels; images and errors as in `fit`."""
-    _check_shape(images)
-    _check_finite(images)
+    check_pictures(images)
     rgb = images[..., :3] if images.shape[-1] > 1 else repeat(images, "n h w 1 -> n h w 3")
     return (rgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def check_pictures(images: Tensor) -> None:
+    """Raises ValueError for a wrong or empty shape, and for values that are no numbers; images as in `fit`."""
+    _check_shape(images)
+    _check_finite(images)
 
 
 def _check_shape(images: Tensor) -> None:

@@ -93,7 +93,8 @@ class _OnDevice:
         return [KeysValues(_off(pair.keys), _off(pair.values)) for pair in pairs]
 
     def _on(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.adapter.patcher.load_device, torch.float32)
+        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self.adapter.patcher.load_device, dtype)
 
 
 def _off(tensor: Tensor) -> Tensor:

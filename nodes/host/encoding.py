@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
+from ...ip_adapter_core.vision.reference_mask import Reference, reference
 from .adapters import LoadedAdapter
-from .vision import blank_features, encode, fit_pictures
+from .vision import blank_features, encode, fit_pictures, neutral
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Choice -> whether the whole picture is read, and whether its tiles are."""
@@ -34,12 +35,15 @@ class Look:
     gathering: how several references become one prompt.
     detail: whether the encoder sees the whole picture or tiles of it, a row of DETAILS.
     tiles: how many tiles lie along the short side.
+    mask: which part of each reference is read, as in `reference`; alpha: whether transparency says so too.
     """
 
     fit: str = FITS[0]
     gathering: Gathering = CONCAT
     detail: str = "whole"
     tiles: int = 2
+    mask: Tensor | None = None
+    alpha: bool = False
 
 
 WHOLE = Look()
@@ -60,16 +64,26 @@ def encode_prompt(
         )
     if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
+    shown = images_to_read(encoder, images, look)
     whole, tiled = DETAILS[look.detail]
     views = [
-        read(adapter, encoder, images, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
+        read(adapter, encoder, shown, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
     ]
     first = views[0].inputs[0]
     uncond = (
-        blank_inputs(adapter, encoder, first) if negative is None else _read(adapter, encoder, negative, look.fit)[0]
+        blank_inputs(adapter, encoder, first)
+        if negative is None
+        else _read(adapter, encoder, Reference(negative), look.fit)[0]
     )
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
+
+
+def images_to_read(encoder: Any, images: Tensor, look: Look) -> Reference:
+    """Images with the part of each that is read; untouched where look names none. Raises ValueError as `reference`."""
+    if look.mask is None and not look.alpha:
+        return Reference(images)
+    return reference(images, look.mask, look.alpha, neutral(encoder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,34 +93,46 @@ class _View:
     inputs: one for the whole images, or one for each tile.
     seen: the pictures that the encoder saw, (pictures, size, size, 3).
     masks: where each tile acts, (tiles, height, width); None for the whole images.
+    gaps: for each input, the indices of the images in which nothing of it is read.
     """
 
     inputs: list[AdapterInputs]
     seen: Tensor
     masks: Tensor | None = None
+    gaps: tuple[Collection[int], ...] = ()
 
     def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs, gathering: Gathering) -> ImagePrompt:
         """The prompt of all inputs together."""
-        prompts = [adapter.prompt(cond, uncond, gathering) for cond in self.inputs]
         if self.masks is None:
-            return prompts[0]
-        return concat_parts([add_mask(prompt, mask[None]) for prompt, mask in zip(prompts, self.masks, strict=True)])
+            return adapter.prompt(self.inputs[0], uncond, gathering)
+        gathering = gathering.check(len(self.inputs[0][0]))
+        prompts = [
+            add_mask(adapter.prompt(cond, uncond, gathering.without(gaps)), mask[None])
+            for cond, mask, gaps in zip(self.inputs, self.masks, self.gaps, strict=True)
+            if not gaps or any(gathering.without(gaps).weights)
+        ]
+        return concat_parts(prompts)
 
 
-def _read_whole(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    inputs, seen = _read(adapter, encoder, images, look.fit)
+def _read_whole(adapter: LoadedAdapter, encoder: Any, shown: Reference, look: Look) -> _View:
+    shown.check_seen(encoder.image_size, look.fit)
+    inputs, seen = _read(adapter, encoder, shown, look.fit)
     return _View([inputs], seen)
 
 
-def _read_tiles(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> _View:
-    """Tiles, each of which acts as a prompt of its own where it lies in the picture."""
-    height, width = images.shape[1:3]
+def _read_tiles(adapter: LoadedAdapter, encoder: Any, shown: Reference, look: Look) -> _View:
+    """Tiles, each of which acts as a prompt of its own where it lies in the picture, if anything of it is read."""
+    height, width = shown.images.shape[1:3]
     parts = tiles.tiles(height, width, look.tiles)
-    of_all, seen = _read(adapter, encoder, tiles.cut(images, parts), FITS[0])
+    cut = shown.cut(parts)
+    cut.check_seen(encoder.image_size, FITS[0], len(parts))
+    of_all, seen = _read(adapter, encoder, cut, FITS[0])
     inputs = [tuple(field[number :: len(parts)] for field in of_all) for number in range(len(parts))]
+    empty = [divmod(index, len(parts)) for index in cut.gaps(encoder.image_size, FITS[0])]
+    gaps = tuple({image for image, tile in empty if tile == number} for number in range(len(parts)))
     scale = min(1.0, _CELLS / max(height, width))
     masks = tiles.masks(parts, max(1, round(height * scale)), max(1, round(width * scale)))
-    return _View(inputs, seen, masks)
+    return _View(inputs, seen, masks, gaps)
 
 
 def face_prompt(
@@ -116,11 +142,13 @@ def face_prompt(
     negative: Faces | Tensor | None = None,
     gathering: Gathering = CONCAT,
     shortcut: float = 1.0,
+    mask: Tensor | None = None,
 ) -> tuple[ImagePrompt, Tensor]:
     """The prompt that a FaceID or portrait adapter makes of faces, and their pictures, black where they have none.
 
     negative: faces to move away from, or images, which are read beside the embedding that stands for no face.
     shortcut: for FaceID-Plus v2, how strongly the picture acts beside the embedding.
+    mask: which part of each face's picture is read, as in `reference`.
 
     Arguments and errors are otherwise as in `encode_prompt`.
     """
@@ -134,7 +162,7 @@ def face_prompt(
             f"Connect {identity.encoder} to clip_vision; {adapter.name} also reads the face's picture with it."
         )
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
-    cond, seen = face_inputs(adapter, encoder, faces)
+    cond, seen = face_inputs(adapter, encoder, faces, mask)
     uncond = blank_inputs(adapter, encoder, cond) if negative is None else _negative_inputs(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
@@ -142,20 +170,28 @@ def face_prompt(
     return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
 
 
-def face_inputs(adapter: LoadedAdapter, encoder: Any | None, faces: Faces) -> tuple[AdapterInputs, Tensor]:
-    """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any."""
+def face_inputs(
+    adapter: LoadedAdapter, encoder: Any | None, faces: Faces, mask: Tensor | None = None
+) -> tuple[AdapterInputs, Tensor]:
+    """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any.
+
+    mask: which part of each picture is read. Raises ValueError when the adapter reads no pictures to which it applies.
+    """
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
     crops = faces.crops(encoder.image_size if encoder else _CROP)
     if identity.encoder is None:
+        if mask is not None:
+            raise ValueError(f"Disconnect reference_mask: {_reads_no_pictures(adapter)}")
         seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
         return select_inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
         raise ValueError(
             "Connect a picture to these faces; the adapter also reads the face's picture, and they have none."
         )
-    seen = fit_pictures(encoder, crops, FITS[0])
-    return select_inputs(adapter, encoder, encode(encoder, seen)._replace(face=embeddings)), seen
+    shown = images_to_read(encoder, crops, Look(mask=mask))
+    seen = fit_pictures(encoder, shown.images, FITS[0])
+    return select_inputs(adapter, encoder, _encode(encoder, seen, shown, FITS[0])._replace(face=embeddings)), seen
 
 
 def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
@@ -164,10 +200,13 @@ def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Face
         return face_inputs(adapter, encoder, negative)[0]
     if adapter.identity.encoder is None:
         raise ValueError(
-            f"Disconnect negative_image, or connect negative_faces in its place: {adapter.name} is a "
-            f"{adapter.identity.variant.name} adapter, which reads no pictures."
+            f"Disconnect negative_image, or connect negative_faces in its place: {_reads_no_pictures(adapter)}"
         )
     return inputs_of_nobody(adapter, encoder, encode(encoder, fit_pictures(encoder, negative, FITS[0])), len(negative))
+
+
+def _reads_no_pictures(adapter: LoadedAdapter) -> str:
+    return f"{adapter.name} is a {adapter.identity.variant.name} adapter, which reads no pictures."
 
 
 def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, images: int) -> AdapterInputs:
@@ -175,10 +214,18 @@ def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, i
     return select_inputs(adapter, encoder, features._replace(face=torch.zeros(images, WIDTH)))
 
 
-def _read(adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str) -> tuple[AdapterInputs, Tensor]:
+def _read(adapter: LoadedAdapter, encoder: Any, shown: Reference, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
-    seen = fit_pictures(encoder, images, fit)
-    return select_inputs(adapter, encoder, encode(encoder, seen)), seen
+    seen = fit_pictures(encoder, shown.images, fit)
+    return select_inputs(adapter, encoder, _encode(encoder, seen, shown, fit)), seen
+
+
+def _encode(encoder: Any, seen: Tensor, shown: Reference, fit: str) -> Features:
+    """Features of fitted images, with which of the hidden states are read."""
+    features = encode(encoder, seen)
+    if features.hidden is None:
+        return features
+    return features._replace(kept=shown.kept(encoder.image_size, fit, features.hidden.shape[1]))
 
 
 def blank_inputs(
@@ -196,7 +243,7 @@ def blank_inputs(
 def zero_inputs(adapter: LoadedAdapter, cond: AdapterInputs) -> tuple[Tensor | None, ...]:
     """Zeros for those fields where they stand for a missing image, and None for the others."""
     variant = adapter.identity.variant
-    pairs = zip(variant.reads, cond, strict=True)
+    pairs = zip(variant.reads, cond, strict=False)  # what is kept may stand behind them
     return tuple(torch.zeros_like(part[:1]) if field in variant.zeroed else None for field, part in pairs)
 
 

@@ -5,6 +5,7 @@ So another weight or mask encodes nothing again, and a picture that ComfyUI forg
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 from comfy.model_patcher import ModelPatcher
@@ -34,25 +35,33 @@ class Reading(NamedTuple):
     seen: Tensor
 
 
-def read(model: ModelPatcher, images: Tensor, kind: str, fit: str) -> Reading:
+def read(model: ModelPatcher, images: Tensor, kind: str, fit: str, mask: Tensor | None = None) -> Reading:
     """The image prompt of pictures, by the adapter and encoder on disk that fit a model.
 
-    kind: a row of choose.KINDS; fit: a row of preprocess.FITS. Raises ValueError as `auto.find` and `encode_prompt` do.
+    kind: a row of choose.KINDS; fit: a row of preprocess.FITS; mask: which part of each picture is read. Raises
+    ValueError as `auto.find` and `encode_prompt` do.
     """
     choice = auto.choose_files(model, kind)
-    key = (choice, *_fingerprints(choice.pair), fit)
+    key = (choice, *_fingerprints(choice.pair), fit, _digest(mask))
     of_images = _kept.setdefault(images, {})
     if key not in of_images:
-        of_images[key] = _read(choice, images, fit)
+        of_images[key] = _read(choice, images, Look(fit, mask=mask))
         for old in list(of_images)[:-_MOST]:
             del of_images[old]
     reading: Reading = of_images[key]
     return reading
 
 
-def _read(choice: auto.Choice, images: Tensor, fit: str) -> Reading:
+def _read(choice: auto.Choice, images: Tensor, look: Look) -> Reading:
     found = auto.load(choice)
-    return Reading(found, *encoding.encode_prompt(found.adapter, found.encoder, images, Look(fit)))
+    return Reading(found, *encoding.encode_prompt(found.adapter, found.encoder, images, look))
+
+
+def _digest(mask: Tensor | None) -> tuple[object, ...]:
+    """Equal for equal masks."""
+    if mask is None:
+        return ()
+    return mask.shape, hashlib.sha256(mask.detach().cpu().float().contiguous().numpy().tobytes()).digest()
 
 
 def _fingerprints(pair: FilePair) -> tuple[files.Fingerprint, ...]:

@@ -131,3 +131,114 @@ def test_without_a_negative_the_neutral_input_of_the_training_stands_there(tmp_p
     torch.testing.assert_close(
         side(of_images(base, encoder, pictures(0.5))[0], UNCOND), side(of_features(base, zeros, zeros), UNCOND)
     )
+
+
+# References that are read in part
+
+HALF = torch.zeros(1, 8, 8)
+HALF[:, :, :4] = 1
+
+
+def halves(inside: float, outside: float) -> Tensor:
+    """A picture of one level where HALF is white, and of another elsewhere."""
+    return torch.where(HALF[..., None] == 1, inside, outside).expand(1, 8, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["base", "plus", "full face"])
+@pytest.mark.parametrize("detail", ["whole", "tiles"])
+def test_pixels_outside_of_the_reference_mask_change_nothing(
+    tmp_path: Path, encoder: Encoder, kind: str, detail: str
+) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
+
+    adapter = loaded(tmp_path, kind)
+    one, two, unmasked = (
+        encode_prompt(adapter, encoder, halves(0.25, outside), Look(detail=detail, mask=mask))
+        for outside, mask in ((0.5, HALF), (0.75, HALF), (0.75, None))
+    )
+    assert torch.equal(one[1], two[1])
+    assert not torch.equal(one[1], unmasked[1])
+    for mine, other in zip(one[0].parts, two[0].parts, strict=True):
+        assert torch.equal(mine.tokens, other.tokens)
+
+
+def test_tiles_in_which_nothing_is_read_act_nowhere(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
+
+    adapter = loaded(tmp_path, "plus")
+    images, masks = halves(0.25, 0.5).repeat(2, 1, 1, 1), torch.cat([HALF, HALF.flip(-1)])
+    (whole,) = {len(encode_prompt(adapter, encoder, images[:1], Look(detail="tiles"))[0].parts)}
+    prompt, _ = encode_prompt(adapter, encoder, images[:1], Look(detail="tiles", mask=HALF))
+    assert (whole, len(prompt.parts)) == (4, 2)
+    assert all(part.masks[0][0, :, 4:].max() == 0 for part in prompt.parts)
+    both, _ = encode_prompt(adapter, encoder, images, Look(detail="tiles", mask=masks))
+    assert [part.images for part in both.parts] == [1, 1, 1, 1]
+
+
+def test_a_resampler_reads_the_patches_inside_alone(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
+
+    adapter = loaded(tmp_path, "plus")
+    prompt, seen = encode_prompt(adapter, encoder, halves(0.25, 0.5), Look(mask=HALF))
+    inside = encoder.say(seen.mean((1, 2, 3))).hidden[:, [1, 3]]
+    torch.testing.assert_close(side(prompt, COND), adapter.patcher.model.tokens(inside), atol=1e-5, rtol=0)
+    blank = encoder.say(torch.tensor([100.0])).hidden
+    torch.testing.assert_close(side(prompt, UNCOND), adapter.patcher.model.tokens(blank), atol=1e-5, rtol=0)
+
+
+def test_a_negative_image_is_read_whole(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
+
+    adapter = loaded(tmp_path, "plus")
+    masked, plain = (
+        encode_prompt(adapter, encoder, halves(0.25, 0.5), Look(mask=mask), pictures(0.75))[0] for mask in (HALF, None)
+    )
+    assert torch.equal(side(masked, UNCOND), side(plain, UNCOND))
+    assert not torch.allclose(side(masked, COND), side(plain, COND))
+
+
+def test_nothing_is_encoded_where_nothing_is_to_be_read(
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfyui_ip_adapter.nodes.host import encoding
+
+    monkeypatch.setattr(encoding, "encode", lambda *given: pytest.fail("encoded"))
+    adapter, black = loaded(tmp_path, "base"), torch.zeros(1, 8, 8)
+    for detail in encoding.DETAILS:
+        with pytest.raises(ValueError, match=r"^Make white in reference_mask"):
+            encoding.encode_prompt(adapter, encoder, pictures(0.5), encoding.Look(detail=detail, mask=black))
+    wide, at_the_side = halves(0.25, 0.5).repeat(1, 1, 3, 1), torch.cat([HALF, black, black], dim=-1)
+    with pytest.raises(ValueError, match=r"^Crop the picture"):
+        encoding.encode_prompt(adapter, encoder, wide, encoding.Look(mask=at_the_side))
+
+
+def test_a_face_is_read_in_part_by_adapters_that_read_its_picture(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter = loaded(tmp_path, "FaceID-Plus v2")
+    whole, full, part = (
+        face_prompt(adapter, encoder, faces(2), mask=mask) for mask in (None, torch.ones(1, 4, 4), HALF)
+    )
+    assert torch.equal(side(whole[0], COND), side(full[0], COND))
+    assert torch.equal(side(whole[0], UNCOND), side(part[0], UNCOND))
+    assert not torch.allclose(side(whole[0], COND), side(part[0], COND))
+    assert not torch.equal(whole[1], part[1])
+    with pytest.raises(ValueError, match=r"pictures: 2, masks: 3"):
+        face_prompt(adapter, encoder, faces(2), mask=HALF.expand(3, -1, -1))
+    with pytest.raises(ValueError, match=r"^Disconnect reference_mask: FaceID\.bin is a FaceID adapter"):
+        face_prompt(loaded(tmp_path, "FaceID"), None, faces(), mask=HALF)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("base", "take the whole square"), ("plus", "look at no patch")])
+def test_the_node_says_what_became_of_the_surroundings(
+    tmp_path: Path, encoder: Encoder, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfyui_ip_adapter.nodes import encode
+
+    monkeypatch.setattr(encode, "preview", lambda *given: None)
+    adapter, image = loaded(tmp_path, kind), halves(0.25, 0.5)
+    (line,) = encode.Encode.execute(adapter, encoder, image, "center crop", reference_mask=HALF).ui["text"]
+    assert said in line
+    assert not encode.Encode.execute(adapter, encoder, image, "center crop", reference_mask=torch.ones(1, 2, 2)).ui
+    (line,) = encode.Encode.execute(adapter, encoder, image, "center crop", alpha=True).ui["text"]
+    assert line.startswith("alpha is on, but")

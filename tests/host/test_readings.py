@@ -35,7 +35,9 @@ def read(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(auto, "load", lambda choice: auto.Found(choice.pair.adapter, None, choice.report))
     monkeypatch.setattr(encoding, "encode_prompt", encode_prompt)
     readings._kept.clear()
-    return SimpleNamespace(of=lambda image, kind="base", fit="pad": readings.read(MODEL, image, kind, fit), noted=noted)
+    return SimpleNamespace(
+        of=lambda image, kind="base", fit="pad", mask=None: readings.read(MODEL, image, kind, fit, mask), noted=noted
+    )
 
 
 def picture() -> torch.Tensor:
@@ -50,6 +52,16 @@ def test_a_picture_is_read_once_in_each_way(read: Any) -> None:
     assert read.of(image, "plus").found.report == "the adapter plus"
     assert read.of(image) is first
     assert read.noted == [("base.safetensors", "pad"), ("base.safetensors", "squash"), ("plus.safetensors", "pad")]
+
+
+def test_a_part_of_a_picture_is_another_reading_and_an_equal_mask_the_same(read: Any) -> None:
+    image, mask = picture(), torch.rand(1, 4, 4)
+    whole, part = read.of(image), read.of(image, mask=mask)
+    assert part is not whole
+    assert read.of(image, mask=mask.clone()) is part
+    assert read.of(image, mask=mask.flip(-1)) is not part
+    assert read.of(image, mask=mask.reshape(1, 2, 8)) is not part
+    assert read.of(image) is whole
 
 
 def test_an_equal_picture_is_another_one(read: Any) -> None:

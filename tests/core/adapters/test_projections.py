@@ -81,6 +81,65 @@ def test_what_faceid_plus_reads_counts_fully_unless_said() -> None:
     assert torch.equal(network(*given, shortcut=0.0), FaceProjection.forward(network, given[0]))
 
 
+KEPT = torch.tensor([[False, True, True, False, True], [False, False, False, True, False]])
+
+
+def plain_perceiver(weights: dict[str, Tensor], hidden: Tensor, latents: Tensor) -> Tensor:
+    """What latents (tokens, width) make of the hidden states (patches, width) of one image, head by head."""
+    image = linear(weights, "proj_in", hidden)
+    for layer in range(2):
+        name = f"layers.{layer}"
+        x, y = norm(weights, f"{name}.0.norm1", image), norm(weights, f"{name}.0.norm2", latents)
+        q = y @ weights[f"{name}.0.to_q.weight"].T
+        k, v = (torch.cat([x, y]) @ weights[f"{name}.0.to_kv.weight"].T).chunk(2, dim=-1)
+        heads = [slice(start, start + 64) for start in range(0, q.shape[1], 64)]
+        read = [((q[:, head] @ k[:, head].T) / 8).softmax(-1) @ v[:, head] for head in heads]
+        latents = latents + torch.cat(read, dim=1) @ weights[f"{name}.0.to_out.weight"].T
+        wide = norm(weights, f"{name}.1.0", latents) @ weights[f"{name}.1.1.weight"].T
+        latents = latents + nn.functional.gelu(wide) @ weights[f"{name}.1.3.weight"].T
+    return norm(weights, "norm_out", linear(weights, "proj_out", latents))
+
+
+def linear(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def norm(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    deviation = x.var(-1, correction=0, keepdim=True)
+    centred = (x - x.mean(-1, keepdim=True)) / (deviation + 1e-5).sqrt()
+    return centred * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def test_a_resampler_reads_only_what_is_kept_as_if_the_rest_were_not_there() -> None:
+    shapes = projection_shapes("plus", context=6, embed=8, tokens=3, width=24, depth=2, inner=128)
+    network = filled(Resampler, shapes).double()
+    hidden, weights = golden("input:h", 2, 5, 8), dict(network.state_dict())
+    found = network(hidden, KEPT)
+    for image in range(2):
+        expected = plain_perceiver(weights, hidden[image, KEPT[image]], weights["latents"][0])
+        torch.testing.assert_close(found[image], expected, atol=1e-6, rtol=0)
+    assert not torch.allclose(found, network(hidden), atol=1e-3)
+
+
+def test_faceid_plus_reads_only_what_is_kept_as_if_the_rest_were_not_there() -> None:
+    shapes = projection_shapes("FaceID-Plus", context=128, embed=8, tokens=2, face=10, mlp=20)
+    network = filled(partial(FacePlusProjection, shortcut=True), shapes).double()
+    face, hidden = golden("input:id", 2, 10), golden("input:h", 2, 5, 8)
+    found = network(face, hidden, KEPT, shortcut=0.7)
+    for image in range(2):
+        expected = network(face[image : image + 1], hidden[image : image + 1, KEPT[image]], shortcut=0.7)
+        torch.testing.assert_close(found[image : image + 1], expected, atol=1e-6, rtol=0)
+    assert not torch.allclose(found, network(face, hidden, shortcut=0.7), atol=1e-3)
+
+
+def test_what_is_not_kept_changes_nothing_bit_for_bit() -> None:
+    shapes = projection_shapes("plus", context=6, embed=8, tokens=3, width=24, depth=2, inner=128)
+    network = filled(Resampler, shapes)
+    hidden = golden("input:h", 2, 5, 8).float()
+    other = torch.where(KEPT[..., None], hidden, 7.0)
+    assert torch.equal(network(hidden, KEPT), network(other, KEPT))
+
+
 # Not Kolors FaceID-Plus: diffusers knows four tokens only.
 PUBLISHED = [
     "ip-adapter_sd15",

@@ -196,6 +196,56 @@ def test_frames_have_weights_and_masks_of_their_own(adapter: Adapter) -> None:
     assert framed(adapter, BLANK, 0.5, 0.5, 0.5).weights == (0.5,)
 
 
+# References that are read in part
+
+
+@pytest.fixture(scope="module")
+def resampler(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    file = tmp_path_factory.mktemp("adapters") / "plus.safetensors"
+    return load(adapters.save(file, adapters.adapter(**adapters.KINDS["plus"])))
+
+
+KEPT = torch.tensor([[False, True, True, False, True], [False, False, False, True, False]])
+
+
+def hidden(images: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(images, 5, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def alone(resampler: Adapter, image: int) -> torch.Tensor:
+    """Tokens of one image, of which nothing else is there than what is kept."""
+    return resampler.tokens(hidden(2)[image : image + 1, KEPT[image]])
+
+
+@pytest.mark.parametrize("how", ["concat", "separate", "one per frame"])
+def test_what_is_kept_follows_its_image_in_every_way_that_keeps_it_apart(resampler: Adapter, how: str) -> None:
+    blank = hidden(1, seed=1)
+    prompt = image_prompt(resampler, (hidden(2), KEPT), (blank,), Gathering(how))
+    found = torch.cat([part.side(COND).reshape(-1, 16, adapters.TINY_CONTEXT) for part in prompt.parts])
+    torch.testing.assert_close(found, torch.cat([alone(resampler, 0), alone(resampler, 1)]), atol=1e-5, rtol=0)
+    of_blank = prompt.parts[0].side(UNCOND)[0, :16]
+    torch.testing.assert_close(of_blank, resampler.tokens(blank)[0], atol=1e-5, rtol=0)
+
+
+def test_what_is_kept_is_left_out_with_its_image(resampler: Adapter) -> None:
+    prompt = image_prompt(resampler, (hidden(2), KEPT), (hidden(1, seed=1),), Gathering(weights=(0.0, 1.0)))
+    torch.testing.assert_close(prompt.parts[0].side(COND), alone(resampler, 1), atol=1e-5, rtol=0)
+
+
+def test_of_a_mixture_is_read_what_is_kept_of_any_image(resampler: Adapter) -> None:
+    prompt = image_prompt(resampler, (hidden(2), KEPT), (hidden(1, seed=1),), Gathering("average"))
+    expected = resampler.tokens(hidden(2).mean(0, keepdim=True)[:, [1, 2, 3, 4]])
+    torch.testing.assert_close(prompt.parts[0].side(COND), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "takes"), [("plus", True), ("full face", False)])
+def test_only_selective_adapters_are_told_what_is_kept(tmp_path: Path, kind: str, takes: bool) -> None:
+    identity = load(adapters.save(tmp_path / "a.bin", adapters.adapter(**adapters.KINDS[kind]))).identity()
+    features = Features(hidden=hidden(2), kept=KEPT)
+    assert len(features.select_for(identity, "tower")) == 1 + takes
+    assert len(features._replace(kept=None).select_for(identity, "tower")) == 1
+
+
 # Adapters whose tokens the base model projects first
 
 

@@ -17,11 +17,11 @@ from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import concat_parts
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.prompts.saved import Maker, label, load, save
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import Transition, over_frames
 from fabricate import adapters
-from same_prompt import GATHERINGS, MASKS, assert_same, prompt_of
+from same_prompt import GATHERINGS, MASKS, assert_same, prompt_of, read
 
 Held = dict[str, Tensor]
 Said = dict[str, str]
@@ -46,6 +46,19 @@ def maker(network: Adapter, name: str = "a.safetensors") -> Maker:
 def metadata(path: Path) -> Said:
     with safe_open(path, framework="pt") as file:
         return file.metadata()
+
+
+def test_a_prompt_of_references_read_in_part_stays_so(tmp_path: Path) -> None:
+    network = made(tmp_path, adapters.KINDS["plus"])
+    hidden, blank = read(network.identity(), 2), read(network.identity(), 1, seed=1)
+    whole, part = (
+        replace(image_prompt(network, cond, blank), origin=Origin("a.safetensors", network.digest()))
+        for cond in (hidden, (*hidden, torch.tensor([[True, False, True, False, True], [False] * 4 + [True]])))
+    )
+    save(part, tmp_path / "p.safetensors")
+    loaded = load(tmp_path / "p.safetensors", maker(network))
+    assert_same(loaded, part)
+    assert not torch.equal(loaded.parts[0].tokens, whole.parts[0].tokens)
 
 
 @pytest.mark.parametrize("options", adapters.KINDS.values(), ids=adapters.KINDS)
@@ -280,9 +293,9 @@ def damaged(path: Path, network: Adapter, damage: Damage) -> Path:
 def test_a_file_whose_header_cannot_be_meant_is_refused_by_name(tmp_path: Path, network: Adapter, case: str) -> None:
     damage, says = BY_HEADER[case]
     path = damaged(tmp_path / "p.safetensors", network, damage)
-    for read in (label, lambda path: load(path, maker(network))):
+    for reading in (label, lambda path: load(path, maker(network))):
         with pytest.raises(UnsupportedCheckpoint, match=rf"^(?=[A-Z].*p\.safetensors ).*{says}"):
-            read(path)
+            reading(path)
 
 
 @pytest.mark.parametrize("case", BY_NUMBERS)
