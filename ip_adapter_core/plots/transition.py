@@ -23,10 +23,10 @@ def draw(transition: Transition) -> Image:
         plane.grid(f"weights of {len(transition.keys)} images, frames 0 to {transition.frames - 1}")
         weights = _weights(transition)
         for number, values in enumerate(weights):
-            plane.line(plane.pixels(frames, values), _colour(number), _WIDTH)
+            plane.line(plane.pixels(frames, values), colour(number), _WIDTH)
         for number, key in enumerate(transition.keys):
             (pixel,) = plane.pixels([key], [1.0])
-            plane.label(pixel, str(number + 1), _colour(number))
+            plane.label(pixel, str(number + 1), colour(number))
 
     return panel(across(transition.frames - 1, whole=True), axis(0.0, 1.0), draw_on)
 
@@ -40,5 +40,6 @@ def _weights(transition: Transition) -> list[list[float]]:
     ]
 
 
-def _colour(number: int) -> str:
+def colour(number: int) -> str:
+    """The colour of an image by its number, from 0."""
     return _COLOURS[number % len(_COLOURS)]
