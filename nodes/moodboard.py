@@ -27,7 +27,7 @@ from .notices import of_pictures, of_reference_mask, with_notices
 from .preview import preview
 from .sockets import IpAdapter, MoodboardCard, schema
 
-_MOST = 50  # pictures on a board, as core's nodes have of images
+_NAMES = tuple(f"picture{number}" for number in range(1, 51))  # as many as core's nodes have of images
 
 
 class MoodboardPicture(Node):
@@ -97,7 +97,7 @@ class Moodboard(Node):
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter was trained with."),
                 io.Autogrow.Input(
                     "pictures",
-                    template=io.Autogrow.TemplatePrefix(card, prefix="picture", min=0, max=_MOST),
+                    template=io.Autogrow.TemplateNames(card, list(_NAMES), min=0),
                     tooltip="From Moodboard Picture, one for each reference; a free input appears as one is connected.",
                 ),
                 weight_input("weight", "how strongly all pictures together act"),

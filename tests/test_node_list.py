@@ -28,6 +28,7 @@ IN_NO_GRAPH = {
     "IPA_SaveAdapter": "it belongs to training",
     "IPA_LoadPrompt": "its file is made by the template save_prompt",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
+    **dict.fromkeys(("IPA_MoodboardPicture", "IPA_Moodboard"), "its template is not made yet"),
 }
 """Nodes that no template shows, and why."""
 

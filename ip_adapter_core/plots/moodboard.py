@@ -12,7 +12,7 @@ from torch import Tensor
 from ..settings.layer_weights import Bar
 from .axes import Axis, ToPixels
 from .drawing import FAINT, INK, PAPER, font
-from .layer_bars import COLOURS, Column, columns
+from .layer_bars import Column, columns
 from .transition import colour
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _draw_together(pen: ImageDraw, placed: Sequence[Column], shares: list[list[f
     for stage, run in groupby(placed, lambda column: column.bar.layer.stage):
         inside = list(run)
         middle = (inside[0].left + inside[-1].right) / 2
-        pen.text((middle, top + _NAMES), stage, COLOURS[stage], font(20), "mm")
+        pen.text((middle, top + _NAMES), stage, FAINT, font(20), "mm")
 
 
 def _heights(stacks: Sequence[Sequence[Sequence[float]]]) -> Axis:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.plots.moodboard import ROW, TOGETHER, WIDTH
 from live import specimens
 from live.graphs import Graph, Node, text_to_image
 from live.prompting import OTHER, REFERENCE, Prompted, difference, load, picture
@@ -45,7 +46,7 @@ class Board:
                 strength=use.strength,
                 **dict(use.more),
             )
-            for number, use in enumerate(self.uses)
+            for number, use in enumerate(self.uses, 1)
         }
         inputs = {"model": model, "ip_adapter": adapter, "clip_vision": tower, "weight": self.weight}
         return graph.add("IPA_Moodboard", "board", **inputs, start=start, end=end, unit=unit, **cards)
@@ -107,26 +108,26 @@ def test_the_board_shows_its_pictures(stocked: Server) -> None:
     graph = text_to_image(Board(MIXED), seed=23)
     graph.add("PreviewImage", "shown", images=["board", 1])
     shown = stocked.run(graph).image("shown")
-    assert shown.shape[0] > shown.shape[1] / 2
+    assert shown.shape == (2 * ROW + TOGETHER, WIDTH, 3)
     assert shown.std() > 5
 
 
 def test_sockets_may_be_free_between_others(stocked: Server, prompted: np.ndarray) -> None:
     graph = text_to_image(Board((Use(OTHER), Use(REFERENCE))))
-    del graph["board"]["inputs"]["pictures.picture0"]
+    del graph["board"]["inputs"]["pictures.picture1"]
     assert np.array_equal(stocked.run(graph).image(), prompted)
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda graph: graph["board"]["inputs"].pop("pictures.picture0"), "Connect a Moodboard Picture to pictures"),
+        (lambda graph: graph["board"]["inputs"].pop("pictures.picture1"), "Connect a Moodboard Picture to pictures"),
         (
-            lambda graph: graph["board"]["inputs"].update({"pictures.picture0": ["adapter", 0]}),
+            lambda graph: graph["board"]["inputs"].update({"pictures.picture1": ["adapter", 0]}),
             "MOODBOARD_PICTURE",
         ),
-        (lambda graph: graph["board"]["inputs"].update({"pictures.picture0": 5}), "Connect picture0 to a node"),
-        (lambda graph: graph["card 0"]["inputs"].update(start=0.9, end=0.1), "Set start to at most end"),
+        (lambda graph: graph["board"]["inputs"].update({"pictures.picture1": 5}), "Connect picture1 to a node"),
+        (lambda graph: graph["card 1"]["inputs"].update(start=0.9, end=0.1), "Set start to at most end"),
     ],
 )
 def test_mistakes_are_told_in_words(stocked: Server, wrong: Any, words: str) -> None:
@@ -135,4 +136,4 @@ def test_mistakes_are_told_in_words(stocked: Server, wrong: Any, words: str) -> 
     with pytest.raises(Exception, match=words) as told:
         stocked.run(graph)
     if isinstance(told.value, ExecutionError):
-        assert told.value.node_id in ("board", "card 0")
+        assert told.value.node_id == ("card 1" if "start" in words else "board")

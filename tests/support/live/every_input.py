@@ -131,7 +131,7 @@ def _sockets(node: dict[str, Any], category: str) -> Iterator[tuple[str, list[An
         if spec[0] == GROWS:
             template = spec[1]["template"]
             (held,) = (held for sockets in template["input"].values() for held in sockets.values())
-            yield f"{name}.{template['prefix']}0", held
+            yield f"{name}.{template['names'][0]}", held
         else:
             yield name, spec
 
