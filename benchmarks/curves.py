@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..ip_adapter_core.plots.axes import axis
+from ..ip_adapter_core.plots.drawing import BLUE, ORANGE, PAPER
 from ..ip_adapter_core.plots.schedule import SIZE, Plane, panel
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 Curves = Mapping[str, Sequence[Sequence[float]]]
 
-COLOURS = ("#1f5fa8", "#e0a458")  # in the order of the curves
+COLOURS = BLUE, ORANGE  # in the order of the curves
 _WIDTH, _COLUMNS = 6, 2
-_PAPER = "#ffffff"
 STRIP = 56  # below the panels, with the names of the curves
 _LETTERS, _GAP = 20, 24
 
@@ -26,7 +26,7 @@ def draw(growth: Mapping[str, Curves], path: Path) -> None:
     from PIL import Image
 
     bottom = SIZE[1] * -(-len(growth) // _COLUMNS)
-    whole = Image.new("RGB", (SIZE[0] * _COLUMNS, bottom + STRIP), _PAPER)
+    whole = Image.new("RGB", (SIZE[0] * _COLUMNS, bottom + STRIP), PAPER)
     _name(whole, next(iter(growth.values())), bottom + STRIP // 2)
     for number, (name, curves) in enumerate(growth.items()):
         row, column = divmod(number, _COLUMNS)

@@ -6,8 +6,9 @@ in test_node.py, input_checks in test_node.py through node, and input_checks in 
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; moodboard in tests/live/test_moodboard.py; face in tests/live/test_faces.py; train and
-save in tests/live/test_training.py through training; prompt_files in tests/live/test_prompt_files.py; attention_map in
-tests/live/test_workflows.py, noise, prepare and small_world in tests/live/test_workflows.py through ui_graphs.
+save in tests/live/test_training.py through training; prompt_files in tests/live/test_prompt_files.py; score in
+tests/live/test_scores.py, grid and grid_parts in tests/live/test_grid.py; attention_map in tests/live/test_workflows.py,
+noise, prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .combine import Combine
 from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
+from .grid import ImagePromptGrid
+from .grid_parts import GridModel, GridSheet
 from .host import demo_files
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
@@ -31,6 +34,7 @@ from .prompt_files import LoadPrompt, SavePrompt
 from .regions import ApplyRegions, Region
 from .save import SaveAdapter
 from .schedule import Schedule
+from .score import Score
 from .simple import Simple, StyleComposition
 from .small_world import SmallWorld
 from .train import Train
@@ -63,7 +67,12 @@ NODES: list[type[io.ComfyNode]] = [
     LoadPrompt,
     AttentionMap,
     Prepare,
+    Score,
+    ImagePromptGrid,
 ]
+
+PARTS: list[type[io.ComfyNode]] = [GridModel, GridSheet]
+"""What other nodes become while they run; menus do not have them."""
 
 
 class Extension(ComfyExtension):
@@ -75,4 +84,4 @@ class Extension(ComfyExtension):
         register_old_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return NODES
+        return [*NODES, *PARTS]

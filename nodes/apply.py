@@ -13,9 +13,10 @@ from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
 from ..ip_adapter_core.settings import schedule as schedules
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
+from .host import models
 from .host.sampling import model_patch
 from .node import Node
-from .notices import of_mask, with_notices
+from .notices import of_layers, of_use, with_notices
 from .sockets import ImagePrompt, LayerWeights, WeightSchedule, schema
 
 
@@ -97,8 +98,9 @@ class Apply(Node):
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
         )
-        notices = of_mask(mask)
-        return io.NodeOutput(model_patch.apply(model, image_prompt, use), ui=with_notices(notices))
+        patched = model_patch.apply(model, image_prompt, use)
+        notices = [*of_use(use), *of_layers(layer_weights, models.layers(model))]
+        return io.NodeOutput(patched, ui=with_notices(notices))
 
 
 def weight_input(name: str = "weight", what: str = "how strongly the image prompt acts") -> io.Float.Input:

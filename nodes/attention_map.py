@@ -133,7 +133,7 @@ def _more_inputs() -> list[io.Input]:
             "scale",
             optional=True,
             options=list(SCALES),
-            default=SCALES[0],
+            default=SCALES[1],  # of new nodes; prompts without it mean the first, as they always did
             advanced=True,
             tooltip="What the darkest colour, and black in the masks, stand for. from zero: no influence. lowest to "
             "highest: the least there is, so that small differences are seen.",

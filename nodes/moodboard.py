@@ -23,7 +23,7 @@ from .host.adapters import LoadedAdapter
 from .host.pictures import to_image
 from .input_checks import check_socket
 from .node import Node
-from .notices import of_pictures, of_reference_mask, with_notices
+from .notices import of_pictures, of_reference_mask, of_span, of_weight, with_notices
 from .preview import preview
 from .sockets import IpAdapter, MoodboardCard, schema
 
@@ -123,10 +123,10 @@ class Moodboard(Node):
         pictures: dict[str, Card] | None = None,
         unit: str = TIME_UNITS[0],
     ) -> io.NodeOutput:
-        cards = _cards(pictures or {})
-        mixed = host.apply(model, ip_adapter, clip_vision, cards, ApplyOptions(weight, Span(start, end, unit)))
+        cards, use = _cards(pictures or {}), ApplyOptions(weight, Span(start, end, unit))
+        mixed = host.apply(model, ip_adapter, clip_vision, cards, use)
         board = to_image(plot.draw(_entries(cards, mixed.seen, weight, models.layers(model))))
-        notices = _notices(cards, ip_adapter)
+        notices = _notices(cards, ip_adapter, use)
         return io.NodeOutput(mixed.model, board, ui=with_notices(notices, preview(board, cls)))
 
 
@@ -148,10 +148,12 @@ def _cards(pictures: dict[str, Any]) -> list[Card]:
     return [card for card in pictures.values() if card is not None]
 
 
-def _notices(cards: Sequence[Card], adapter: LoadedAdapter) -> list[str]:
+def _notices(cards: Sequence[Card], adapter: LoadedAdapter, use: ApplyOptions) -> list[str]:
+    """Hints at what is most likely not meant, each once."""
     partly = any(is_partly_read(card.images, card.mask) for card in cards)
-    of_all = [notice for card in cards for notice in of_pictures(card.images)]
-    return [*dict.fromkeys(of_all), *of_reference_mask(adapter.identity, partly)]
+    of_cards = [notice for card in cards for notice in (*of_pictures(card.images), *of_span(card.within(use.span)))]
+    of_all = of_weight(use.weight, what="the moodboard")
+    return [*of_all, *dict.fromkeys(of_cards), *of_reference_mask(adapter.identity, partly)]
 
 
 def _share(name: str, default: float, does: str) -> io.Float.Input:

@@ -9,13 +9,24 @@ from comfy_api.latest import ui
 from torch import Tensor
 
 from ..ip_adapter_core.adapters.identity import Identity
+from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.layers.layout import Layer
+from ..ip_adapter_core.settings.layer_weights import LayerWeights
 from ..ip_adapter_core.settings.masks import covers_nothing
+from ..ip_adapter_core.settings.span import Span
 
 _log = logging.getLogger(__name__)
 
 _BLACK = (
     "The mask is black everywhere, so that this image prompt acts nowhere. Load Image gives such a mask for a picture "
     "without transparency; invert it, or leave the mask empty."
+)
+_NO_STEP = (
+    "From start to end there is no step of the sampling, so that the image prompt acts in none. Set end further behind "
+    "start."
+)
+_NO_LAYER = (
+    "The layer weights give every layer 0, so that this image prompt does nothing. Give Layer Weights another weight."
 )
 _TRANSPARENT = "Transparency is not looked at: the encoder reads what is under it too."
 _OPAQUE = (
@@ -27,12 +38,32 @@ _BY_PATCHES = f"{_NEUTRAL}, and adapters of kind {{kind}} look at no patch of it
 _AS_A_WHOLE = f"{_NEUTRAL}. Adapters of kind {{kind}} take the whole square, so they still see the outline."
 
 
+def of_use(use: ApplyOptions) -> list[str]:
+    """The notices for settings of which each alone makes an image prompt do nothing."""
+    return [*of_weight(use.weight), *of_span(use.span), *of_mask(use.mask)]
+
+
+def of_weight(weight: float, name: str = "weight", what: str = "this image prompt") -> list[str]:
+    """The notice for a weight of 0, which is also logged.
+
+    name: of its input. what: what it weighs.
+    """
+    return _logged(f"{name} is 0, so that {what} does nothing. Set another number, such as 0.6.", weight == 0)
+
+
+def of_span(span: Span) -> list[str]:
+    """The notice for a start and an end with no step between them, which is also logged."""
+    return _logged(_NO_STEP, span.empty)
+
+
+def of_layers(spread: LayerWeights, layers: tuple[Layer, ...]) -> list[str]:
+    """The notice for layer weights that give all of a model's layers 0, which is also logged."""
+    return _logged(_NO_LAYER, not any(any(weight) for weight in spread.per_layer(layers).values()))
+
+
 def of_mask(mask: Tensor | None) -> list[str]:
     """The notice for a mask that is black everywhere, which is also logged."""
-    if not covers_nothing(mask):
-        return []
-    _log.warning(_BLACK)
-    return [_BLACK]
+    return _logged(_BLACK, covers_nothing(mask))
 
 
 def of_pictures(images: Tensor, alpha: bool = False) -> list[str]:
@@ -54,3 +85,10 @@ def with_notices(notices: list[str], preview: ui.PreviewImage | None = None) -> 
     if not notices:
         return preview
     return (preview.as_dict() if preview else {}) | {"text": tuple(notices)}
+
+
+def _logged(notice: str, holds: bool) -> list[str]:
+    if not holds:
+        return []
+    _log.warning(notice)
+    return [notice]

@@ -17,7 +17,7 @@ from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from .apply import layer_and_time_inputs, span_inputs, weight_input
 from .host import regions as host
 from .node import Node
-from .notices import of_mask, with_notices
+from .notices import of_mask, of_use, with_notices
 from .sockets import ImagePrompt, Regions, schema
 
 
@@ -88,7 +88,7 @@ class Region(Node):
         use = ApplyOptions(weight, Span(start, end, unit), layer_weights, schedule).check()
         where = places.mask(place) if mask is None else mask
         region = host.Region(image_prompt, use, where, positive, negative, text_strength)
-        return io.NodeOutput((*regions, region), ui=with_notices(of_mask(where)))
+        return io.NodeOutput((*regions, region), ui=with_notices([*of_use(use), *of_mask(where)]))
 
 
 class ApplyRegions(Node):

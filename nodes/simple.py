@@ -21,7 +21,7 @@ from .host.readings import Reading
 from .host.sampling import model_patch
 from .load import kind_input
 from .node import Node
-from .notices import of_mask, of_pictures, of_reference_mask, with_notices
+from .notices import of_mask, of_pictures, of_reference_mask, of_span, of_use, of_weight, with_notices
 from .preview import preview
 from .sockets import schema
 
@@ -81,9 +81,10 @@ class Simple(Node):
         reference_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         reading = _read(model, image, kind, fit, reference_mask)
-        patched = _apply(model, reading, weight_type, ApplyOptions(weight, Span(start, end, unit), mask=mask))
+        use = ApplyOptions(weight, Span(start, end, unit), mask=mask)
+        patched = _apply(model, reading, weight_type, use)
         left_out = of_reference_mask(reading.found.adapter.identity, is_partly_read(image, reference_mask))
-        return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_mask(mask), *left_out]))
+        return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_use(use), *left_out]))
 
 
 class StyleComposition(Node):
@@ -143,7 +144,14 @@ class StyleComposition(Node):
         style, composition = (_read(model, image, kind, fit) for image in (style_image, composition_image))
         styled = _apply(model, style, style_type, ApplyOptions(style_weight, span, mask=mask))
         both = _apply(styled, composition, "composition", ApplyOptions(composition_weight, span, mask=mask))
-        notices = [*of_pictures(style_image), *of_pictures(composition_image), *of_mask(mask)]
+        notices = [
+            *of_pictures(style_image),
+            *of_pictures(composition_image),
+            *of_weight(style_weight, "style_weight", "the style image"),
+            *of_weight(composition_weight, "composition_weight", "the composition image"),
+            *of_span(span),
+            *of_mask(mask),
+        ]
         return io.NodeOutput(both, ui=_said(cls, [style, composition], list(dict.fromkeys(notices))))
 
 

@@ -25,6 +25,7 @@ _FOLDERS = {
     "faces": ("IPA_Face", "IPA_FaceEmbeds", "IPA_EncodeFace"),
     "regions": ("IPA_Region", "IPA_ApplyRegions"),
     "animation": ("IPA_Transition", "IPA_Schedule"),
+    "comparison": ("IPA_Score", "IPA_Grid", "IPA_GridModel", "IPA_GridSheet"),
     "training": ("IPA_Train", "IPA_SaveAdapter"),
     _DEMO: ("IPA_SmallWorld",),
 }

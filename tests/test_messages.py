@@ -31,7 +31,17 @@ HANDED_ON = {
 SAID_ELSEWHERE = {"Stays", "KeyError"}
 """Errors that are no messages: the reason why a node of a graph is left, and a name that a mapping lacks."""
 
-COMPLAIN = ("complaint", "_no_adapter", "_no_encoder", "_get", "_no_faces", "_missing", "_mismatch", "_unknown")
+COMPLAIN = (
+    "complaint",
+    "_no_adapter",
+    "_no_encoder",
+    "_get",
+    "download",
+    "_no_faces",
+    "_missing",
+    "_mismatch",
+    "_unknown",
+)
 
 
 class Begins(NamedTuple):

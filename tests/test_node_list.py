@@ -6,7 +6,7 @@ import pytest
 
 from package import ROOT
 from saved_ids import merged, recorded, today
-from schemas import FILE_LISTS, described, options, schemas
+from schemas import OPEN_LISTS, described, options, schemas
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -15,8 +15,9 @@ HELP, README, WORKFLOWS = ROOT / "web" / "docs", ROOT / "README.md", ROOT / "wor
 SHARED = {
     **{("IPA_StyleComposition", name): "IPA_Simple" for name in ("start", "end", "mask")},
     ("IPA_StyleComposition", "unit"): "IPA_Apply",
+    ("IPA_Grid", "weight_type"): "IPA_LayerWeights",
     ("IPA_StyleComposition", "kind"): "IPA_AutoLoad",
-    ("IPA_StyleComposition", "fit"): "IPA_Encode",
+    **{(node, "fit"): "IPA_Encode" for node in ("IPA_StyleComposition", "IPA_Score", "IPA_Grid")},
     **{("IPA_Region", name): "IPA_Apply" for name in ("weight", "start", "end", "unit", "layer_weights", "schedule")},
     **{("IPA_EncodeFace", name): "IPA_Encode" for name in ("combine", "weights", "masks")},
 }
@@ -27,6 +28,8 @@ IN_NO_GRAPH = {
     "IPA_Train": "a template has no pictures with captions to train on",
     "IPA_SaveAdapter": "it belongs to training",
     "IPA_LoadPrompt": "its file is made by the template save_prompt",
+    "IPA_Score": "it measures what any graph made",
+    "IPA_Grid": "it samples a picture many times over, which templates are too slow for",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
     **dict.fromkeys(("IPA_MoodboardPicture", "IPA_Moodboard"), "its template is not made yet"),
 }
@@ -101,7 +104,7 @@ def test_every_help_page_names_every_option() -> None:
             f"Say in web/docs/{SHARED.get((node, given.id), node)}.md what *{option}* of {given.id} is."
             for node, schema in schemas().items()
             for given in schema.inputs
-            if (node, given.id) not in FILE_LISTS
+            if (node, given.id) not in OPEN_LISTS
             for option in options(given)
             if not says(page(SHARED.get((node, given.id), node)), option)
         ]
@@ -143,7 +146,7 @@ REMEMBER = "Files of users have it. Bring it back, or let a new name stand besid
 
 def accepts(node: str, name: str, word: str) -> bool:
     """Whether an input takes a word: it offers it, or did before. Menus of files are as they come."""
-    return (node, name) in FILE_LISTS or word in (described(node, name).options or ())
+    return (node, name) in OPEN_LISTS or word in (described(node, name).options or ())
 
 
 def test_no_name_that_files_of_users_have_is_gone() -> None:

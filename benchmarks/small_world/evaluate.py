@@ -8,16 +8,20 @@ from PIL.Image import Image
 
 from ...ip_adapter_core.settings.layer_weights import from_weight_type
 from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
-from ...ip_adapter_core.small_world.world import ATTRIBUTES
-from . import host
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, SHAPES, Scene
+from . import host, probes
 from .figures import plot, sheet
+from .judge import READS
 from .sampling import Wish, sampled
 from .scores import COUNT, Scores, Subjects, agreement, halves, saturation, score, subjects
-from .shelf import MODELS
+from .shelf import MODELS, scenes
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+SHARES = tuple(READS)
 STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
 SHOWN = 10
+CARRIED = 0.95
+"""The share of pictures in which an image prompt alone is to carry each attribute."""
 RESULTS = MODELS / "RESULTS.md"
 IMAGES = MODELS / "images"
 HEAD = """# What the small world shows
@@ -27,6 +31,7 @@ training saw, one noise seed, 20 DDIM steps, guidance 4. CLIP-I is the cosine of
 with the reference's caption, both in the small world's own CLIP. The other columns say in how many pictures a
 classifier reads the same attribute as in the reference.
 
+![References, and what their image prompts alone make](images/carried.png)
 ![Reference, and what was made of it](images/grid.png)
 ![λ](images/weights.png)
 """
@@ -43,7 +48,19 @@ def _share(value: float) -> str:
 
 
 def _row(name: str, scores: Scores) -> list[str]:
-    return [name, f"{scores.clip_i:.3f}", f"{scores.clip_t:.3f}", *(_share(scores.agrees[name]) for name in ATTRIBUTES)]
+    return [name, f"{scores.clip_i:.3f}", f"{scores.clip_t:.3f}", *(_share(scores.agrees[name]) for name in SHARES)]
+
+
+def seeing(who: Subjects) -> str:
+    """Table 0: what the encoder tells apart: linear probes on its embeddings, on all held-out combinations."""
+    rows = []
+    for name, share in probes.readable().items():
+        rows.append([name, f"{share:.1%}", f"at least {probes.LEAST[name]:.0%}", _met(share >= probes.LEAST[name])])
+    return table(["attribute", "read from the embedding", "wanted", ""], rows)
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "**not met**"
 
 
 def prompting(who: Subjects) -> str:
@@ -60,8 +77,9 @@ def prompting(who: Subjects) -> str:
     }
     rows = [_row(name, score(sampled(wish), who.scenes)) for name, wish in wishes.items()]
     rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
-    rows.append(["by chance", "", "", *(_share(1 / len(choices)) for choices in ATTRIBUTES.values())])
-    return table(["asked for", "CLIP-I", "CLIP-T", *ATTRIBUTES], rows)
+    rows.append(["by chance", "", "", *(_share(1 / len(READS[name])) for name in SHARES)])
+    rows.append(["wanted of an image alone: base and plus", "", "", *([f"at least {CARRIED:.0%}"] * len(SHARES))])
+    return table(["asked for", "CLIP-I", "CLIP-T", *SHARES], rows)
 
 
 @cache
@@ -155,8 +173,8 @@ def layering(who: Subjects) -> str:
     rows = []
     for name, wish in wishes.items():
         pictures = sampled(wish)
-        for whose, scenes in (("image", who.scenes), ("text", who.others)):
-            shares = agreement(pictures, scenes)
+        for whose, theirs in (("image", who.scenes), ("text", who.others)):
+            shares = agreement(pictures, theirs)
             rows.append([name, whose, *(_share(shares[key]) for key in (*STYLE, *COMPOSITION))])
     return table(["layers", "as in the", *STYLE, *COMPOSITION], rows)
 
@@ -169,13 +187,14 @@ def placing(who: Subjects) -> str:
     for name, half, its, other in zip(
         ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
     ):
-        for whose, scenes in (("its own", its), ("the other", other)):
-            shares = agreement(half, scenes)
+        for whose, shown in (("its own", its), ("the other", other)):
+            shares = agreement(half, shown)
             rows.append([name, whose, *(_share(shares[key]) for key in STYLE)])
     return table(["half", "as in reference", *STYLE], rows)
 
 
 TABLES: dict[str, Callable[[Subjects], str]] = {
+    "0. What the encoder sees": seeing,
     "1. Text, image, both": prompting,
     "2. When text and image disagree": sweeping,
     "3. ControlNet and image prompt": controlling,
@@ -189,6 +208,8 @@ TABLES: dict[str, Callable[[Subjects], str]] = {
 def figures(who: Subjects) -> dict[str, Image]:
     """The pictures of the README: what was asked for and what came out; and how λ weighs image against text."""
     first = Subjects(who.scenes[:SHOWN], who.others[:SHOWN])
+    shapes = [next(one for one in scenes("unseen") if one.objects[0].shape == shape) for shape in SHAPES]
+    pair = {"reference": draw(shapes), "image prompt\nalone (plus)": sampled(_alone(shapes))}
     seen, silent, lines = host.features(draw(first.scenes)), [""] * SHOWN, outlines(first.others)
     rows = {
         "reference": draw(first.scenes),
@@ -205,7 +226,11 @@ def figures(who: Subjects) -> dict[str, Image]:
         "obeys the image": [(weight, image.mean) for weight, image, _ in swept],
         "obeys the text": [(weight, text.mean) for weight, _, text in swept],
     }
-    return {"grid": sheet(rows), "weights": plot(curves, "λ")}
+    return {"carried": sheet(pair), "grid": sheet(rows), "weights": plot(curves, "λ")}
+
+
+def _alone(shown: list[Scene]) -> Wish:
+    return Wish([""] * len(shown), host.features(draw(shown)), "plus")
 
 
 def meaning(maker: Callable[[Subjects], str]) -> str:

@@ -3,20 +3,20 @@
 from . import adapters, base, clip, controlnet, history, judge, style, words
 
 STEPS = {
-    "clip": 1200,
     "judge": 1200,
-    "adapters": 2500,
+    "adapters": 2000,
     "controlnet": 500,
     "style": 400,
 }
 """How long each part of what is shipped was trained."""
 
 
-def main(limit: int = max(*STEPS.values(), *base.CYCLES)) -> None:
+def main(limit: int = max(*STEPS.values(), *clip.CYCLES, *base.CYCLES)) -> None:
     """Make every file that the package ships, each in at most `limit` steps."""
     steps = {name: min(count, limit) for name, count in STEPS.items()}
     words.main()
-    clip.main(steps["clip"])
+    for cycle, count in enumerate(clip.CYCLES):
+        clip.main(min(count, limit), cycle)
     judge.main(steps["judge"])
     for cycle, count in enumerate(base.CYCLES):
         base.main(min(count, limit), cycle)

@@ -20,6 +20,7 @@ _ROOT = Path(__file__).parents[2]
 MODELS = Path(os.environ.get("SMALL_WORLD_MODELS", _ROOT / "models" / "small_world"))
 """Where the shipped weights are, and where a run of the recipe puts its own."""
 FOLDER = Path(os.environ.get("SMALL_WORLD_SHELF", _ROOT / ".host" / "small_world"))
+RECORDS = MODELS / "records"
 SERIES = {"train": 1, "test": 2, "unseen": 3}
 EVERY = 50
 COUNTS = {"train": int(os.environ.get("SMALL_WORLD_PICTURES", "40000")), "test": 2_000, "unseen": 2_000}
@@ -32,10 +33,10 @@ def scenes(split: str) -> list[Scene]:
     return [scene(SERIES[split], n, unseen=unseen, objects=1 if unseen else None) for n in range(COUNTS[split])]
 
 
-def captions(split: str, silence: float = 0.0, version: int = 0) -> list[str]:
-    """What the pictures of a split show; each word is left out with the probability `silence`."""
+def captions(split: str, silence: float = 0.0, nameless: float = 0.0, version: int = 0) -> list[str]:
+    """What the pictures of a split show; words are left out at the rate `silence`, shapes at the rate `nameless`."""
     dice = np.random.default_rng((SERIES[split], version))
-    return [caption(one, dice, silence) for one in scenes(split)]
+    return [caption(one, dice, silence, nameless) for one in scenes(split)]
 
 
 def pictures(split: str) -> torch.Tensor:
@@ -84,10 +85,12 @@ class Report:
 
 
 def record(name: str, losses: list[float], seconds: float) -> None:
-    """Keep a loss curve (means of EVERY steps) and the time it took."""
+    """Keep a loss curve (means of EVERY steps) and the time it took, beside the weights."""
     parts = [losses[n : n + EVERY] for n in range(0, len(losses), EVERY)]
     means = [round(sum(part) / len(part), 5) for part in parts]
-    (FOLDER / f"{name}.json").write_text(json.dumps({"seconds": round(seconds), "steps": len(losses), "losses": means}))
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"seconds": round(seconds), "steps": len(losses), "losses": means})
+    (RECORDS / f"{name}.json").write_text(text + "\n")
 
 
 def publish(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -160,7 +160,7 @@ def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOpti
     weights = options.layer_weights.per_layer(layers)
     if masks is None or not options.weight or not any(part.weights):
         return None
-    _check_acts(options.layer_weights, weights)
+    check_acts(options.layer_weights, weights)
     terms = _terms(part, weights, options)
     if not terms:
         return None
@@ -197,7 +197,7 @@ def _masks(masks: Sequence[Tensor], beyond: bool) -> tuple[Tensor, ...] | None:
     return None if any(not mask.any() for mask in partial) else tuple(partial)
 
 
-def _check_acts(spread: LayerWeights, weights: Mapping[Layer, LayerWeight]) -> None:
+def check_acts(spread: LayerWeights, weights: Mapping[Layer, LayerWeight]) -> None:
     """Refuse a spread that acts nowhere although its own weight is not 0: it would leave the model as it is, unseen."""
     if not spread.muted and not any(any(weight) for weight in weights.values()):
         raise ValueError(

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from ..attention.attention_map import Maps
 from .axes import axis
-from .drawing import FAINT, INK, PAPER, font
+from .drawing import FAINT, HEAT, INK, PAPER, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TILE = 512  # pixels of the long side of each map; with several, a node shows them at a fraction of that
 ROW = 4  # maps side by side
 
-# Lightness rises evenly in OKLab, from 0.20 to 0.97, while the hue goes from violet over red to yellow.
-_COLOURS = ("#17004a", "#420067", "#730b6f", "#a22769", "#cc455a", "#ee6c44", "#ff9b3c", "#ffcd6c", "#fffaa8")
 _WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in the grey of ITU-R BT.601
 _LETTERS, _SMALL = 28, 22
 _MARGIN, _GAP, _TITLE = 24, 24, 44
@@ -92,7 +90,7 @@ def blend(numbers: np.ndarray, relief: np.ndarray | float, opacity: float) -> np
 
 def colours(numbers: np.ndarray) -> np.ndarray:
     """The colour of each number 0..1, (…) -> (…, 3), 0..1: the higher the number, the lighter."""
-    table = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in _COLOURS])
+    table = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in HEAT])
     positions = np.linspace(0, 1, len(table))
     return np.stack([np.interp(numbers, positions, channel) for channel in table.T], axis=-1)
 
@@ -126,7 +124,7 @@ def _explain(picture: Image, maps: Maps, opacity: float, corner: tuple[int, int]
     from PIL import Image, ImageDraw
 
     pen = ImageDraw.Draw(picture)
-    (left, top), width = corner, min(picture.width - 2 * _MARGIN, TILE)
+    (left, top), width = corner, picture.width - 2 * _MARGIN
     pen.text((left, top + _WORDS / 2), maps.show.words, INK, font(_SMALL), "lm")
     bar = blend(np.linspace(0, 1, width)[None].repeat(_BAR, axis=0), 0.0, opacity)
     picture.paste(Image.fromarray(bar), (left, top + _WORDS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,19 +11,15 @@ from ..layers.families import CONFIGS
 from ..layers.layout import Layer, layers
 from ..settings.layer_weights import Bar, LayerWeights
 from .axes import Axis, ToPixels, axis
-from .drawing import FAINT, INK, PAPER, font
+from .drawing import BLUE, COMPOSITION, FAINT, GRID, INK, ORANGE, PAPER, STYLE, TRACK, VIOLET, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 SIZE = (700, 360)  # of each panel; on a node it is shown at about half of that, hence the large letters
-COLOURS = {"input": "#2a6db5", "middle": "#8a4fb0", "output": "#d9772b"}
-_MARKS = {
-    "style": ("#fbdbe6", "#9a2d58", ("style", "S")),
-    "composition": ("#d5ecdd", "#1f6b45", ("composition", "comp.", "C")),
-}
-_TRACK, _GRID = "#f2f3f5", "#dcdcdc"
+COLOURS = {"input": BLUE, "middle": VIOLET, "output": ORANGE}
+_MARKS = {"style": (STYLE, ("style", "S")), "composition": (COMPOSITION, ("composition", "comp.", "C"))}
 _LEFT, _TOP, _RIGHT, _BOTTOM = 66, 76, 688, 264
 _TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338
 _BETWEEN_LAYERS, _BETWEEN_BLOCKS, _BETWEEN_STAGES = 1, 8, 22
@@ -100,7 +96,7 @@ def _plot(pen: ImageDraw, bars: Sequence[Bar]) -> None:
     y = up.scale_to(_BOTTOM, _TOP)
     placed = columns(bars)
     for column in placed:
-        pen.rectangle((column.left, _TOP, column.right - 1, _BOTTOM), fill=_TRACK)
+        pen.rectangle((column.left, _TOP, column.right - 1, _BOTTOM), fill=TRACK)
     _write_axis(pen, up, y)
     for column in placed:
         _draw_bar(pen, column, y)
@@ -124,7 +120,7 @@ def _axis(bars: Iterable[Bar]) -> Axis:
 
 def _write_axis(pen: ImageDraw, up: Axis, y: ToPixels) -> None:
     for weight in up.ticks:
-        pen.line([(_LEFT, y(weight)), (_RIGHT, y(weight))], fill=_GRID)
+        pen.line([(_LEFT, y(weight)), (_RIGHT, y(weight))], fill=GRID)
         pen.text((_LEFT - 10, y(weight)), f"{weight:.3g}", INK, font(20), "rm")
 
 
@@ -157,13 +153,35 @@ def _hatch(pen: ImageDraw, box: Box, colour: str) -> None:
 
 
 def _mark_roles(pen: ImageDraw, placed: Sequence[Column]) -> None:
+    shortened = {}
     for (role, _), run in groupby(placed, lambda column: (column.bar.role, column.bar.layer.stage)):
         if role in _MARKS:
             left, right = _ends(run)
-            paper, ink, words = _MARKS[role]
-            pen.rounded_rectangle((left - 3, _MARKS_AT - 12, right + 2, _MARKS_AT + 12), 5, fill=paper)
+            words = _MARKS[role][1]
             fitting = [word for word in words if pen.textlength(word, font(18)) <= right - left]
-            pen.text(((left + right) / 2, _MARKS_AT), (fitting or words[-1:])[0], ink, font(18), "mm")
+            written = (fitting or words[-1:])[0]
+            _mark(pen, role, written, (left, right, _MARKS_AT))
+            if written != role:
+                shortened[role] = written
+    _explain_marks(pen, shortened)
+
+
+def _mark(pen: ImageDraw, role: str, word: str, place: tuple[int, int, int]) -> None:
+    """Draw a word in the colours of a role; place: left, right and middle height in pixels."""
+    (left, right, height), (colours, _) = place, _MARKS[role]
+    pen.rounded_rectangle((left - 3, height - 12, right + 2, height + 12), 5, fill=colours.paper)
+    pen.text(((left + right) / 2, height), word, colours.ink, font(18), "mm")
+
+
+def _explain_marks(pen: ImageDraw, shortened: Mapping[str, str]) -> None:
+    """Write in the legend, from the right, which role each short form stands for."""
+    right = _RIGHT
+    for role, word in shortened.items():
+        pen.text((right, _LEGEND), role, FAINT, font(18), "rm")
+        right -= round(pen.textlength(role, font(18))) + 12
+        left = right - round(pen.textlength(word, font(18))) - 8
+        _mark(pen, role, word, (left, right, _LEGEND))
+        right = left - 20
 
 
 def _name_blocks(pen: ImageDraw, placed: Sequence[Column]) -> None:

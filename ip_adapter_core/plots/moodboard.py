@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from ..settings.layer_weights import Bar
 from .axes import Axis, ToPixels
-from .drawing import FAINT, INK, PAPER, font
+from .drawing import FAINT, INK, PAPER, font, thumbnail
 from .layer_bars import Column, columns
 from .transition import colour
 
@@ -58,7 +57,7 @@ def draw(entries: Sequence[Entry]) -> Image:
     stacks = [[entry.shares()] for entry in entries]
     for number, entry in enumerate(entries):
         top = ROW * number
-        picture.paste(_thumbnail(entry.picture), (_MARGIN + _BAND, top + _MARGIN))
+        picture.paste(thumbnail(entry.picture, SIDE), (_MARGIN + _BAND, top + _MARGIN))
         pen.rectangle((_MARGIN, top + _MARGIN, _MARGIN + _BAND - 1, top + _MARGIN + SIDE - 1), fill=colour(number))
         pen.text((_LEFT, top + _TITLE), f"{number + 1}  {entry.role}", INK, font(26), "lm")
         pen.text((_RIGHT, top + _TITLE), f"strength {entry.strength:.3g}", FAINT, font(20), "rm")
@@ -102,11 +101,3 @@ def _draw_stacks(pen: ImageDraw, placed: Sequence[Column], shares: dict[int, lis
             if number and bottom > top:
                 pen.rectangle((column.left, top, column.right - 1, bottom - 1), fill=colour(reference))
     pen.line([(_LEFT, y(0)), (_RIGHT, y(0))], fill=INK, width=2)
-
-
-def _thumbnail(picture: Tensor) -> Image:
-    from PIL import Image
-
-    pixels = picture[..., :3].detach().cpu().float().nan_to_num().clamp(0, 1)
-    levels = (pixels.expand(*pixels.shape[:2], 3).numpy() * 255).round().astype(np.uint8)
-    return Image.fromarray(levels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -12,7 +12,7 @@ import numpy as np
 from ..settings.curves import UNITS, Curve
 from ..settings.schedule import Schedule
 from .axes import Axis, axis
-from .drawing import PAPER, font
+from .drawing import BLUE, DIM_BLUE, EDGE, GREEN, GRID, INK, ORANGE, PAPER, PINK, SHADE, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,8 +24,7 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 124, 100, 1232, 556
 _LINE_WIDTH, _PART_WIDTH, _LETTERS, _TICK, _GAP = 6, 5, 42, 10, 24
 _DISC = 26  # radius
 _RADII = (4.0, 13.0)  # of dots: what is still seen of many, and enough for few
-_GRID, _EDGE, _INK = "#e4e4e4", "#909090", "#404040"
-_SHADE, _LINE, _DOT, _PARTS = "#eef4fb", "#8fb4dd", "#1f5fa8", ("#e0a458", "#7fb685", "#c58bb8")
+_PARTS = ORANGE, GREEN, PINK
 
 
 class Panel(NamedTuple):
@@ -60,7 +59,7 @@ class Plane:
     def shade(self, pixels: Sequence[tuple[float, float]]) -> None:
         """Colour the area between a curve and zero."""
         (first, _), (last, _) = pixels[0], pixels[-1]
-        self._pen.polygon([(first, self._y(0)), *pixels, (last, self._y(0))], fill=_SHADE)
+        self._pen.polygon([(first, self._y(0)), *pixels, (last, self._y(0))], fill=SHADE)
 
     def line(self, pixels: Sequence[tuple[float, float]], colour: str, width: int) -> None:
         """Draw a curve through these pixels."""
@@ -72,7 +71,20 @@ class Plane:
         self._pen.ellipse([x - _DISC, y - _DISC, x + _DISC, y + _DISC], fill=colour)
         self._pen.text((x, y), text, fill=PAPER, anchor="mm", font=font(_LETTERS - 8))
 
-    def dots(self, pixels: Sequence[tuple[float, float]], colour: str = _DOT) -> None:
+    def legend(self, what: str, labels: Sequence[tuple[str, str]], heading: str) -> None:
+        """Draw what discs with these texts and colours stand for; as many as there is room for beside the heading."""
+        letters, y, x = font(_LETTERS), _TOP / 2, float(_LEFT)
+        self._pen.text((x, y), what, fill=INK, anchor="lm", font=letters)
+        x += self._pen.textlength(what, font=letters) + _GAP + _DISC
+        step = 2 * _DISC + _GAP // 2
+        room = int((_RIGHT - self._pen.textlength(heading, font=letters) - x) / step)
+        for text, colour in labels[:room]:
+            self.label((x, y), text, colour)
+            x += step
+        if len(labels) > room:
+            self._pen.text((x - _DISC, y), "…", fill=INK, anchor="lm", font=letters)
+
+    def dots(self, pixels: Sequence[tuple[float, float]], colour: str = BLUE) -> None:
         """Draw a dot at each of these pixels; many dots are smaller than few."""
         least, most = _RADII
         radius = min(max((_RIGHT - _LEFT) / len(pixels) * 0.3, least), most)
@@ -84,14 +96,14 @@ class Plane:
         letters = font(_LETTERS)
         for value in self._up.ticks:
             y = self._y(value)
-            self._pen.line([(_LEFT, y), (_RIGHT, y)], fill=_GRID if value else _EDGE, width=_FINER)
-            self._pen.text((_LEFT - _GAP, y), f"{value:.4g}", fill=_INK, anchor="rm", font=letters)
+            self._pen.line([(_LEFT, y), (_RIGHT, y)], fill=GRID if value else EDGE, width=_FINER)
+            self._pen.text((_LEFT - _GAP, y), f"{value:.4g}", fill=INK, anchor="rm", font=letters)
         for at in self._across.ticks:
             x = self._x(at)
-            self._pen.line([(x, _BOTTOM), (x, _BOTTOM + _TICK)], fill=_EDGE, width=_FINER)
-            self._pen.text((x, _BOTTOM + _GAP), f"{at:g}", fill=_INK, anchor="mt", font=letters)
-        self._pen.line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=_EDGE, width=_FINER)
-        self._pen.text((_RIGHT, _TOP / 2), heading, fill=_INK, anchor="rm", font=letters)
+            self._pen.line([(x, _BOTTOM), (x, _BOTTOM + _TICK)], fill=EDGE, width=_FINER)
+            self._pen.text((x, _BOTTOM + _GAP), f"{at:g}", fill=INK, anchor="mt", font=letters)
+        self._pen.line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=EDGE, width=_FINER)
+        self._pen.text((_RIGHT, _TOP / 2), heading, fill=INK, anchor="rm", font=letters)
 
 
 def draw(schedule: Schedule, many: int) -> Image:
@@ -120,7 +132,7 @@ def _panel(curves: tuple[Curve, ...], unit: str, many: int) -> Image:
         plane.grid(f"{'product of factors' if parts else 'factor of the weight'}, {words} 0 to {last}")
         for part, colour in zip(parts, itertools.cycle(_PARTS), strict=False):
             plane.line(plane.pixels(positions, part), colour, _PART_WIDTH)
-        plane.line(plane.pixels(positions, product), _LINE if dotted else _DOT, _LINE_WIDTH)
+        plane.line(plane.pixels(positions, product), DIM_BLUE if dotted else BLUE, _LINE_WIDTH)
         if dotted:
             plane.dots(plane.pixels(range(many), _product(curves, range(many), many)))
 

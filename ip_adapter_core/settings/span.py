@@ -80,6 +80,13 @@ class Span(NamedTuple):
         """Whether the prompt acts in every step."""
         return self.unit == "percent" and self.start <= 0 and self.end >= 1
 
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no step of any sampling."""
+        if self.unit == "percent":
+            return self.start >= self.end
+        return math.ceil(self.end) <= max(math.ceil(self.start), 0)
+
     def reach(self, percent_to_sigma: Callable[[float], float]) -> Reach:
         """When the prompt acts in a run of a model; percent_to_sigma: of that model, fraction -> noise level."""
         if self.unit == "percent":

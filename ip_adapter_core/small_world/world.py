@@ -137,16 +137,19 @@ def _pick(dice: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(dice.integers(len(options)))]
 
 
-def caption(scene: Scene, dice: np.random.Generator | None = None, silence: float = 0.0) -> str:
-    """What the picture shows, in words; with `dice`, each word but the shape is left out at the rate `silence`."""
+def caption(scene: Scene, dice: np.random.Generator | None = None, silence: float = 0.0, nameless: float = 0.0) -> str:
+    """What the picture shows, in words.
 
-    def said(word: str) -> str:
-        return "" if dice is not None and dice.random() < silence else word + " "
+    With `dice`, each word but the shape is left out at the rate `silence`, and the shape at the rate `nameless`.
+    """
+
+    def said(word: str, silence: float = silence) -> str:
+        return "" if dice is not None and silence and dice.random() < silence else word + " "
 
     def thing(one: Object) -> str:
         texture = "" if one.texture == "plain" else said(one.texture)
         size = said(one.size) if len(scene.objects) == 1 else ""
-        words = f"{size}{said(one.colour)}{texture}{one.shape}"
+        words = f"{size}{said(one.colour)}{texture}{said(one.shape, nameless)}"
         return f"{'an' if words.startswith('o') else 'a'} {words}"
 
     where = scene.objects[0].place

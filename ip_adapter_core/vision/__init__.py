@@ -5,5 +5,6 @@ CLIP vision encoder. Read preprocess, then encoder, which runs a network that to
 its tensors, registry knows OpenCLIP's architectures, matching finds the one with these tensors, positions adapts it to
 another resolution. prepare cuts squares where users want them and sharpens, tiles cuts a large picture into several,
 reference_mask leaves out what is not to be read of one, enhance joins the features of parts, noise makes a negative of
-one. Tests: tests/core/vision; registry, layouts and matching in test_towers.py through towers.
+one. text_half builds the other half of a whole CLIP, and scores says how near pictures come to references and texts.
+Tests: tests/core/vision; registry, layouts and matching in test_towers.py through towers.
 """

@@ -52,7 +52,7 @@ _HF_LAYER = {
     "mlp.c_fc": ("mlp.fc1",),
     "mlp.c_proj": ("mlp.fc2",),
 }
-_HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
+HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
 _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool.")
 
 # Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
@@ -73,7 +73,7 @@ _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def is_encoder(names: Collection[str]) -> bool:
     """Whether a file with these keys is meant to hold a vision tower, complete or not."""
-    inside = any(_before(segment, names) is not None for segment in ("vision_model.", "visual."))
+    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual."))
     return inside or any(name.startswith(_BARE) for name in names)
 
 
@@ -83,7 +83,7 @@ def find_layout(names: Collection[str], file: str = "This file") -> Layout:
     Raises UnsupportedCheckpoint when the file holds something else, or a tower in transformers' naming is incomplete.
     """
     for segment, read in (("vision_model.", _hf_layout), ("visual.", _openclip_layout)):
-        prefix = _before(segment, names)
+        prefix = before(segment, names)
         if prefix is not None:
             return read(names, prefix, file)
     if any(name.startswith(_BARE) for name in names):
@@ -120,7 +120,7 @@ def _divide(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
     yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)
 
 
-def _before(segment: str, names: Collection[str]) -> str | None:
+def before(segment: str, names: Collection[str]) -> str | None:
     """What stands before a segment in the first name that has it; None when no name has it."""
     matches = (re.match(rf"(|.*?\.){re.escape(segment)}", name) for name in names)
     return next((match.group(1) for match in matches if match), None)
@@ -133,13 +133,13 @@ def _openclip_layout(names: Collection[str], prefix: str, file: str) -> Layout:
 
 def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
     model = f"{prefix}vision_model."
-    in_model = {name for name in names if name.startswith(model)} - {model + name for name in _HF_UNUSED}
+    in_model = {name for name in names if name.startswith(model)} - {model + name for name in HF_UNUSED}
     if any(name.startswith(f"{model}head.") for name in in_model):
         raise UnsupportedCheckpoint(
             "Use the file in OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader; "
             f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported."
         )
-    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", _layer_count(in_model, model)))
+    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", hf_layer_count(in_model, model)))
     _check_keys({key for part in parts.values() for key in part.keys}, in_model, names, file)
     return Layout("", parts)
 
@@ -147,6 +147,11 @@ def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
 def _hf_parts(model: str, projection: str, layers: int) -> Iterator[tuple[str, Part]]:
     yield from ((name, Part((model + key,))) for name, key in _HF_ONCE.items())
     yield "proj", Part((projection,), transposed=True)
+    yield from hf_layers(model, layers)
+
+
+def hf_layers(model: str, layers: int) -> Iterator[tuple[str, Part]]:
+    """The tensors of transformer layers, by OpenCLIP's names; model: what transformers' names begin with."""
     for layer in range(layers):
         for name, keys in _HF_LAYER.items():
             for kind in ("weight", "bias"):
@@ -155,7 +160,8 @@ def _hf_parts(model: str, projection: str, layers: int) -> Iterator[tuple[str, P
                 yield f"transformer.resblocks.{layer}.{name}{joint}{kind}", Part(sources)
 
 
-def _layer_count(names: Collection[str], model: str) -> int:
+def hf_layer_count(names: Collection[str], model: str) -> int:
+    """How many layers a half has in transformers' naming; model: what its names begin with."""
     pattern = re.compile(re.escape(model) + r"encoder\.layers\.(\d+)\.")
     return 1 + max((int(match.group(1)) for name in names if (match := pattern.match(name))), default=0)
 

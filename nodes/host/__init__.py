@@ -6,5 +6,6 @@ says what a MODEL is. Tests: tests/host; auto and files in test_vision.py, visio
 face_embeds in test_faces.py, models in tests/nodes/test_layer_weights.py and tests/nodes/test_node.py, regions in
 tests/host/sampling/test_on_fake_cuda.py, and regions in tests/live/test_control_nodes.py through graphs, warn in
 tests/host/sampling/test_crops.py, pictures in tests/nodes/test_layer_weights.py through layer_weights, small_world in
-tests/benchmarks/test_small_world.py; old_names, old_pack and server in tests/live/test_old_nodes.py through old_graphs.
+tests/benchmarks/test_small_world.py, grid in tests/live/test_grid.py; old_names, old_pack and server in
+tests/live/test_old_nodes.py through old_graphs.
 """

@@ -107,4 +107,4 @@ def _get(published: Published | None, category: str) -> str:
         return (
             f"Choose another kind or model, or put a file for it into models/{category} (none is known to be published)"
         )
-    return f"Download {published.url} and put it at models/{category}/{published.file}"
+    return files.download(published, category)

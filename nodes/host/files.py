@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
@@ -15,6 +15,8 @@ import folder_paths
 from ...ip_adapter_core.adapters import loading
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.resolution import AUTO
+from ...ip_adapter_core.catalogue.by_name import find_by_name
+from ...ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES, Published
 from ...ip_adapter_core.files.errors import UnsupportedCheckpoint
 from ...ip_adapter_core.text.wording import shown
 from ...ip_adapter_core.vision import encoder
@@ -36,6 +38,7 @@ _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
     ENCODERS: lambda file, _: encoder.identify_file(file),
 }
 _BESIDE: dict[str, Callable[[str], list[Path]]] = {ENCODERS: encoder.config_files}
+_PUBLISHED: dict[str, Iterable[Published]] = {ADAPTERS: ADAPTER_FILES.values(), ENCODERS: ENCODER_FILES.values()}
 
 
 class Shared(Generic[T]):
@@ -78,11 +81,13 @@ def path(category: str, name: str) -> str:
     """Full path of a file. Raises ValueError when it is not there any more."""
     full_path = _full_path(category, name)
     if full_path is None:
-        raise ValueError(
-            f"Choose another file, or put {shown(name)} into models/{category}; it is not there. "
-            f"Looked in {' and '.join(folders(category))}."
-        )
+        raise ValueError(f"{_get(category, name)}; it is not there. Looked in {' and '.join(folders(category))}.")
     return full_path
+
+
+def download(published: Published, category: str) -> str:
+    """The first words of a message: where to get a published file, and where to put it."""
+    return f"Download {published.url} and put it at models/{category}/{published.file}"
 
 
 def identify(category: str, name: str, choice: str = AUTO) -> Any:
@@ -167,6 +172,14 @@ def _ours_alone(category: str) -> dict[str, str]:
 
 def _full_path(category: str, name: str) -> str | None:
     return folder_paths.get_full_path(category, name) or _ours_alone(category).get(name)
+
+
+def _get(category: str, name: str) -> str:
+    """What to do about a file that is not there: with its address, where the name is that of a published one."""
+    published = {one.file: one for one in _PUBLISHED.get(category, ())}
+    if (known := find_by_name(name, published)) is not None:
+        return f"{download(published[known], category)}, or choose another file"
+    return f"Choose another file, or put {shown(name)} into models/{category}"
 
 
 def _usable(category: str) -> dict[str, Any]:

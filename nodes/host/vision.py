@@ -11,7 +11,7 @@ import comfy.model_patcher
 import comfy.utils
 import torch
 from comfy.patcher_extension import CallbacksMP
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
@@ -28,21 +28,21 @@ _CHUNK, _CHUNK_ON_PROCESSOR, _CHUNK_SIZE = 16, 4, 224
 
 
 class OpenClipVision(comfy.clip_vision.ClipVisionModel):
-    """An OpenCLIP tower on the CLIP_VISION socket, with the attributes and methods of ComfyUI's own encoders."""
+    """An OpenCLIP tower on the CLIP_VISION socket, with the attributes and methods of ComfyUI's own encoders.
 
-    def __init__(self, encoder: VisionEncoder, load_device: torch.device) -> None:
+    file: where it was read from, if it was; other parts of a whole CLIP may be there too.
+    """
+
+    def __init__(self, encoder: VisionEncoder, load_device: torch.device, file: str | None = None) -> None:
         # Not the inherited one, which would build a model of core's own.
-        self.encoder, self.model = encoder, CoreModel(encoder)
+        self.encoder, self.model, self.file = encoder, CoreModel(encoder), file
         self.tower = encoder.tower
         self.image_size = encoder.tower.image_size
         self.image_mean, self.image_std = list(encoder.tower.mean), list(encoder.tower.std)
         self.config, self.model_type = self.model.config, self.model.config["model_type"]
         self.return_all_hidden_states = False
         self.load_device, self.dtype = load_device, encoder.weight.dtype
-        self.patcher = comfy.model_patcher.ModelPatcher(
-            self.model, load_device=load_device, offload_device=memory.text_encoder_offload_device()
-        )
-        self.patcher.add_callback(CallbacksMP.ON_LOAD, _move_all)
+        self.patcher = patcher(self.model, load_device)
 
     def load_sd(self, sd: Mapping[str, Tensor]) -> Any:
         """Take the weights of a state dict in transformers' or OpenCLIP's naming.
@@ -93,6 +93,15 @@ def load(name: str, activation: str = "auto", resolution: str = AS_TRAINED) -> O
     return _loaded.get(key, lambda: _read(file, activation, resolution))
 
 
+def patcher(model: nn.Module, load_device: torch.device) -> comfy.model_patcher.ModelPatcher:
+    """What the host moves an encoder with: to this device, wholly, and back where it keeps text encoders."""
+    made = comfy.model_patcher.ModelPatcher(
+        model, load_device=load_device, offload_device=memory.text_encoder_offload_device()
+    )
+    made.add_callback(CallbacksMP.ON_LOAD, _move_all)
+    return made
+
+
 def _move_all(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *more: Any) -> None:
     """Move the parameters too that lie beside layers: where there is little room, the host leaves them (0.30)."""
     patcher.model.to(device)
@@ -101,7 +110,7 @@ def _move_all(patcher: comfy.model_patcher.ModelPatcher, device: torch.device, *
 def _read(file: str, activation: str, resolution: str) -> OpenClipVision:
     device = memory.text_encoder_device()
     dtype = torch.float32 if memory.is_device_cpu(device) else memory.text_encoder_dtype(device)
-    return OpenClipVision(core.load(file, activation, dtype, resolution), device)
+    return OpenClipVision(core.load(file, activation, dtype, resolution), device, file)
 
 
 def features(encoder: Any, images: Tensor, how: str = FITS[0]) -> Features:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -52,6 +53,32 @@ def test_the_shipped_adapters_are_what_their_names_say() -> None:
     for kind, tokens in (("base", 4), ("plus", 16)):
         found = loading.identify(entries(FOLDER / "ipadapter" / f"small_world_{kind}.safetensors"))
         assert (found.variant.name, found.tokens, len(found.geometry.widths)) == (kind, tokens, 6)
+
+
+@pytest.mark.parametrize("attribute", range(6))
+def test_a_group_of_pictures_is_alike_in_all_but_one_attribute(recipe: Any, attribute: int) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world.clip import Groups
+
+    dice = np.random.default_rng(0)
+    codes = dice.integers(0, 3, (900, 6))
+    drawn = Groups(codes, np.arange(900) + 7).draw(attribute, 40, dice) - 7
+    shown = [(tuple(np.delete(codes[row], attribute)), codes[row, attribute]) for row in drawn]
+    assert len(shown) == 40
+    assert len(set(shown)) == 40  # in a group each choice once
+    changes = [n for n in range(1, 40) if shown[n][0] != shown[n - 1][0]]
+    assert len(changes) == len({rest for rest, _ in shown}) - 1  # group by group
+    assert min(np.diff([0, *changes])) > 1
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world.probes import probe
+
+    right = torch.arange(800) % 4
+    told = torch.randn(800, 16, generator=torch.manual_seed(0))
+    silent = told.clone()
+    told[:, :4] += 6 * torch.eye(4)[right]
+    assert probe(told[:400], right[:400], told[400:], right[400:]) > 0.97
+    assert probe(silent[:400], right[:400], silent[400:], right[400:]) < 0.4
 
 
 def test_the_shipped_encoder_is_an_openclip_model_with_both_towers(recipe: Any) -> None:

@@ -28,3 +28,11 @@ def editor(browser: Browser, server: Server) -> Iterator[Editor]:
     editor = Editor(browser, server)
     yield editor
     editor.page.close()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes_2"])
+def canvas(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Editor]:
+    """The editor with one of the two canvases."""
+    editor = Editor(browser, server, nodes_2=request.param)
+    yield editor
+    editor.page.close()

@@ -1,29 +1,18 @@
 """No node of a template lies over another, before or after a run, in the classic canvas and in Nodes 2.0."""
 
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 from browser.editor import Box, Editor
 from live.prompting import forget
-from live.server import Server
 from live.ui_graphs import named, originals, read, twins
 
 QUICK = {"steps": 1}
 OF_OURS = "() => app.graph.nodes.filter(node => node.type.startsWith('IPA_')).map(node => String(node.id))"
 
 Boxes = dict[str, Box]
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes_2"])
-def canvas(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Editor]:
-    """The editor with one of the two canvases."""
-    editor = Editor(browser, server, nodes_2=request.param)
-    yield editor
-    editor.page.close()
 
 
 def overlapping(boxes: Boxes) -> list[tuple[str, str]]:

@@ -12,16 +12,18 @@ from live.pictures import FACE, MASKED
 from live.server import Server
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved
-from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins
+from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins, workflows
 from package import ROOT
 
 IMAGES, HELP = ROOT / "docs" / "images", ROOT / "web" / "docs" / "images"
-RUN = {
-    "width": 256,
-    "height": 256,
-    "megapixels": 0.0625,
-    "steps": 8,
-}  # the random weights of the tests make noise at any size
+RUN = {"width": 256, "height": 256, "megapixels": 0.0625, "steps": 8}
+NOISE = """() => {
+    for (const node of app.graph.nodes)
+        if (['SaveImage', 'PreviewImage', 'SaveAnimatedWEBP'].includes(node.type)) {
+            node.imgs = node.images = undefined;
+            delete app.nodeOutputs[node.id];
+        }
+}"""  # what the random weights of the tests make is left out
 SHOWN = {"width": 512, "height": 512, "megapixels": 0.25, "steps": 30, "seed": 42}
 CHAIN, ONE_NODE = "text_to_image_with_image_prompt", "image_prompt_in_one_node"
 CONTROLS = [  # a graph, and the node that its help page shows
@@ -38,6 +40,7 @@ CONTROLS = [  # a graph, and the node that its help page shows
 ]
 LARGEST_CARD = 80_000  # bytes of a template's picture
 LARGEST = 200_000  # bytes of a help picture
+AFTER = 6000  # milliseconds until the notice of success is gone
 MASK = """file => {
     for (const node of app.graph.nodes)
         if (node.type == 'LoadImage' && node.outputs[1].links?.length) node.widgets[0].value = file;
@@ -67,7 +70,17 @@ KEPT = """async file => {
     find('IPA_LoadAdapter').connect(0, kept, 0);
     kept.connect(0, find('IPA_Apply'), 1);
 }"""
-MARGIN = 60  # of a node's picture: enough to see where its wires go
+ROWS = """sizes => {
+    let [left, top, tallest] = [0, 0, 0];
+    for (const node of app.graph.nodes) {
+        const [width, height] = sizes[node.type];
+        if (left + width > 2600) [left, top, tallest] = [0, top + tallest + 80, 0];
+        node.pos = [left, top];
+        [left, tallest] = [left + width + 40, Math.max(tallest, height)];
+    }
+}"""
+MARGIN = 16  # around a node's picture; above it are its title and the name of its pack
+ABOVE = 40
 AUTO = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_LoadAdapter').pos], [310, 82]];
@@ -131,16 +144,73 @@ BOARD = """() => {
     return board.inputs.map(input => input.name);
 }"""
 
+SCORE = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const last = find('VAEDecode'), seen = find('IPA_SmallWorld'), encoder = find('IPA_LoadVision');
+    const score = LiteGraph.createNode('IPA_Score');
+    app.graph.add(score);
+    score.pos = [last.pos[0] + 700, last.pos[1]];
+    const slot = name => score.inputs.findIndex(input => input.name == name);
+    last.connect(0, score, slot('pictures'));
+    encoder.connect(0, score, slot('clip_vision'));
+    seen.connect(0, score, slot('references'));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [score.pos[0] + 600, score.pos[1]];
+    score.connect(3, shown, 0);
+    score.widgets.find(widget => widget.name == 'texts').value = 'a red circle\\na blue star on a green background';
+}"""
+
+GRID = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const linked = (node, name) => {
+        const input = node.inputs.find(input => input.name == name);
+        const link = app.graph.links.get ? app.graph.links.get(input.link) : app.graph.links[input.link];
+        return [app.graph.getNodeById(link.origin_id), link.origin_slot];
+    };
+    const [sampler, encode, apply, decode] = ['KSampler', 'IPA_Encode', 'IPA_Apply', 'VAEDecode'].map(find);
+    const from = {
+        model: linked(apply, 'model'), ip_adapter: linked(encode, 'ip_adapter'), references: linked(encode, 'image'),
+        clip_vision: linked(encode, 'clip_vision'), positive: linked(sampler, 'positive'), vae: linked(decode, 'vae'),
+        negative: linked(sampler, 'negative'), latent: linked(sampler, 'latent_image'),
+    };
+    const grid = LiteGraph.createNode('IPA_Grid');
+    app.graph.add(grid);
+    [grid.pos, grid.size] = [[decode.pos[0] + 700, decode.pos[1]], [440, grid.size[1] + 60]];
+    for (const [name, [node, slot]] of Object.entries(from))
+        node.connect(slot, grid, grid.inputs.findIndex(input => input.name == name));
+    const shown = LiteGraph.createNode('PreviewImage');
+    app.graph.add(shown);
+    shown.pos = [grid.pos[0] + 700, grid.pos[1]];
+    grid.connect(0, shown, 0);
+    const set = (name, value) => (grid.widgets.find(widget => widget.name == name).value = value);
+    for (const name of ['seed', 'steps', 'cfg', 'sampler_name', 'scheduler'])
+        set(name, sampler.widgets.find(widget => widget.name == name).value);
+    set('across_values', '0, 0.5, 1');
+    set('down', 'seed');
+    set('down_values', '1, 2');
+}"""
+
 
 def run(editor: Editor, name: str) -> None:
-    """Open a graph of workflows/, run it, and show the values it has as a file."""
+    """Open a graph of workflows/ and run it: its twin if it has one, else with the tests' weights but without noise."""
+    if place(TWIN + name).exists():
+        return run_twin(editor, name)
     editor.load(read(place(name)), name)
     editor.set_widgets(RUN)
     editor.page.evaluate(MASK, MASKED)
     editor.page.evaluate(FACES, FACE)
     assert editor.run() == {}
     editor.set_widgets(SHOWN)
-    editor.settle(6000)  # until the notice of success is gone
+    editor.page.evaluate(NOISE)
+    editor.settle(AFTER)
+
+
+def run_twin(editor: Editor, name: str) -> None:
+    """Open the twin of a graph and run it."""
+    editor.load(read(place(TWIN + name)), name)
+    assert editor.run() == {}
+    editor.settle(AFTER)
 
 
 def save(png: bytes, path: Path) -> None:
@@ -227,7 +297,14 @@ def test_the_automatic_loader(editor: Editor) -> None:
 
 @pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
 def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
-    editor.load(read(place(TWIN + graph)), "small world")
+    run_twin(editor, graph)
+    take(editor, node_type)
+
+
+@pytest.mark.parametrize(("node_type", "added"), [("IPA_Score", SCORE), ("IPA_Grid", GRID)])
+def test_a_node_of_comparison(editor: Editor, node_type: str, added: str) -> None:
+    editor.load(read(place(TWIN + CHAIN)), "comparison")
+    editor.page.evaluate(added)
     assert editor.run() == {}
     editor.settle(6000)  # until the notice of success is gone
     take(editor, node_type)
@@ -263,5 +340,27 @@ def take(editor: Editor, node_type: str) -> None:
     """Picture one node for its help page."""
     editor.isolate(node_type)
     left, top, width, height = editor.box(node_type)
-    around = Box(left - MARGIN, top - MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
+    around = Box(left - MARGIN, top - ABOVE, width + 2 * MARGIN, height + ABOVE + MARGIN)
     save(editor.picture(around), HELP / f"{node_type}.png")
+
+
+@pytest.mark.parametrize("path", workflows(), ids=named)
+def test_every_template_in_both_canvases_to_look_at(canvas: Editor, path: Path, request: pytest.FixtureRequest) -> None:
+    canvas.load(read(path), named(path))
+    if named(path).startswith(TWIN):
+        assert canvas.run() == {}
+        canvas.settle(AFTER)
+    look(canvas, request, named(path))
+
+
+def test_every_node_in_both_canvases_to_look_at(canvas: Editor, server: Server, request: pytest.FixtureRequest) -> None:
+    sizes = canvas.fresh([node for node in server.object_info() if node.startswith("IPA_")])
+    canvas.page.evaluate(ROWS, sizes)
+    look(canvas, request, "all nodes")
+
+
+def look(canvas: Editor, request: pytest.FixtureRequest, name: str) -> None:
+    """Put a picture of the graph where `make screenshots` says that one should look."""
+    folder = ROOT / ".host" / "screenshots" / ("Nodes 2.0" if request.node.callspec.params["canvas"] else "classic")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.png").write_bytes(canvas.picture(canvas.extent()))

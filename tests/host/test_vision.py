@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY
@@ -317,6 +318,37 @@ def test_auto_says_what_it_looked_for_and_what_to_download(models: Path, kind: s
     assert f"Looked in {models / 'ipadapter'}, " in message
     assert re.search(r", and saw \d+ other files; 1 of them cannot be used: .*note\.bin", message)
     assert len(message) < 700
+
+
+@pytest.mark.parametrize(
+    ("category", "name", "file"),
+    [
+        ("ipadapter", "ip-adapter_sd15.safetensors", "ip-adapter_sd15.safetensors"),
+        ("ipadapter", "SDXL\\ip-adapter-faceid_sdxl.bin", "ip-adapter-faceid_sdxl.bin"),
+        ("ipadapter", "ip-adapter_sd15.bin", "ip-adapter_sd15.safetensors"),
+        ("clip_vision", "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"),
+    ],
+)
+def test_a_published_file_that_is_not_there_is_named_with_its_address(
+    models: Path, category: str, name: str, file: str
+) -> None:
+    from comfyui_ip_adapter.nodes.host import files
+
+    (address,) = [one.url for one in (*ADAPTER_FILES.values(), *ENCODER_FILES.values()) if one.file == file]
+    with pytest.raises(ValueError, match="it is not there") as refused:
+        files.path(category, name)
+    first, _, rest = str(refused.value).partition("; ")
+    assert first == f"Download {address} and put it at models/{category}/{file}, or choose another file"
+    assert rest == f"it is not there. Looked in {models / category}."
+
+
+@pytest.mark.parametrize(("category", "name"), [("ipadapter", "mine.bin"), ("clip_vision", "ip-adapter_sd15.bin")])
+def test_other_files_that_are_not_there_are_named_without_one(models: Path, category: str, name: str) -> None:
+    from comfyui_ip_adapter.nodes.host import files
+
+    says = rf"^Choose another file, or put {name} into models/{category}; it is not there\. Looked in "
+    with pytest.raises(ValueError, match=says):
+        files.path(category, name)
 
 
 def test_the_loader_shows_the_activation_that_was_chosen(models: Path) -> None:

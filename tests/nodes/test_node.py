@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from schemas import described, schemas
+from schemas import described, parts, schemas
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -148,6 +148,25 @@ def test_a_black_mask_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     assert len(of_pictures(torch.zeros(1, 4, 4, 4))) == 1
 
 
+def test_settings_that_make_a_prompt_do_nothing_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
+    from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
+    from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
+    from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import LINEAR, from_weight_type
+    from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+    from comfyui_ip_adapter.nodes import notices
+
+    here = layers(CONFIGS["SD1.5"])
+    assert notices.of_use(ApplyOptions(-0.05, Span(0.2, 0.21), mask=torch.ones(1, 4, 4))) == []
+    assert notices.of_layers(LINEAR, here) == notices.of_layers(from_weight_type("style transfer", 0.1), here) == []
+    assert not caplog.records
+    told = notices.of_use(ApplyOptions(0.0, Span(0.0, 0.0), mask=torch.zeros(1, 4, 4)))
+    told += notices.of_layers(from_weight_type("linear", 0.0), here)
+    said = ("weight is 0, so that this", "no step of the sampling", "black everywhere", "every layer 0")
+    assert all(words in notice for words, notice in zip(said, told, strict=True))
+    assert all(notice in caplog.text for notice in told)
+
+
 def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() -> None:
     import comfy.model_base
     import comfy.model_patcher
@@ -170,13 +189,13 @@ def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() 
         models.geometry(model)
 
 
-FOLDERS = {"loaders", "faces", "regions", "animation", "training", "demo"}
+FOLDERS = {"loaders", "faces", "regions", "animation", "comparison", "training", "demo"}
 
 
 def test_nodes_lie_in_folders_of_the_menu_and_the_main_ones_beside_them() -> None:
     from comfyui_ip_adapter.nodes.sockets import CATEGORY, FOLDER_OF
 
-    categories = {node: schema.category for node, schema in schemas().items()}
+    categories = {node: schema.category for node, schema in (schemas() | parts()).items()}
     assert categories.keys() >= FOLDER_OF.keys(), "Take the ids that no node has out of FOLDER_OF of nodes/sockets.py."
     assert {category.partition(f"{CATEGORY}/")[2] for category in categories.values()} == {"", *FOLDERS}
     beside = {node for node, category in categories.items() if category == CATEGORY}
@@ -216,6 +235,13 @@ ADVANCED = {
 @pytest.mark.parametrize("node", ADVANCED)
 def test_inputs_that_only_some_choices_need_are_advanced(node: str) -> None:
     assert {given.id for given in schemas()[node].inputs if given.advanced} == ADVANCED[node]
+
+
+def test_new_attention_maps_show_small_differences_and_prompts_without_a_scale_are_as_they_were() -> None:
+    from comfyui_ip_adapter.nodes.attention_map import AttentionMap
+
+    assert described("IPA_AttentionMap", "scale").default == "lowest to highest"
+    assert inspect.signature(AttentionMap.execute).parameters["scale"].default == "from zero"
 
 
 def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:

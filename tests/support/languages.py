@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / ".ci"))
 
 from develop.inprocess import enter
 from package import ROOT
-from schemas import FILE_LISTS, options, schemas
+from schemas import FILE_LISTS, HOST_LISTS, options, schemas
 
 LOCALES, HELP = ROOT / "locales", ROOT / "web" / "docs"
 LANGUAGES = ("zh", "zh-TW", "ja", "ko", "de", "fr", "es", "ru")
@@ -62,6 +62,8 @@ def _input(node: str, given: Any) -> dict[str, Any]:
     name = given.display_name or given.id
     if (node, given.id) in FILE_LISTS:
         return {"name": name}
+    if (node, given.id) in HOST_LISTS:
+        return _filled(name=name, tooltip=given.tooltip)
     return _filled(name=name, tooltip=given.tooltip, options={word: word for word in options(given)})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from package import ROOT
-from schemas import FILE_LISTS, options, schemas
+from schemas import OPEN_LISTS, options, parts, schemas
 
 RECORD = Path(__file__).with_suffix(".json")
 
@@ -28,10 +28,10 @@ def today() -> Names:
     """What the nodes have, in the form of the record."""
     return {
         node: {
-            "inputs": {given.id: [] if (node, given.id) in FILE_LISTS else options(given) for given in schema.inputs},
+            "inputs": {given.id: [] if (node, given.id) in OPEN_LISTS else options(given) for given in schema.inputs},
             "outputs": [output.display_name for output in schema.outputs],
         }
-        for node, schema in schemas().items()
+        for node, schema in (schemas() | parts()).items()
     }
 
 

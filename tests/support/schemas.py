@@ -16,6 +16,19 @@ FILE_LISTS = {
 }
 """Menus of the files on disk, by node and input."""
 
+HOST_LISTS = {("IPA_Grid", "sampler_name"), ("IPA_Grid", "scheduler")}
+"""Menus of what the host has, and other packs add to, by node and input."""
+
+OPEN_LISTS = FILE_LISTS | HOST_LISTS
+"""Menus whose words are not this package's."""
+
+
+def parts() -> dict[str, Any]:
+    """The schemas of the nodes that other nodes become while they run, and that menus do not have."""
+    from comfyui_ip_adapter.nodes import PARTS
+
+    return {schema.node_id: schema for schema in (node.define_schema() for node in PARTS)}
+
 
 @cache
 def schemas() -> dict[str, Any]:
@@ -40,7 +53,7 @@ def options(given: Any) -> list[str]:
 
 def described(node: str, name: str) -> Any:
     """An input of a node."""
-    return next(given for given in schemas()[node].inputs if given.id == name)
+    return next(given for given in (schemas() | parts())[node].inputs if given.id == name)
 
 
 def object_info() -> dict[str, Any]:

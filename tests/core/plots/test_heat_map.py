@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS, Maps
+from comfyui_ip_adapter.ip_adapter_core.plots.drawing import PAPER
 from comfyui_ip_adapter.ip_adapter_core.plots.heat_map import ROW, TILE, blend, colours, draw
 
 MARGIN, TITLE = 24, 44
@@ -77,6 +78,12 @@ def test_the_bar_has_every_colour_of_the_maps_from_least_to_most() -> None:
     assert np.allclose(bar, colours(np.linspace(0, 1, TILE)), atol=0.01)
 
 
+def test_the_bar_lies_under_all_maps_of_a_row() -> None:
+    seen = pixels(image(), maps(halves(), halves()))
+    rows = [y for y in range(TOP + TILE, len(seen)) if np.allclose(seen[y, MARGIN], colours(np.array(0.0)), atol=0.01)]
+    assert np.allclose(seen[rows[5], -MARGIN - 1], colours(np.array(1.0)), atol=0.01)
+
+
 def test_the_picture_shines_through_and_colours_stay_what_the_bar_says() -> None:
     flat = np.full((64, 64), 0.6)
     relief = image().mean(-1).numpy() - 0.5
@@ -115,4 +122,4 @@ def test_every_picture_is_drawn(height: int, width: int, channels: int) -> None:
 def test_nothing_is_written_over_the_edge() -> None:
     seen = pixels(image(), maps(halves() * 12345.678))
     edge = np.concatenate([seen[:2].reshape(-1, 3), seen[:, :2].reshape(-1, 3), seen[:, -2:].reshape(-1, 3)])
-    assert (edge == 1).all()
+    assert np.allclose(edge * 255, tuple(bytes.fromhex(PAPER[1:])))

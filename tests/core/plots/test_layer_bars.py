@@ -10,6 +10,7 @@ from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.layers.roles import running_order
 from comfyui_ip_adapter.ip_adapter_core.plots import layer_bars
+from comfyui_ip_adapter.ip_adapter_core.plots.drawing import COMPOSITION, FAINT, GRID, INK, PAPER, STYLE, TRACK
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
     TYPES,
     LayerWeights,
@@ -19,8 +20,6 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 
 SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
-STYLE, COMPOSITION = "#fbdbe6", "#d5ecdd"
-TRACK, GRID, INK, FAINT = "#f2f3f5", "#dcdcdc", "#303030", "#707070"
 PLOT = slice(60, 270)  # the rows of bars, without the names of the stages below
 
 
@@ -143,7 +142,7 @@ def test_every_line_across_has_its_number(weights: LayerWeights) -> None:
     picture = draw(weights, SD)
     across = coloured(picture, GRID) | coloured(picture, INK)
     lines = runs(across[:, -20:-15].all(axis=1))
-    numbers = runs((picture[60:275, :58] != 255).any(axis=(1, 2)))
+    numbers = runs((picture[60:275, :58] != levels(PAPER)).any(axis=(1, 2)))
     assert len(numbers) == len(lines) >= 3
     for (top, bottom), (above, below) in zip(lines, numbers, strict=True):
         assert 60 + above - 2 <= (top + bottom) / 2 <= 60 + below + 2
@@ -159,7 +158,7 @@ def test_the_axis_follows_the_weights_and_is_that_of_linear_where_there_are_none
 def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) -> None:
     picture = draw(from_weight_type("linear", 0), model)
     places = layer_bars.columns(from_weight_type("linear").bars(model))
-    numbers = (picture[300:324] != 255).any(axis=(0, 2))
+    numbers = (picture[300:324] != levels(PAPER)).any(axis=(0, 2))
     for _, block in groupby(places, lambda column: column.bar.layer.address[:2]):
         left, *_, right = [edge for column in block for edge in column[1:]]
         middle = (left + right) // 2
@@ -171,9 +170,18 @@ def test_blocks_and_stages_are_named_below_their_bars(model: tuple[Layer, ...]) 
 
 
 def test_the_legend_of_hatched_bars_is_there_when_some_are() -> None:
-    rows = slice(46, 66)
-    assert coloured(draw(from_weight_type("composition precise"), SD)[rows], FAINT).any()
-    assert not coloured(draw(from_weight_type("composition"), SD)[rows], FAINT).any()
+    left = slice(46, 66), slice(300)
+    assert coloured(draw(from_weight_type("composition precise"), SD)[left], FAINT).any()
+    assert not coloured(draw(from_weight_type("composition"), SD)[left], FAINT).any()
+
+
+def test_the_legend_says_what_a_short_form_stands_for_where_there_is_one() -> None:
+    legend, unmarked = slice(42, 72), (Layer("middle", 0, 0, 8, 1),)
+    picture = draw(from_weight_type("InstantStyle layout"), SDXL)  # its blocks are wide enough for “comp.”
+    assert coloured(picture[legend], COMPOSITION.paper).any()
+    assert not coloured(picture[legend], STYLE.paper).any()
+    for model, explained in ((SDXL, True), (unmarked, False)):
+        assert coloured(draw(from_weight_type("linear"), model)[legend, 400:], FAINT).any() == explained
 
 
 @pytest.mark.parametrize("model", [SD, SDXL])
@@ -182,8 +190,8 @@ def test_style_and_composition_blocks_are_marked_below_their_bars(name: str, mod
     picture = draw(from_weight_type(name), model)
     described = from_weight_type(name).bars(model)
     places = layer_bars.columns(described)
-    for role, colour in (("style", STYLE), ("composition", COMPOSITION)):
-        marked = coloured(picture, colour).any(axis=0)
+    for role, colour in (("style", STYLE.paper), ("composition", COMPOSITION.paper)):
+        marked = coloured(picture[270:], colour).any(axis=0)
         for column in places:
             middle = marked[(column.left + column.right) // 2]
             assert middle == (column.bar.role == role), column
@@ -214,7 +222,7 @@ def test_a_name_of_any_length_ends_before_the_name_of_the_model(many: int) -> No
     name = np.flatnonzero(coloured(short, FAINT).any(axis=0))
     name = name[name > layer_bars.SIZE[0] // 2].min()
     assert coloured(title, INK)[:, :name].any()
-    assert (title[:, name - 15 : name - 4] == 255).all()
+    assert (title[:, name - 15 : name - 4] == levels(PAPER)).all()
     assert np.array_equal(title[:, name:], short[:, name:])
 
 
@@ -230,7 +238,7 @@ def test_a_list_that_does_not_fit_says_so_in_the_place_of_its_bars() -> None:
     half = len(picture) // 2
     assert [bar.stage for bar in seen(picture[:half])] == ["input"]
     assert not seen(picture[half:])
-    lines = (picture[half:][60:] != 255).any(axis=-1)
+    lines = (picture[half:][60:] != levels(PAPER)).any(axis=-1)
     assert len(runs(lines.any(axis=1))) >= 3
     assert not lines[:, layer_bars.SIZE[0] - 8 :].any()
 

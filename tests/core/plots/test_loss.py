@@ -5,8 +5,9 @@ import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.plots import loss
 from comfyui_ip_adapter.ip_adapter_core.plots.axes import axis
+from comfyui_ip_adapter.ip_adapter_core.plots.drawing import BLUE, DIM_BLUE
 
-SMOOTH = (31, 95, 168)
+SMOOTH, RAW = (tuple(bytes.fromhex(colour[1:])) for colour in (BLUE, DIM_BLUE))
 
 
 def line(losses: list[float]) -> np.ndarray:
@@ -37,7 +38,7 @@ def test_an_outlier_does_not_flatten_the_rest() -> None:
     losses = [1 + step % 2 for step in range(400)]
     losses[200] = 10**6
     picture = np.asarray(loss.draw(losses))
-    raw = np.nonzero((picture == (184, 207, 232)).all(axis=-1))[0]
+    raw = np.nonzero((picture == RAW).all(axis=-1))[0]
     assert np.ptp(raw) > 100
 
 

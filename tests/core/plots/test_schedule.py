@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.plots.drawing import BLUE, PAPER
 from comfyui_ip_adapter.ip_adapter_core.plots.schedule import SIZE, draw
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import CONSTANT, Schedule
 
-DOT = (31, 95, 168)
+DOT, EMPTY = (tuple(bytes.fromhex(colour[1:])) for colour in (BLUE, PAPER))
 WIDTH, HEIGHT = SIZE
 
 
@@ -108,4 +109,4 @@ def test_every_schedule_is_drawn(unit: str, many: int, start: float, end: float)
 def test_nothing_is_drawn_over_the_edge() -> None:
     picture = pixels(Curve("random", start=-5, end=5), many=300)
     edge = np.concatenate([picture[:2].reshape(-1, 3), picture[:, :2].reshape(-1, 3), picture[:, -2:].reshape(-1, 3)])
-    assert (edge == 255).all()
+    assert (edge == EMPTY).all()

@@ -48,6 +48,24 @@ def test_a_span_acts_in_its_steps(span: Span, steps: list[int]) -> None:
     assert active(span.check()) == steps
 
 
+@pytest.mark.parametrize(
+    ("span", "empty"),
+    [
+        (Span(0, 0), True),
+        (Span(0.5, 0.5), True),
+        (Span(1, 1), True),
+        (Span(0.5, 0.51), False),
+        (Span(0, 0, "steps"), True),
+        (Span(-3, -1, "steps"), True),
+        (Span(4.5, 5, "steps"), True),
+        (Span(0, 0.01, "steps"), False),
+        (Span(7, 9, "steps"), False),  # of a sampling of ten steps it holds two
+    ],
+)
+def test_an_empty_span_acts_in_no_step_of_any_sampling(span: Span, empty: bool) -> None:
+    assert span.check().empty is empty
+
+
 def test_spans_that_meet_cover_every_step_once() -> None:
     first, second = Span(0, 3, "steps"), Span(3, 5, "steps")
     assert sorted(active(first) + active(second)) == [0, 1, 2, 3, 4]

@@ -41,3 +41,9 @@ def test_silence_leaves_words_out_but_never_the_shape() -> None:
     short = [world.caption(scene, dice, silence=0.5) for scene in SEEN]
     assert sum(map(len, short)) < 0.75 * sum(len(world.caption(scene)) for scene in SEEN)
     assert all(one.shape in text for text, scene in zip(short, SEEN, strict=True) for one in scene.objects)
+
+
+def test_shapes_are_left_out_at_a_rate_of_their_own() -> None:
+    said = [world.caption(scene, np.random.default_rng(0), nameless=1) for scene in SEEN]
+    assert not [text for text in said for shape in world.SHAPES if shape in text]
+    assert all(scene.background in text for text, scene in zip(said, SEEN, strict=True))

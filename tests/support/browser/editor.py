@@ -55,11 +55,8 @@ FRESH = """types => {
     });
 }"""
 ISOLATE = """type => {
-    const node = app.graph.nodes.find(node => node.type == type);
-    const near = new Set([node.id]);
-    for (const link of app.graph.links.values())
-        if (link.origin_id == node.id || link.target_id == node.id) near.add(link.origin_id).add(link.target_id);
-    for (const other of [...app.graph.nodes]) if (!near.has(other.id)) app.graph.remove(other);
+    const kept = app.graph.nodes.find(node => node.type == type);
+    for (const other of [...app.graph.nodes]) if (other !== kept) app.graph.remove(other);
 }"""
 STATES = """() => app.graph.nodes.map(node => ({
     id: String(node.id), type: node.type, errors: !!node.has_errors, pictures: (node.imgs || []).length,
@@ -181,7 +178,7 @@ class Editor:
         return {state["id"]: state for state in self.page.evaluate(STATES)}
 
     def isolate(self, node_type: str) -> None:
-        """Leave only the node of a type and those it is wired to."""
+        """Leave only the node of a type."""
         self.page.evaluate(ISOLATE, node_type)
 
     def box(self, node_type: str = "") -> Box:

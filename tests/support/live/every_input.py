@@ -80,6 +80,7 @@ BETTER: dict[str, Inputs] = {
     },
     "IPA_FaceEmbeds": {"file": "me.npy"},
     "IPA_Train": {"steps": 1, "dataset": "no pictures"},
+    "IPA_Grid": {"across_values": "0, 1", "steps": 1},
 }
 """Inputs of a good graph that are not what the menu begins with."""
 

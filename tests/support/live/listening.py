@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -19,9 +20,31 @@ def run_listening(server: Server, prompt: dict[str, Any], client: str = "listene
     return asyncio.run(asyncio.wait_for(_listen(server, prompt, client), LONGEST))
 
 
+def count_steps(server: Server, prompt: dict[str, Any], client: str = "counter") -> dict[str, int]:
+    """Run a graph, and return how many steps each node that ran told of, those included that other nodes became."""
+    steps: dict[str, int] = {}
+
+    async def run() -> None:
+        async for said in _messages(server, prompt, client):
+            if said["type"] == "progress":
+                steps[said["data"]["node"]] = said["data"]["max"]
+
+    asyncio.run(asyncio.wait_for(run(), LONGEST))
+    return steps
+
+
 async def _listen(server: Server, prompt: dict[str, Any], client: str) -> Told:
-    address = f"{server.address.replace('http', 'ws', 1)}/ws?clientId={client}"
     told: Told = {}
+    async for said in _messages(server, prompt, client):
+        data = said["data"]
+        if said["type"] == "executed" and data.get("output"):
+            told[data["display_node"]] = told.get(data["display_node"], {}) | data["output"]
+    return told
+
+
+async def _messages(server: Server, prompt: dict[str, Any], client: str) -> AsyncIterator[dict[str, Any]]:
+    """What a server says of a graph, until it has run. Raises RuntimeError when it fails."""
+    address = f"{server.address.replace('http', 'ws', 1)}/ws?clientId={client}"
     async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as socket:
         body = {"prompt": prompt, "client_id": client}
         answer = await asyncio.to_thread(server.post, "/prompt", body)
@@ -32,10 +55,9 @@ async def _listen(server: Server, prompt: dict[str, Any], client: str) -> Told:
             data = said.get("data", {})
             if data.get("prompt_id") != answer["prompt_id"]:
                 continue
-            if said["type"] == "executed" and data.get("output"):
-                told[data["display_node"]] = told.get(data["display_node"], {}) | data["output"]
+            yield said
             if said["type"] == "execution_success":
-                return told
+                return
             if said["type"] in ("execution_error", "execution_interrupted"):
                 raise RuntimeError(data)
     raise RuntimeError("The server hung up.")
