@@ -244,7 +244,6 @@ def detail_inputs() -> list[io.Input]:
             default=2,
             min=1,
             max=8,
-            advanced=True,
             tooltip="For tiles: how many lie along the short side; as many as are needed cover the long side.",
         ),
     ]

@@ -131,9 +131,7 @@ def _choice_inputs() -> list[io.Input]:
             tooltip="Which faces of each picture to take. largest: one. all: every one, left to right. by index: the "
             "one with this number, left to right.",
         ),
-        io.Int.Input(
-            "index", default=0, min=0, max=999, advanced=True, tooltip="For by index: 0 is the leftmost face."
-        ),
+        io.Int.Input("index", default=0, min=0, max=999, tooltip="For by index: 0 is the leftmost face."),
     ]
 
 

@@ -43,12 +43,10 @@ class LayerWeights(Node):
                     "For types with two parts: of the composition in the types named style and composition (or "
                     "layout), of what is pushed away in the precise ones. Multiplied by the weight of Apply Image "
                     "Prompt too; IPAdapter Plus takes its two weights as they are.",
-                    advanced=True,
                 ),
                 io.String.Input(
                     "custom",
                     multiline=True,
-                    advanced=True,
                     default="style = 1, composition = 0.3",
                     tooltip="For custom list: names and weights, such as output.1 = 1, input = 0.2. Names are blocks "
                     "(output.1, or output.1.3 for one of its transformers), stages (input, middle, output), style, "
@@ -119,5 +117,5 @@ def _picture(chosen: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     return to_image(layer_bars.draw(chosen, on))
 
 
-def _number(name: str, tooltip: str, advanced: bool | None = None) -> io.Float.Input:
-    return io.Float.Input(name, default=1.0, min=-5.0, max=5.0, step=0.05, tooltip=tooltip, advanced=advanced)
+def _number(name: str, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=1.0, min=-5.0, max=5.0, step=0.05, tooltip=tooltip)

@@ -96,7 +96,6 @@ def _shape_inputs() -> list[io.Input]:
         io.String.Input(
             "points",
             optional=True,
-            advanced=True,
             default=_POINTS,
             multiline=True,
             tooltip="For the shape points: position:value, separated by commas or lines. Positions are step or frame "
@@ -105,7 +104,6 @@ def _shape_inputs() -> list[io.Input]:
         io.Int.Input(
             "n",
             optional=True,
-            advanced=True,
             default=_N,
             min=0,
             max=10000,
@@ -128,7 +126,6 @@ def _more_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=2**53 - 1,
-            advanced=True,
             tooltip="For the shape random: other numbers give other values, the same number always the same.",
         ),
         io.Int.Input(

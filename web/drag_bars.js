@@ -92,7 +92,6 @@ app.registerExtension({
     edit(nodeType, {
       text: "custom",
       menu: "weight_type",
-      choice: "custom list",
       height: (text) => ROW * Math.max(1, pairs(text)?.length ?? 1) + MENU,
       below: MENU,
       more: adding,

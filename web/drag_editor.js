@@ -1,5 +1,6 @@
 // A drawing on a node in which a text of its own is edited by mouse. The text stays what is saved and sent.
 import { app } from "../../scripts/app.js";
+import { afterwards, byName, hideWhen, isLinked } from "./what_applies.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -10,19 +11,6 @@ export function shape(kind, attributes, text) {
   return made;
 }
 
-const byName = (node, name) => node.widgets?.find((widget) => widget.name === name);
-
-const isLinked = (node, name) => node.inputs?.some((input) => input.widget?.name === name && input.link != null);
-
-const follow = (widget, told) => {
-  const { callback } = widget;
-  widget.callback = function () {
-    const answer = callback?.apply(this, arguments);
-    told();
-    return answer;
-  };
-};
-
 // Where the mouse is, in the drawing's own pixels, however far the graph is zoomed.
 export function place(svg, event) {
   const { left, top, width, height } = svg.getBoundingClientRect();
@@ -31,7 +19,7 @@ export function place(svg, event) {
 
 class DragEditor {
   constructor(node, about) {
-    Object.assign(this, { node, about, text: byName(node, about.text), menu: byName(node, about.menu), dragged: null });
+    Object.assign(this, { node, about, text: byName(node, about.text), dragged: null });
     this.element = document.createElement("div");
     this.svg = shape("svg", { "data-editor": about.text });
     this.svg.style.cssText = "display:block; width:100%; touch-action:none; user-select:none; cursor:pointer";
@@ -44,14 +32,16 @@ class DragEditor {
       setValue: () => {},
     });
     this.widget.serialize = false; // nor saved with the graph
-    for (const name of [about.text, about.menu, ...(about.also ?? [])]) follow(byName(node, name), () => this.refresh());
+    hideWhen(this.widget, () => !this.isShown);
+    for (const name of [about.text, about.menu, ...(about.also ?? [])])
+      afterwards(byName(node, name), "callback", () => this.refresh());
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.svg);
     this.refresh();
   }
 
   get isShown() {
-    return this.menu.value === this.about.choice && !isLinked(this.node, this.about.text);
+    return !this.text.hidden && !isLinked(this.node, this.about.text);
   }
 
   get height() {
@@ -80,19 +70,17 @@ class DragEditor {
   }
 
   refresh() {
-    const before = this.shownHeight ?? 0;
-    this.widget.hidden = !this.isShown;
-    this.shownHeight = this.height;
-    this.element.style.display = this.isShown ? "" : "none";
-    this.svg.style.height = `${this.height - (this.about.below ?? 0)}px`;
-    if (before !== this.shownHeight) this.makeRoom(this.shownHeight - before);
+    const before = this.drawnHeight;
+    this.drawnHeight = this.about.height(this.text.value);
+    this.svg.style.height = `${this.drawnHeight - (this.about.below ?? 0)}px`;
+    if (this.isShown && before !== undefined) this.makeRoom(this.drawnHeight - before);
     this.draw();
     app.graph?.setDirtyCanvas(true, true);
   }
 
   makeRoom(more) {
     const [width, height] = this.node.size;
-    this.node.setSize([width, Math.max(height + more, this.node.computeSize()[1])]);
+    if (more) this.node.setSize([width, Math.max(height + more, this.node.computeSize()[1])]);
   }
 
   draw() {
@@ -101,14 +89,10 @@ class DragEditor {
 }
 
 export function edit(nodeType, about) {
-  const { onNodeCreated, onConfigure } = nodeType.prototype;
-  nodeType.prototype.onNodeCreated = function () {
-    onNodeCreated?.apply(this, arguments);
+  afterwards(nodeType.prototype, "onNodeCreated", function () {
     this.dragEditor = new DragEditor(this, about);
-  };
-  nodeType.prototype.onConfigure = function (saved) {
-    onConfigure?.apply(this, arguments);
-    this.dragEditor?.refresh();
-    if (saved.size) this.setSize([saved.size[0], Math.max(saved.size[1], this.computeSize()[1])]);
-  };
+  });
+  afterwards(nodeType.prototype, "onConfigure", function () {
+    this.dragEditor.refresh();
+  });
 }

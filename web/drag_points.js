@@ -95,7 +95,6 @@ app.registerExtension({
     edit(nodeType, {
       text: "points",
       menu: "shape",
-      choice: "points",
       also: ["unit", "shown_over"],
       height: () => HEIGHT,
       draw,

@@ -2,6 +2,7 @@
 import { app } from "../../scripts/app.js";
 import { isOurs } from "./ours.js";
 import { aboutWidget } from "./node_text.js";
+import { showOnlyWhatApplies } from "./what_applies.js";
 
 const PICTURE = 300; // units of the graph's height: a picture of 224 and what the canvases put around it
 
@@ -39,6 +40,7 @@ app.registerExtension({
     const room = isOurs(node.constructor.nodeData) && ROOM[node.constructor.nodeData.name];
     if (!room) return;
     if (room.text) aboutWidget(node);
+    showOnlyWhatApplies(node);
     const [width, height] = node.computeSize();
     node.setSize([Math.max(node.size[0], width), height + room.height]);
   },

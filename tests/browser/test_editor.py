@@ -52,6 +52,10 @@ def test_the_template_browser_lists_our_graphs(templates: Editor) -> None:
         templates.template(path.stem).wait_for(timeout=20_000)
 
 
+def test_the_template_browser_shows_our_graphs_in_their_order(templates: Editor) -> None:
+    assert templates.templates()[:4] == sorted(path.stem for path in workflows())[:4]
+
+
 @pytest.mark.parametrize(
     ("name", "showing"), [("text_to_image_with_image_prompt", "IPA_Encode"), ("image_prompt_in_one_node", "IPA_Simple")]
 )

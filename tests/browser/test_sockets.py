@@ -22,7 +22,12 @@ COLOURS = """types => types.map(type => [
     getComputedStyle(document.documentElement).getPropertyValue(`--color-datatype-${type}`).trim(),
 ])"""
 THEME = "name => app.extensionManager.setting.set('Comfy.ColorPalette', name)"
-NOTICES = ("[ComfyUI Notice]", "internal module", "/extensions/comfyui-ip-adapter/")
+NOTICES = (
+    "[ComfyUI Notice]",
+    "internal module",
+    "input.link is deprecated",  # of editors 1.58 and newer
+    "/extensions/comfyui-ip-adapter/",
+)
 
 
 @pytest.fixture(params=["dark", "light"])
@@ -56,6 +61,7 @@ def test_every_type_that_only_our_nodes_have_is_among_them(editor: Editor) -> No
 
 
 def test_the_editor_has_no_notice_for_us(editor: Editor) -> None:
-    editor.load(read(place(f"{TWIN}image_prompt_in_one_node")), "notices")
+    for name in ("layer_weights", "weight_schedule", "image_prompt_in_one_node"):
+        editor.load(read(place(f"{TWIN}{name}")), f"notices of {name}")
     assert editor.run() == {}
     assert [line for line in editor.said if any(word in line for word in NOTICES)] == []

@@ -72,6 +72,8 @@ PLACE = """([x, y, scale]) => {
 }"""
 
 
+CARD = "template-workflow-"  # begins the test id of each
+TEST_IDS = "cards => cards.map(card => card.dataset.testid)"
 TITLE_BAR = 30  # units of the graph
 SCROLLS = 40  # at most, to find a template
 PAGE = {"width": 1600, "height": 900}
@@ -150,8 +152,8 @@ class Editor:
 
     def template(self, name: str) -> Locator:
         """A card of the template browser, which adds cards when one scrolls to the last."""
-        card = self.page.get_by_test_id(f"template-workflow-{name}")
-        cards = self.page.get_by_test_id(re.compile("^template-workflow-"))
+        card = self.page.get_by_test_id(f"{CARD}{name}")
+        cards = self.cards()
         cards.first.wait_for(timeout=20_000)
         for _ in range(SCROLLS):
             if card.count():
@@ -159,6 +161,15 @@ class Editor:
             cards.last.scroll_into_view_if_needed()
             self.settle(300)
         return card
+
+    def templates(self) -> list[str]:
+        """The names on the cards that the template browser shows first, in its order."""
+        self.cards().first.wait_for(timeout=20_000)
+        return [card.removeprefix(CARD) for card in self.cards().evaluate_all(TEST_IDS)]
+
+    def cards(self) -> Locator:
+        """What the template browser shows of templates."""
+        return self.page.get_by_test_id(re.compile(f"^{CARD}"))
 
     def wait_for_node(self, node_type: str) -> None:
         """Return when the open graph has a node of this type."""
