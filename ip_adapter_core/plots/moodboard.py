@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-WIDTH, ROW, TOGETHER = 700, 136, 250  # of the picture, of a reference, of the panel below all of them
-SIDE = 112  # of a thumbnail
-_MARGIN, _LEFT, _RIGHT = 12, 150, 688  # edges of the thumbnails, and of the bars
+WIDTH, ROW, TOGETHER = 700, 120, 250  # of the picture, of a reference, of the panel below all of them
+SIDE = 96  # of a thumbnail
+_MARGIN, _LEFT, _RIGHT = 12, 136, 688  # edges of the thumbnails, and of the bars
 _BAND = 8  # the reference's colour, beside its thumbnail
-_TITLE, _BARS = 26, (50, 124)  # of a row: the middle of its words, the top and bottom of its bars
+_TITLE, _BARS = 26, (50, 108)  # of a row: the middle of its words, the top and bottom of its bars
 _SUM, _NAMES = (54, 210), 230  # of the panel below
 
 

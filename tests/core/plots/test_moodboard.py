@@ -13,7 +13,7 @@ from comfyui_ip_adapter.ip_adapter_core.plots.transition import colour
 from comfyui_ip_adapter.ip_adapter_core.settings.moodboard import ROLES
 
 MODELS = {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")}
-BARS = slice(150, 690)  # columns of a row that hold bars
+BARS = slice(136, 690)  # columns of a row that hold bars
 
 
 def entries(model: str, *uses: tuple[str, float]) -> list[plot.Entry]:
