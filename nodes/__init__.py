@@ -5,10 +5,10 @@ node is what all of them share, sockets their types, notices what several say. T
 in test_node.py, input_checks in test_node.py through node, and input_checks in tests/live/test_every_input.py through
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
-tests/live/test_control_nodes.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
-through training; prompt_files in tests/live/test_prompt_files.py; score in tests/live/test_scores.py, grid and
-grid_parts in tests/live/test_grid.py; attention_map in tests/live/test_workflows.py, noise, prepare and small_world in
-tests/live/test_workflows.py through ui_graphs.
+tests/live/test_control_nodes.py; moodboard in tests/live/test_moodboard.py; face in tests/live/test_faces.py; train and
+save in tests/live/test_training.py through training; prompt_files in tests/live/test_prompt_files.py; score in
+tests/live/test_scores.py, grid and grid_parts in tests/live/test_grid.py; attention_map in
+tests/live/test_workflows.py, noise, prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from .grid_parts import GridModel, GridSheet
 from .host import demo_files
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
+from .moodboard import Moodboard, MoodboardPicture
 from .noise import Noise
 from .prepare import Prepare
 from .prompt_files import LoadPrompt, SavePrompt
@@ -58,6 +59,8 @@ NODES: list[type[io.ComfyNode]] = [
     Combine,
     Region,
     ApplyRegions,
+    MoodboardPicture,
+    Moodboard,
     Noise,
     Transition,
     SavePrompt,

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings.layer_weights import LayerWeights
+from ..ip_adapter_core.settings.moodboard import Card
 from ..ip_adapter_core.settings.schedule import Schedule
 from ..ip_adapter_core.text.wording import legible, quoted, shown
 from .host.adapters import LoadedAdapter
@@ -60,6 +61,7 @@ _FITS_SOCKET: dict[str, Callable[[Any], bool]] = {
     "LAYER_WEIGHTS": _is(LayerWeights),
     "WEIGHT_SCHEDULE": _is(Schedule),
     "IMAGE_PROMPT_REGIONS": _is_regions,
+    "MOODBOARD_PICTURE": _is(Card),
     "*": lambda value: True,
 }
 """Type of a socket -> whether a value fits it. Other types carry classes that only the host and packs know."""
@@ -127,7 +129,7 @@ def _check(spec: io.Input, value: Any) -> None:
     elif isinstance(spec, io.Combo.Input):
         _check_chosen(spec, value)
     elif not isinstance(spec, io.WidgetInput) and not spec.get_io_type().startswith(_NESTED):
-        _check_socket(spec, value)
+        check_socket(spec, value)
 
 
 def _check_number(spec: io.Input, value: Any) -> None:
@@ -155,7 +157,8 @@ def _check_choice(spec: io.Combo.Input, value: Any) -> None:
         raise ValueError(f"Set {spec.id} to {offered}; found {_describe(value)}.")
 
 
-def _check_socket(spec: io.Input, value: Any) -> None:
+def check_socket(spec: io.Input, value: Any) -> None:
+    """Raises ValueError, with the input's name, where a value is not of the type of its socket."""
     kind = spec.get_io_type()
     fits = _FITS_SOCKET.get(kind, _is_linked)
     if value is None or not fits(value):

@@ -21,6 +21,7 @@ const ROOM = {
   IPA_LoadAdapter: TEXT_ONLY,
   IPA_LoadPrompt: TEXT_ONLY,
   IPA_LoadVision: TEXT_ONLY,
+  IPA_Moodboard: PICTURE_ONLY,
   IPA_Noise: PICTURE_ONLY,
   IPA_Prepare: PICTURE_ONLY,
   IPA_SaveAdapter: TEXT_ONLY,

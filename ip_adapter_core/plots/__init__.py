@@ -1,6 +1,6 @@
 """What people look at.
 
-In: layer weights, a schedule, maps, losses, scores, samplings. Out: an RGB picture. axes and drawing are shared;
-layer_bars, schedule, heat_map, transition, loss, score_table and grid_sheet draw one thing each. Tests:
-tests/core/plots; axes in test_loss.py, drawing in test_score_table.py.
+In: layer weights, a schedule, a moodboard, maps, losses, scores, samplings. Out: an RGB picture. axes and drawing are
+shared; layer_bars, schedule, moodboard, heat_map, transition, loss, score_table and grid_sheet draw one thing each.
+Tests: tests/core/plots; axes in test_loss.py, drawing in test_score_table.py.
 """

@@ -71,12 +71,12 @@ def panel(weights: LayerWeights, name: str, model: tuple[Layer, ...]) -> Image:
     return picture
 
 
-def columns(bars: Sequence[Bar]) -> list[Column]:
-    """Where the bars stand: layers of a block side by side, blocks apart, stages further apart."""
+def columns(bars: Sequence[Bar], edges: tuple[int, int] = (_LEFT, _RIGHT)) -> list[Column]:
+    """Where the bars stand between two edges: layers of a block side by side, blocks apart, stages further apart."""
     gaps = [0, *(_gap(*pair) for pair in pairwise(bars))]
-    room = _RIGHT - _LEFT - 16 - sum(gaps)
+    room = edges[1] - edges[0] - 16 - sum(gaps)
     width = min(max(room // len(bars), 1), 48)
-    left = (_LEFT + _RIGHT - width * len(bars) - sum(gaps)) // 2
+    left = (sum(edges) - width * len(bars) - sum(gaps)) // 2
     placed = []
     for bar, gap in zip(bars, gaps, strict=True):
         left += gap

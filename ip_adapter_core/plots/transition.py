@@ -27,14 +27,14 @@ def draw(transition: Transition) -> Image:
 
     def draw_on(plane: Plane) -> None:
         plane.grid(heading)
-        plane.legend("weight of image", [(str(number + 1), _colour(number)) for number in images], heading)
+        plane.legend("weight of image", [(str(number + 1), colour(number)) for number in images], heading)
         for number, values in enumerate(_weights(transition)):
             round_again = (values * 2)[: len(frames)]
-            plane.line(plane.pixels(frames, round_again), _colour(number), _WIDTH)
+            plane.line(plane.pixels(frames, round_again), colour(number), _WIDTH)
         for number, key in enumerate(transition.keys):
             alone = [frame for frame in (key, key + transition.frames) if frame in frames]
             for pixel in plane.pixels(alone, [1.0] * len(alone)):
-                plane.label(pixel, str(number + 1), _colour(number))
+                plane.label(pixel, str(number + 1), colour(number))
 
     return panel(_across(frames[-1]), axis(0.0, 1.0)._replace(most=_TOP), draw_on)
 
@@ -54,5 +54,6 @@ def _weights(transition: Transition) -> list[list[float]]:
     ]
 
 
-def _colour(number: int) -> str:
+def colour(number: int) -> str:
+    """The colour of an image by its number, from 0."""
     return SERIES[number % len(SERIES)]

@@ -6,7 +6,9 @@ So another weight or mask encodes nothing again, and a picture that ComfyUI forg
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
+from weakref import ref
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ...ip_adapter_core.catalogue.choose import FilePair
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
 from . import auto, encoding, files
+from .adapters import LoadedAdapter
 from .encoding import Look
 
 _MOST = 4  # readings of one picture: as many nodes may read it in other ways
@@ -43,13 +46,29 @@ def read(model: ModelPatcher, images: Tensor, kind: str, fit: str, mask: Tensor 
     """
     choice = auto.choose_files(model, kind)
     key = (choice, *_fingerprints(choice.pair), fit, _digest(mask))
+    reading: Reading = _once(images, key, lambda: _read(choice, images, Look(fit, mask=mask)))
+    return reading
+
+
+def encode(
+    adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str, mask: Tensor | None = None
+) -> tuple[ImagePrompt, Tensor]:
+    """As `encode_prompt` with such a look, which is asked once for as long as all of these are there."""
+    key = (ref(adapter), ref(encoder), fit, _digest(mask))
+    read: tuple[ImagePrompt, Tensor] = _once(
+        images, key, lambda: encoding.encode_prompt(adapter, encoder, images, Look(fit, mask=mask))
+    )
+    return read
+
+
+def _once(images: Tensor, key: Hashable, make: Callable[[], Any]) -> Any:
+    """What is kept of pictures under a key, made where it is not there."""
     of_images = _kept.setdefault(images, {})
     if key not in of_images:
-        of_images[key] = _read(choice, images, Look(fit, mask=mask))
+        of_images[key] = make()
         for old in list(of_images)[:-_MOST]:
             del of_images[old]
-    reading: Reading = of_images[key]
-    return reading
+    return of_images[key]
 
 
 def _read(choice: auto.Choice, images: Tensor, look: Look) -> Reading:

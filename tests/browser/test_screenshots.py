@@ -111,6 +111,39 @@ TRAINING = """() => {
     train.widgets.find(widget => widget.name == 'dataset').value = 'pictures';
 }"""
 
+BOARD = """() => {
+    const all = type => app.graph.nodes.filter(node => node.type == type), find = type => all(type)[0];
+    const references = all('IPA_SmallWorld');
+    const [left, top] = find('IPA_Encode').pos;
+    for (const type of ['IPA_Encode', 'IPA_Apply', 'BatchImagesNode', 'ImageBatch', 'MarkdownNote'])
+        for (const node of all(type)) app.graph.remove(node);
+    const add = (type, x, y) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        node.pos = [left + x, top + y];
+        return node;
+    };
+    const set = (node, name, value) => (node.widgets.find(widget => widget.name == name).value = value);
+    const slot = (node, name) => node.inputs.findIndex(input => input.name == name);
+    const board = add('IPA_Moodboard', 480, 0);
+    find('CheckpointLoaderSimple').connect(0, board, slot(board, 'model'));
+    find('IPA_LoadAdapter').connect(0, board, slot(board, 'ip_adapter'));
+    find('IPA_LoadVision').connect(0, board, slot(board, 'clip_vision'));
+    const uses = [['style', 0.8], ['composition', 1]];
+    references.forEach((reference, number) => {
+        const card = add('IPA_MoodboardPicture', 0, 290 * number);
+        set(card, 'role', uses[number][0]);
+        set(card, 'strength', uses[number][1]);
+        reference.connect(0, card, slot(card, 'image'));
+        card.connect(0, board, slot(board, `pictures.picture${number + 1}`));
+    });
+    board.size = [420, board.computeSize()[1] + 300];
+    const sampler = find('KSampler');
+    sampler.pos = [left + 1000, top];
+    board.connect(0, sampler, slot(sampler, 'model'));
+    return board.inputs.map(input => input.name);
+}"""
+
 SCORE = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const last = find('VAEDecode'), seen = find('IPA_SmallWorld'), encoder = find('IPA_LoadVision');
@@ -277,6 +310,16 @@ def test_a_node_of_comparison(editor: Editor, node_type: str, added: str) -> Non
     take(editor, node_type)
 
 
+@pytest.mark.parametrize("node_type", ["IPA_MoodboardPicture", "IPA_Moodboard"])
+def test_a_node_of_a_moodboard(editor: Editor, node_type: str) -> None:
+    editor.load(read(place(f"{TWIN}several_images")), "moodboard")
+    sockets = editor.page.evaluate(BOARD)
+    assert [name for name in sockets if name.startswith("pictures")] == [f"pictures.picture{n}" for n in (1, 2, 3)]
+    assert editor.run() == {}
+    editor.settle(6000)  # until the notice of success is gone
+    keep_help(editor, node_type)  # with its neighbours, without which its sockets would go
+
+
 @pytest.mark.parametrize("node_type", ["IPA_Train", "IPA_SaveAdapter"])
 def test_a_node_of_training(editor: Editor, node_type: str) -> None:
     editor.load(read(place(TWIN + CHAIN)), "training")
@@ -296,6 +339,11 @@ def test_a_kept_prompt(editor: Editor, server: Server) -> None:
 def take(editor: Editor, node_type: str) -> None:
     """Picture one node for its help page."""
     editor.isolate(node_type)
+    keep_help(editor, node_type)
+
+
+def keep_help(editor: Editor, node_type: str) -> None:
+    """Picture what lies around the nodes of a type for their help page."""
     left, top, width, height = editor.box(node_type)
     around = Box(left - MARGIN, top - ABOVE, width + 2 * MARGIN, height + ABOVE + MARGIN)
     save(editor.picture(around), HELP / f"{node_type}.png")

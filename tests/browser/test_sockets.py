@@ -8,7 +8,15 @@ from browser.editor import Editor
 from live.ui_graphs import TWIN, place, read
 from package import ROOT
 
-OURS = ("FACE_FEATURES", "IMAGE_PROMPT", "IMAGE_PROMPT_REGIONS", "IP_ADAPTER", "LAYER_WEIGHTS", "WEIGHT_SCHEDULE")
+OURS = (
+    "FACE_FEATURES",
+    "IMAGE_PROMPT",
+    "IMAGE_PROMPT_REGIONS",
+    "IP_ADAPTER",
+    "LAYER_WEIGHTS",
+    "MOODBOARD_PICTURE",
+    "WEIGHT_SCHEDULE",
+)
 COLOURS = """types => types.map(type => [
     app.canvas.default_connection_color_byType[type],
     LGraphCanvas.link_type_colors[type],

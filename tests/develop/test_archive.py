@@ -11,7 +11,7 @@ from package import ROOT
 
 FILES = archive.files()
 NEEDED = ("__init__.py", "nodes/api.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "SECURITY.md")
-NOT_NEEDED = ("tests/", "benchmarks/", "docs/", ".ci/", ".github/", "Makefile", "CONTRIBUTING.md", ".comfyignore")
+NOT_NEEDED = ("tests/", "benchmarks/", ".ci/", ".github/", "Makefile", ".comfyignore")
 
 
 def test_the_archive_holds_what_runs_and_nothing_of_the_development() -> None:
@@ -28,10 +28,17 @@ def test_the_archive_holds_what_runs_and_nothing_of_the_development() -> None:
         assert there <= set(FILES), folder
 
 
+def test_the_pictures_and_pages_that_the_readme_shows_are_in_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = {link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link}
+    folders = {name.partition("/")[0] for name in FILES}
+    assert not sorted(linked - {""} - set(FILES) - folders)
+
+
 def test_of_the_demo_models_the_archive_has_every_folder_that_comfyui_reads() -> None:
     folders = {name.split("/")[2] for name in FILES if name.startswith("models/small_world/") and name.count("/") > 2}
     assert {"checkpoints", "clip_vision", "controlnet", "ipadapter", "loras", "tokenizer"} <= folders
-    assert not folders & {"ablation", "images", "judge"}
+    assert not folders & {"ablation", "judge", "records"}
 
 
 def test_the_files_are_those_that_the_registrys_own_reading_of_comfyignore_leaves() -> None:

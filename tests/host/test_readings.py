@@ -16,6 +16,10 @@ pytestmark = pytest.mark.usefixtures("comfy")
 MODEL: Any = object()
 
 
+class Loaded:
+    """An adapter or an encoder."""
+
+
 @pytest.fixture
 def read(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`readings.read` over an adapter for each kind, which only notes what was encoded."""
@@ -100,3 +104,17 @@ def test_no_more_than_a_few_readings_of_a_picture_are_kept(read: Any) -> None:
     assert len(readings._kept[image]) == readings._MOST < len(ways)
     read.of(image, *ways[-1])
     assert len(read.noted) == len(ways)
+
+
+def test_a_picture_is_encoded_once_by_each_adapter_and_encoder(read: Any) -> None:
+    """A moodboard asks so in every run: another strength, role, time or weight of a card leaves all of these alike."""
+    from comfyui_ip_adapter.nodes.host import readings
+
+    first, second, encoder = Loaded(), Loaded(), Loaded()
+    image, mask = picture(), torch.rand(1, 4, 4)
+    prompt = readings.encode(first, encoder, image, "pad")
+    assert readings.encode(first, encoder, image, "pad") is prompt
+    assert readings.encode(second, encoder, image, "pad") is not prompt
+    assert readings.encode(first, Loaded(), image, "pad") is not prompt
+    assert readings.encode(first, encoder, image, "pad", mask) is not prompt
+    assert len(read.noted) == 4

@@ -9,6 +9,7 @@ from live.published import BASE, ENCODER
 
 OURS = "IPA_"
 PREVIEWS = "PreviewAny"
+GROWS = "COMFY_AUTOGROW_V3"
 LEFT_OUT = object()
 
 Inputs = dict[str, Any]
@@ -43,6 +44,10 @@ def _region(graph: Graph) -> Any:
     return graph.add("IPA_Region", image_prompt=_prompt(graph), mask=GIVES["MASK"](graph), **inputs)
 
 
+def _card(graph: Graph) -> Any:
+    return graph.add("IPA_MoodboardPicture", "card", image=GIVES["IMAGE"](graph), role="all", strength=1.0)
+
+
 GIVES: dict[str, Gives] = {
     "MODEL": _loader(0),
     "CLIP": _loader(1),
@@ -63,6 +68,7 @@ GIVES: dict[str, Gives] = {
         "IPA_Schedule", shape="linear", start_value=1.0, end_value=0.0, unit="steps", points="", n=1
     ),
     "IMAGE_PROMPT_REGIONS": _region,
+    "MOODBOARD_PICTURE": _card,
 }
 """By the type of a socket, something that gives it; a new type of ours needs a row."""
 
@@ -102,7 +108,7 @@ def good(kind: str, node: dict[str, Any], changes: Inputs | None = None) -> Grap
     """A graph that runs the node `node` on what it requires, with other inputs where they are named."""
     graph = Graph()
     inputs = {}
-    for name, spec in node["input"].get("required", {}).items():
+    for name, spec in _sockets(node, "required"):
         inputs[name] = BETTER.get(kind, {}).get(name, _usual(spec))
     inputs |= changes or {}
     given = {name: value(graph) if callable(value) else value for name, value in inputs.items()}
@@ -116,8 +122,19 @@ def cases(described: dict[str, Any]) -> Iterator[Case]:
     """Every wrong value of every input of our nodes."""
     for kind, node in nodes(described).items():
         for category in ("required", "optional"):
-            for name, spec in node["input"].get(category, {}).items():
+            for name, spec in _sockets(node, category):
                 yield from _of_input(kind, node, name, spec, category == "optional")
+
+
+def _sockets(node: dict[str, Any], category: str) -> Iterator[tuple[str, list[Any]]]:
+    """The inputs of a node; of one that grows, the first socket, as prompts name it."""
+    for name, spec in node["input"].get(category, {}).items():
+        if spec[0] == GROWS:
+            template = spec[1]["template"]
+            (held,) = (held for sockets in template["input"].values() for held in sockets.values())
+            yield f"{name}.{template['names'][0]}", held
+        else:
+            yield name, spec
 
 
 def _of_input(kind: str, node: dict[str, Any], name: str, spec: list[Any], optional: bool) -> Iterator[Case]:

@@ -1,0 +1,70 @@
+"""The picture of a moodboard: a row for each reference, and the mix, in which each has the layers of its role."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
+from comfyui_ip_adapter.ip_adapter_core.plots import moodboard as plot
+from comfyui_ip_adapter.ip_adapter_core.plots.transition import colour
+from comfyui_ip_adapter.ip_adapter_core.settings.moodboard import ROLES
+
+MODELS = {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")}
+BARS = slice(136, 690)  # columns of a row that hold bars
+
+
+def entries(model: str, *uses: tuple[str, float]) -> list[plot.Entry]:
+    grey = torch.full((8, 8, 3), 0.5)
+    return [plot.Entry(grey, role, weight, weight, ROLES[role].bars(MODELS[model])) for role, weight in uses]
+
+
+def drawn(made: Iterable[plot.Entry]) -> np.ndarray:
+    return np.asarray(plot.draw(list(made)))
+
+
+def of(picture: np.ndarray, number: int) -> np.ndarray:
+    """Where a picture has the colour of a reference."""
+    return (picture == tuple(bytes.fromhex(colour(number)[1:]))).all(axis=-1)
+
+
+def together(picture: np.ndarray) -> np.ndarray:
+    return picture[-plot.TOGETHER :, BARS]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_reference_has_a_row_and_its_colour_in_the_mix(model: str) -> None:
+    uses = [("style", 1.0), ("composition", 0.8), ("avoid", 0.5), ("all", 0.3)]
+    picture = drawn(entries(model, *uses))
+    assert picture.shape == (len(uses) * plot.ROW + plot.TOGETHER, plot.WIDTH, 3)
+    for number in range(len(uses)):
+        row = picture[number * plot.ROW : (number + 1) * plot.ROW]
+        assert of(row[:, BARS], number).any()
+        assert of(together(picture), number).any()
+        assert not any(of(row, other).any() for other in range(len(uses)) if other != number)
+        assert (row[30:100, 30:100] == 128).all()  # the thumbnail
+
+
+def test_bars_stand_where_the_role_acts() -> None:
+    picture = drawn(entries("SDXL", ("style", 1.0), ("composition", 1.0)))
+    style, composition = (of(together(picture), number).any(axis=0) for number in range(2))
+    assert not (style & composition).any()
+    assert composition.argmax() < style.argmax()  # input blocks run before output blocks
+
+
+def test_the_stronger_has_the_larger_share() -> None:
+    picture = together(drawn(entries("SD1.5", ("all", 0.9), ("all", 0.3))))
+    assert of(picture, 0).sum() == pytest.approx(3 * of(picture, 1).sum(), rel=0.05)
+
+
+def test_what_is_avoided_reaches_down() -> None:
+    picture = together(drawn(entries("SD1.5", ("all", 1.0), ("avoid", 1.0))))
+    towards, away = (np.flatnonzero(of(picture, number).any(axis=1)) for number in range(2))
+    assert towards.max() < away.min()
+
+
+def test_a_board_of_zeros_is_drawn_without_bars() -> None:
+    picture = drawn(entries("SD1.5", ("all", 0.0), ("style", 0.0)))
+    assert not any(of(picture[:, BARS], number).any() for number in range(2))
