@@ -32,7 +32,7 @@ class DragEditor {
       setValue: () => {},
     });
     this.widget.serialize = false; // nor saved with the graph
-    hideWhen(this.widget, () => !this.isShown);
+    hideWhen(node, this.widget, () => !this.isShown);
     for (const name of [about.text, about.menu, ...(about.also ?? [])])
       afterwards(byName(node, name), "callback", () => this.refresh());
     this.listen();

@@ -44,16 +44,25 @@ export function afterwards(object, method, told) {
   };
 }
 
-// Both canvases ask whenever they draw: the classic one the widget, Nodes 2.0 its options, whose values it watches.
-export function hideWhen(widget, isHidden) {
+const tellers = new WeakMap(); // node -> what says anew which of its widgets are hidden
+
+// Editors since 1.58 are told. Older ones ask: the classic canvas the widget, Nodes 2.0 its options, whose values it watches.
+export function hideWhen(node, widget, isHidden) {
+  if ("hidden" in Object.getPrototypeOf(widget)) {
+    const tell = () => (widget.hidden = isHidden());
+    tellers.set(node, [...(tellers.get(node) ?? []), tell]);
+    return tell();
+  }
   const hidden = { get: isHidden, set: () => {}, enumerable: true, configurable: true };
   for (const asked of [widget, widget.options]) Object.defineProperty(asked, "hidden", hidden);
 }
 
+const tellAll = (node) => tellers.get(node)?.forEach((tell) => tell());
+
 class Applies {
   constructor(node, { menu, widgets }) {
     Object.assign(this, { node, menu, widgets, names: Object.keys(widgets), asIf: null });
-    for (const name of this.names) hideWhen(byName(node, name), () => !(this.asIf ?? this).has(name));
+    for (const name of this.names) hideWhen(node, byName(node, name), () => !(this.asIf ?? this).has(name));
     this.last = this.shown;
     afterwards(byName(node, menu), "callback", () => this.follow());
     afterwards(node, "onConnectionsChange", () => this.follow());
@@ -72,8 +81,10 @@ class Applies {
 
   heightWith(shown) {
     this.asIf = shown;
+    tellAll(this.node);
     const [, height] = this.node.computeSize();
     this.asIf = null;
+    tellAll(this.node);
     return height;
   }
 
