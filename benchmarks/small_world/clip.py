@@ -91,7 +91,7 @@ class Groups:
             drawn += [int(dice.choice(rows)) for rows in self._of[attribute][number]]
             if len(drawn) >= count:
                 break
-        return np.array(drawn[:count])
+        return np.array(drawn[:count], dtype=np.int64)
 
 
 def _alike(rest: np.ndarray, choices: np.ndarray, rows: np.ndarray) -> Iterator[list[np.ndarray]]:

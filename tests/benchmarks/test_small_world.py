@@ -73,6 +73,14 @@ def test_a_group_of_pictures_is_alike_in_all_but_one_attribute(recipe: Any, attr
     assert min(np.diff([0, *changes])) > 1
 
 
+def test_a_few_pictures_need_have_no_groups(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world.clip import Groups
+
+    drawn = Groups(np.arange(12).reshape(2, 6), np.arange(2)).draw(0, 4, np.random.default_rng(0))
+    assert torch.from_numpy(drawn).dtype == torch.int64
+    assert len(drawn) == 0
+
+
 def test_a_probe_reads_what_is_there_and_nothing_else(recipe: Any) -> None:
     from comfyui_ip_adapter.benchmarks.small_world.probes import probe
 
