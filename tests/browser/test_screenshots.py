@@ -61,7 +61,8 @@ READY = """() => {
 KEPT = """async file => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_SavePrompt').pos], [350, 130]];
-    for (const type of ['IPA_SavePrompt', 'IPA_Encode', 'IPA_SmallWorld', 'IPA_LoadVision']) app.graph.remove(find(type));
+    const gone = ['IPA_SavePrompt', 'IPA_Encode', 'IPA_SmallWorld', 'IPA_LoadVision'];
+    gone.forEach(type => app.graph.remove(find(type)));
     await app.refreshComboInNodes();
     const kept = LiteGraph.createNode('IPA_LoadPrompt');
     app.graph.add(kept);
