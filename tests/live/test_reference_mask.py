@@ -9,7 +9,7 @@ import pytest
 from live import faces
 from live.faces import Faced
 from live.graphs import Graph, Node, text_to_image
-from live.prompting import OTHER, REFERENCE, Prompted, Simply, difference, load, stock
+from live.prompting import OTHER, REFERENCE, Prompted, Simply, difference, forget, load, stock
 from live.results import ExecutionError, Result
 from live.server import Server
 from live.specimens import named
@@ -109,7 +109,11 @@ def test_the_alpha_of_a_picture_does_what_a_mask_does(stocked: Server) -> None:
 
 
 def test_the_preview_shows_what_is_left(stocked: Server) -> None:
-    seen, same = (run(stocked, **WAYS["plus"], other=other).images("encode")[0] for other in (False, True))
+    found = []
+    for other in (False, True):
+        forget(stocked)  # hosts before 0.24 say nothing of what comes from the cache
+        found.append(run(stocked, **WAYS["plus"], other=other).images("encode")[0])
+    seen, same = found
     assert np.array_equal(seen, same)
     assert len(np.unique(seen[:, seen.shape[1] * 3 // 4 :].reshape(-1, 3), axis=0)) == 1
 
