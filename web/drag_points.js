@@ -1,4 +1,5 @@
 // Weight Schedule: the points of its own curve, moved by mouse. A click adds one, a double click removes it.
+// Core's curve widget lies between 0 and 1 and saves a curve of its own; these go over steps, below 0, and stay a text.
 import { app } from "../../scripts/app.js";
 import { edit, place, shape } from "./drag_editor.js";
 import { pairs, rounded, withMore, withPair, without } from "./number_text.js";
