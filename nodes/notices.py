@@ -11,7 +11,7 @@ from torch import Tensor
 from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.layers.layout import Layer
-from ..ip_adapter_core.settings.layer_weights import LayerWeights
+from ..ip_adapter_core.settings.layer_weights import LayerWeights, act_nowhere
 from ..ip_adapter_core.settings.masks import covers_nothing
 from ..ip_adapter_core.settings.span import Span
 
@@ -58,7 +58,7 @@ def of_span(span: Span) -> list[str]:
 
 def of_layers(spread: LayerWeights, layers: tuple[Layer, ...]) -> list[str]:
     """The notice for layer weights that give all of a model's layers 0, which is also logged."""
-    return _logged(_NO_LAYER, not any(any(weight) for weight in spread.per_layer(layers).values()))
+    return _logged(_NO_LAYER, act_nowhere(spread.per_layer(layers)))
 
 
 def of_mask(mask: Tensor | None) -> list[str]:

@@ -28,7 +28,7 @@ from ..adapters.lora import LoraUse
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
 from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
-from ..settings.layer_weights import LINEAR, LayerWeight, LayerWeights
+from ..settings.layer_weights import LINEAR, LayerWeight, LayerWeights, act_nowhere
 from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
 from ..settings.span import WHOLE, Span
@@ -199,7 +199,7 @@ def _masks(masks: Sequence[Tensor], beyond: bool) -> tuple[Tensor, ...] | None:
 
 def check_acts(spread: LayerWeights, weights: Mapping[Layer, LayerWeight]) -> None:
     """Refuse a spread that acts nowhere although its own weight is not 0: it would leave the model as it is, unseen."""
-    if not spread.muted and not any(any(weight) for weight in weights.values()):
+    if not spread.muted and act_nowhere(weights):
         raise ValueError(
             "Choose another weight type, or name layers of this model with a number that is not 0 in a custom list: "
             f"{spread.name} gives all of its layers 0, so that the image prompt would do nothing. The model has "

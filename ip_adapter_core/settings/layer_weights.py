@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -64,6 +64,11 @@ class LayerWeights:
         weights = self.per_layer(layers)
         positions = sorted(layer_positions(layers, self.source), key=lambda position: running_order(position.layer))
         return tuple(Bar(position.layer, weights[position.layer], position.role.name) for position in positions)
+
+
+def act_nowhere(weights: Mapping[Layer, LayerWeight]) -> bool:
+    """Whether all factors of all layers are 0."""
+    return not any(any(weight) for weight in weights.values())
 
 
 class TypeCoefficients(NamedTuple):

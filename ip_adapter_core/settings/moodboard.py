@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..layers.layout import Layer
 from ..text.checks import check_choice, check_finite
-from .layer_weights import LINEAR, LayerWeight, LayerWeights, from_weight_type
+from .layer_weights import LINEAR, LayerWeight, LayerWeights, act_nowhere, from_weight_type
 from .span import Span
 from .weight_list import names_in
 
@@ -67,7 +67,7 @@ def check_roles(cards: list[Card], layers: tuple[Layer, ...]) -> None:
     if not cards:
         raise ValueError("Connect a Moodboard Picture to pictures; the moodboard has none.")
     for number, card in enumerate(cards, 1):
-        if not any(any(weight) for weight in card.layer_weights.per_layer(layers).values()):
+        if act_nowhere(card.layer_weights.per_layer(layers)):
             raise ValueError(
                 f"Set the role of picture {number} to all or avoid, or use another model; no layer of this one is "
                 f"known for {card.role}. It has {names_in(layers)}."
