@@ -16,7 +16,6 @@ _CHOICES = {
     "size": (tuple(world.SIZES), "large", "How large it is."),
     "place": (tuple(world.PLACES), "center", "Where it is."),
 }
-_ENLARGED = 8  # times, in the node's own preview
 
 
 class SmallWorld(Node):
@@ -44,7 +43,7 @@ class SmallWorld(Node):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The picture, 32x32."),
+                io.Image.Output(display_name="image", tooltip="The picture, 256x256."),
                 io.Mask.Output(display_name="mask", tooltip="Where the object is."),
                 io.Image.Output(display_name="outlines", tooltip="Its outlines, for the demo model's ControlNet."),
                 io.String.Output(display_name="caption", tooltip="What the picture shows, in the model's words."),
@@ -60,5 +59,4 @@ class SmallWorld(Node):
         scene = world.compose((shape, colour, texture), background, size, place, seed)
         image, outlines = (drawn([scene]).movedim(1, -1) for drawn in (drawing.draw, drawing.outlines))
         caption = world.caption(scene)
-        shown = image.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
-        return io.NodeOutput(image, drawing.covers([scene]), outlines, caption, ui=ui.PreviewImage(shown, cls=cls))
+        return io.NodeOutput(image, drawing.covers([scene]), outlines, caption, ui=ui.PreviewImage(image, cls=cls))

@@ -23,8 +23,8 @@ TEXTS = ("", "a large heart on a sunset background")
 TOLD = ("heart", "sunset")  # of the text, so that no reference agrees with it
 REFERENCES, UNSEEN = 6, 3  # how many; the series of scenes that the package's evaluation draws them from
 ADAPTER = "small_world_base.safetensors"
-SIDE, SCALE, MARGIN, LINE = 32, 4, 8, 20
-CELL = SIDE * SCALE + MARGIN
+SIDE, SHOWN, MARGIN, LINE = 256, 144, 8, 20  # pixels: drawn, and in the grid
+CELL = SHOWN + MARGIN
 SAMPLER = {"seed": 42, "steps": 20, "cfg": 4.0, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
 SPAN = {"start": 0.0, "end": 1.0, "unit": "percent"}
 
@@ -63,9 +63,9 @@ def prompted(server: Server, seed: int, look: Look) -> Row:
     loader = graph.add("CheckpointLoaderSimple", ckpt_name="small_world.safetensors")
     reference = graph.add("IPA_SmallWorld", seed=seed, **look)
     prompt = encoded(graph, reference)
-    saved = [enlarged(graph, reference)]
+    saved = [kept(graph, reference)]
     for text in TEXTS:
-        saved += [enlarged(graph, drawn(graph, loader, prompt, text, weight)) for weight in WEIGHTS]
+        saved += [kept(graph, drawn(graph, loader, prompt, text, weight)) for weight in WEIGHTS]
     result = server.run(graph)
     words = f"{look['size']} {look['colour']} {look['texture']} {look['shape']}, {look['place']}, {look['background']}"
     return words, [Image.fromarray(result.image(node.id)).convert("RGB") for node in saved]
@@ -87,10 +87,9 @@ def drawn(graph: Graph, loader: Node, prompt: Node, text: str, weight: float) ->
     return graph.add("VAEDecode", samples=graph.add("KSampler", **inputs, **SAMPLER), vae=loader[2])
 
 
-def enlarged(graph: Graph, image: Node) -> Node:
-    """A picture saved with large, crisp pixels."""
-    scaled = graph.add("ImageScaleBy", image=image, upscale_method="nearest-exact", scale_by=SCALE)
-    return graph.add("SaveImage", images=scaled, filename_prefix=f"demo{time.monotonic_ns()}")
+def kept(graph: Graph, image: Node) -> Node:
+    """A picture that is saved."""
+    return graph.add("SaveImage", images=image, filename_prefix=f"demo{time.monotonic_ns()}")
 
 
 def grid(rows: list[Row]) -> Image.Image:
@@ -105,8 +104,8 @@ def grid(rows: list[Row]) -> Image.Image:
         draw.text((across(1 + half * len(WEIGHTS)), MARGIN), f"text: “{text}”" if text else "no text", "black", font)
     for row, (caption, pictures) in enumerate(rows):
         for column, picture in enumerate(pictures):
-            sheet.paste(picture, (across(column), top + row * step))
-        draw.text((MARGIN, top + row * step + SIDE * SCALE + 2), caption, "black", font)
+            sheet.paste(picture.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS), (across(column), top + row * step))
+        draw.text((MARGIN, top + row * step + SHOWN + 2), caption, "black", font)
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""Train the small world's text-to-image model: ComfyUI's own UNet and text encoder, together, on pixels."""
+"""Train the small world's text-to-image model: ComfyUI's own UNet and text encoder, together, on sketches."""
 
 from copy import deepcopy
 
@@ -85,7 +85,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def latents(split: str) -> Tensor:
-    """A split's pictures as the model sees them, (n, 3, 32, 32), -1 to 1: its autoencoder does nothing."""
+    """A split's sketches, (n, 3, 32, 32), -1 to 1: the model draws nothing else, and its decoder pictures of them."""
     return (pictures(split).float() / 127.5 - 1).half()
 
 
@@ -151,10 +151,10 @@ def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) ->
 
 
 def write(diffusion: nn.Module, text: nn.Module) -> None:
-    """The checkpoint: diffusion model and text encoder under the names of SD's own, and the sign that pixels do."""
+    """The checkpoint: diffusion model and text encoder under the names of SD's own. The autoencoder is added later."""
     parts = {"model.diffusion_model.": diffusion, "cond_stage_model.": text}
     named = {prefix + name: weight for prefix, part in parts.items() for name, weight in part.state_dict().items()}
-    publish(FILE, {**named, "first_stage_model.pixel_space_vae": torch.tensor(1.0)})
+    publish(FILE, named)
 
 
 def trained() -> tuple[nn.Module, nn.Module]:

@@ -6,7 +6,6 @@ import torch
 from comfy.cldm.cldm import ControlNet
 from comfy.ops import disable_weight_init
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from ...ip_adapter_core.small_world.drawing import outlines
 from . import base, words
@@ -31,11 +30,6 @@ def blank(unet: nn.Module) -> ControlNet:
     return model
 
 
-def enlarged(hint: Tensor) -> Tensor:
-    """A hint as the host hands it on: eight times the size of the latents, which here are the picture's own."""
-    return interpolate(hint, scale_factor=8, mode="nearest-exact")
-
-
 def learning(model: ControlNet) -> list[nn.Parameter]:
     """The trained parameters: all but the first layers, which work at 256×256 and would gain nothing."""
     model.input_hint_block[:FROZEN].requires_grad_(False)
@@ -53,7 +47,7 @@ def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> ControlNet:
     descent = Descent("controlnet", learning(model), steps, rate, clip=1.0)
     for _ in range(steps):
         rows = torch.randint(len(images), (batch,))
-        hint = enlarged(outlines([drawn[row] for row in rows.tolist()]))
+        hint = outlines([drawn[row] for row in rows.tolist()])
         said = torch.where(torch.rand(batch, 1) < 0.5, empty, ids[rows])
         t = torch.randint(1000, (batch,))
         x, target = base.diffused(images[rows].float(), signal[t])

@@ -1,9 +1,10 @@
-"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, adapters, ControlNet, style."""
+"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style."""
 
-from . import adapters, base, clip, controlnet, history, judge, style, words
+from . import adapters, autoencoder, base, clip, controlnet, history, judge, style, words
 
 STEPS = {
     "judge": 1200,
+    "autoencoder": 3000,
     "adapters": 2000,
     "controlnet": 500,
     "style": 400,
@@ -20,6 +21,7 @@ def main(limit: int = max(*STEPS.values(), *clip.CYCLES, *base.CYCLES)) -> None:
     judge.main(steps["judge"])
     for cycle, count in enumerate(base.CYCLES):
         base.main(min(count, limit), cycle)
+    autoencoder.main(steps["autoencoder"])
     for kind in adapters.READS:
         adapters.main(kind, steps["adapters"])
     controlnet.main(steps["controlnet"])

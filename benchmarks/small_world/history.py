@@ -18,6 +18,7 @@ PARTS = {
     "base_0": "text-to-image model and its text encoder: v, weighed by noise level",
     "base_1": "the same, second cycle",
     "base_2": "the same, third cycle",
+    "autoencoder": "autoencoder: pictures of sketches, and back; the mean difference of each pixel",
     "adapter_base": "IP-Adapter base, by the package's trainer: v",
     "adapter_plus": "IP-Adapter plus, likewise",
     "adapter_simple": "simple adapter (image tokens behind the text's), likewise",

@@ -15,7 +15,7 @@ from ...ip_adapter_core.vision.preprocess import fit
 from ...nodes.host import small_world
 from . import base, clip
 
-_CHUNK = 500
+_CHUNK = 100
 
 
 class Loaded(NamedTuple):
@@ -40,7 +40,7 @@ def encoder() -> vision.VisionEncoder:
 
 
 def features(pictures: Tensor) -> Features:
-    """Features of pictures (n, 3, 32, 32), 0 to 1."""
+    """Features of pictures or sketches (n, 3, h, w), 0 to 1."""
     parts = [vision.encode(encoder(), fit(part.movedim(1, -1), SIDE)) for part in pictures.split(_CHUNK)]
     return Features(torch.cat([part.embeds for part in parts]), torch.cat([_hidden(part) for part in parts]))
 

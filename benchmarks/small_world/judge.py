@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ...ip_adapter_core.small_world.drawing import draw, pastel
+from ...ip_adapter_core.small_world.drawing import pastel, sketch
 from ...ip_adapter_core.small_world.world import ATTRIBUTES, PLACES, SIZES, Scene, scene
 from .descent import Descent
 from .shelf import COUNTS, MODELS, publish, read
@@ -28,7 +28,7 @@ class Judge(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(128, len(choices)) for name, choices in READS.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """(n, 3, 32, 32), 0 to 1 -> scores (n, choices) by attribute."""
+        """(n, 3, 32, 32), 0 to 1: sketches, or pictures made small -> scores (n, choices) by attribute."""
         seen = self.body(pictures * 2 - 1)
         return {name: head(seen) for name, head in self.heads.items()}
 
@@ -55,10 +55,10 @@ def _said(one: Scene, attribute: str) -> str:
 
 
 def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> Judge:
-    """Of every combination, in both styles, slightly disturbed."""
+    """Sketches of every combination, in both styles, slightly disturbed."""
     torch.manual_seed(4)
     scenes = [scene(5, n, unseen=n % 7 == 0, objects=1) for n in range(PICTURES)]
-    shelf = torch.cat([draw(scenes[n : n + 500]) for n in range(0, PICTURES, 500)])
+    shelf = torch.cat([sketch(scenes[n : n + 500]) for n in range(0, PICTURES, 500)])
     truth = answers(scenes)
     model = Judge()
     descent = Descent("judge", model.parameters(), steps, rate, decay=0.05, warm=0.1)

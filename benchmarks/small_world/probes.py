@@ -1,4 +1,6 @@
-"""What an encoder sees: linear probes that read the attributes from its embeddings, on combinations never trained on.
+"""What an encoder sees: linear probes, fitted to sketches, read pictures' attributes from its embeddings.
+
+The pictures are of combinations never trained on.
 
 An adapter can carry only what its encoder tells apart, so this is looked at before any adapter is trained.
 """
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ...ip_adapter_core.small_world.drawing import draw
 from . import host
 from .judge import READS, answers
 from .shelf import pictures, scenes
@@ -38,17 +41,28 @@ def probe(seen: Tensor, right: Tensor, unseen: Tensor, truth: Tensor) -> float:
 
 
 def embeddings(split: str) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Embeddings of a split's pictures with one object, and the right choice of every attribute."""
+    """Embeddings of a split's sketches with one object, and the right choice of every attribute."""
     single = [(row, one) for row, one in enumerate(scenes(split)) if len(one.objects) == 1][:PICTURES]
     shown = pictures(split)[[row for row, _ in single]].float() / 255
+    return _embeds(shown), answers([one for _, one in single])
+
+
+def asked() -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Embeddings of pictures of the held-out scenes, drawn as people see them, and the right choice of every attribute."""
+    held_out = scenes("unseen")
+    parts = [_embeds(draw(held_out[n : n + 20])) for n in range(0, len(held_out), 20)]
+    return torch.cat(parts), answers(held_out)
+
+
+def _embeds(shown: Tensor) -> Tensor:
     seen = host.features(shown).embeds
     assert seen is not None
-    return seen.float(), answers([one for _, one in single])
+    return seen.float()
 
 
 def readable() -> dict[str, float]:
     """For each attribute, in how many held-out pictures it can be read from the embedding."""
-    (seen, right), (unseen, truth) = embeddings("train"), embeddings("unseen")
+    (seen, right), (unseen, truth) = embeddings("train"), asked()
     return {name: probe(seen, right[name], unseen, truth[name]) for name in READS}
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, interpolate
 
 from ...ip_adapter_core.small_world.drawing import draw
-from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene, caption
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Scene, caption
 from . import clip, judge, words
 from .shelf import scenes
 
@@ -63,7 +63,7 @@ def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = No
     """How near pictures are to reference scenes, and to texts (the references' captions by default)."""
     model = clip.trained()
     with torch.no_grad():
-        image, other = (model.encode_image(clip.normalised(x)) for x in (pictures, draw(reference)))
+        image, other = (model.encode_image(clip.normalised(shrunk(x))) for x in (pictures, draw(reference)))
         text = model.encode_text(words.tokenizer()(texts or [caption(one) for one in reference]))
     return Scores(
         cosine_similarity(image, other).mean().item(),
@@ -72,10 +72,16 @@ def score(pictures: Tensor, reference: list[Scene], texts: list[str] | None = No
     )
 
 
+def shrunk(pictures: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) as the encoder and the judge read them, (n, 3, 32, 32)."""
+    small = interpolate(pictures, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+    return small.clamp(0, 1)
+
+
 def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
     """The share of pictures in which the judge reads the reference's choice, for each attribute."""
     with torch.no_grad():
-        read = judge.trained()(pictures)
+        read = judge.trained()(shrunk(pictures))
     right = judge.answers(reference)
     return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...ip_adapter_core.small_world.drawing import draw
+from ...ip_adapter_core.small_world.drawing import sketch
 from ...ip_adapter_core.small_world.world import Scene, caption, scene
 
 _ROOT = Path(__file__).parents[2]
@@ -40,11 +40,11 @@ def captions(split: str, silence: float = 0.0, nameless: float = 0.0, version: i
 
 
 def pictures(split: str) -> torch.Tensor:
-    """The pictures of a split, (n, 3, 64, 64), bytes; drawn once and written to disk."""
+    """The sketches of a split, (n, 3, 32, 32), bytes; drawn once and written to disk."""
     path = FOLDER / f"{split}.safetensors"
     if not path.exists():
         drawn = scenes(split)
-        parts = [(draw(drawn[n : n + 500]) * 255).round().byte() for n in range(0, len(drawn), 500)]
+        parts = [(sketch(drawn[n : n + 500]) * 255).round().byte() for n in range(0, len(drawn), 500)]
         save(split, {"pictures": torch.cat(parts)})
     return load_file(path)["pictures"]
 

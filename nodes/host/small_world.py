@@ -30,11 +30,10 @@ _EMBEDDING = "clip_l.transformer.text_model.embeddings.token_embedding.weight"
 _HOST_ROWS = 49408  # ComfyUI's text model always has the rows of CLIP's own vocabulary
 
 
-class Pixels(comfy.latent_formats.LatentFormat):
-    """The model works on pixels, three channels at full size; so previews need no decoder."""
+class Sketches(comfy.latent_formats.LatentFormat):
+    """Latents are small pictures, of three channels and an eighth of the size; so previews need no decoder."""
 
     latent_channels = 3
-    spacial_downscale_ratio = 1
     scale_factor = 1.0
     latent_rgb_factors: ClassVar[list[list[float]]] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
@@ -95,9 +94,9 @@ class SmallWorld(comfy.supported_models_base.BASE):
         "use_temporal_attention": False,
     }
     unet_extra_config: ClassVar[dict[str, Any]] = {"num_heads": 4, "num_head_channels": -1}
-    # Twice the noise of SD's schedule: in pixels a background is still seen through the last of that.
+    # Twice the noise of SD's schedule: in sketches a background is still seen through the last of that.
     sampling_settings: ClassVar[dict[str, float]] = {"linear_start": 0.0015, "linear_end": 0.022}
-    latent_format = Pixels
+    latent_format = Sketches
     memory_usage_factor = 1.0
 
     def model_type(self, state_dict: dict[str, Any], prefix: str = "") -> ModelType:

@@ -14,7 +14,7 @@ Parts = dict[str, Any]
 Draw = Callable[[Graph, dict[str, Link]], dict[str, Any]]
 
 FACES = "Face (IP-Adapter)"  # the small world has none
-SIDE, STEPS = 32, 6
+SIDE, STEPS = 256, 6
 MODELS = {FACES: "v1-5-pruned-emaonly-fp16.safetensors"}
 DEMO = "small_world.safetensors"
 LOOK: Parts = {"texture": "plain", "background": "sky", "size": "large", "place": "center"}

@@ -13,7 +13,6 @@ from live.small_world_tables import (
     ABOUT,
     CHOICES,
     DENOISE,
-    ENLARGED,
     FILES,
     NEEDS,
     SAMPLING,
@@ -35,13 +34,11 @@ TITLE_BAR, GAP = 30, 40  # above a node's position; between nodes
 def twin(graph: Parts, name: str) -> Parts:
     """The graph `name` of workflows/ as the small world runs it."""
     graph = without(graph)
-    kept = [rewritten(node, name) for node in graph["nodes"] if node["type"] not in PASSED]
-    nodes, links = enlarged(kept, relinked(graph), graph["last_node_id"] + 1, graph["last_link_id"] + 1)
+    nodes = [rewritten(node, name) for node in graph["nodes"] if node["type"] not in PASSED]
+    links = relinked(graph)
     return {
         **graph,
         "id": str(uuid5(NAMESPACE_URL, TWIN + name)),
-        "last_node_id": graph["last_node_id"] + 1,
-        "last_link_id": graph["last_link_id"] + 1,
         "nodes": [wired(node, links) for node in stacked(numbered(nodes))],
         "links": links,
     }
@@ -89,9 +86,8 @@ def shrunk(node: Parts, name: str) -> Parts:
 
 
 def saved(node: Parts, name: str) -> Parts:
-    """The picture's own name, and room for the node that enlarges it."""
-    x, y = node["pos"]
-    return {**node, "pos": [x + 70, y], "widgets_values": [TWIN.rstrip("_")]}
+    """The picture's own name."""
+    return {**node, "widgets_values": [TWIN.rstrip("_")]}
 
 
 def explained(node: Parts, name: str) -> Parts:
@@ -117,33 +113,6 @@ def relinked(graph: Parts) -> list[Link]:
     return [
         [number, sources.get(origin, origin), passed.get(origin, slot), *rest] for number, origin, slot, *rest in kept
     ]
-
-
-def enlarged(nodes: list[Parts], links: list[Link], node_id: int, link_id: int) -> tuple[list[Parts], list[Link]]:
-    """Nodes and links with one more of each: crisp pixels, large enough to look at, are what is saved."""
-    (decoder,) = (node for node in nodes if node["type"] == "VAEDecode")
-    scaler = enlarger(node_id, decoder)
-    moved = [[link[0], node_id, 0, *link[3:]] if link[1] == decoder["id"] else link for link in links]
-    return [*nodes, scaler], [*moved, [link_id, decoder["id"], 0, node_id, 0, "IMAGE"]]
-
-
-def enlarger(node_id: int, decoder: Parts) -> Parts:
-    """The node that enlarges, below the decoder."""
-    x, y = decoder["pos"]
-    image = {"localized_name": "image", "name": "image", "type": "IMAGE"}
-    return {
-        "id": node_id,
-        "type": "ImageScaleBy",
-        "pos": [x, y + decoder["size"][1] + GAP + TITLE_BAR],
-        "size": [270, 82],
-        "flags": {},
-        "order": decoder["order"] + 0.5,
-        "mode": 0,
-        "inputs": [image, by_hand("upscale_method", "COMBO"), by_hand("scale_by", "FLOAT")],
-        "outputs": [{"localized_name": "IMAGE", "name": "IMAGE", "type": "IMAGE"}],
-        "properties": {"Node name for S&R": "ImageScaleBy"},
-        "widgets_values": ["nearest-exact", ENLARGED],
-    }
 
 
 def numbered(nodes: list[Parts]) -> list[Parts]:

@@ -49,7 +49,7 @@ TEXTS = {  # all others are empty
 }
 SAMPLING = [42, "fixed", 20, 4, "ddim", "normal"]  # then the denoise of the graph
 DENOISE: dict[str, float] = {}  # where it is not that of the main graph
-SIDE, ENLARGED = 32, 8  # pixels of a picture; times larger when saved, the most that the node does
+SIDE = 256  # pixels of a picture
 ABOUT = {
     "animation": (
         "**From one picture to another, frame by frame.** The two pictures are encoded *one per frame*; *Image Prompt "
@@ -134,4 +134,4 @@ ABOUT = {
         "up what they say; their order does not matter. Change both pictures, and balance them by the two weights."
     ),
 }
-NEEDS = "Nothing to download: the models come with this package. They are small, and so are their pictures: 32x32."
+NEEDS = "Nothing to download: the models come with this package. They are small, and so are their pictures: 256x256."

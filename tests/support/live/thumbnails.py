@@ -12,7 +12,7 @@ from live.small_world_tables import CHOICES, TEXTS
 
 GROUND, INK = "#f4f4f2", "#444444"
 MARGIN, GAP, LINE = 20, 40, 36  # around; between pictures, where the sign is; for words
-SIDE, TILE = 256, 128  # pixels: of a reference; the height of one picture of a batch
+SIDE, TILE = drawing.PICTURE, 128  # pixels: of a reference; the height of one picture of a batch
 ROW, SPACE = 8, 8  # of a batch: the most pictures side by side; pixels between them
 TITLE = 16  # size of the letters over a picture
 
@@ -26,7 +26,7 @@ class Saved(NamedTuple):
 
 def sheet(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
     """The references of a graph with its text if it has one, an arrow, and everything it saved."""
-    references = [shown(node).resize((SIDE, SIDE), Image.Resampling.NEAREST) for node in drawn(graph)]
+    references = [shown(node) for node in drawn(graph)]
     outcome = together(saved)
     text = " ".join(words for words in map(said, graph["nodes"]) if words)
     across, height = len(references) * (SIDE + GAP) + outcome.width, max(SIDE * bool(references), outcome.height)
@@ -60,8 +60,8 @@ def contact(pictures: list[Image.Image]) -> Image.Image:
 
 
 def scaled(picture: Image.Image, height: int) -> Image.Image:
-    """A picture of this height, with crisp pixels."""
-    return picture.resize((round(height * picture.width / picture.height), height), Image.Resampling.NEAREST)
+    """A picture of this height."""
+    return picture.resize((round(height * picture.width / picture.height), height), Image.Resampling.LANCZOS)
 
 
 def titled(picture: Image.Image, title: str) -> Image.Image:
