@@ -1,16 +1,21 @@
 """Train the small world's ControlNet: outlines -> the layout of the picture (arXiv 2302.05543)."""
 
+import itertools
+from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
+import numpy as np
 import torch
 from comfy.cldm.cldm import ControlNet
 from comfy.ops import disable_weight_init
-from torch import Tensor, nn
+from torch import nn
 
 from ...ip_adapter_core.small_world.drawing import outlines
+from ...ip_adapter_core.small_world.world import Scene, caption
 from . import base, words
 from .descent import Descent
-from .shelf import COUNTS, MODELS, captions, mixed_precision, plain_attention, publish, scenes
+from .shelf import COUNTS, MODELS, mixed_precision, plain_attention, publish, scenes
 
 FILE = MODELS / "controlnet" / "small_world_outlines.safetensors"
 BATCH = min(32, COUNTS["train"])
@@ -30,6 +35,22 @@ def blank(unet: nn.Module) -> ControlNet:
     return model
 
 
+def wrong(drawn: Sequence[Scene]) -> list[str]:
+    """Captions that are right about the look of each scene, and of another's shapes, size and place."""
+    dice = np.random.default_rng(11)
+    others = [drawn[row] for row in dice.permutation(len(drawn))]
+    pairs = zip(drawn, others, strict=True)
+    return [caption(_disguised(one, other), dice, silence=0.15, nameless=0.15) for one, other in pairs]
+
+
+def _disguised(one: Scene, other: Scene) -> Scene:
+    things = [
+        replace(thing, shape=like.shape, size=like.size, place=like.place if len(one.objects) == 1 else thing.place)
+        for thing, like in zip(one.objects, itertools.cycle(other.objects), strict=False)
+    ]
+    return replace(one, objects=tuple(things))
+
+
 def learning(model: ControlNet) -> list[nn.Parameter]:
     """The trained parameters: all but the first layers, which work at 256×256 and would gain nothing."""
     model.input_hint_block[:FROZEN].requires_grad_(False)
@@ -37,12 +58,16 @@ def learning(model: ControlNet) -> list[nn.Parameter]:
 
 
 def train(steps: int, batch: int = BATCH, rate: float = 1e-3) -> ControlNet:
-    """Predict v with the frozen model; half of the captions are empty, so that the outlines must speak."""
+    """Predict v with the frozen model.
+
+    Half of the captions are empty, so that the outlines must speak; the others are wrong about what outlines say, so
+    that these have the last word against a text, and against an image prompt.
+    """
     torch.manual_seed(5)
     unet, text = base.trained()
     images, signal = base.latents("train"), base.noise_levels()
     drawn, encode = scenes("train"), words.tokenizer()
-    ids, empty = words.padded(encode(captions("train", silence=0.15))), words.padded(encode([""]))
+    ids, empty = words.padded(encode(wrong(drawn))), words.padded(encode([""]))
     model = blank(unet)
     descent = Descent("controlnet", learning(model), steps, rate, clip=1.0)
     for _ in range(steps):

@@ -6,7 +6,7 @@ STEPS = {
     "judge": 1200,
     "autoencoder": 3000,
     "adapters": 2000,
-    "controlnet": 500,
+    "controlnet": 1200,
     "style": 400,
 }
 """How long each part of what is shipped was trained."""

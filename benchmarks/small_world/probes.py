@@ -48,7 +48,7 @@ def embeddings(split: str) -> tuple[Tensor, Mapping[str, Tensor]]:
 
 
 def asked() -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Embeddings of pictures of the held-out scenes, drawn as people see them, and the right choice of every attribute."""
+    """Embeddings of pictures of the held-out scenes, as people see them, and the right choice of every attribute."""
     held_out = scenes("unseen")
     parts = [_embeds(draw(held_out[n : n + 20])) for n in range(0, len(held_out), 20)]
     return torch.cat(parts), answers(held_out)

@@ -32,8 +32,8 @@ HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None].expand(-1, SIDE, -
 class Wish:
     """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
 
-    kind: of the adapter, one of adapters.READS; outlines (n, 3, 256, 256); tuned: on the base of the other style; layers:
-    which follow the reference; beside: other references, for the right half of a picture of twice the width.
+    kind: of the adapter, one of adapters.READS; outlines (n, 3, 256, 256); tuned: on the base of the other style;
+    layers: which follow the reference; beside: other references, for the right half of a picture of twice the width.
     """
 
     texts: list[str]
@@ -46,6 +46,7 @@ class Wish:
     beside: Features | None = None
 
 
+@torch.no_grad()
 def sampled(wish: Wish, seed: int = 1) -> Tensor:
     """The pictures, (n, 3, 256, 256 or 512), 0 to 1, from the same noise for the same seed."""
     model, positive, negative = _prompted(wish)

@@ -1,4 +1,4 @@
-"""The small world: captioned 32×32 pictures of coloured, textured shapes, drawn from a seed.
+"""The small world: captioned pictures of coloured, textured shapes, drawn from a seed.
 
 A *scene* is one or two objects on a background. What the caption can say of it (shape, colour, texture, background,
 size, place) are the tables below; what it cannot say (the exact tint, the angle, the place to the pixel, the lie of
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDE = 32
+"""The side of the world: of its sketches in pixels, and the measure of all lengths in it."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "diamond")
 COLOURS = {
@@ -47,8 +48,8 @@ class Object:
 
     shape, colour, texture, size, place: what its caption says, rows of the tables above.
     tint: red, green and blue, 0..1, around the colour.
-    centre: x and y in pixels.
-    radius: in pixels.
+    centre: x and y, 0..SIDE.
+    radius: in the same measure.
     angle: in radians.
     slant: x and y of the direction across which a texture is striped.
     """
