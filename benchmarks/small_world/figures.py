@@ -7,24 +7,24 @@ from einops import rearrange
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-ZOOM, MARGIN, LABEL = 3, 4, 150
+SHOWN, MARGIN, LABEL = 96, 4, 150  # pixels: the height of a picture, between pictures, for a row's name
 PLOT = (640, 360)
 FRAME = (60, 20, 480, 320)  # left, top, right, bottom of the plot's axes
 INKS = ("#c0392b", "#2471a3", "#e59866", "#7fb3d5")
 
 
 def sheet(rows: Mapping[str, Tensor]) -> Image.Image:
-    """Rows of pictures (n, 3, h, w), 0 to 1, each with its name at the left, as crisp pixels."""
+    """Rows of pictures (n, 3, h, w), 0 to 1, each with its name at the left."""
     height, width = next(iter(rows.values())).shape[2:]
-    step = height * ZOOM + MARGIN
+    across, step = SHOWN * width // height, SHOWN + MARGIN
     count = max(len(pictures) for pictures in rows.values())
-    canvas = Image.new("RGB", (LABEL + count * (width * ZOOM + MARGIN), len(rows) * step + MARGIN), "white")
+    canvas = Image.new("RGB", (LABEL + count * (across + MARGIN), len(rows) * step + MARGIN), "white")
     pen = ImageDraw.Draw(canvas)
     for row, (name, pictures) in enumerate(rows.items()):
         pen.multiline_text((MARGIN, MARGIN + row * step + step // 3), name, fill="black")
         for column, picture in enumerate(pictures):
-            place = (LABEL + column * (width * ZOOM + MARGIN), MARGIN + row * step)
-            canvas.paste(image(picture).resize((width * ZOOM, height * ZOOM), Image.Resampling.NEAREST), place)
+            place = (LABEL + column * (across + MARGIN), MARGIN + row * step)
+            canvas.paste(image(picture).resize((across, SHOWN), Image.Resampling.LANCZOS), place)
     return canvas
 
 
