@@ -63,6 +63,10 @@ def test_a_compiled_model_gives_what_the_eager_one_gives(
         lambda model: apply(model, one, 1.0, mask=torch.eye(8)[None]),
         lambda model: apply(model, combine_prompts(one, other, "side by side", (1.0, 0.4)), scaling="K+V"),
         lambda model: halved(apply(model, one, 0.7), "middle", 0),
+        lambda model: apply(model, one, 0.7, balance="equalise"),
+        lambda model: apply(model, one, 0.7, balance="cap"),
+        lambda model: apply(model, one, 0.2, balance="equalise"),
+        lambda model: apply(model, one, 1.0, Span(1, 3, "steps"), balance="equalise", mask=torch.eye(8)[None]),
         bare,
     ]
     for number, use in enumerate(uses):
