@@ -25,5 +25,5 @@ def look(model: Any, show: str = "influence", given: dict[str, Any] | None = Non
     positive = how.pop("positive", cond(1))
     level = AddedNoise(how.pop("steps", (0.3, 0.7)), how.pop("seed", 0), how.pop("sigmas", None))
     images = how.pop("images", torch.zeros(len(given["samples"]), 8 * SIDE, 8 * SIDE, 3))
-    tallies = look_again(model, Sampled(positive, given, images), level, MapRequest(MAP_KINDS[show], **how))
-    return {name: tally.mean() for name, tally in tallies.items()}
+    looked = look_again(model, Sampled(positive, given, images), level, MapRequest(MAP_KINDS[show], **how))
+    return {name: tally.mean() for name, tally in looked.maps.items()}

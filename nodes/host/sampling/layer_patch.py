@@ -15,7 +15,7 @@ from typing import Any
 from comfy.ldm.modules import attention
 from torch import Tensor, contiguous_format
 
-from ....ip_adapter_core.attention.balance import Balanced, hold
+from ....ip_adapter_core.attention.balance import Balanced, factors, hold
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, balanced, mask_for
 from ....ip_adapter_core.attention.reference import apply_mask, image_attention
 from . import foreign_attention
@@ -141,6 +141,13 @@ def balanced_results(q: Tensor, images: Sequence[ImageKV | GroupedKV], options: 
     held = [(image, image.balance) for image in images if image.balance]
     added = [_add_image(q.new_zeros(q.shape), q, image, options, in_place=True) for image, _ in held]
     return [balanced(each, *of, grid_of(options)) for each, of in zip(added, held, strict=True)]
+
+
+def factors_of(text: Tensor, q: Tensor, images: Sequence[ImageKV], options: Options) -> list[Tensor | float]:
+    """f of each image prompt: (batch, 1, 1), or 1 where it is not balanced."""
+    parts = balanced_results(q, images, options)
+    found = iter(factors(text, parts) if parts else ())
+    return [next(found) if image.balance else 1.0 for image in images]
 
 
 def image_result(q: Tensor, image: ImageKV, options: Options) -> Tensor:

@@ -48,17 +48,17 @@ def encode(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """Of every layer in turn: its address, q, the text's attention, and what came out."""
+    """Of every layer in turn: its address, q, the text's attention, what came out, and whether the text is in that."""
     from comfyui_ip_adapter.nodes.host.sampling import layer_patch
     from comfyui_ip_adapter.nodes.host.sampling.layer_options import address_of
 
     calls: list[SimpleNamespace] = []
     original = layer_patch._add_images
 
-    def recording(attended: Tensor, q: Tensor, options: Any, *rest: Any, **more: Any) -> Tensor:
-        text = attended.clone()
-        z = original(attended, q, options, *rest, **more)
-        calls.append(SimpleNamespace(address=address_of(options), heads=options["n_heads"], q=q, text=text, z=z))
+    def recording(attended: Tensor, q: Tensor, options: Any, in_place: bool, text: Tensor | None = None) -> Tensor:
+        before, address, heads = (attended if text is None else text).clone(), address_of(options), options["n_heads"]
+        z = original(attended, q, options, in_place, text)
+        calls.append(SimpleNamespace(address=address, heads=heads, q=q, text=before, z=z, inside=text is None))
         return z
 
     monkeypatch.setattr(layer_patch, "_add_images", recording)
@@ -205,7 +205,7 @@ def test_weight_zero_is_the_model_and_a_black_mask_too_bit_for_bit(small: Twins,
     bare = sample(small.patcher)
     assert torch.equal(sample(apply(small.patcher, encode(1), 0.0, balance=mode)), bare)
     assert torch.equal(sample(apply(small.patcher, encode(1), balance=mode, mask=torch.zeros(1, 8, 8))), bare)
-    never = apply(small.patcher, encode(1), span=Span(0.999, 1.0), balance=mode)
+    never = apply(small.patcher, encode(1), span=Span(10, 11, "steps"), balance=mode)
     assert torch.equal(sample(never), bare)
 
 
@@ -246,7 +246,8 @@ def test_where_a_pack_changes_a_layer_the_text_before_it_is_measured(
     from packs.neighbours.manners import MANNERS
 
     sample(MANNERS[name](apply(small.patcher, encode(1), 0.6, balance="equalise")), steps=2)
-    around = [call for call in seen if not call.text.any()]
-    assert around
-    sample(MANNERS[name](small.patcher), steps=2)
-    assert all(call.z.any() for call in around)
+    assert not all(call.inside for call in seen)
+    for call in seen:
+        added = call.z - call.text if call.inside else call.z
+        found = added.norm(dim=(1, 2)) / call.text.norm(dim=(1, 2))
+        torch.testing.assert_close(found, torch.full_like(found, 0.6), atol=1e-4, rtol=0)
