@@ -1,6 +1,6 @@
 """Balance: the fast form is the formula, and what it holds is the sum, in its region, whatever the adapters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -26,7 +26,23 @@ ON = [mode for mode in BALANCES if mode != OFF]
 TEXT = draw(BATCH, PIXELS, INNER, seed=9)
 LEFT = torch.cat([torch.ones(1, PIXELS // 2, 1), torch.zeros(1, PIXELS // 2, 1)], dim=1)
 
+FORMULAS: dict[str, Callable[[float], float]] = {
+    "off": lambda ratio: 1.0,
+    "cap": lambda ratio: min(1.0, ratio),
+    "equalise": lambda ratio: ratio,
+}
+
 each_mode = pytest.mark.parametrize("mode", ON)
+
+
+def test_every_balance_has_its_formula_here() -> None:
+    assert BALANCES.keys() == FORMULAS.keys()
+
+
+@pytest.mark.parametrize("mode", BALANCES)
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0, 7.0])
+def test_a_factor_is_its_formula(mode: str, ratio: float) -> None:
+    assert BALANCES[mode](torch.tensor(ratio)).item() == pytest.approx(FORMULAS[mode](ratio))
 
 
 def part(mode: str, loudness: float, weight: float = 1.0, seed: int = 0, mask: Tensor | None = None) -> Balanced:
