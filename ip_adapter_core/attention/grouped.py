@@ -97,8 +97,8 @@ class Form(NamedTuple):
     add_: Callable[[Tensor, Tensor, GroupedKV, int, Tensor | None], None]
 
 
-def mask_for(image: ImageKV | GroupedKV, grid: Grid) -> Tensor | None:
-    """The masks in a layer of this grid, (rows, pixels, groups), of one prompt a single one; None is everywhere."""
+def mask_for(image: ImageKV, grid: Grid) -> Tensor | None:
+    """The mask of one prompt in a layer of this grid, (rows, pixels, 1); None is everywhere."""
     return None if image.masks is None else _resize_masks(image.masks, grid)
 
 
