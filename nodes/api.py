@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.prompts.combine import Gathering
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings import layer_weights
@@ -95,14 +96,17 @@ def apply(
     end: float = 1.0,
     weight_type: str = "linear",
     mask: Tensor | None = None,
+    balance: str = OFF,
 ) -> Any:
     """A clone of a MODEL that follows an image prompt; the given one stays as it is.
 
     weight: λ. start, end: parts of the noise schedule, 0..1. weight_type: as on the node Layer Weights. mask: (masks,
-    height, width), 0..1, where in the picture. Raises ValueError when the prompt does not fit the model.
+    height, width), 0..1, where in the picture. balance: as on the node Apply Image Prompt. Raises ValueError when the
+    prompt does not fit the model.
     """
     layers = layer_weights.from_weight_type(weight_type)
-    return model_patch.apply(model, prompt, ApplyOptions(weight, Span(start, end), layers, mask=mask))
+    use = ApplyOptions(weight, Span(start, end), layers, mask=mask, balance=balance)
+    return model_patch.apply(model, prompt, use)
 
 
 def _check(pictures: Tensor) -> None:

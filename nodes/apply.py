@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.attention.balance import BALANCES, OFF
 from ..ip_adapter_core.attention.scaling import SCALINGS
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
@@ -66,6 +67,7 @@ class Apply(Node):
                     tooltip="How the weight enters. V only: as in the paper. K+V: also how sharply the picture is "
                     "looked at. The C penalties weaken layers with fewer channels, which hold details.",
                 ),
+                balance_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             has_intermediate_output=True,
@@ -87,6 +89,7 @@ class Apply(Node):
         schedule: schedules.Schedule = schedules.CONSTANT,
         mask: Tensor | None = None,
         scaling: str = "V only",
+        balance: str = OFF,
     ) -> io.NodeOutput:
         use = ApplyOptions(
             weight,
@@ -97,6 +100,7 @@ class Apply(Node):
             mask,
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
+            balance=balance,
         )
         patched = model_patch.apply(model, image_prompt, use)
         notices = [*of_use(use), *of_layers(layer_weights, models.layers(model))]
@@ -113,6 +117,20 @@ def weight_input(name: str = "weight", what: str = "how strongly the image promp
         step=0.05,
         tooltip=f"λ, {what}: 0 is the model without it. "
         "1 with an empty text prompt; about 0.5 when text and image should share the say.",
+    )
+
+
+def balance_input() -> io.Combo.Input:
+    """The input for how what is added is held against the text."""
+    return io.Combo.Input(
+        "balance",
+        optional=True,
+        options=list(BALANCES),
+        default=OFF,
+        advanced=True,
+        tooltip="What the weight is measured by. off: by the adapter alone, and several references add up. cap: in no "
+        "layer do all references together say more than the weight times what the text says. equalise: they say "
+        "exactly that, whatever the adapter and however many they are.",
     )
 
 

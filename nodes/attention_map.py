@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_adapter_core.attention.attention_map import MAP_KINDS, SCALES, Maps, pick_images, read_steps
+from ..ip_adapter_core.attention.attention_map import MAP_KINDS, SCALES, Maps, pick_images, read_steps, say_shares
 from ..ip_adapter_core.plots import heat_map
 from ..ip_adapter_core.settings import layer_weights
 from .host.attention_map import AddedNoise, Sampled, look
@@ -15,6 +15,7 @@ from .host.pictures import to_image
 from .host.sampling.attention_hook import MapRequest
 from .input_checks import readable
 from .node import Node
+from .notices import with_notices
 from .sockets import LayerWeights, schema
 
 
@@ -60,11 +61,12 @@ class AttentionMap(Node):
         opacity: float = 0.6,
     ) -> io.NodeOutput:
         shown, noise = MAP_KINDS[show], AddedNoise(read_steps(percents), seed, sigmas)
-        maps_by_name = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
+        looked = look(model, Sampled(positive, latent, image), noise, MapRequest(shown, layers, frame))
         result = pick_images(image, latent["samples"].shape, frame)
-        maps = Maps.of(maps_by_name, shown, (result.shape[0], result.shape[1]), scale)
+        maps = Maps.of(looked.maps, shown, (result.shape[0], result.shape[1]), scale)
         picture = to_image(heat_map.draw(result, maps, opacity))
-        return io.NodeOutput(picture, maps.masks(), ui=ui.PreviewImage(picture, cls=cls))
+        preview = with_notices([say_shares(looked.shares)], ui.PreviewImage(picture, cls=cls))
+        return io.NodeOutput(picture, maps.masks(), ui=preview)
 
 
 def _picture_inputs() -> list[io.Input]:

@@ -9,13 +9,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.plots import moodboard as plot
 from ..ip_adapter_core.settings.moodboard import ROLES, Card
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
-from .apply import span_inputs, weight_input
+from .apply import balance_input, span_inputs, weight_input
 from .encode import fit_input, reference_mask_input
 from .host import models
 from .host import moodboard as host
@@ -102,6 +103,7 @@ class Moodboard(Node):
                 ),
                 weight_input("weight", "how strongly all pictures together act"),
                 *span_inputs(),
+                balance_input(),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with all image prompts."),
@@ -122,8 +124,9 @@ class Moodboard(Node):
         end: float,
         pictures: dict[str, Card] | None = None,
         unit: str = TIME_UNITS[0],
+        balance: str = OFF,
     ) -> io.NodeOutput:
-        cards, use = _cards(pictures or {}), ApplyOptions(weight, Span(start, end, unit))
+        cards, use = _cards(pictures or {}), ApplyOptions(weight, Span(start, end, unit), balance=balance)
         mixed = host.apply(model, ip_adapter, clip_vision, cards, use)
         board = to_image(plot.draw(_entries(cards, mixed.seen, weight, models.layers(model))))
         notices = _notices(cards, ip_adapter, use)

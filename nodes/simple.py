@@ -9,12 +9,13 @@ from comfy_api.latest import io
 from torch import Tensor, cat
 
 from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.catalogue.choose import ANY, OF_FACES
 from ..ip_adapter_core.settings.layer_weights import TYPES, from_weight_type
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
-from .apply import mask_input, span_inputs, weight_input
+from .apply import balance_input, mask_input, span_inputs, weight_input
 from .encode import fit_input, reference_mask_input
 from .host import files, readings
 from .host.readings import Reading
@@ -55,6 +56,7 @@ class Simple(Node):
                 ),
                 mask_input(),
                 reference_mask_input("image"),
+                balance_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             aliases=["ipadapter", "ip-adapter", "ipadapter simple", "image prompt"],
@@ -79,9 +81,10 @@ class Simple(Node):
         weight_type: str = _ALL_LAYERS,
         mask: Tensor | None = None,
         reference_mask: Tensor | None = None,
+        balance: str = OFF,
     ) -> io.NodeOutput:
         reading = _read(model, image, kind, fit, reference_mask)
-        use = ApplyOptions(weight, Span(start, end, unit), mask=mask)
+        use = ApplyOptions(weight, Span(start, end, unit), mask=mask, balance=balance)
         patched = _apply(model, reading, weight_type, use)
         left_out = of_reference_mask(reading.found.adapter.identity, is_partly_read(image, reference_mask))
         return io.NodeOutput(patched, ui=_said(cls, [reading], [*of_pictures(image), *of_use(use), *left_out]))

@@ -11,7 +11,7 @@ const PICTURE_ONLY = { text: false, height: PICTURE };
 const BOTH = { text: true, height: PICTURE };
 
 const ROOM = {
-  IPA_AttentionMap: PICTURE_ONLY,
+  IPA_AttentionMap: BOTH,
   IPA_AutoLoad: TEXT_ONLY,
   IPA_Encode: PICTURE_ONLY,
   IPA_EncodeFace: PICTURE_ONLY,

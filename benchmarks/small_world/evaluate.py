@@ -6,6 +6,7 @@ from functools import cache
 
 from PIL.Image import Image
 
+from ...ip_adapter_core.attention.balance import BALANCES, OFF
 from ...ip_adapter_core.settings.layer_weights import from_weight_type
 from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
 from ...ip_adapter_core.small_world.world import ATTRIBUTES, SHAPES, Scene
@@ -13,7 +14,7 @@ from . import host, probes
 from .figures import plot, sheet
 from .judge import READS
 from .sampling import Wish, sampled
-from .scores import COUNT, Scores, Subjects, agreement, halves, saturation, score, subjects
+from .scores import COUNT, Scores, Subjects, agreement, crowd, halves, saturation, score, subjects
 from .shelf import MODELS, scenes
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -193,6 +194,25 @@ def placing(who: Subjects) -> str:
     return table(["half", "as in reference", *STYLE], rows)
 
 
+CROWDS = (1, 2, 4)
+STEADY = 0.05
+"""How far apart text agreement may lie, at one weight, with these numbers of references that disagree with the text."""
+
+
+def balancing(who: Subjects) -> str:
+    """Table 8: one weight, λ = 1, and 1, 2 or 4 references that disagree with the text: who obeys the text."""
+    first, *more = (host.features(draw(scenes)) for scenes in crowd(who, max(CROWDS)))
+    rows = []
+    for mode in BALANCES:
+        wishes = [Wish(who.contrary, first, more=tuple(more[: count - 1]), balance=mode) for count in CROWDS]
+        text = [score(sampled(wish), who.others).mean for wish in wishes]
+        spread = max(text) - min(text)
+        target = [""] * 2 if mode == OFF else [f"at most {100 * STEADY:.0f} points", _met(spread <= STEADY)]
+        rows.append([mode, *map(_share, text), f"{100 * spread:.0f} points", *target])
+    header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
+    return table(["balance", *header, "apart", "wanted", ""], rows)
+
+
 TABLES: dict[str, Callable[[Subjects], str]] = {
     "0. What the encoder sees": seeing,
     "1. Text, image, both": prompting,
@@ -202,6 +222,7 @@ TABLES: dict[str, Callable[[Subjects], str]] = {
     "5. On a fine-tuned base": tuning,
     "6. Style and composition by layers": layering,
     "7. Regions": placing,
+    "8. Balance": balancing,
 }
 
 

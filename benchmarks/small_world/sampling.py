@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.attention.application import ApplyOptions
+from ...ip_adapter_core.attention.balance import OFF
 from ...ip_adapter_core.layers.layout import geometry
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, PromptPart
@@ -33,7 +34,8 @@ class Wish:
     """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
 
     kind: of the adapter, one of adapters.READS; outlines (n, 3, 256, 256); tuned: on the base of the other style;
-    layers: which follow the reference; beside: other references, for the right half of a picture of twice the width.
+    layers: which follow the reference; beside: other references, for the right half of a picture of twice the width;
+    more: further references, applied at the same weight; balance: how all are held against the text.
     """
 
     texts: list[str]
@@ -44,6 +46,8 @@ class Wish:
     tuned: bool = False
     layers: LayerWeights = LINEAR
     beside: Features | None = None
+    more: tuple[Features, ...] = ()
+    balance: str = OFF
 
 
 @torch.no_grad()
@@ -71,9 +75,11 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
     if wish.kind == "simple":
         cond, uncond = _tokens(_simple(), wish)
         return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
-    use = ApplyOptions(wish.weight, layer_weights=wish.layers)
+    use = ApplyOptions(wish.weight, layer_weights=wish.layers, balance=wish.balance)
     if wish.beside is None:
-        return apply(model, prompt(wish), use), [[text, {}]], [[empty, {}]]
+        for references in (wish.references, *wish.more):
+            model = apply(model, prompt(replace(wish, references=references)), use)
+        return model, [[text, {}]], [[empty, {}]]
     for references, mask in zip((wish.references, wish.beside), HALVES, strict=True):
         model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask[None]))
     return model, [[text, {}]], [[empty, {}]]

@@ -54,6 +54,13 @@ def subjects(count: int = COUNT) -> Subjects:
     return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
 
 
+def crowd(who: Subjects, count: int) -> list[list[Scene]]:
+    """References, `count` for each text: the first scenes that disagree with it in every attribute."""
+    pool = scenes("unseen")
+    chosen = [[one for one in pool[n:] if _contrary(one, said)][:count] for n, said in enumerate(who.others)]
+    return [list(together) for together in zip(*chosen, strict=True)]
+
+
 def _contrary(a: Scene, b: Scene) -> bool:
     mine, theirs = judge.answers([a]), judge.answers([b])
     return all(bool(mine[name] != theirs[name]) for name in ATTRIBUTES)

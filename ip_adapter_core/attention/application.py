@@ -34,6 +34,7 @@ from ..settings.schedule import CONSTANT, Schedule
 from ..settings.span import WHOLE, Span
 from ..settings.weight_list import names_in
 from ..text.checks import check_choice, check_finite
+from .balance import BALANCES, OFF
 from .scaling import SCALINGS
 
 
@@ -51,6 +52,7 @@ class ApplyOptions:
     skip_middle: whether the middle block is left out, as in another pack that never reached it.
     mean_of_each: whether a scaling with a mean takes it over the tokens of each image, as there.
     point_masks: whether masks are read at points in place of over cells, and may leave 0..1, as there.
+    balance: how what is added is held against the text, a row of BALANCES.
     """
 
     weight: float = 1.0
@@ -63,13 +65,15 @@ class ApplyOptions:
     skip_middle: bool = False
     mean_of_each: bool = False
     point_masks: bool = False
+    balance: str = OFF
 
     def check(self) -> ApplyOptions:
-        """These options. Raises ValueError when a number, the scaling or the span is not valid."""
+        """These options. Raises ValueError when a number, the scaling, the balance or the span is not valid."""
         check_finite(weight=self.weight)
         if self.lora_strength is not None:
             check_finite(lora_strength=self.lora_strength)
         check_choice("scaling", self.scaling, SCALINGS)
+        check_choice("balance", self.balance, BALANCES)
         self.span.check()
         return self
 
@@ -102,7 +106,7 @@ class Application:
     scaling: a row of SCALINGS.
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
-    mean_of_each, point_masks: as in ApplyOptions.
+    mean_of_each, point_masks, balance: as in ApplyOptions.
     """
 
     part: PromptPart
@@ -114,6 +118,7 @@ class Application:
     lora: LoraUse | None = None
     mean_of_each: bool = False
     point_masks: bool = False
+    balance: str = OFF
 
     @cached_property
     def framed(self) -> bool:
@@ -173,6 +178,7 @@ def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOpti
         masks,
         mean_of_each=options.mean_of_each,
         point_masks=options.point_masks,
+        balance=options.balance,
     )
 
 

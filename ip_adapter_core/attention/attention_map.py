@@ -34,6 +34,7 @@ class MapKind(NamedTuple):
     measure: attention to the probe and to the text, (…, pixels, inner) each -> the numbers of the map, (…, pixels).
     alone: whether maps are made of the first prompt part only.
     top: the number that is white in a mask; None means the highest number that occurs.
+    grows: whether the numbers grow with what is added, so that they have the factor of a balanced prompt.
     """
 
     noun: str
@@ -43,6 +44,7 @@ class MapKind(NamedTuple):
     measure: Callable[[Tensor, Tensor], Tensor]
     alone: bool = False
     top: float | None = None
+    grows: bool = False
 
 
 def _images(tokens: int, images: int) -> Tensor:
@@ -73,12 +75,32 @@ def relative_length(added: Tensor, text: Tensor) -> Tensor:
     return added.float().norm(dim=-1) / text.float().norm(dim=-1).clamp(min=_LEAST)
 
 
+def relative_norm(added: Tensor, text: Tensor) -> Tensor:
+    """Norm of what is added over the text's, of each row: (rows, pixels, inner) each -> (rows,)."""
+    does, may = (x.float().norm(dim=(1, 2)) for x in (added, text))
+    return does / may.clamp(min=_LEAST)
+
+
+def say_shares(shares: Mapping[tuple[str, int, int], float]) -> str:
+    """What image prompts add to each block as a share of the text, as a sentence; shares by stage, block and depth."""
+    stages: dict[str, dict[int, list[float]]] = {}
+    for (stage, block, _), share in shares.items():
+        stages.setdefault(stage, {}).setdefault(block, []).append(share)
+    told = "; ".join(
+        f"{stage} {', '.join(f'{block}: {sum(seen) / len(seen):.2g}' for block, seen in blocks.items())}"
+        for stage, blocks in stages.items()
+    )
+    return f"References against the text, by block: {told}. On the whole {sum(shares.values()) / len(shares):.2g}."
+
+
 def _mean(added: Tensor, text: Tensor) -> Tensor:
     return added.float().mean(dim=-1)  # the mean over heads; within a head all numbers are equal
 
 
 MAP_KINDS: dict[str, MapKind] = {
-    "influence": MapKind("reference", "what it adds, relative to the text", _images, _own_values, relative_length),
+    "influence": MapKind(
+        "reference", "what it adds, relative to the text", _images, _own_values, relative_length, grows=True
+    ),
     "share": MapKind("reference", "share of the attention to references", _rivals, _ones, _mean, top=1.0),
     "tokens": MapKind("token", "share of the attention to tokens", _first_tokens, _ones, _mean, alone=True),
 }

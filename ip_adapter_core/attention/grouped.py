@@ -15,7 +15,7 @@ precision are too coarse for a softmax outside torch's attention, so half precis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,8 @@ from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
 from ..settings.masks import Grid, for_layer
+from .balance import Balance, Balanced
+from .balance import join as join_balances
 from .reference import image_attention, split_heads
 
 MAX_TOKENS = 32  # tokens of a prompt in a product; with more, one attention for each prompt is as fast
@@ -40,12 +42,14 @@ class ImageKV(NamedTuple):
     attn_bias: logarithm of how often each token counts under the softmax, (tokens,); None when all count once.
     masks: where it acts, in one group; None is everywhere.
     owners: number of the application that it comes from.
+    balance: how it is held against the text; None is not at all.
     """
 
     kv: KeysValues
     attn_bias: Tensor | None = None
     masks: MasksByGrid | None = None
     owners: tuple[int, ...] = ()
+    balance: Balance | None = None
 
 
 class GroupedKV(NamedTuple):
@@ -58,6 +62,7 @@ class GroupedKV(NamedTuple):
     attn_bias: added to the scores; product (groups · tokens, 1), attention (groups · rows, tokens).
     masks: where each group acts; None is everywhere.
     owners: number of the application that each group comes from.
+    balance: how their sum is held against the text; None is not at all.
     """
 
     form: str
@@ -66,6 +71,7 @@ class GroupedKV(NamedTuple):
     attn_bias: Tensor | None = None
     masks: MasksByGrid | None = None
     owners: tuple[int, ...] = ()
+    balance: Balance | None = None
 
     @property
     def groups(self) -> int:
@@ -97,11 +103,12 @@ def mask_for(image: ImageKV, grid: Grid) -> Tensor | None:
 
 
 def group_images(images: Sequence[ImageKV], heads: int) -> tuple[ImageKV | GroupedKV, ...]:
-    """The image prompts of a layer, grouped by equal shape when their device has a form that accepts them."""
-    by_shape: dict[torch.Size, list[ImageKV]] = {}
+    """The image prompts of a layer, grouped by equal shape and balance if their device has a form that accepts them."""
+    by_kind: dict[Hashable, list[ImageKV]] = {}
     for image in images:
-        by_shape.setdefault(image.kv.keys.shape, []).append(image)
-    return tuple(one for alike in by_shape.values() for one in _group_alike(alike, heads))
+        held = image.balance and (image.balance.mode, image.balance.place)
+        by_kind.setdefault((image.kv.keys.shape, held), []).append(image)
+    return tuple(one for alike in by_kind.values() for one in _group_alike(alike, heads))
 
 
 def add_grouped_(attended: Tensor, q: Tensor, group: GroupedKV, heads: int, grid: Grid | None = None) -> Tensor:
@@ -112,6 +119,18 @@ def add_grouped_(attended: Tensor, q: Tensor, group: GroupedKV, heads: int, grid
     mask = None if group.masks is None or grid is None else _repeat_rows(_resize_masks(group.masks, grid), len(q))
     FORMS[group.form].add_(attended, q, group, heads, mask)
     return attended
+
+
+def balanced(added: Tensor, image: ImageKV | GroupedKV, balance: Balance, grid: Grid | None = None) -> Balanced:
+    """What prompts of this balance add, (batch, pixels, inner), with what it is to be held against.
+
+    grid: height and width of the layer, needed when the prompts have masks.
+    """
+    limit = _repeat_rows(balance.limit, len(added))
+    if image.masks is None or grid is None:
+        return Balanced(balance.mode, added, limit.amax(-1, keepdim=True))
+    masks = _repeat_rows(_resize_masks(image.masks, grid), len(added))
+    return Balanced(balance.mode, added, (limit * masks).abs().amax(-1, keepdim=True), masks[..., :1])
 
 
 def _group_alike(images: Sequence[ImageKV], heads: int) -> Iterable[ImageKV | GroupedKV]:
@@ -128,7 +147,8 @@ def _group(images: Sequence[ImageKV], heads: int, form: str) -> GroupedKV:
     kv, attn_bias = FORMS[form].join(images, heads)
     owners = tuple(owner for image in images for owner in image.owners)
     masks = join_masks([image.masks for image in images])
-    return GroupedKV(form, kv, kv.keys.new_ones(1, len(images)), attn_bias, masks, owners)
+    balance = join_balances([image.balance for image in images])
+    return GroupedKV(form, kv, kv.keys.new_ones(1, len(images)), attn_bias, masks, owners, balance)
 
 
 # The form "product": tokens of all prompts side by side

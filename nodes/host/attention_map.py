@@ -18,7 +18,7 @@ from torch import Tensor
 from ...ip_adapter_core.attention.attention_map import MapAccumulator, pick_images
 from .sampling import compile
 from .sampling.attention_hook import CapturingRun, MapRequest
-from .sampling.layer_options import Options
+from .sampling.layer_options import Address, Options
 from .sampling.layer_patch import ATTENTION_HOOK
 from .sampling.model_patch import KEY, installed_applications
 
@@ -69,8 +69,19 @@ class Sampled(NamedTuple):
     images: Tensor
 
 
-def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> dict[str, MapAccumulator]:
-    """Attention maps of one picture over the grid of its latent, by their names: `reference 1` and so on.
+class Looked(NamedTuple):
+    """What was seen.
+
+    maps: over the grid of the latent, by their names: `reference 1` and so on.
+    shares: what all references add as a share of the text, by layer.
+    """
+
+    maps: dict[str, MapAccumulator]
+    shares: dict[Address, float]
+
+
+def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> Looked:
+    """Attention maps of one picture, and how references and text share the say in each layer.
 
     Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
     in these layers, and when latent, images and model do not belong together.
@@ -83,7 +94,7 @@ def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapR
     run = CapturingRun(model, request, noise.schedule(levels), samples.shape)
     _check_request(run, noise, levels)
     _sample(model, sampled, noise.seed, _CapturingSampler(levels, run))
-    return _captured_maps(run)
+    return Looked(_captured_maps(run), run.shares())
 
 
 def _sample(model: ModelPatcher, sampled: Sampled, seed: int, sampler: _CapturingSampler) -> None:

@@ -25,7 +25,7 @@ from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
 from sampled import EMBED, apply, cond, halved, make_prompt, sample
 from twins import Twins
-from watched import SIDE, latent, look
+from watched import SIDE, latent, look, look_whole
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -94,6 +94,28 @@ def test_influence_is_the_plain_formula_in_a_layer(
     text = seen.attended[0] - added
     expected = rearrange(added.norm(dim=-1) / text.norm(dim=-1), "1 (h w) -> h w", h=SIDE)
     assert torch.allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_balanced_references_have_the_say_that_their_weight_says(model: Any, network: Adapter, count: int) -> None:
+    prompted = model
+    for seed in range(count):
+        prompted = apply(prompted, prompt(network, 2, seed), 0.4, balance="equalise")
+    assert list(look_whole(prompted).shares.values()) == pytest.approx([0.4] * 16, abs=1e-4)
+    loud = look_whole(apply(model, prompt(network, 2), 0.4)).shares
+    assert max(abs(share - 0.4) for share in loud.values()) > 0.05
+
+
+def test_balance_is_in_the_influence_of_a_reference_and_not_in_shares(model: Any, network: Adapter) -> None:
+    one = prompt(network, 2)
+    for show, is_scaled in (("influence", True), ("share", False)):
+        plain, held = (
+            look(apply(model, one, 0.4, balance=way), show, layers=FIRST, steps=(0.4,)) for way in ("off", "equalise")
+        )
+        (share,) = look_whole(apply(model, one, 0.4), layers=FIRST, steps=(0.4,)).shares.values()
+        for name, found in held.items():
+            wanted = plain[name] * (0.4 / share) if is_scaled else plain[name]
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_influence_doubles_with_the_weight(model: Any, network: Adapter) -> None:

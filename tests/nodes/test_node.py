@@ -252,11 +252,12 @@ def test_what_start_and_end_count_may_be_left_out_everywhere() -> None:
 
 WIDGETS_IN_ORDER = {
     "IPA_Encode": ["fit", "combine", "weights", "detail", "tiles", "alpha"],
-    "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type"],
+    "IPA_Simple": ["weight", "start", "end", "unit", "kind", "fit", "weight_type", "balance"],
+    "IPA_Moodboard": ["weight", "start", "end", "unit", "balance"],
     "IPA_StyleComposition": [
         *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
     ],
-    "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling"],
+    "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling", "balance"],
     "IPA_Region": ["weight", "text_strength", "start", "end", "unit", "place"],
     "IPA_Schedule": [
         *("shape", "start_value", "end_value", "unit", "points", "n", "random_seed", "shown_over"),

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, LayerTerm
-from ....ip_adapter_core.attention.attention_map import MapAccumulator, MapKind, Window
+from ....ip_adapter_core.attention.attention_map import MapAccumulator, MapKind, Window, relative_norm
 from ....ip_adapter_core.attention.grouped import ImageKV
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from .. import models
 from .batch import Batch
 from .layer_options import Address, Options, address_of, grid_of
-from .layer_patch import image_result
+from .layer_patch import factors_of, image_result
 from .model_patch import installed_applications
 from .prepared_layers import ImagesByLayer
 from .run import Run
@@ -82,6 +82,7 @@ class CapturingRun(Run):
         self._layer_weights = {layer.address: each.positive for layer, each in weights.items() if each.positive > 0}
         self._prompts = tuple(self._empty_maps(number, each) for number, each in enumerate(self.applications))
         self._call = _ModelCall({}, (), ())
+        self._shares: dict[Address, list[Tensor]] = {}
 
     def maps(self) -> dict[str, MapAccumulator]:
         """The maps by their names: `reference 1` and so on, in the order in which prompts were applied."""
@@ -91,6 +92,10 @@ class CapturingRun(Run):
             named |= {f"{self._kind.noun} {first + number}": one for number, one in enumerate(prompt.maps)}
             first += application.images
         return named
+
+    def shares(self) -> dict[Address, float]:
+        """What all prompts add to the picture as a share of the text's norm, by layer, the mean over steps."""
+        return {address: float(torch.stack(seen).mean()) for address, seen in self._shares.items()}
 
     def captures_at(self, level: float) -> bool:
         """Whether a prompt with maps acts at this noise level, in a layer that counts."""
@@ -106,20 +111,35 @@ class CapturingRun(Run):
     def __call__(self, q: Tensor, text: Tensor, options: Options) -> None:
         """The hook: add to the maps what a layer shows. q and the attention to the text, (batch, pixels, inner)."""
         address = address_of(options)
-        for image, prompt in self._images_of(address):
+        if address not in self._layer_weights:
+            return
+        images = [image for image in self._call.images[address] if isinstance(image, ImageKV)]
+        found = factors_of(text, q, images, options)
+        self._note_share(text, q, list(zip(images, found, strict=True)), options)
+        for image, factor, prompt in self._images_of(address, images, found):
             for tokens, one in zip(prompt.token_groups, prompt.maps, strict=True):
-                measured = self._kind.measure(image_result(q, self._of_tokens(image, tokens), options), text)
+                added = image_result(q, self._of_tokens(image, tokens), options)
+                measured = self._kind.measure(added * factor if self._kind.grows else added, text)
                 for row, window in self._call.windows:
                     one.add(measured[row].reshape(grid_of(options)), window, self._layer_weights[address])
 
-    def _images_of(self, address: Address) -> Iterator[tuple[ImageKV, _PromptMaps]]:
-        """What a layer that counts attends to on the cond side, and the prompt that it comes from."""
-        if address not in self._layer_weights:
-            return
+    def _note_share(
+        self, text: Tensor, q: Tensor, images: Sequence[tuple[ImageKV, Tensor | float]], options: Options
+    ) -> None:
+        """Keep, on the device, what all prompts add to the picture in a layer, as a share of the text's norm."""
+        added = sum(image_result(q, image, options) * factor for image, factor in images)
+        rows = [row for row, _ in self._call.windows]
+        if rows and images:
+            self._shares.setdefault(address_of(options), []).append(relative_norm(added[rows], text[rows]).mean())
+
+    def _images_of(
+        self, address: Address, images: Sequence[ImageKV], found: Sequence[Tensor | float]
+    ) -> Iterator[tuple[ImageKV, Tensor | float, _PromptMaps]]:
+        """What a layer attends to on the cond side, with its factor, and the prompt that it comes from."""
         terms = [(prompt, term) for prompt in self._call.prompts for term in prompt.terms.get(address, ())]
-        for image, (prompt, term) in zip(self._call.images[address], terms, strict=True):
-            if isinstance(image, ImageKV) and term.source_cond[COND] is not None:
-                yield image, prompt
+        for image, factor, (prompt, term) in zip(images, found, terms, strict=True):
+            if term.source_cond[COND] is not None:
+                yield image, factor, prompt
 
     def _of_tokens(self, image: ImageKV, tokens: Tensor) -> ImageKV:
         """The image with values that show these tokens (tokens,) alone."""

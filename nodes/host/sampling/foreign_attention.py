@@ -21,10 +21,15 @@ from ....ip_adapter_core.layers.layout import Layer
 from ..warn import warn_once
 from .layer_options import Address, Options, address_of
 
-AddImages = Callable[[Tensor, Tensor, Options], Tensor]
-"""What is attended to (batch, pixels, inner), the queries, and the options of the layer -> with what images add."""
+TextKV = Callable[[], tuple[Tensor, Tensor]]
+"""K and V of the text, (batch, tokens, inner), as they are before any patch."""
+
+AddImages = Callable[[Tensor, Tensor, TextKV, Options], Tensor]
+"""What is attended to (batch, pixels, inner), the queries, K and V of the text, and the options of the layer -> with
+what images add."""
 
 _LAYER_INPUT = "ip_adapter_given"  # of the layer that is computed, before any patch
+_LAYER_TEXT = "ip_adapter_text"  # what its keys and its values are made of
 _LEFT_OUT = "ip_adapter_left"  # whether images were left out inside the layer
 _AROUND = ("attn2_patch", "attn2_output_patch")
 _PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
@@ -119,7 +124,7 @@ def others(options: Options) -> list[Any]:
 
 def _note_input(x: Tensor, context: Tensor, value: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
     """The first patch of a layer's input (batch, pixels, channels): it changes nothing."""
-    options[_LAYER_INPUT] = x
+    options[_LAYER_INPUT], options[_LAYER_TEXT] = x, (context, value)
     return x, context, value
 
 
@@ -131,7 +136,7 @@ class _AddAround:
 
     def __call__(self, output: Tensor, options: Options) -> Tensor:
         address = address_of(options)
-        x = options.pop(_LAYER_INPUT)
+        x, (context, value) = options.pop(_LAYER_INPUT), options.pop(_LAYER_TEXT)
         left_out = options.pop(_LEFT_OUT, False) or address in self._attentions.exchanged
         module = self._attentions.trained.get(address)
         if not left_out or module is None:
@@ -140,7 +145,9 @@ class _AddAround:
             warn_once(_UNKNOWN_ROWS)
             return output
         q = module.to_q(x)
-        images = module.to_out(self._add_images(torch.zeros_like(q), q, options))
+        images = module.to_out(
+            self._add_images(torch.zeros_like(q), q, lambda: (module.to_k(context), module.to_v(value)), options)
+        )
         return output + (images - module.to_out(q.new_zeros(1, 1, q.shape[-1])))  # without a second bias
 
 

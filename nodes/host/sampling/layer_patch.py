@@ -1,24 +1,25 @@
 """Attention patches that add image prompts to whatever each layer has already.
 
-    Z = Attn(Q, K, V) + Σ λ·Attn(Q, K', V')
+    Z = Attn(Q, K, V) + Σ f·λ·Attn(Q, K', V')
 
 The first term belongs to the text: it is computed by the host, or by another pack's patch. The sum has a term for each
-image prompt, whose V' holds λ already. Z goes into the layer's output projection.
+image prompt, whose V' holds λ already; f is 1 unless it is balanced. Z goes into the layer's output projection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from comfy.ldm.modules import attention
 from torch import Tensor, contiguous_format
 
-from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, mask_for
+from ....ip_adapter_core.attention.balance import Balanced, factors, hold
+from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, balanced, mask_for
 from ....ip_adapter_core.attention.reference import apply_mask, image_attention
 from . import foreign_attention
-from .foreign_attention import Attentions
+from .foreign_attention import Attentions, TextKV
 from .layer_options import Options, address_of, grid_of
 from .prepared_layers import ImagesByLayer
 
@@ -98,21 +99,55 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     return _add_images(attended, q, options, in_place=nobody_keeps_it)
 
 
-def _add_to_zeros(zeros: Tensor, q: Tensor, options: Options) -> Tensor:
-    """Σ λ·Attn(Q, K', V') alone, written into zeros."""
-    return _add_images(zeros, q, options, in_place=True) if address_of(options) in options[_PREPARED] else zeros
+def _add_to_zeros(zeros: Tensor, q: Tensor, text_kv: TextKV, options: Options) -> Tensor:
+    """Σ f·λ·Attn(Q, K', V') alone, written into zeros."""
+    images = options[_PREPARED].get(address_of(options), ())
+    if not images:
+        return zeros
+    text = _text_attention(q, *text_kv(), options) if any(image.balance for image in images) else None
+    return _add_images(zeros, q, options, in_place=True, text=text)
 
 
-def _add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool) -> Tensor:
-    """The sum of `attended` and λ·Attn(Q, K', V') of each image prompt; in_place: whether `attended` may be changed."""
-    for image in options[_PREPARED][address_of(options)]:
-        if isinstance(image, GroupedKV):
-            attended = add_grouped_(_writeable(attended, in_place), q, image, options["n_heads"], grid_of(options))
-        else:
-            result = image_result(q, image, options)
-            attended = attended.add_(result) if in_place else attended + result
-        in_place = True
-    return attended
+def _add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool, text: Tensor | None = None) -> Tensor:
+    """The sum of `attended` and f·λ·Attn(Q, K', V') of each image prompt.
+
+    in_place: whether `attended` may be changed. text: the attention to the text, by default `attended`.
+    """
+    images = options[_PREPARED][address_of(options)]
+    held = _held(attended if text is None else text, q, images, options)
+    for image in images:
+        if not image.balance:
+            attended, in_place = _add_image(attended, q, image, options, in_place), True
+    if held is None:
+        return attended
+    return attended.add_(held) if in_place else attended + held
+
+
+def _add_image(attended: Tensor, q: Tensor, image: ImageKV | GroupedKV, options: Options, in_place: bool) -> Tensor:
+    if isinstance(image, GroupedKV):
+        return add_grouped_(_writeable(attended, in_place), q, image, options["n_heads"], grid_of(options))
+    result = image_result(q, image, options)
+    return attended.add_(result) if in_place else attended + result
+
+
+def _held(text: Tensor, q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options) -> Tensor | None:
+    """The sum of those image prompts that are held against the text; None where there are none."""
+    parts = balanced_results(q, images, options)
+    return hold(text, parts) if parts else None
+
+
+def balanced_results(q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options) -> list[Balanced]:
+    """What each image prompt adds that is held against the text, before it is."""
+    held = [(image, image.balance) for image in images if image.balance]
+    added = [_add_image(q.new_zeros(q.shape), q, image, options, in_place=True) for image, _ in held]
+    return [balanced(each, *of, grid_of(options)) for each, of in zip(added, held, strict=True)]
+
+
+def factors_of(text: Tensor, q: Tensor, images: Sequence[ImageKV], options: Options) -> list[Tensor | float]:
+    """f of each image prompt: (batch, 1, 1), or 1 where it is not balanced."""
+    parts = balanced_results(q, images, options)
+    found = iter(factors(text, parts) if parts else ())
+    return [next(found) if image.balance else 1.0 for image in images]
 
 
 def image_result(q: Tensor, image: ImageKV, options: Options) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, LayerTerm
+from ....ip_adapter_core.attention.balance import balance_at
 from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
 from ....ip_adapter_core.attention.scaling import Weight, scale_each
 from ....ip_adapter_core.prompts.prompt import COND
@@ -30,6 +31,7 @@ class PreparedPrompt:
         self.application = application
         attn_bias = application.part.attn_bias
         self.attn_bias = None if attn_bias is None else attn_bias.to(contents.device)
+        self.place = tuple(map(id, application.masks))
         self.row_weights = _row_weights(application, contents, pictures)
         self.images = {
             layer.address: [(_image(application, term, contents), term) for term in terms]
@@ -46,7 +48,8 @@ class PreparedPrompt:
     def _scale(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
         images = self.application.images if self.application.mean_of_each else 1
-        return ImageKV(scale_each(image, weight, self.application.scaling, images), self.attn_bias)
+        balance = balance_at(self.application.balance, weight, image.keys, self.place)
+        return ImageKV(scale_each(image, weight, self.application.scaling, images), self.attn_bias, balance=balance)
 
 
 def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGrid | None:

@@ -14,6 +14,8 @@ from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import (
     Window,
     pick_images,
     read_steps,
+    relative_norm,
+    say_shares,
 )
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import image_attention, plain_image_attention
 from drawn import draw
@@ -202,3 +204,20 @@ def test_an_image_that_is_cut_by_less_than_a_cell_will_do() -> None:
 def test_an_image_of_something_else_is_refused(count: int, height: int, width: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         pick_images(torch.zeros(count, height, width, 3), (3, 4, 64, 96), 0)
+
+
+# Image against text
+
+
+def test_a_share_is_the_norm_of_what_is_added_over_that_of_the_text() -> None:
+    text, added = draw(3, PIXELS, INNER), 0.4 * draw(3, PIXELS, INNER, seed=1)
+    wanted = [(added[row].square().sum() / text[row].square().sum()).sqrt() for row in range(3)]
+    torch.testing.assert_close(relative_norm(added, text), torch.stack(wanted))
+    assert relative_norm(0 * added, 0 * text).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_shares_are_told_by_block() -> None:
+    shares = {("input", 4, 0): 0.25, ("input", 4, 1): 0.75, ("input", 5, 0): 1.234, ("middle", 0, 0): 0.006}
+    assert say_shares(shares) == (
+        "References against the text, by block: input 4: 0.5, 5: 1.2; middle 0: 0.006. On the whole 0.56."
+    )

@@ -71,6 +71,25 @@ def test_a_compiled_model_gives_what_the_eager_one_gives(
         assert difference(found, sample(use(model))) < 1e-5, number
 
 
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_a_compiled_model_with_balanced_prompts_gives_what_the_eager_one_gives(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    """A factor is measured anew in each call, and a graph that was traced with one limit must serve another."""
+    one, other = small_prompts
+    uses: list[Callable[[Any], Any]] = [
+        lambda model: apply(model, one, 0.7, balance="equalise"),
+        lambda model: apply(model, one, 0.2, balance="equalise"),
+        lambda model: apply(model, one, 0.2, balance="cap"),
+        lambda model: apply(model, one, 0.7),
+        lambda model: apply(model, one, 1.0, Span(1, 3, "steps"), balance="equalise", mask=torch.eye(8)[None]),
+        lambda model: apply(apply(model, one, 0.7, balance="cap"), other, 0.5, balance="equalise"),
+    ]
+    for number, use in enumerate(uses):
+        found = sample(compiled(use(small.patcher)))
+        assert difference(found, sample(use(small.patcher))) < 1e-5, number
+
+
 @pytest.mark.parametrize("name", ["2 regions", "3 equal regions", "module exchanged", "pixels merged"])
 @pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
 def test_a_compiled_model_beside_packs_that_change_what_happens_in_a_layer(
