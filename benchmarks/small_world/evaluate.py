@@ -1,229 +1,40 @@
-"""The paper's tables in small, of combinations never seen in training, from the shipped weights."""
+"""Measure the shipped weights: the tables, and the pictures that the README shows.
 
+Each table is kept on the shelf under the weights that it was made of, so that a run that was stopped goes on.
+"""
+
+import hashlib
+import logging
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import partial
+from pathlib import Path
 
 from PIL.Image import Image
 
-from ...ip_adapter_core.attention.balance import BALANCES, OFF
-from ...ip_adapter_core.settings.layer_weights import from_weight_type
-from ...ip_adapter_core.small_world.drawing import draw, outlines, pastel
-from ...ip_adapter_core.small_world.world import ATTRIBUTES, SHAPES, Scene
-from . import host, probes
+from ...ip_adapter_core.small_world.drawing import draw, outlines
+from ...ip_adapter_core.small_world.world import SHAPES, Scene
+from . import host, tables
 from .figures import plot, sheet
-from .judge import READS
 from .sampling import Wish, sampled
-from .scores import COUNT, Scores, Subjects, agreement, crowd, halves, saturation, score, subjects
-from .shelf import MODELS, scenes
+from .scores import COUNT, Subjects, subjects
+from .shelf import FOLDER, MODELS, scenes
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-SHARES = tuple(READS)
-STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
 SHOWN = 10
-CARRIED = 0.95
-"""The share of pictures in which an image prompt alone is to carry each attribute."""
 RESULTS = MODELS / "RESULTS.md"
 IMAGES = MODELS / "images"
 HEAD = """# What the small world shows
 
 Measured by `make evaluate` on {count} held-out scenes: combinations of shape, colour, texture and background that no
-training saw, one noise seed, 20 DDIM steps, guidance 4. CLIP-I is the cosine of a picture with its reference, CLIP-T
-with the reference's caption, both in the small world's own CLIP. The other columns say in how many pictures a
-classifier reads the same attribute as in the reference.
+training saw, each with noise of its own, 20 DDIM steps, guidance 4. CLIP-I is the cosine of a picture with its
+reference, CLIP-T with the reference's caption, both in the small world's own CLIP. The other columns say in how many
+pictures a classifier reads the same attribute as in the reference. Shares of {count} pictures are right to some
+±{error} points.
 
 ![References, and what their image prompts alone make](images/carried.png)
 ![Reference, and what was made of it](images/grid.png)
 ![λ](images/weights.png)
 """
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}"
-
-
-def _row(name: str, scores: Scores) -> list[str]:
-    return [name, f"{scores.clip_i:.3f}", f"{scores.clip_t:.3f}", *(_share(scores.agrees[name]) for name in SHARES)]
-
-
-def seeing(who: Subjects) -> str:
-    """Table 0: what the encoder tells apart: linear probes on its embeddings, on all held-out combinations."""
-    rows = []
-    for name, share in probes.readable().items():
-        rows.append([name, f"{share:.1%}", f"at least {probes.LEAST[name]:.0%}", _met(share >= probes.LEAST[name])])
-    return table(["attribute", "read from the embedding", "wanted", ""], rows)
-
-
-def _met(met: bool) -> str:
-    return "met" if met else "**not met**"
-
-
-def prompting(who: Subjects) -> str:
-    """Table 1: what carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
-    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
-    wishes = {
-        "nothing (floor)": Wish(silent),
-        "text only": Wish(who.texts),
-        "image only, λ = 1: simple adapter": Wish(silent, seen, "simple"),
-        "image only, λ = 1: base": Wish(silent, seen),
-        "image only, λ = 1: plus": Wish(silent, seen, "plus"),
-        "text and image, λ = 0.5: base": Wish(who.texts, seen, weight=0.5),
-        "text and image, λ = 0.5: plus": Wish(who.texts, seen, "plus", weight=0.5),
-    }
-    rows = [_row(name, score(sampled(wish), who.scenes)) for name, wish in wishes.items()]
-    rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
-    rows.append(["by chance", "", "", *(_share(1 / len(READS[name])) for name in SHARES)])
-    rows.append(["wanted of an image alone: base and plus", "", "", *([f"at least {CARRIED:.0%}"] * len(SHARES))])
-    return table(["asked for", "CLIP-I", "CLIP-T", *SHARES], rows)
-
-
-@cache
-def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
-    """For each λ, the scores of pictures against the reference image, and against a text that disagrees with it."""
-    seen = host.features(draw(who.scenes))
-    rows = []
-    for weight in WEIGHTS:
-        pictures = sampled(Wish(who.contrary, seen, kind, weight))
-        rows.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
-    return rows
-
-
-def sweeping(who: Subjects) -> str:
-    """Table 2: text and image disagree about everything; λ says who is heard."""
-    rows = []
-    for kind in ("base", "plus"):
-        for weight, image, text in sweep(who, kind):
-            values = (f"{image.clip_i:.3f}", f"{text.clip_t:.3f}", _share(image.mean), _share(text.mean))
-            rows.append([kind, f"{weight:g}", *values])
-    return table(
-        ["adapter", "λ", "CLIP-I with the image", "CLIP-T with the text", "obeys the image", "obeys the text"], rows
-    )
-
-
-def controlling(who: Subjects) -> str:
-    """Table 3: outlines of one scene, appearance of another, no text."""
-    silent, seen = [""] * len(who.scenes), host.features(draw(who.scenes))
-    lines = outlines(who.others)
-    wishes = {
-        "outlines only": Wish(silent, outlines=lines),
-        "image only": Wish(silent, seen),
-        "outlines and image": Wish(silent, seen, outlines=lines),
-    }
-    rows = []
-    for name, wish in wishes.items():
-        pictures = sampled(wish)
-        control, image = agreement(pictures, who.others), agreement(pictures, who.scenes)
-        layout = [_share(control[key]) for key in ("shape", "size", "place")]
-        rows.append([name, *layout, *(_share(image[key]) for key in ("colour", "texture", "background"))])
-    header = ["asked for", *(f"{key} of the outlines" for key in ("shape", "size", "place"))]
-    return table([*header, *(f"{key} of the image" for key in ("colour", "texture", "background"))], rows)
-
-
-def untouched(who: Subjects) -> str:
-    """Table 4: λ = 0 against no adapter."""
-    seen = host.features(draw(who.scenes))
-    plain = sampled(Wish(who.texts))
-    rows = []
-    for kind in ("base", "plus"):
-        same = bool((sampled(Wish(who.texts, seen, kind, weight=0.0)) == plain).all())
-        rows.append([kind, "identical, every bit" if same else "DIFFERENT"])
-    return table(["adapter installed at λ = 0", "pictures from text, against no adapter"], rows)
-
-
-def tuning(who: Subjects) -> str:
-    """Table 5: the same adapters, without training, on a base that was fine-tuned to pastel."""
-    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
-    wishes = {
-        "text, original base": Wish(who.texts),
-        "text, tuned base": Wish(who.texts, tuned=True),
-        "image only, original base": Wish(silent, seen),
-        "image only, tuned base": Wish(silent, seen, tuned=True),
-        "image only (plus), tuned base": Wish(silent, seen, "plus", tuned=True),
-    }
-    rows = []
-    for name, wish in wishes.items():
-        pictures = sampled(wish)
-        rows.append(
-            [name, f"{saturation(pictures):.3f}", *(_share(agreement(pictures, who.scenes)[key]) for key in ATTRIBUTES)]
-        )
-    true = draw(who.scenes)
-    rows.append(
-        [
-            "the references, as they are / in pastel",
-            f"{saturation(true):.3f} / {saturation(pastel(true)):.3f}",
-            *[""] * 4,
-        ]
-    )
-    return table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows)
-
-
-def layering(who: Subjects) -> str:
-    """Table 6: text and image disagree, and the image acts in some layers only; whose attributes are drawn."""
-    seen = host.features(draw(who.scenes))
-    wishes = {
-        "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
-        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("style transfer")),
-        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("composition")),
-    }
-    rows = []
-    for name, wish in wishes.items():
-        pictures = sampled(wish)
-        for whose, theirs in (("image", who.scenes), ("text", who.others)):
-            shares = agreement(pictures, theirs)
-            rows.append([name, whose, *(_share(shares[key]) for key in (*STYLE, *COMPOSITION))])
-    return table(["layers", "as in the", *STYLE, *COMPOSITION], rows)
-
-
-def placing(who: Subjects) -> str:
-    """Table 7: two references, one for each half of a picture of twice the width: what is in which half."""
-    left, right = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
-    pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
-    rows = []
-    for name, half, its, other in zip(
-        ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
-    ):
-        for whose, shown in (("its own", its), ("the other", other)):
-            shares = agreement(half, shown)
-            rows.append([name, whose, *(_share(shares[key]) for key in STYLE)])
-    return table(["half", "as in reference", *STYLE], rows)
-
-
-CROWDS = (1, 2, 4)
-STEADY = 0.05
-"""How far apart text agreement may lie, at one weight, with these numbers of references that disagree with the text."""
-
-
-def balancing(who: Subjects) -> str:
-    """Table 8: one weight, λ = 1, and 1, 2 or 4 references that disagree with the text: who obeys the text."""
-    first, *more = (host.features(draw(scenes)) for scenes in crowd(who, max(CROWDS)))
-    rows = []
-    for mode in BALANCES:
-        wishes = [Wish(who.contrary, first, more=tuple(more[: count - 1]), balance=mode) for count in CROWDS]
-        text = [score(sampled(wish), who.others).mean for wish in wishes]
-        spread = max(text) - min(text)
-        target = [""] * 2 if mode == OFF else [f"at most {100 * STEADY:.0f} points", _met(spread <= STEADY)]
-        rows.append([mode, *map(_share, text), f"{100 * spread:.0f} points", *target])
-    header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
-    return table(["balance", *header, "apart", "wanted", ""], rows)
-
-
-TABLES: dict[str, Callable[[Subjects], str]] = {
-    "0. What the encoder sees": seeing,
-    "1. Text, image, both": prompting,
-    "2. When text and image disagree": sweeping,
-    "3. ControlNet and image prompt": controlling,
-    "4. Text alone is untouched": untouched,
-    "5. On a fine-tuned base": tuning,
-    "6. Style and composition by layers": layering,
-    "7. Regions": placing,
-    "8. Balance": balancing,
-}
 
 
 def figures(who: Subjects) -> dict[str, Image]:
@@ -242,7 +53,7 @@ def figures(who: Subjects) -> dict[str, Image]:
         "with the image": sampled(Wish(silent, seen, outlines=lines)),
         "image alone,\npastel base": sampled(Wish(silent, seen, tuned=True)),
     }
-    swept = sweep(who, "base")
+    swept = tables.sweep(who, "base")
     curves = {
         "obeys the image": [(weight, image.mean) for weight, image, _ in swept],
         "obeys the text": [(weight, text.mean) for weight, _, text in swept],
@@ -254,24 +65,49 @@ def _alone(shown: list[Scene]) -> Wish:
     return Wish([""] * len(shown), host.features(draw(shown)))
 
 
-def meaning(maker: Callable[[Subjects], str]) -> str:
-    """The explanation of a table, from the docstring of the function that makes it."""
-    return (maker.__doc__ or "").split(": ", 1)[1]
+def section(name: str, maker: Callable[[Subjects], tables.Table], who: Subjects) -> str:
+    """A table under its name with its explanation, the docstring of the function that makes it."""
+    return f"## {name}\n\n{maker.__doc__}\n\n{maker(who)}\n"
 
 
-def report(who: Subjects) -> str:
-    """All tables as one page."""
-    parts = [f"## {name}\n\n{meaning(maker)}\n\n{maker(who)}\n" for name, maker in TABLES.items()]
-    return "\n".join([HEAD.format(count=len(who.scenes)), *parts])
+def kept(place: Path, make: Callable[[], str]) -> str:
+    """A part of the page that was made before, or is made now and kept."""
+    if not place.exists():
+        started, text = time.time(), make()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        logging.info("%s: %.0f s\n%s", place.stem, time.time() - started, text)
+    return place.read_text(encoding="utf-8")
 
 
-def main(count: int = COUNT) -> None:
-    """Make the tables, and the pictures that the README shows."""
+def fingerprint() -> str:
+    """Of all that the tables are made of: the weights, and the code that measures."""
+    parts = [*sorted(MODELS.rglob("*.safetensors")), *sorted(Path(__file__).parent.glob("*.py"))]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def report(who: Subjects, chosen: tuple[int, ...]) -> str:
+    """All tables as one page, or the chosen ones."""
+    count, folder = len(who.scenes), FOLDER / "tables" / fingerprint()
+    parts = []
+    for number, (name, maker) in enumerate(tables.TABLES.items()):
+        if not chosen or number in chosen:
+            parts.append(kept(folder / f"{count} {name}.md", partial(section, name, maker, who)))
+    return "\n".join([HEAD.format(count=count, error=round(100 * (0.25 / count) ** 0.5)), *parts])
+
+
+def main(count: int = COUNT, *chosen: int) -> None:
+    """Make the tables, and the pictures that the README shows; with numbers, only these tables, printed."""
     started, who = time.time(), subjects(count)
-    page = report(who)
-    print(page)
+    page = report(who, chosen)
+    if chosen:
+        print(page)
+        return
     RESULTS.write_text(page, encoding="utf-8")
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, picture in figures(who).items():
         picture.save(IMAGES / f"{name}.png", optimize=True)
-    print(f"{RESULTS} and {IMAGES}, {time.time() - started:.0f} s")
+    print(f"{page}\n{RESULTS} and {IMAGES}, {time.time() - started:.0f} s")

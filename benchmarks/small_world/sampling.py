@@ -25,8 +25,10 @@ from . import adapters, controlnet, host, style
 from .shelf import read
 
 STEPS, GUIDANCE = 20, 4.0
-HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None].expand(-1, SIDE, -1)
-"""Masks of the left and the right half of a picture of twice the width."""
+HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None, None].expand(-1, 1, SIDE, -1)
+"""Masks of the left and the right half of a picture of twice the width, (2, 1, 32, 64)."""
+LAYERS = 6
+"""Cross-attentions of the model."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Wish:
     """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
 
     kind: of the adapter, one of adapters.READS; outlines (n, 3, 256, 256); tuned: on the base of the other style;
-    layers: which follow the reference; beside: other references, for the right half of a picture of twice the width;
-    more: further references, applied at the same weight; balance: how all are held against the text.
+    layers: which follow the reference; beside: other references; masks (2, 1 or n, h, w): where the references act, and
+    those beside; without masks each has a half of a picture of twice the width; more: further references, applied at
+    the same weight; balance: how all are held against the text.
     """
 
     texts: list[str]
@@ -46,6 +49,7 @@ class Wish:
     tuned: bool = False
     layers: LayerWeights = LINEAR
     beside: Features | None = None
+    masks: Tensor | None = None
     more: tuple[Features, ...] = ()
     balance: str = OFF
 
@@ -57,7 +61,8 @@ def sampled(wish: Wish, seed: int = 1) -> Tensor:
     if wish.outlines is not None:
         positive, negative = (_controlled(cond, wish.outlines) for cond in (positive, negative))
     count = len(wish.texts)
-    empty = torch.zeros(count, 3, SIDE, SIDE if wish.beside is None else 2 * SIDE)
+    wide = wish.beside is not None and wish.masks is None
+    empty = torch.zeros(count, 3, SIDE, 2 * SIDE if wide else SIDE)
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
@@ -80,8 +85,9 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
         for references in (wish.references, *wish.more):
             model = apply(model, prompt(replace(wish, references=references)), use)
         return model, [[text, {}]], [[empty, {}]]
-    for references, mask in zip((wish.references, wish.beside), HALVES, strict=True):
-        model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask[None]))
+    masks = HALVES if wish.masks is None else wish.masks
+    for references, mask in zip((wish.references, wish.beside), masks, strict=True):
+        model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask))
     return model, [[text, {}]], [[empty, {}]]
 
 

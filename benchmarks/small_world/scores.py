@@ -1,5 +1,6 @@
 """What is evaluated, and how pictures are scored: CLIP-I, CLIP-T, and the attributes that the judge reads."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 
 from ...ip_adapter_core.small_world.drawing import draw
-from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Scene, caption
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Object, Scene, caption, scene
 from . import clip, judge, words
-from .shelf import scenes
+from .shelf import SERIES, scenes
 
-COUNT = 48
+COUNT = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,17 @@ def subjects(count: int = COUNT) -> Subjects:
     pool = scenes("unseen")
     chosen = pool[:count]
     return Subjects(chosen, [next(b for b in pool[n + 1 :] if _contrary(a, b)) for n, a in enumerate(chosen)])
+
+
+def couples(count: int) -> list[Scene]:
+    """Scenes of two objects that differ in shape, colour and texture, each of a combination that no training saw."""
+    drawn = (scene(SERIES["unseen"], number, unseen=True, objects=2) for number in itertools.count())
+    different = (one for one in drawn if not set(_look(one.objects[0])) & set(_look(one.objects[1])))
+    return list(itertools.islice(different, count))
+
+
+def _look(thing: Object) -> tuple[str, str, str]:
+    return thing.shape, thing.colour, thing.texture
 
 
 def crowd(who: Subjects, count: int) -> list[list[Scene]]:

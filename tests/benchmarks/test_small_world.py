@@ -30,9 +30,9 @@ CARRIED = {  # the least share of pictures; by chance 0.125 to 0.5
 @pytest.fixture(scope="module")
 def recipe(comfy: None) -> Any:
     """The recipe's modules, which need a ComfyUI."""
-    from comfyui_ip_adapter.benchmarks.small_world import base, evaluate, host, judge, sampling, scores, words
+    from comfyui_ip_adapter.benchmarks.small_world import base, host, judge, sampling, scores, tables, words
 
-    modules = (base, evaluate, host, judge, sampling, scores, words)
+    modules = (base, host, judge, sampling, scores, tables, words)
     return SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
@@ -157,7 +157,7 @@ def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: An
         of_image[name], of_text[name] = (
             scores.agreement(pictures, scenes) for scenes in (subjects.scenes, subjects.others)
         )
-    for look in recipe.evaluate.STYLE:
+    for look in recipe.tables.STYLE:
         assert of_image["style transfer"][look] > of_image["composition"][look] + 0.05, look
     for layout in ("size", "place"):
         assert of_image["composition"][layout] > of_image["style transfer"][layout] + 0.15, layout

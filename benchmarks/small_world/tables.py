@@ -1,0 +1,277 @@
+"""TABLES: the paper's claims in small, of combinations never seen in training; each with what is wanted of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from ...ip_adapter_core.attention.balance import BALANCES, OFF
+from ...ip_adapter_core.layers.layout import Layer
+from ...ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
+from ...ip_adapter_core.small_world.drawing import covers, draw, outlines, pastel
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene
+from ...ip_adapter_core.vision.reference_mask import reference
+from . import host, probes
+from .judge import READS
+from .sampling import LAYERS, Wish, sampled
+from .scores import Scores, Subjects, agreement, couples, crowd, halves, saturation, score
+from .wanted import Goal, Table, share
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+CROWDS = (1, 2, 4)
+SHARES = tuple(READS)
+STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
+
+
+def _row(name: str, scores: Scores) -> list[str]:
+    return [name, f"{scores.clip_i:.3f}", f"{scores.clip_t:.3f}", *(share(scores.agrees[name]) for name in SHARES)]
+
+
+def _least(names: Sequence[str], shares: dict[str, float]) -> float:
+    return min(shares[name] for name in names)
+
+
+def seeing(who: Subjects) -> Table:
+    """What the encoder tells apart: linear probes on its embeddings, on all held-out combinations."""
+    read = probes.readable()
+    goals = [Goal(name, right, probes.LEAST[name]) for name, right in read.items()]
+    return Table(
+        ["attribute", "read from the embedding"], [[name, f"{share:.1%}"] for name, share in read.items()], goals
+    )
+
+
+def prompting(who: Subjects) -> Table:
+    """What carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    alone = {kind: Wish(silent, seen, kind) for kind in ("simple", "base", "plus")}
+    wishes = {
+        "nothing (floor)": Wish(silent),
+        "text only": Wish(who.texts),
+        **{f"image only, λ = 1: {kind}": wish for kind, wish in alone.items()},
+        "text and image, λ = 0.5: base": Wish(who.texts, seen, weight=0.5),
+        "text and image, λ = 0.5: plus": Wish(who.texts, seen, "plus", weight=0.5),
+    }
+    found = {name: score(sampled(wish), who.scenes) for name, wish in wishes.items()}
+    rows = [_row(name, scores) for name, scores in found.items()]
+    rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
+    rows.append(["by chance", "", "", *(share(1 / len(READS[name])) for name in SHARES)])
+    simple, base, plus = (found[f"image only, λ = 1: {kind}"] for kind in alone)
+    goals = [
+        *(Goal(f"{kind}, image only: {name}", of.agrees[name], 0.95) for kind, of in (("base", base), ("plus", plus))
+          for name in SHARES),
+        Goal("base before simple: CLIP-I", base.clip_i, simple.clip_i),
+        Goal("plus before base: CLIP-I", plus.clip_i, base.clip_i),
+    ]  # fmt: skip
+    return Table(["asked for", "CLIP-I", "CLIP-T", *SHARES], rows, goals)
+
+
+@cache
+def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
+    """For each λ, the scores of pictures against the reference image, and against a text that disagrees with it."""
+    seen = host.features(draw(who.scenes))
+    rows = []
+    for weight in WEIGHTS:
+        pictures = sampled(Wish(who.contrary, seen, kind, weight))
+        rows.append((weight, score(pictures, who.scenes), score(pictures, who.others)))
+    return rows
+
+
+def sweeping(who: Subjects) -> Table:
+    """Text and image disagree about everything; λ says who is heard, and little should be of neither."""
+    rows, goals = [], []
+    for kind in ("base", "plus"):
+        for weight, image, text in sweep(who, kind):
+            neither = max(0.0, 1 - image.mean - text.mean)
+            values = (f"{image.clip_i:.3f}", f"{text.clip_t:.3f}", *map(share, (image.mean, text.mean, neither)))
+            rows.append([kind, f"{weight:g}", *values])
+            goals.append(Goal(f"{kind}, λ = {weight:g}: from neither", neither, 0.1, most=True))
+    header = ["adapter", "λ", "CLIP-I with the image", "CLIP-T with the text", "obeys the image", "obeys the text"]
+    return Table([*header, "neither"], rows, goals)
+
+
+def controlling(who: Subjects) -> Table:
+    """Outlines of one scene, the look of another, no text."""
+    silent, seen = [""] * len(who.scenes), host.features(draw(who.scenes))
+    lines = outlines(who.others)
+    wishes = {
+        "outlines only": Wish(silent, outlines=lines),
+        "image only": Wish(silent, seen),
+        "outlines and image": Wish(silent, seen, outlines=lines),
+    }
+    rows, goals = [], []
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        control, image = agreement(pictures, who.others), agreement(pictures, who.scenes)
+        rows.append([name, *(share(control[key]) for key in COMPOSITION), *(share(image[key]) for key in STYLE)])
+        goals = [Goal(f"both: {key} of the outlines", control[key], 0.9) for key in COMPOSITION]
+        goals += [Goal(f"both: {key} of the image", image[key], 0.9) for key in STYLE]
+    header = ["asked for", *(f"{key} of the outlines" for key in COMPOSITION)]
+    return Table([*header, *(f"{key} of the image" for key in STYLE)], rows, goals)
+
+
+def untouched(who: Subjects) -> Table:
+    """Text alone: λ = 0 against no adapter."""
+    seen = host.features(draw(who.scenes))
+    plain = sampled(Wish(who.texts))
+    rows = []
+    for kind in ("base", "plus"):
+        same = bool((sampled(Wish(who.texts, seen, kind, weight=0.0)) == plain).all())
+        rows.append([kind, "identical, every bit" if same else "DIFFERENT"])
+    return Table(["adapter installed at λ = 0", "pictures from text, against no adapter"], rows)
+
+
+def tuning(who: Subjects) -> Table:
+    """The same adapters, without training, on a base that was fine-tuned to pastel."""
+    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    wishes = {
+        "text, original base": Wish(who.texts),
+        "text, tuned base": Wish(who.texts, tuned=True),
+        "image only, original base": Wish(silent, seen),
+        "image only, tuned base": Wish(silent, seen, tuned=True),
+        "image only (plus), original base": Wish(silent, seen, "plus"),
+        "image only (plus), tuned base": Wish(silent, seen, "plus", tuned=True),
+    }
+    rows, shares = [], {}
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        shares[name] = agreement(pictures, who.scenes)
+        rows.append([name, f"{saturation(pictures):.3f}", *(share(shares[name][key]) for key in ATTRIBUTES)])
+    true = draw(who.scenes)
+    as_they_are = f"{saturation(true):.3f} / {saturation(pastel(true)):.3f}"
+    rows.append(["the references, as they are / in pastel", as_they_are, *[""] * len(ATTRIBUTES)])
+    goals = []
+    for name in ("text", "image only", "image only (plus)"):
+        original, tuned = (shares[f"{name}, {base} base"] for base in ("original", "tuned"))
+        goals += [
+            Goal(f"{name}: {key} lost by tuning", original[key] - tuned[key], 0.1, most=True) for key in ATTRIBUTES
+        ]
+    return Table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows, goals)
+
+
+def layering(who: Subjects) -> Table:
+    """Text and image disagree, and the image acts in some layers only; whose attributes are drawn."""
+    seen = host.features(draw(who.scenes))
+    wishes = {
+        "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
+        "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("style transfer")),
+        "composition, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("composition")),
+    }
+    rows, shares = [], {}
+    for name, wish in wishes.items():
+        pictures = sampled(wish)
+        for whose, theirs in (("image", who.scenes), ("text", who.others)):
+            shares[name, whose] = agreement(pictures, theirs)
+            rows.append([name, whose, *(share(shares[name, whose][key]) for key in (*STYLE, *COMPOSITION))])
+    _, style, composition = wishes
+    goals = [
+        Goal("style: colour and texture of the image", _least(("colour", "texture"), shares[style, "image"]), 0.7),
+        Goal("style: shape, size and place of the text", _least(COMPOSITION, shares[style, "text"]), 0.9),
+        Goal("composition: size and place of the image", _least(("size", "place"), shares[composition, "image"]), 0.7),
+        Goal("composition: colour and texture of the text", _least(STYLE[:2], shares[composition, "text"]), 0.9),
+    ]
+    return Table(["layers", "as in the", *STYLE, *COMPOSITION], rows, goals)
+
+
+def placing(who: Subjects) -> Table:
+    """Two references, one for each half of a picture of twice the width: what is in which half."""
+    left, right = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
+    pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
+    rows, goals = [], []
+    for name, half, its, other in zip(
+        ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
+    ):
+        own, foreign = agreement(half, its), agreement(half, other)
+        rows += [[name, "its own", *(share(own[key]) for key in STYLE)]]
+        rows += [[name, "the other", *(share(foreign[key]) for key in STYLE)]]
+        goals.append(Goal(f"{name} half: its own colour, texture, background", _least(STYLE, own), 0.85))
+        goals.append(Goal(f"{name} half: the other's", max(foreign[key] for key in STYLE), 0.05, most=True))
+    return Table(["half", "as in reference", *STYLE], rows, goals)
+
+
+def balancing(who: Subjects) -> Table:
+    """One weight, λ = 1, and 1, 2 or 4 references that disagree with the text: who obeys the text."""
+    first, *more = (host.features(draw(scenes)) for scenes in crowd(who, max(CROWDS)))
+    rows, goals = [], []
+    for mode in BALANCES:
+        wishes = [Wish(who.contrary, first, more=tuple(more[: count - 1]), balance=mode) for count in CROWDS]
+        text = [score(sampled(wish), who.others).mean for wish in wishes]
+        spread = max(text) - min(text)
+        rows.append([mode, *map(share, text), f"{100 * spread:.0f} points"])
+        if mode != OFF:
+            goals.append(Goal(f"{mode}: text agreement apart, between 1, 2, 4 references", spread, 0.05, most=True))
+    header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
+    return Table(["balance", *header, "apart"], rows, goals)
+
+
+def masking(who: Subjects) -> Table:
+    """References of two objects, one of them masked: what is drawn without a text is like which."""
+    both = couples(len(who.scenes))
+    shown, silent = draw(both).movedim(1, -1), [""] * len(both)
+    rows, goals = [], []
+    for name, first in (("the left one is read", True), ("the right one is read", False)):
+        alone = [_alone(scene, first) for scene in both]
+        seen = host.features(reference(shown, covers(alone)).images.movedim(-1, 1))
+        pictures = sampled(Wish(silent, seen))
+        for whose, like in (("read", alone), ("other", [_alone(scene, not first) for scene in both])):
+            shares = agreement(pictures, like)
+            rows.append([name, whose, *(share(shares[key]) for key in ("colour", "texture", "shape"))])
+            if whose == "read":
+                goals += [Goal(f"{name}: its {key}", shares[key], 0.85) for key in ("colour", "texture", "shape")]
+    return Table(["mask", "as the", "colour", "texture", "shape"], rows, goals)
+
+
+def _alone(scene: Scene, first: bool) -> Scene:
+    return replace(scene, objects=scene.objects[:1] if first else scene.objects[1:])
+
+
+def carrying(who: Subjects) -> Table:
+    """Text and image disagree, and the image acts in one layer only, at λ = 2: which of its attributes are drawn."""
+    seen, rows = host.features(draw(who.scenes)), []
+    for number in range(LAYERS):
+        pictures = sampled(Wish(who.contrary, seen, weight=2.0, layers=only(number)))
+        image, text = agreement(pictures, who.scenes), agreement(pictures, who.others)
+        shares = (f"{share(image[key])} / {share(text[key])}" for key in (*STYLE, *COMPOSITION))
+        rows.append([f"layer {number}", *shares])
+    return Table(["layer", *(f"{key}: image / text" for key in (*STYLE, *COMPOSITION))], rows)
+
+
+def only(number: int) -> LayerWeights:
+    """All weight in one layer, counted in the order of the checkpoint."""
+
+    def spread(layers: tuple[Layer, ...]) -> list[LayerWeight]:
+        return [LayerWeight(float(place == number)) for place in range(len(layers))]
+
+    return LayerWeights(f"layer {number}", spread)
+
+
+def mixing(who: Subjects) -> Table:
+    """Two references in one prompt: one inside the mask of its object, the other around it."""
+    inner, outer = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
+    inside = covers(who.scenes)
+    masks = torch.stack([inside, 1 - inside])
+    pictures = sampled(Wish([""] * len(who.scenes), inner, beside=outer, masks=masks))
+    one, other = agreement(pictures, who.scenes), agreement(pictures, who.others)
+    rows = [[whose, *(share(shares[key]) for key in (*STYLE, *COMPOSITION))]
+            for whose, shares in (("inside", one), ("around", other))]  # fmt: skip
+    goals = [
+        Goal("inside: its colour", one["colour"], 0.85),
+        Goal("around: its background", other["background"], 0.85),
+    ]
+    return Table(["as in the reference", *STYLE, *COMPOSITION], rows, goals)
+
+
+TABLES: dict[str, Callable[[Subjects], Table]] = {
+    "0. What the encoder sees": seeing,
+    "1. Text, image, both": prompting,
+    "2. When text and image disagree": sweeping,
+    "3. ControlNet and image prompt": controlling,
+    "4. Text alone is untouched": untouched,
+    "5. On a fine-tuned base": tuning,
+    "6. Style and composition by layers": layering,
+    "7. Regions": placing,
+    "8. Balance": balancing,
+    "9. A part of a reference": masking,
+    "10. One reference inside, one around": mixing,
+    "11. What each layer carries": carrying,
+}
