@@ -35,6 +35,9 @@ LEAVES = """
   that always names the shape leaves the image nothing to tell of it.
 - **The resampler's latents begin at the size of what attention adds to them** (plus only). The published beginning is
   made for a width of 768 and more; at 128 its 16 tokens would begin nearly alike.
+- **Everything but the autoencoder is trained on sketches**, 32×32 and flat. To the encoder a picture, shrunk to its 32
+  pixels, is nearly the same.
+- **The ControlNet learns with captions that are wrong** about shape, size and place: so outlines have the last word.
 - **The CLIP is our own**, and its batches are hard on purpose: three quarters are groups alike in all but one
   attribute.
 
