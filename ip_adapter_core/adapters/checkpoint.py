@@ -98,7 +98,6 @@ _OTHER_FILES = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
         (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
-        (r"ip_adapter_proj_model\.", "a Flux adapter of XLabs"),
         (r"double_blocks\.", "a Flux model or adapter"),
         (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
         (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),

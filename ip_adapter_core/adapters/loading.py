@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..files.errors import UnsupportedCheckpoint
+from ..files.foreign import check_runs_here
 from ..files.tensor_file import Entry, Shape, entries, tensors
 from ..layers.families import FAMILIES
 from ..layers.layout import Geometry
@@ -106,6 +107,7 @@ def _require(shapes: Parts[Shape]) -> Parts[Shape]:
 
 
 def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
+    check_runs_here(named)
     return split(named).map(lambda entry: entry.shape)
 
 

@@ -57,7 +57,7 @@ _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool
 
 # Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
 _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("image_proj", "ip_adapter", "adapter_modules.", "double_blocks.0.processor."), "an IP-Adapter"),
+    (("image_proj", "ip_adapter", "adapter_modules."), "an IP-Adapter"),
     (("lora_", "unet.lora", "base_model.model."), "a LoRA"),
     (("control_model.", "controlnet_", "zero_convs."), "a ControlNet"),
     (
