@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from fabricate.adapters import layer_shapes, projection_shapes
 from fabricate.unet import linear, norm
-from published_shapes import FAMILIES, safetensors_header, tensor_bytes
+from published_shapes import safetensors_header, tensor_bytes
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -163,7 +164,8 @@ def _anima_wenaka() -> Shapes:
 
 
 def _styleshot() -> Shapes:
-    known, shapes = FAMILIES["SD1.5"], {}
+    known = FAMILIES["SD1.5"]
+    shapes: Shapes = {}
     for scale in range(3):
         shapes |= _under(f"style_image_proj_modules.{scale}", projection_shapes("base", 768, embed=1024, tokens=2))
     return shapes | _under("adapter_modules", layer_shapes(known.widths, known.context))
@@ -183,6 +185,15 @@ def _hunyuan() -> Shapes:
         name = f"blocks.{block}.attn2"
         shapes |= linear(f"{name}.kv_proj_ip_adapter", 1024, 2816) | norm(f"{name}.k_norm_ip_adapter", 88)
     return _under("module", shapes)
+
+
+def _flux_of_diffusers() -> Shapes:
+    projection = linear("image_embeds", 768, 4 * 4096) | norm("norm", 4096)
+    shapes = _under("encoder_hid_proj.image_projection_layers.0", projection)
+    for block in range(19):
+        name = f"transformer_blocks.{block}.attn.processor"
+        shapes |= linear(f"{name}.to_k_ip.0", 4096, 3072) | linear(f"{name}.to_v_ip.0", 4096, 3072)
+    return shapes
 
 
 def _redux() -> Shapes:
@@ -257,6 +268,12 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
     "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
     "csgo": (_csgo(), None, "a CSGO adapter", "instantX-research/CSGO"),
     "ipa (HunyuanDiT)": (_hunyuan(), None, "a HunyuanDiT adapter", "Tencent/HunyuanDiT"),
+    "flux (diffusers)": (
+        _flux_of_diffusers(),
+        None,
+        "an adapter for Flux or SD3.5, saved by diffusers",
+        "diffusers' own pipelines",
+    ),
     "flux1-redux-dev": (_redux(), 64_503_808, "Flux Redux", "Load Style Model"),
     "uso-flux1-projector-v1": (_uso(), None, "the style projector of USO", "Load Model Patch"),
     "photomaker-v1": (_photomaker(), None, "PhotoMaker", "Load PhotoMaker Model"),
