@@ -139,6 +139,16 @@ FOREIGN = (
         (Sign(r"(?:feature_embedder\.)?mid_layer_norm\.weight", (1152,)),),
     ),
     Foreign(
+        "a SigLIP2 for pictures of any shape (NaFlex)",
+        "transformers itself, or take a SigLIP2 for squares such as siglip2-base-patch16-512",
+        (Sign(r"(?:.+\.)?vision_model\.embeddings\.patch_embedding\.weight", (None, None)),),
+    ),
+    Foreign(
+        "an EVA-CLIP in its authors' naming",
+        "nodes that read it so, as PuLID's do, or take the one in OpenCLIP's naming (visual.trunk…)",
+        (Sign(r"(?:visual\.)?blocks\.\d+\.attn\.inner_attn_ln\.weight"),),
+    ),
+    Foreign(
         "PhotoMaker",
         "ComfyUI's own Load PhotoMaker Model, from models/photomaker",
         (Sign(r"id_encoder\.visual_projection_2\.weight|lora_weights\..+"), Sign(r"id_encoder\..+")),

@@ -208,6 +208,16 @@ def _uso() -> Shapes:
     return _under("feature_embedder", shapes)
 
 
+def _eva_clip() -> Shapes:
+    shapes: Shapes = {"visual.cls_token": (1, 1, 1024), "visual.pos_embed": (1, 577, 1024)}
+    shapes["visual.patch_embed.proj.weight"] = (1024, 3, 14, 14)
+    for block in range(24):
+        name = f"visual.blocks.{block}.attn"
+        shapes |= norm(f"{name}.inner_attn_ln", 1024) | linear(f"{name}.proj", 1024, 1024)
+        shapes |= {f"{name}.{part}_proj.weight": (1024, 1024) for part in "qkv"}
+    return shapes | {"text.positional_embedding": (77, 768)}
+
+
 def _photomaker() -> Shapes:
     shapes: Shapes = {"id_encoder.vision_model.embeddings.class_embedding": (1024,)}
     shapes |= {
@@ -276,6 +286,18 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
     ),
     "flux1-redux-dev": (_redux(), 64_503_808, "Flux Redux", "Load Style Model"),
     "uso-flux1-projector-v1": (_uso(), None, "the style projector of USO", "Load Model Patch"),
+    "siglip2-base-patch16-naflex": (
+        {
+            "vision_model.embeddings.patch_embedding.weight": (768, 768),
+            "vision_model.embeddings.patch_embedding.bias": (768,),
+            "vision_model.embeddings.position_embedding.weight": (256, 768),
+            "vision_model.head.probe": (1, 1, 768),
+        },
+        None,
+        "a SigLIP2 for pictures of any shape (NaFlex)",
+        "transformers itself",
+    ),
+    "EVA02_CLIP_L_336_psz14_s6B": (_eva_clip(), None, "an EVA-CLIP in its authors' naming", "nodes that read it so"),
     "photomaker-v1": (_photomaker(), None, "PhotoMaker", "Load PhotoMaker Model"),
 }
 

@@ -1,5 +1,6 @@
 """Every published file is identified as itself, loaded strictly, and anything else is refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -339,7 +340,9 @@ def test_kinds_that_are_not_run_are_named_in_the_refusal(file: str) -> None:
     _, count, what, use = REFUSED[file]
     named = header(file)
     assert count in (None, parameters(named))
-    with pytest.raises(UnsupportedCheckpoint, match=rf"^Choose another file, or use .*{use}.*; it is {what} \("):
+    with pytest.raises(
+        UnsupportedCheckpoint, match=rf"^Choose another file, or use .*{use}.*; it is {re.escape(what)} \("
+    ):
         identify(named)
 
 
