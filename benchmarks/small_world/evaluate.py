@@ -201,16 +201,18 @@ STEADY = 0.05
 
 def balancing(who: Subjects) -> str:
     """Table 8: one weight, λ = 1, and 1, 2 or 4 references that disagree with the text: who obeys the text."""
-    first, *more = (host.features(draw(scenes)) for scenes in crowd(who, max(CROWDS)))
+    shown = crowd(who, max(CROWDS))
+    first, *more = (host.features(draw(scenes)) for scenes in shown)
     rows = []
     for mode in BALANCES:
         wishes = [Wish(who.contrary, first, more=tuple(more[: count - 1]), balance=mode) for count in CROWDS]
-        text = [score(sampled(wish), who.others).mean for wish in wishes]
+        pictures = [sampled(wish) for wish in wishes]
+        text, image = [score(one, who.others).mean for one in pictures], score(pictures[0], shown[0]).mean
         spread = max(text) - min(text)
         target = [""] * 2 if mode == OFF else [f"at most {100 * STEADY:.0f} points", _met(spread <= STEADY)]
-        rows.append([mode, *map(_share, text), f"{100 * spread:.0f} points", *target])
+        rows.append([mode, *map(_share, text), f"{100 * spread:.0f} points", *target, _share(image)])
     header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
-    return table(["balance", *header, "apart", "wanted", ""], rows)
+    return table(["balance", *header, "apart", "wanted", "", "obeys the image: 1 reference"], rows)
 
 
 TABLES: dict[str, Callable[[Subjects], str]] = {
