@@ -191,17 +191,19 @@ def placing(who: Subjects) -> Table:
 
 def balancing(who: Subjects) -> Table:
     """One weight, λ = 1, and 1, 2 or 4 references that disagree with the text: who obeys the text."""
-    first, *more = (host.features(draw(scenes)) for scenes in crowd(who, max(CROWDS)))
+    shown = crowd(who, max(CROWDS))
+    first, *more = (host.features(draw(scenes)) for scenes in shown)
     rows, goals = [], []
     for mode in BALANCES:
         wishes = [Wish(who.contrary, first, more=tuple(more[: count - 1]), balance=mode) for count in CROWDS]
-        text = [score(sampled(wish), who.others).mean for wish in wishes]
+        pictures = [sampled(wish) for wish in wishes]
+        text, image = [score(one, who.others).mean for one in pictures], score(pictures[0], shown[0]).mean
         spread = max(text) - min(text)
-        rows.append([mode, *map(share, text), f"{100 * spread:.0f} points"])
+        rows.append([mode, *map(share, text), f"{100 * spread:.0f} points", share(image)])
         if mode != OFF:
             goals.append(Goal(f"{mode}: text agreement apart, between 1, 2, 4 references", spread, 0.05, most=True))
     header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
-    return Table(["balance", *header, "apart"], rows, goals)
+    return Table(["balance", *header, "apart", "obeys the image: 1 reference"], rows, goals)
 
 
 def masking(who: Subjects) -> Table:
