@@ -22,6 +22,9 @@ PAD, POINT, MASK = "pad", "point", "mask"
 CROPS = (*POSITIONS, PAD, POINT, MASK)
 """The menu of ways to make a picture square."""
 
+BORDERED = (PAD, MASK)
+"""Those that may leave borders."""
+
 RESAMPLINGS = ("LANCZOS", "BICUBIC", "HAMMING", "BILINEAR", "BOX", "NEAREST")
 """Names of Pillow's filters."""
 
