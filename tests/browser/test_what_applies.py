@@ -46,6 +46,8 @@ UNLINK = "() => app.graph.remove(app.graph.nodes.find(node => node.type == 'Prim
 TALL = torch.rand(1, 40, 30, 3, generator=torch.Generator().manual_seed(0))
 SPOT = torch.zeros(1, 40, 30)
 SPOT[:, 2:38, 6:20] = 1  # higher than the picture is wide
+WIDE, SMALL_SPOT = TALL.movedim(1, 2), torch.zeros(1, 30, 40)
+SMALL_SPOT[:, 10:16, 20:26] = 1
 SAVED = "type => app.graph.serialize().nodes.find(node => node.type == type).widgets_values"
 
 
@@ -78,7 +80,8 @@ def tiled(detail: str, given: Values) -> object:
 
 def cut(crop: str, given: Values) -> object:
     point, border = (given["point_x"], given["point_y"]), Border(given["border"])
-    return square(TALL, Square(crop, 24, point=point, border=border, margin=given["margin"]), SPOT).tolist()
+    how = Square(crop, 24, point=point, border=border, margin=given["margin"])
+    return [square(TALL, how, SPOT).tolist(), square(WIDE, how, SMALL_SPOT).tolist()]
 
 
 def bordered(border: str, given: Values) -> object:
