@@ -246,7 +246,7 @@ def test_a_mask_of_the_whole_picture_cuts_nothing_off(height: int, width: int) -
 def test_the_square_around_a_mask_is_cut_and_each_picture_has_its_own() -> None:
     images = numbered(30, 50).repeat(3, 1, 1, 1)
     masks = torch.stack([spot(30, 50, place) for place in SPOTS])
-    how = Square(MASK, 10)
+    how = Square("mask", 10)
     assert boxes(images, how, masks) == [Box(3, 3, 13, 13), Box(9, 0, 39, 30), Box(44, 24, 50, 30)]
     first = square(images[:1], how, masks[:1])
     assert torch.equal(first, images[:1, 3:13, 3:13])
