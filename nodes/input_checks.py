@@ -73,6 +73,22 @@ def without_empty(inputs: Mapping[str, io.Input], values: Values) -> Values:
     return {name: value for name, value in values.items() if not (name in inputs and _is_empty(inputs[name], value))}
 
 
+def rows(inputs: Mapping[str, io.Input], lists: Mapping[str, list[Any]]) -> list[Values]:
+    """Lists of values, by the name of the input, as ComfyUI deals them out to a node that takes no lists.
+
+    There are as many rows as the longest list has entries, and the last entry of a shorter one is that of all later
+    rows. Required inputs that are missing are None. Raises ValueError, with the input's name, for an empty list.
+    """
+    given = {name: [None] for name, spec in inputs.items() if not spec.optional} | dict(lists)
+    for name, values in given.items():
+        if not values:
+            raise ValueError(f"Connect {name} to a node that gives something; found an empty list.")
+    return [
+        {name: values[min(number, len(values) - 1)] for name, values in given.items()}
+        for number in range(max(map(len, given.values())))
+    ]
+
+
 def check(inputs: Mapping[str, io.Input], values: Values) -> None:
     """Raises ValueError, with the input's name, where a value is not of the kind that its input takes."""
     for name, value in values.items():

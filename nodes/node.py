@@ -19,7 +19,8 @@ _MAX_MESSAGE = 6000  # letters of a message; those that list the files of a full
 class Node(io.ComfyNode):
     """Base of every node: what its subclasses define of `execute` and `validate_inputs` runs behind these checks.
 
-    Optional inputs that are null hold each method's own default. Messages, also those of other packages, are such that
+    Optional inputs that are null hold each method's own default. `execute` of a node that takes lists is given rows:
+    the inputs by name, for each entry of the longest list. Messages, also those of other packages, are such that
     they can be written in UTF-8: ComfyUI's worker ends for good, while prompts go on queueing, where its log fails.
     """
 
@@ -39,13 +40,19 @@ def _guard_execute(owner: type[io.ComfyNode], method: Callable[..., Any]) -> Cal
     @wraps(method)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         with legible_errors():
-            values = _bind(signature, cls, args, kwargs)
-            inputs = {spec.id: spec for spec in (owner.SCHEMA or owner.GET_SCHEMA()).inputs}
-            values = input_checks.without_empty(inputs, values)
-            input_checks.check(inputs, values)
-            others = {name: value for name, value in values.items() if name not in validated}
-            input_checks.check_choices(owner.define_schema, inputs, others)
-            return _with_legible_text(method(cls, **values))
+            about = owner.SCHEMA or owner.GET_SCHEMA()
+            inputs = {spec.id: spec for spec in about.inputs}
+
+            def checked(values: input_checks.Values) -> input_checks.Values:
+                values = input_checks.without_empty(inputs, values)
+                input_checks.check(inputs, values)
+                others = {name: value for name, value in values.items() if name not in validated}
+                input_checks.check_choices(owner.define_schema, inputs, others)
+                return values
+
+            if about.is_input_list:
+                return _with_legible_text(method(cls, [checked(row) for row in input_checks.rows(inputs, kwargs)]))
+            return _with_legible_text(method(cls, **checked(_bind(signature, cls, args, kwargs))))
 
     return execute
 

@@ -29,6 +29,7 @@ _NO_LAYER = (
     "The layer weights give every layer 0, so that this image prompt does nothing. Give Layer Weights another weight."
 )
 _TRANSPARENT = "Transparency is not looked at: the encoder reads what is under it too."
+_UNREAD = "Set crop to mask, or background to a colour; as they are, the connected mask is not read."
 _OPAQUE = (
     "alpha is on, but the picture has no fourth channel, so all of it is read. Load Image gives transparency as a "
     "mask: invert it for reference_mask."
@@ -72,6 +73,11 @@ def of_pictures(images: Tensor, alpha: bool = False) -> list[str]:
     if has_alpha == alpha:
         return []
     return [_OPAQUE] if alpha else [_TRANSPARENT]
+
+
+def of_unread_mask(mask: Tensor | None, is_read: bool) -> list[str]:
+    """The notice for a mask that is connected and that no choice reads."""
+    return [_UNREAD] if mask is not None and not is_read else []
 
 
 def of_reference_mask(adapter: Identity, partly_read: bool) -> list[str]:

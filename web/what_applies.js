@@ -10,11 +10,23 @@ const TWO_PARTS = [
   "InstantStyle style and layout",
 ];
 
-// widgets: name -> choices of the menu with which it counts; one that is not named always does.
+// widgets: name -> choices of the menu with which it counts; one that is not named always does. In several rows of a node
+// it counts with any of them. A menu may itself be one of the widgets: hidden, it makes nothing count.
 export const ROWS = [
   { node: "IPA_Encode", menu: "detail", widgets: { tiles: ["tiles", "whole and tiles"] } },
   { node: "IPA_Face", menu: "faces", widgets: { index: ["by index"] } },
   { node: "IPA_LayerWeights", menu: "weight_type", widgets: { second_weight: TWO_PARTS, custom: ["custom list"] } },
+  {
+    node: "IPA_Prepare",
+    menu: "crop",
+    widgets: { point_x: ["point"], point_y: ["point"], margin: ["mask"], border: ["pad", "mask"] },
+  },
+  { node: "IPA_Prepare", menu: "border", widgets: { colour: ["colour"] } },
+  {
+    node: "IPA_Prepare",
+    menu: "background",
+    widgets: { soft_edge: ["grey", "black", "white", "colour"], colour: ["colour"] },
+  },
   {
     node: "IPA_Schedule",
     menu: "shape",
@@ -60,19 +72,24 @@ export function hideWhen(node, widget, isHidden) {
 const tellAll = (node) => tellers.get(node)?.forEach((tell) => tell());
 
 class Applies {
-  constructor(node, { menu, widgets }) {
-    Object.assign(this, { node, menu, widgets, names: Object.keys(widgets), asIf: null });
+  constructor(node, rows) {
+    const names = [...new Set(rows.flatMap((row) => Object.keys(row.widgets)))];
+    Object.assign(this, { node, rows, names, asIf: null });
     for (const name of this.names) hideWhen(node, byName(node, name), () => !(this.asIf ?? this).has(name));
     this.last = this.shown;
-    afterwards(byName(node, menu), "callback", () => this.follow());
+    for (const { menu } of rows) afterwards(byName(node, menu), "callback", () => this.follow());
     afterwards(node, "onConnectionsChange", () => this.follow());
     afterwards(node, "onConfigure", (saved) => this.take(saved));
   }
 
   // Whether a widget counts. What a link brings is not known here, and a link's own end must be seen.
   has(name) {
-    const { node, menu, widgets } = this;
-    return widgets[name].includes(byName(node, menu).value) || isLinked(node, menu) || isLinked(node, name);
+    const rows = this.rows.filter((row) => name in row.widgets);
+    return !rows.length || isLinked(this.node, name) || rows.some((row) => this.chosen(row, row.widgets[name]));
+  }
+
+  chosen({ menu }, choices) {
+    return isLinked(this.node, menu) || (this.has(menu) && choices.includes(byName(this.node, menu).value));
   }
 
   get shown() {
@@ -105,6 +122,6 @@ class Applies {
 }
 
 export function showOnlyWhatApplies(node) {
-  const row = ROWS.find((one) => one.node === node.constructor.nodeData.name);
-  if (row) new Applies(node, row);
+  const rows = ROWS.filter((row) => row.node === node.constructor.nodeData.name);
+  if (rows.length) new Applies(node, rows);
 }

@@ -122,7 +122,7 @@ OURS: dict[str, Ours] = {
     ),
     "IPA_Prepare": _ours(
         "Prepare Reference",
-        "image:IMAGE",
+        "image:IMAGE, mask:MASK",
         "image:IMAGE",
         crop="center",
         size=224,
@@ -130,6 +130,12 @@ OURS: dict[str, Ours] = {
         sharpen=0.0,
         point_x=0.5,
         point_y=0.5,
+        margin=10.0,
+        border="grey",
+        background="keep",
+        soft_edge=2.0,
+        colour="#808080",
+        one_batch=False,
     ),
 }
 

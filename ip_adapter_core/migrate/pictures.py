@@ -12,7 +12,7 @@ _LOAD = "load"
 
 
 def prepare(node: Node, sheet: Sheet, way: Way) -> Plan:
-    """A square picture, cut at a side."""
+    """A square picture, cut at a side or padded with black."""
     crop, interpolation = node.word("crop_position"), node.word("interpolation")
     resampling = RESAMPLINGS.get(interpolation, interpolation)
     return _prepared(node, {"crop": crop, "interpolation": resampling})
@@ -47,7 +47,6 @@ def apply_file(node: Node, sheet: Sheet, way: Way) -> Plan:
 
 
 def _prepared(node: Node, inputs: dict[str, Given]) -> Plan:
-    if inputs["crop"] == "pad":
-        raise Stays("it pads with black, and Prepare Reference with the neutral colour")
+    borders = {"border": "black"} if inputs["crop"] == "pad" else {}
     more = {"image": node.linked("image"), "sharpen": node.number("sharpening")}
-    return Plan((Part(_PREPARE, "IPA_Prepare", inputs | more),), {0: Made(node.key, _PREPARE)})
+    return Plan((Part(_PREPARE, "IPA_Prepare", inputs | borders | more),), {0: Made(node.key, _PREPARE)})

@@ -98,7 +98,7 @@ ROWS: dict[str, Becomes] = {
     "IPAdapterEncoder": Becomes("IPA_Encode", embeds.encode, "with weight 1 and no mask"),
     "IPAdapterCombineEmbeds": Becomes("IPA_Combine", embeds.combine, "with concat"),
     "IPAdapterNoise": _stays("it draws its noise by the picture, and Noise Image by a seed"),
-    "PrepImageForClipVision": Becomes("IPA_Prepare", pictures.prepare, "not with pad"),
+    "PrepImageForClipVision": Becomes("IPA_Prepare", pictures.prepare),
     "IPAdapterSaveEmbeds": Becomes("IPA_SavePrompt", embeds.save, "the file is one of ours, no .ipadpt"),
     "IPAdapterLoadEmbeds": Becomes("IPA_LoadPrompt", loaders.fold, "for each node that applies it"),
     "IPAdapterWeights": _FRAMES,

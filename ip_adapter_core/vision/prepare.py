@@ -1,4 +1,4 @@
-"""References before an encoder sees them: cut to a square at a place, resized, sharpened."""
+"""References before an encoder sees them: cut to a square at a place, freed of their background, resized, sharpened."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..text.checks import check_choice
-from .preprocess import CLIP_MEAN, levels
+from .borders import Border, squared
+from .boxes import POSITIONS, Box, around_mask, around_point, at_position, whole
+from .colours import WHITE
+from .cutout import Background, masks_of, without_background
+from .preprocess import check_pictures, levels
 
-POSITIONS: dict[str, tuple[float, float]] = {
-    "center": (0.5, 0.5),
-    "top": (0.5, 0.0),
-    "bottom": (0.5, 1.0),
-    "left": (0.0, 0.5),
-    "right": (1.0, 0.5),
-}
-"""Where the square lies: shares of the free space to its left and above it, 0..1."""
-
-PAD, POINT = "pad", "point"
-CROPS = (*POSITIONS, PAD, POINT)
+PAD, POINT, MASK = "pad", "point", "mask"
+CROPS = (*POSITIONS, PAD, POINT, MASK)
 """The menu of ways to make a picture square."""
+
+BORDERED = (PAD, MASK)
+"""Those that may leave borders."""
 
 RESAMPLINGS = ("LANCZOS", "BICUBIC", "HAMMING", "BILINEAR", "BOX", "NEAREST")
 """Names of Pillow's filters."""
-
-BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 class Square(NamedTuple):
@@ -40,34 +36,53 @@ class Square(NamedTuple):
     size: pixels along a side.
     resampling: one of RESAMPLINGS.
     point: for the crop at a point, its x and y as shares of the picture, 0..1; the square lies around it.
-    border: colour around a padded picture.
+    border: around a picture, or a part of one, that is no square.
     old_numbers: whether values and borders are those of IPAdapter Plus 2: a value between two levels becomes the lower
         one; both borders are alike, and where that leaves one pixel too few, the picture is stretched.
+    margin: for the crop by a mask, as in `boxes.around_mask`.
+    background: what becomes of all that a mask leaves out; None when it stays.
     """
 
     crop: str = "center"
     size: int = 224
     resampling: str = "LANCZOS"
     point: tuple[float, float] = (0.5, 0.5)
-    border: Sequence[float] = CLIP_MEAN
+    border: Border = Border()
     old_numbers: bool = False
+    margin: float = 0.0
+    background: Background | None = None
+
+    @property
+    def reads_mask(self) -> bool:
+        """Whether it needs a mask."""
+        return self.crop == MASK or self.background is not None
 
 
 MIDDLE = Square()
 
 
-def square(images: Tensor, how: Square = MIDDLE) -> Tensor:
+def square(images: Tensor, how: Square = MIDDLE, mask: Tensor | None = None) -> Tensor:
     """Pictures as squares, (images, size, size, 3), 0..1 in eight-bit levels.
 
-    images: (images, height, width, channels) as in `preprocess.fit`. Raises ValueError for an unknown crop or
-    resampling, a size below 1, a point outside of the picture, and pictures that `fit` refuses.
+    images: (images, height, width, channels) as in `preprocess.fit`. mask: as in `cutout.masks_of`, where it is read.
+    Raises ValueError for an unknown crop or resampling, a size below 1, a point outside of the picture, a mask that is
+    missing or empty, and pictures that `fit` refuses.
     """
-    _check(how)
+    _check(how, mask)
     pictures = lowered_levels(images) if how.old_numbers else levels(images)
-    cut = _padded(pictures, how) if how.crop == PAD else _cropped(pictures, how)
-    if cut.shape[1:3] == (how.size, how.size):
-        return torch.from_numpy(cut).float() / 255
-    return resize(cut, (how.size, how.size), how.resampling)
+    masks = _masks(images, how, mask)
+    squares = [
+        _squared(picture, white, box, how)
+        for picture, white, box in zip(pictures, masks, _boxes(images, how, masks), strict=True)
+    ]
+    return torch.cat([resize(one[None], (how.size, how.size), how.resampling) for one in squares])
+
+
+def boxes(images: Tensor, how: Square = MIDDLE, mask: Tensor | None = None) -> list[Box]:
+    """Where each picture is cut, in its pixels; arguments and errors as in `square`."""
+    _check(how, mask)
+    check_pictures(images)
+    return _boxes(images, how, _masks(images, how, mask))
 
 
 def lowered_levels(images: Tensor) -> np.ndarray:
@@ -117,36 +132,46 @@ def frame(images: Tensor, margin: int, colour: Sequence[float] = WHITE) -> Tenso
     return framed
 
 
-def _check(how: Square) -> None:
+def _check(how: Square, mask: Tensor | None) -> None:
     check_choice("crop", how.crop, CROPS)
     check_choice("resampling", how.resampling, RESAMPLINGS)
     if how.size < 1:
         raise ValueError(f"Set the size to 1 pixel or more; found {how.size}.")
     if not all(0 <= share <= 1 for share in how.point):
         raise ValueError(f"Set the point to shares of the picture, 0..1; found {how.point[0]:g}, {how.point[1]:g}.")
+    if not 0 <= how.margin < float("inf"):
+        raise ValueError(f"Set the margin to 0 percent or more; found {how.margin:g}.")
+    if how.reads_mask and mask is None:
+        raise ValueError(
+            "Connect a mask that is white where the subject is, or choose another crop and let the background stay; "
+            "found no mask."
+        )
 
 
-def _cropped(pictures: np.ndarray, how: Square) -> np.ndarray:
-    height, width = pictures.shape[1:3]
-    side = min(height, width)
-    left, top = (_start(axis, how, length, side) for axis, length in enumerate((width, height)))
-    return pictures[:, top : top + side, left : left + side]
+def _masks(images: Tensor, how: Square, mask: Tensor | None) -> list[Tensor | None]:
+    """The mask of each picture where it is read."""
+    if mask is None or not how.reads_mask:
+        return [None] * len(images)
+    return list(masks_of(mask, images))
 
 
-def _start(axis: int, how: Square, length: int, side: int) -> int:
-    """Where the square begins along the x (0) or y axis (1)."""
-    free = length - side
+def _boxes(images: Tensor, how: Square, masks: Sequence[Tensor | None]) -> list[Box]:
+    height, width = images.shape[1:3]
+    return [_box(width, height, how, mask) for mask in masks]
+
+
+def _box(width: int, height: int, how: Square, mask: Tensor | None) -> Box:
+    if how.crop == MASK and mask is not None:
+        return around_mask(mask, how.margin)
     if how.crop == POINT:
-        return min(max(round(how.point[axis] * length - side / 2), 0), free)
-    return int(POSITIONS[how.crop][axis] * free)
+        return around_point(width, height, how.point)
+    return at_position(width, height, how.crop) if how.crop in POSITIONS else whole(width, height)
 
 
-def _padded(pictures: np.ndarray, how: Square) -> np.ndarray:
-    count, height, width, _ = pictures.shape
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    outer = (height + 2 * top, width + 2 * left) if how.old_numbers else (side, side)
-    canvas = np.empty((count, *outer, 3), dtype=np.uint8)
-    canvas[:] = np.round(np.asarray(how.border) * 255)
-    canvas[:, top : top + height, left : left + width] = pictures
-    return canvas
+def _squared(picture: np.ndarray, mask: Tensor | None, box: Box, how: Square) -> np.ndarray:
+    """The part of a picture (height, width, 3) in a box, as a square."""
+    part = slice(box.top, box.bottom), slice(box.left, box.right)
+    cut = picture[part]
+    if how.background is not None and mask is not None:
+        cut = without_background(cut, mask[part], how.background)
+    return squared(cut, how.border, even=how.old_numbers)

@@ -98,18 +98,21 @@ def is_partly_read(images: Tensor, mask: Tensor | None = None, alpha: bool = Fal
 def _read(images: Tensor, mask: Tensor | None, alpha: bool) -> Tensor | None:
     """What is read of each picture, (images, height, width), in eight-bit levels; None when all is."""
     white = None if mask is None else usable(mask)
-    parts = [] if white is None else [_as_large(white, images)]
+    parts = [] if white is None else [as_large(white, images, "reference_mask")]
     if alpha and images.shape[-1] == 4:
         parts.append(images[..., 3].detach().cpu().float().clamp(0, 1))
     return (torch.stack(parts).prod(0) * _LEVELS).round() / _LEVELS if parts else None
 
 
-def _as_large(mask: Tensor, images: Tensor) -> Tensor:
-    """Masks as large and as many as the pictures, (images, height, width)."""
+def as_large(mask: Tensor, images: Tensor, name: str) -> Tensor:
+    """Masks (masks, height, width) as large and as many as the pictures, (images, height, width).
+
+    Raises ValueError, with the name of the input, for neither one mask nor one for each picture.
+    """
     count, height, width = images.shape[:3]
     if len(mask) not in (1, count):
         raise ValueError(
-            f"Connect one reference_mask for all pictures, or one for each; pictures: {count}, masks: {len(mask)}."
+            f"Connect one {name} for all pictures, or one for each; pictures: {count}, masks: {len(mask)}."
         )
     if mask.shape[1:] != (height, width):
         mask = interpolate(mask[:, None], (height, width), mode="bilinear", antialias=True)[:, 0].clamp(0, 1)
@@ -129,13 +132,13 @@ def _check_something_read(read: Tensor) -> None:
 def _fade(images: Tensor, read: Tensor, neutral: Sequence[float]) -> Tensor:
     """Pictures (images, height, width, 3) in which what is not read is the neutral colour, with a soft edge inwards."""
     pictures = torch.from_numpy(levels(images)).float() / _LEVELS
-    share = (read * _blurred(read))[..., None]
+    radius = max(1, round(min(read.shape[1:]) / _SOFT))
+    share = (read * softened(read, radius))[..., None]
     return pictures.new_tensor(neutral).lerp(pictures, share)
 
 
-def _blurred(read: Tensor) -> Tensor:
+def softened(read: Tensor, radius: int) -> Tensor:
     """The mean of each pixel's neighbours in the picture, (images, height, width); 1 within large white parts."""
-    radius = max(1, round(min(read.shape[1:]) / _SOFT))
     side, planes = 2 * radius + 1, read[:, None]
     for kernel, padding in (((side, 1), (radius, 0)), ((1, side), (0, radius))):
         planes = avg_pool2d(planes, kernel, stride=1, padding=padding, count_include_pad=False)

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from ...ip_adapter_core.compat import old_noise
 from ...ip_adapter_core.compat.words import RESAMPLINGS
-from ...ip_adapter_core.vision.prepare import BLACK, Square, frame, sharpen, square
+from ...ip_adapter_core.vision.borders import Border
+from ...ip_adapter_core.vision.colours import BLACK
+from ...ip_adapter_core.vision.prepare import Square, frame, sharpen, square
 
 _SIDE, _MARGIN = 640, 30  # of pictures for InsightFace
 
@@ -17,7 +19,7 @@ def prepare(
     image: Tensor, interpolation: str = "LANCZOS", crop_position: str = "center", sharpening: float = 0.0, **_: Any
 ) -> tuple[Tensor]:
     """Pictures as squares of 224 pixels, cut at a side or padded with black."""
-    how = Square(crop_position, resampling=RESAMPLINGS.get(interpolation, interpolation), border=BLACK)
+    how = Square(crop_position, resampling=RESAMPLINGS.get(interpolation, interpolation), border=Border(colour=BLACK))
     return (sharpen(square(image, how), sharpening),)
 
 

@@ -1,6 +1,7 @@
 """Nodes show what counts with the choice in their menu and nothing else, in both canvases; values keep their places."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +15,10 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import SHAPES, Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import TYPES, from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import CUSTOM, custom
+from comfyui_ip_adapter.ip_adapter_core.vision.borders import FILLINGS, Border
+from comfyui_ip_adapter.ip_adapter_core.vision.colours import COLOURS, WRITTEN, colour_of
+from comfyui_ip_adapter.ip_adapter_core.vision.cutout import Background
+from comfyui_ip_adapter.ip_adapter_core.vision.prepare import CROPS, Square, square
 from live.server import Server
 
 Values = dict[str, Any]
@@ -38,6 +43,11 @@ LINK_MENU = """([type, menu]) => {
     source.connect(0, node, node.inputs.findIndex(input => input.widget?.name == menu));
 }"""
 UNLINK = "() => app.graph.remove(app.graph.nodes.find(node => node.type == 'PrimitiveNode'))"
+TALL = torch.rand(1, 40, 30, 3, generator=torch.Generator().manual_seed(0))
+SPOT = torch.zeros(1, 40, 30)
+SPOT[:, 2:38, 6:20] = 1  # higher than the picture is wide
+WIDE, SMALL_SPOT = TALL.movedim(1, 2), torch.zeros(1, 30, 40)
+SMALL_SPOT[:, 10:16, 20:26] = 1
 SAVED = "type => app.graph.serialize().nodes.find(node => node.type == type).widgets_values"
 
 
@@ -68,19 +78,42 @@ def tiled(detail: str, given: Values) -> object:
     return given["tiles"] if "tiles" in detail else None
 
 
+def cut(crop: str, given: Values) -> object:
+    point, border = (given["point_x"], given["point_y"]), Border(given["border"])
+    how = Square(crop, 24, point=point, border=border, margin=given["margin"])
+    return [square(TALL, how, SPOT).tolist(), square(WIDE, how, SMALL_SPOT).tolist()]
+
+
+def bordered(border: str, given: Values) -> object:
+    made = Border(border) if border in FILLINGS else Border(colour=colour_of(border, given["colour"]))
+    return square(TALL, Square("pad", 24, border=made)).tolist()
+
+
+def cut_out(background: str, given: Values) -> object:
+    how = Square("pad", 24)
+    if background != "keep":
+        colour = colour_of(background, given["colour"])
+        how = how._replace(background=Background(colour, given["soft_edge"]))
+    return square(TALL, how, SPOT).tolist()
+
+
 class Case(NamedTuple):
     """A node whose menu says what else counts.
 
+    node: its type.
     menu: its name.
     choices: the words of the menu.
     read: a choice and the other values -> what the node makes of them.
     values: two for each other widget, between which a choice that reads it can tell.
+    beside: choices in other menus of the node, with which this one counts, and alone.
     """
 
+    node: str
     menu: str
     choices: list[str]
     read: Callable[[str, Values], object]
     values: dict[str, tuple[Any, Any]]
+    beside: Mapping[str, str] = MappingProxyType({})
 
     def counting(self) -> dict[str, list[str]]:
         """For each widget the choices that read it."""
@@ -95,16 +128,42 @@ class Case(NamedTuple):
         return self.read(choice, one) != self.read(choice, other)
 
 
-NODES = {
-    "IPA_Encode": Case("detail", ["whole", "tiles", "whole and tiles"], tiled, {"tiles": (2, 3)}),
-    "IPA_Face": Case("faces", list(CHOICES), faces, {"index": (0, 1)}),
+CASES = {
+    "IPA_Encode": Case("IPA_Encode", "detail", ["whole", "tiles", "whole and tiles"], tiled, {"tiles": (2, 3)}),
+    "IPA_Face": Case("IPA_Face", "faces", list(CHOICES), faces, {"index": (0, 1)}),
     "IPA_LayerWeights": Case(
+        "IPA_LayerWeights",
         "weight_type",
         [*TYPES, CUSTOM],
         spread,
         {"weight": (1.0, 0.5), "second_weight": (1.0, 0.5), "custom": ("all = 1", "style = 1")},
     ),
+    "IPA_Prepare, crop": Case(
+        "IPA_Prepare",
+        "crop",
+        list(CROPS),
+        cut,
+        {"point_x": (0.5, 0.1), "point_y": (0.5, 0.1), "margin": (10.0, 50.0), "border": ("mirrored", "blurred")},
+        {"background": "keep"},
+    ),
+    "IPA_Prepare, border": Case(
+        "IPA_Prepare",
+        "border",
+        [*COLOURS, WRITTEN, "mirrored", "blurred"],
+        bordered,
+        {"colour": ("#808080", "#ff0000")},
+        {"crop": "pad", "background": "keep"},
+    ),
+    "IPA_Prepare, background": Case(
+        "IPA_Prepare",
+        "background",
+        ["keep", *COLOURS, WRITTEN],
+        cut_out,
+        {"soft_edge": (2.0, 9.0), "colour": ("#808080", "#ff0000")},
+        {"crop": "pad", "border": "mirrored"},
+    ),
     "IPA_Schedule": Case(
+        "IPA_Schedule",
         "shape",
         list(SHAPES),
         curve,
@@ -123,31 +182,31 @@ NODES = {
 def opened(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Editor]:
     """The editor with one of the two canvases and a new node of each type."""
     editor = Editor(browser, server, nodes_2=request.param)
-    editor.fresh(list(NODES))
+    editor.fresh(list(dict.fromkeys(case.node for case in CASES.values())))
     editor.show(editor.extent())
     yield editor
     editor.page.close()
 
 
-def choose(editor: Editor, node: str, choice: str) -> None:
-    editor.page.evaluate(CHOOSE, [node, NODES[node].menu, choice])
+def choose(editor: Editor, case: Case, choice: str) -> None:
+    for menu, word in {**case.beside, case.menu: choice}.items():
+        editor.page.evaluate(CHOOSE, [case.node, menu, word])
 
 
-def shown(editor: Editor, node: str) -> list[str]:
+def shown(editor: Editor, case: Case) -> list[str]:
     """Those of its widgets that one sees."""
     editor.settle(100)
-    return list(editor.page.evaluate(SHOWN, [node, list(NODES[node].values)]))
+    return list(editor.page.evaluate(SHOWN, [case.node, list(case.values)]))
 
 
 def test_the_table_says_what_each_choice_reads(opened: Editor) -> None:
-    table = {row["node"]: (row["menu"], row["widgets"]) for row in opened.page.evaluate(ROWS)}
-    assert table.keys() == NODES.keys()
+    table = {(row["node"], row["menu"]): row["widgets"] for row in opened.page.evaluate(ROWS)}
+    assert table.keys() == {(case.node, case.menu) for case in CASES.values()}
     described = opened.server.object_info()
-    for node, case in NODES.items():
-        menu, widgets = table[node]
-        of_menu = described[node]["input"]
-        kind, about = (of_menu["required"] | of_menu.get("optional", {}))[menu]
-        assert (menu, about["options"] if kind == "COMBO" else kind) == (case.menu, case.choices)
+    for case in CASES.values():
+        widgets, of_menu = table[case.node, case.menu], described[case.node]["input"]
+        kind, about = (of_menu["required"] | of_menu.get("optional", {}))[case.menu]
+        assert (about["options"] if kind == "COMBO" else kind) == case.choices
         counting = {name: widgets.get(name, case.choices) for name in case.values}
         assert {name: set(choices) for name, choices in counting.items()} == {
             name: set(choices) for name, choices in case.counting().items()
@@ -155,44 +214,54 @@ def test_the_table_says_what_each_choice_reads(opened: Editor) -> None:
         assert widgets.keys() <= case.values.keys()
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_a_node_shows_what_counts_with_each_choice_and_nothing_else(opened: Editor, node: str) -> None:
-    counting = NODES[node].counting()
-    for choice in NODES[node].choices:
-        choose(opened, node, choice)
-        assert shown(opened, node) == [name for name in counting if choice in counting[name]], choice
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_its_height_follows_and_comes_back(opened: Editor, node: str) -> None:
-    first, *others = NODES[node].choices
-    choose(opened, node, first)
-    height, needed = opened.page.evaluate(HEIGHTS, node)
+@each_case
+def test_a_node_shows_what_counts_with_each_choice_and_nothing_else(opened: Editor, case: Case) -> None:
+    counting = case.counting()
+    for choice in case.choices:
+        choose(opened, case, choice)
+        assert shown(opened, case) == [name for name in counting if choice in counting[name]], choice
+
+
+@each_case
+def test_its_height_follows_and_comes_back(opened: Editor, case: Case) -> None:
+    first, *others = case.choices
+    choose(opened, case, first)
+    height, needed = opened.page.evaluate(HEIGHTS, case.node)
     for choice in [*others, *others[::-1]]:
-        choose(opened, node, choice)
-        now, needs = opened.page.evaluate(HEIGHTS, node)
+        choose(opened, case, choice)
+        now, needs = opened.page.evaluate(HEIGHTS, case.node)
         assert now - height == pytest.approx(needs - needed, abs=1), choice
-    choose(opened, node, first)
-    assert opened.page.evaluate(HEIGHTS, node) == pytest.approx([height, needed], abs=1)
+    choose(opened, case, first)
+    assert opened.page.evaluate(HEIGHTS, case.node) == pytest.approx([height, needed], abs=1)
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_a_menu_with_a_link_shows_all(opened: Editor, node: str) -> None:
-    case = NODES[node]
-    opened.page.evaluate(LINK_MENU, [node, case.menu])
-    assert shown(opened, node) == list(case.values)
+@each_case
+def test_a_menu_with_a_link_shows_all(opened: Editor, case: Case) -> None:
+    choose(opened, case, case.choices[0])
+    opened.page.evaluate(LINK_MENU, [case.node, case.menu])
+    assert shown(opened, case) == list(case.values)
     opened.page.evaluate(UNLINK)
-    assert shown(opened, node) != list(case.values)
+    assert shown(opened, case) != list(case.values)
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_what_is_hidden_keeps_its_value_and_is_saved_in_its_place(opened: Editor, node: str) -> None:
-    case = NODES[node]
+def test_what_counts_with_a_menu_that_is_hidden_is_hidden_too(opened: Editor) -> None:
+    case = CASES["IPA_Prepare, border"]
+    choose(opened, case, WRITTEN)
+    assert shown(opened, case) == ["colour"]
+    choose(opened, case._replace(beside={**case.beside, "crop": "center"}), WRITTEN)
+    assert shown(opened, case) == []
+
+
+@each_case
+def test_what_is_hidden_keeps_its_value_and_is_saved_in_its_place(opened: Editor, case: Case) -> None:
     opened.set_widgets({name: other for name, (_, other) in case.values.items()})
     saved = []
     for choice in case.choices:
-        choose(opened, node, choice)
-        values = opened.page.evaluate(SAVED, node)
+        choose(opened, case, choice)
+        values = opened.page.evaluate(SAVED, case.node)
         assert values.count(choice) == 1
         saved.append([value for value in values if value != choice])
     assert saved == [saved[0]] * len(saved)
@@ -200,12 +269,12 @@ def test_what_is_hidden_keeps_its_value_and_is_saved_in_its_place(opened: Editor
 
 
 def test_a_graph_opens_with_what_counts_in_it(opened: Editor) -> None:
-    for node, case in NODES.items():
-        choose(opened, node, case.choices[-1])
+    for case in CASES.values():
+        choose(opened, case, case.choices[-1])
     graph = opened.page.evaluate("() => app.graph.serialize()")
-    before = {node: (shown(opened, node), opened.page.evaluate(HEIGHTS, node)) for node in NODES}
-    for node, case in NODES.items():
-        choose(opened, node, case.choices[0])
+    before = [(shown(opened, case), opened.page.evaluate(HEIGHTS, case.node)) for case in CASES.values()]
+    for case in CASES.values():
+        choose(opened, case, case.choices[0])
     opened.load(graph, "what applies")
     opened.show(opened.extent())
-    assert {node: (shown(opened, node), opened.page.evaluate(HEIGHTS, node)) for node in NODES} == before
+    assert [(shown(opened, case), opened.page.evaluate(HEIGHTS, case.node)) for case in CASES.values()] == before

@@ -248,6 +248,12 @@ def test_a_picture_is_prepared_as_before() -> None:
     assert [inputs[name] for name in ("crop", "size", "interpolation", "sharpen")] == ["top", 224, "BICUBIC", 0.2]
 
 
+def test_padding_with_black_stays_black() -> None:
+    inputs = converted("PrepImageForClipVision", crop_position="pad")["20"]["inputs"]
+    assert (inputs["crop"], inputs["border"]) == ("pad", "black")
+    assert converted("PrepImageForClipVision", crop_position="left")["20"]["inputs"]["border"] == "grey"
+
+
 def test_several_pictures_of_the_first_encoder_become_a_batch() -> None:
     graph = BASE | with_node("IPAdapterApplyEncoded")
     graph[11].inputs["image_3"] = SECOND
@@ -298,7 +304,6 @@ def test_a_number_through_a_link_stays_linked() -> None:
         ("IPAdapterUnifiedLoader", {"preset": "VIT-G (medium strength)"}, "alone"),
         ("IPAdapterUnifiedLoader", {"preset": "None"}, "its preset is"),
         ("IPAdapterNoise", {}, "draws its noise by the picture"),
-        ("PrepImageForClipVision", {"crop_position": "pad"}, "pads with black"),
         ("IPAdapterEmbeds", {"neg_embed": Out(6)}, "its neg_embed is made of a picture"),
         (OTHER_IPADAPTER, {"clip_vision_output": Out(2)}, "clip_vision_output"),
     ],

@@ -6,14 +6,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from comfyui_ip_adapter.ip_adapter_core.vision.borders import Border
+from comfyui_ip_adapter.ip_adapter_core.vision.boxes import POSITIONS, Box
+from comfyui_ip_adapter.ip_adapter_core.vision.colours import BLACK
+from comfyui_ip_adapter.ip_adapter_core.vision.cutout import Background
 from comfyui_ip_adapter.ip_adapter_core.vision.prepare import (
-    BLACK,
     CROPS,
+    MASK,
     PAD,
     POINT,
-    POSITIONS,
     RESAMPLINGS,
     Square,
+    boxes,
     frame,
     sharpen,
     square,
@@ -43,6 +47,17 @@ def numbered(height: int, width: int) -> Tensor:
     red = torch.arange(width).expand(height, width)
     green = torch.arange(height)[:, None].expand(height, width)
     return torch.stack([red, green, torch.zeros(height, width)], dim=-1)[None].float() / 255
+
+
+SPOTS = (Box(3, 4, 13, 12), Box(20, 0, 29, 30), Box(44, 25, 50, 30))
+"""Parts of a picture of 50x30."""
+
+
+def spot(height: int, width: int, place: Box) -> Tensor:
+    """A mask (height, width) that is white in a place."""
+    mask = torch.zeros(height, width)
+    mask[place.top : place.bottom, place.left : place.right] = 1
+    return mask
 
 
 def corner(pictures: Tensor) -> tuple[int, int]:
@@ -103,7 +118,7 @@ def test_old_squares_have_their_old_numbers(
     picture: Callable[[int, int], Tensor], height: int, width: int, position: str
 ) -> None:
     image = picture(height, width)
-    found = square(image, Square(position, 224, border=BLACK, old_numbers=True))
+    found = square(image, Square(position, 224, border=Border(colour=BLACK), old_numbers=True))
     assert np.abs(found[0].numpy() - old_square(image, position, "LANCZOS", 224)).max() < 1e-5
 
 
@@ -127,7 +142,7 @@ def test_sharpening_follows_its_formula(amount: float) -> None:
 @pytest.mark.parametrize("position", SIDES)
 def test_cut_resized_and_sharpened_as_the_old_node_does_it(position: str) -> None:
     image = smooth(31, 45)
-    how = Square(position, 24, border=BLACK, old_numbers=True)
+    how = Square(position, 24, border=Border(colour=BLACK), old_numbers=True)
     wanted = sharpened(old_square(image, position, "LANCZOS", 24), 0.3)
     assert np.abs(sharpen(square(image, how), 0.3)[0].numpy() - wanted).max() < 1e-5
 
@@ -148,7 +163,8 @@ def test_faces_with_their_white_border_as_the_old_node_does_it() -> None:
 @pytest.mark.parametrize("old_numbers", [False, True])
 def test_a_square_picture_of_the_right_size_is_left_as_it_is(crop: str, old_numbers: bool) -> None:
     image = photos(56, 56)
-    assert torch.equal(square(image, Square(crop, 56, point=(0.1, 0.9), old_numbers=old_numbers)), image)
+    how = Square(crop, 56, point=(0.1, 0.9), old_numbers=old_numbers)
+    assert torch.equal(square(image, how, torch.ones(1, 56, 56)), image)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +183,7 @@ def test_the_square_lies_at_the_position(crop: str, wide: tuple[int, int], tall:
 
 
 def test_every_position_is_tried_against_the_old_pack() -> None:
-    assert set(CROPS) == {*SIDES, POINT}
+    assert set(CROPS) == {*SIDES, POINT, MASK}
 
 
 @pytest.mark.parametrize(
@@ -190,14 +206,14 @@ def test_the_middle_point_and_the_center_agree_within_a_pixel(height: int, width
 
 @pytest.mark.parametrize("crop", POSITIONS)
 def test_a_crop_reads_no_point_and_no_border(crop: str) -> None:
-    image = photos(30, 50)
-    assert torch.equal(square(image, Square(crop, 20)), square(image, Square(crop, 20, point=(0, 1), border=BLACK)))
+    image, other = photos(30, 50), Square(crop, 20, point=(0, 1), border=Border("mirrored", BLACK), margin=9)
+    assert torch.equal(square(image, Square(crop, 20)), square(image, other))
 
 
 @pytest.mark.parametrize("border", [CLIP_MEAN, BLACK])
 def test_a_padded_picture_is_whole_between_its_borders(border: tuple[float, float, float]) -> None:
     image = photos(20, 50)
-    found = square(image, Square(PAD, 50, border=border))
+    found = square(image, Square(PAD, 50, border=Border(colour=border)))
     assert torch.equal(found[:, 15:35], image)
     colour = (torch.tensor(border) * 255).round() / 255
     assert (found[:, :15] == colour).all()
@@ -215,14 +231,75 @@ def test_an_odd_border_loses_no_pixel_but_with_old_numbers() -> None:
     assert not torch.equal(square(image, Square(PAD, 51, old_numbers=True))[:, 15:35], image)
 
 
+# By a mask
+
+
+@each_size
+def test_a_mask_of_the_whole_picture_cuts_nothing_off(height: int, width: int) -> None:
+    image, side = photos(height, width), max(height, width)
+    for border in (Border(), Border("mirrored")):
+        padded = square(image, Square(PAD, side, border=border))
+        assert torch.equal(square(image, Square(MASK, side, border=border), torch.ones(1, height, width)), padded)
+        assert torch.equal(square(image, Square(MASK, side, border=border, margin=50), torch.ones(1, 9, 9)), padded)
+
+
+def test_the_square_around_a_mask_is_cut_and_each_picture_has_its_own() -> None:
+    images = numbered(30, 50).repeat(3, 1, 1, 1)
+    masks = torch.stack([spot(30, 50, place) for place in SPOTS])
+    how = Square("mask", 10)
+    assert boxes(images, how, masks) == [Box(3, 3, 13, 13), Box(9, 0, 39, 30), Box(44, 24, 50, 30)]
+    first = square(images[:1], how, masks[:1])
+    assert torch.equal(first, images[:1, 3:13, 3:13])
+
+
+def test_a_mask_of_another_size_lies_over_the_whole_picture() -> None:
+    image, small = photos(30, 50), spot(6, 10, Box(2, 1, 4, 3))
+    large = small.repeat_interleave(5, 0).repeat_interleave(5, 1)
+    assert boxes(image, Square(MASK), small) == boxes(image, Square(MASK), large)
+
+
+def test_outside_of_a_mask_the_background_goes_and_the_subject_stays() -> None:
+    image, mask = photos(30, 50), spot(30, 50, Box(10, 5, 40, 25))
+    how = Square(PAD, 50, background=Background(BLACK, soft_edge=0), border=Border(colour=BLACK))
+    found = square(image, how, mask)[0, 10:40]
+    assert torch.equal(found[5:25, 10:40], image[0, 5:25, 10:40])
+    assert not found[mask == 0].any()
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_where_a_mask_is_white_everywhere_nothing_is_removed(crop: str) -> None:
+    image, mask = photos(30, 50), torch.ones(1, 30, 50)
+    how = Square(crop, 20)
+    assert torch.equal(square(image, how._replace(background=Background()), mask), square(image, how, mask))
+
+
+@pytest.mark.parametrize("crop", [*POSITIONS, PAD, POINT])
+def test_without_a_use_for_it_a_mask_is_not_read(crop: str) -> None:
+    image = photos(30, 50)
+    assert torch.equal(square(image, Square(crop, 20), torch.zeros(7, 2, 2)), square(image, Square(crop, 20)))
+
+
+@pytest.mark.parametrize("how", [Square(MASK), Square(background=Background())])
+def test_a_mask_that_is_missing_or_does_not_fit_is_told(how: Square) -> None:
+    images = photos(8, 9, count=2)
+    with pytest.raises(ValueError, match=r"^Connect a mask .* found no mask"):
+        square(images, how)
+    with pytest.raises(ValueError, match=r"^Connect one mask for all pictures, or one for each; pictures: 2, masks: 3"):
+        square(images, how, torch.eye(8).repeat(3, 1, 1))
+    half = torch.stack([torch.eye(8), torch.zeros(8, 8)])
+    with pytest.raises(ValueError, match=r"^Make white in the mask .* picture 2 of 2; it is black everywhere"):
+        square(images, how, half)
+
+
 # Pictures and values of all sorts
 
 
 @each_crop
 def test_each_picture_of_a_batch_is_prepared_by_itself(crop: str) -> None:
     images, how = photos(30, 50, count=3), Square(crop, 20)
-    alone = torch.cat([sharpen(square(image[None], how), 0.5) for image in images])
-    assert torch.equal(sharpen(square(images, how), 0.5), alone)
+    masks = torch.stack([spot(30, 50, place) for place in SPOTS])
+    alone = [sharpen(square(image[None], how, mask), 0.5) for image, mask in zip(images, masks, strict=True)]
+    assert torch.equal(sharpen(square(images, how, masks), 0.5), torch.cat(alone))
 
 
 def test_alpha_is_left_out_and_grey_becomes_rgb() -> None:
@@ -279,6 +356,7 @@ def test_the_given_pictures_stay_as_they_are() -> None:
         (Square(size=0), "Set the size to 1 pixel or more; found 0"),
         (Square(POINT, point=(0.5, 1.5)), "Set the point to shares of the picture, 0..1; found 0.5, 1.5"),
         (Square(POINT, point=(float("nan"), 0)), "Set the point .* found nan, 0"),
+        (Square(MASK, margin=-1), "Set the margin to 0 percent or more; found -1"),
     ],
 )
 def test_what_cannot_be_done_is_told(how: Square, said: str) -> None:
