@@ -91,6 +91,13 @@ _POSITIVE = (COND, UNCOND)
 _TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
 
 
+class Applied(NamedTuple):
+    """A prompt and what the user set when it was applied: what applications are made of, all that one prompt makes."""
+
+    prompt: ImagePrompt
+    options: ApplyOptions
+
+
 @dataclass(frozen=True, eq=False)
 class Application:
     """A part of a prompt on a model.
@@ -103,6 +110,7 @@ class Application:
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
     mean_of_each, point_masks: as in ApplyOptions.
+    applied: what it was made of, so that another prompt can take its place.
     """
 
     part: PromptPart
@@ -114,6 +122,7 @@ class Application:
     lora: LoraUse | None = None
     mean_of_each: bool = False
     point_masks: bool = False
+    applied: Applied | None = None
 
     @cached_property
     def framed(self) -> bool:

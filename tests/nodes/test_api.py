@@ -1,4 +1,4 @@
-"""What others may call is what the page says, and wrong values are told; both examples run in live/test_python_api."""
+"""What others may call is what the page says, and wrong values are told; whole examples run in live/test_python_api."""
 
 import ast
 import inspect
@@ -26,7 +26,7 @@ def test_the_page_names_everything_that_may_be_called_as_it_is_called() -> None:
     from comfyui_ip_adapter.nodes import api
 
     functions = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
-    assert functions == ["apply", "encode", "load", "load_files"]
+    assert functions == ["apply", "encode", "load", "load_files", "prompts", "replace"]
     for name in functions:
         assert f"`{name}{signature(getattr(api, name))}`" in PAGE
     for name in api.__all__:
