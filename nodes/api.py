@@ -7,21 +7,23 @@ beside ComfyUI and inside it: docs/python-api.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..ip_adapter_core.attention import export as exporting
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.prompts.combine import Gathering
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings import layer_weights
 from ..ip_adapter_core.settings.span import Span
-from .host import adapters, auto, encoding, face_embeds, faces, files, prompt_files, small_world, vision
+from .host import adapters, auto, encoding, face_embeds, faces, files, models, prompt_files, small_world, vision
 from .host.adapters import LoadedAdapter
 from .host.sampling import exchange, model_patch
 
-__all__ = ["VERSION", "Loaded", "apply", "encode", "load", "load_files", "prompts", "replace"]
+__all__ = ["VERSION", "Loaded", "apply", "encode", "export", "load", "load_files", "prompts", "replace"]
 
 VERSION = 1
 """Of this interface; it grows when something is added."""
@@ -121,6 +123,16 @@ def replace(model: Any, old: ImagePrompt, new: ImagePrompt) -> Any:
     not follow the old prompt, and when the new one does not fit the model.
     """
     return exchange.exchange(model, old, new)
+
+
+def export(model: Any, file: str | Path) -> None:
+    """Write K', V' and λ of the image prompts that a MODEL follows to a safetensors file, for other programs.
+
+    What is in it, and how it is applied: docs/python-api.md and its own header. A file that is there is replaced.
+    Raises ValueError for a model without image prompts, and for prompts that differ by frame, by place or by a
+    schedule.
+    """
+    exporting.export(model_patch.installed_applications(model), models.layers(model)).save(Path(file))
 
 
 def _check(pictures: Tensor) -> None:
