@@ -29,12 +29,12 @@ _HOW = (
     "In each layer, before its output projection, for rows of a side: attended + the sum over prompts of "
     "weights[side][layer] * softmax(q keys^T / sqrt(width / heads) + bias) values, from start to end."
 )
-_SAME: dict[str, Callable[[Application], bool]] = {
-    "Use a prompt that is the same in all frames": lambda one: one.framed,
-    "Remove the schedule": lambda one: one.schedule.over_time,
-    "Remove the masks": lambda one: bool(one.masks),
+_DIFFERS: dict[str, Callable[[Application], bool]] = {
+    "frames of their own": lambda one: one.framed,
+    "the schedule": lambda one: one.schedule.over_time,
+    "the masks": lambda one: bool(one.masks),
 }
-"""What to do -> whether an application cannot be exported without it."""
+"""What is not exported -> whether an application has it."""
 
 
 class Exported(NamedTuple):
@@ -68,9 +68,9 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
     """
     if not applications:
         raise ValueError("Give a model that follows an image prompt, at a weight that is not 0; this one follows none.")
-    for todo, differs in _SAME.items():
-        if any(map(differs, applications)):
-            raise ValueError(f"{todo}; exported are keys and values that are the same in all frames, steps and places.")
+    for what, has in _DIFFERS.items():
+        if any(map(has, applications)):
+            raise ValueError(f"Remove {what}; exported is what is the same in all frames, steps and places.")
     sums = [one for application in applications for one in _sums(application, layers)]
     tensors = {name: tensor for number, one in enumerate(sums) for name, tensor in _tensors(number, one)}
     described = [_layer(layer) for layer in layers]

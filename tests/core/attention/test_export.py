@@ -99,7 +99,7 @@ def test_a_lora_is_named(encode: Any) -> None:
 
 def test_what_differs_by_frame_place_or_schedule_is_not_exported(encode: Any) -> None:
     refused = {
-        "Use a prompt that is the same in all frames": applied(encode(2, "one per frame")),
+        "Remove frames of their own": applied(encode(2, "one per frame")),
         "Remove the schedule": applied(encode(), ApplyOptions(schedule=SCHEDULE)),
         "Remove the masks": applied(encode(), ApplyOptions(mask=torch.eye(4)[None])),
         "Give a model that follows an image prompt": (),
