@@ -1,4 +1,4 @@
-"""What scripts and other custom nodes may call: image prompts in three steps, load, encode and apply.
+"""What scripts and other custom nodes may call: image prompts in three steps, load, encode and apply, and what then.
 
 The names in `__all__`, their arguments and what they return stay as they are: docs/promises.md. How they are imported
 beside ComfyUI and inside it: docs/python-api.md.
@@ -7,22 +7,24 @@ beside ComfyUI and inside it: docs/python-api.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..ip_adapter_core.attention import export as exporting
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.prompts.combine import Gathering
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings import layer_weights
 from ..ip_adapter_core.settings.span import Span
-from .host import adapters, auto, encoding, face_embeds, faces, files, prompt_files, small_world, vision
+from .host import adapters, auto, encoding, face_embeds, faces, files, models, prompt_files, small_world, vision
 from .host.adapters import LoadedAdapter
-from .host.sampling import model_patch
+from .host.sampling import exchange, model_patch
 
-__all__ = ["VERSION", "Loaded", "apply", "encode", "load", "load_files"]
+__all__ = ["VERSION", "Loaded", "apply", "encode", "export", "load", "load_files", "prompts", "replace"]
 
 VERSION = 1
 """Of this interface; it grows when something is added."""
@@ -107,6 +109,34 @@ def apply(
     layers = layer_weights.from_weight_type(weight_type)
     use = ApplyOptions(weight, Span(start, end), layers, mask=mask, balance=balance)
     return model_patch.apply(model, prompt, use)
+
+
+def prompts(model: Any) -> tuple[ImagePrompt, ...]:
+    """The image prompts that a MODEL follows, by whatever nodes or calls, in the order in which they were applied.
+
+    One that was applied at weight 0 is not among them.
+    """
+    return exchange.prompts_of(model)
+
+
+def replace(model: Any, old: ImagePrompt, new: ImagePrompt) -> Any:
+    """A clone of a MODEL that follows a new image prompt in place of an old one; the given one stays as it is.
+
+    old: one of `prompts(model)`. The new prompt acts as the old one did: its weight, times, layers and mask, and its
+    place among others, bit for bit as if it had been applied in the first place. Raises ValueError when the model does
+    not follow the old prompt, and when the new one does not fit the model.
+    """
+    return exchange.exchange(model, old, new)
+
+
+def export(model: Any, file: str | Path) -> None:
+    """Write K', V' and λ of the image prompts that a MODEL follows to a safetensors file, for other programs.
+
+    What is in it, and how it is applied: docs/python-api.md and its own header. A file that is there is replaced.
+    Raises ValueError for a model without image prompts, and for prompts that differ by frame, by place or by a
+    schedule.
+    """
+    exporting.export(model_patch.installed_applications(model), models.layers(model)).save(Path(file))
 
 
 def _check(pictures: Tensor) -> None:

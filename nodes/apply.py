@@ -152,10 +152,15 @@ def layer_and_time_inputs() -> list[io.Input]:
             optional=True,
             tooltip="From Layer Weights. Left empty, all layers follow alike.",
         ),
-        WeightSchedule.Input(
-            "schedule", optional=True, tooltip="From Weight Schedule: what the weight is multiplied with, step by step."
-        ),
+        schedule_input(),
     ]
+
+
+def schedule_input() -> io.Input:
+    """The input for what the weight is multiplied with, step by step."""
+    return WeightSchedule.Input(
+        "schedule", optional=True, tooltip="From Weight Schedule: what the weight is multiplied with, step by step."
+    )
 
 
 def span_inputs() -> list[io.Input]:

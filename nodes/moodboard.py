@@ -13,10 +13,11 @@ from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.plots import moodboard as plot
 from ..ip_adapter_core.settings.moodboard import ROLES, Card
+from ..ip_adapter_core.settings.schedule import CONSTANT, Schedule
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
-from .apply import balance_input, span_inputs, weight_input
+from .apply import balance_input, mask_input, schedule_input, span_inputs, weight_input
 from .encode import fit_input, reference_mask_input
 from .host import models
 from .host import moodboard as host
@@ -24,7 +25,7 @@ from .host.adapters import LoadedAdapter
 from .host.pictures import to_image
 from .input_checks import check_socket
 from .node import Node
-from .notices import of_pictures, of_reference_mask, of_span, of_weight, with_notices
+from .notices import of_mask, of_pictures, of_reference_mask, of_span, of_weight, with_notices
 from .preview import preview
 from .sockets import IpAdapter, MoodboardCard, schema
 
@@ -103,6 +104,8 @@ class Moodboard(Node):
                 ),
                 weight_input("weight", "how strongly all pictures together act"),
                 *span_inputs(),
+                schedule_input(),
+                mask_input(),
                 balance_input(),
             ],
             outputs=[
@@ -124,21 +127,31 @@ class Moodboard(Node):
         end: float,
         pictures: dict[str, Card] | None = None,
         unit: str = TIME_UNITS[0],
+        schedule: Schedule = CONSTANT,
+        mask: Tensor | None = None,
         balance: str = OFF,
     ) -> io.NodeOutput:
-        cards, use = _cards(pictures or {}), ApplyOptions(weight, Span(start, end, unit), balance=balance)
+        span = Span(start, end, unit)
+        cards, use = _cards(pictures or {}), ApplyOptions(weight, span, schedule=schedule, mask=mask, balance=balance)
         mixed = host.apply(model, ip_adapter, clip_vision, cards, use)
-        board = to_image(plot.draw(_entries(cards, mixed.seen, weight, models.layers(model))))
+        board = to_image(plot.draw(_entries(cards, mixed.seen, use, models.layers(model))))
         notices = _notices(cards, ip_adapter, use)
         return io.NodeOutput(mixed.model, board, ui=with_notices(notices, preview(board, cls)))
 
 
 def _entries(
-    cards: Sequence[Card], seen: Sequence[Tensor], weight: float, layers: tuple[Layer, ...]
+    cards: Sequence[Card], seen: Sequence[Tensor], use: ApplyOptions, layers: tuple[Layer, ...]
 ) -> list[plot.Entry]:
     """What the board shows of each card; seen: its pictures, as the encoder saw them."""
     return [
-        plot.Entry(pictures[0], card.role, card.strength, weight * card.strength, card.layer_weights.bars(layers))
+        plot.Entry(
+            pictures[0],
+            card.role,
+            card.strength,
+            use.weight * card.strength,
+            card.layer_weights.bars(layers),
+            card.within(use.span),
+        )
         for card, pictures in zip(cards, seen, strict=True)
     ]
 
@@ -155,7 +168,7 @@ def _notices(cards: Sequence[Card], adapter: LoadedAdapter, use: ApplyOptions) -
     """Hints at what is most likely not meant, each once."""
     partly = any(is_partly_read(card.images, card.mask) for card in cards)
     of_cards = [notice for card in cards for notice in (*of_pictures(card.images), *of_span(card.within(use.span)))]
-    of_all = of_weight(use.weight, what="the moodboard")
+    of_all = [*of_weight(use.weight, what="the moodboard"), *of_mask(use.mask)]
     return [*of_all, *dict.fromkeys(of_cards), *of_reference_mask(adapter.identity, partly)]
 
 

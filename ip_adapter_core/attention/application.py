@@ -95,6 +95,13 @@ _POSITIVE = (COND, UNCOND)
 _TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
 
 
+class Applied(NamedTuple):
+    """A prompt and what the user set when it was applied: what applications are made of, all that one prompt makes."""
+
+    prompt: ImagePrompt
+    options: ApplyOptions
+
+
 @dataclass(frozen=True, eq=False)
 class Application:
     """A part of a prompt on a model.
@@ -107,6 +114,7 @@ class Application:
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
     mean_of_each, point_masks, balance: as in ApplyOptions.
+    applied: what it was made of, so that another prompt can take its place.
     """
 
     part: PromptPart
@@ -119,6 +127,7 @@ class Application:
     mean_of_each: bool = False
     point_masks: bool = False
     balance: str = OFF
+    applied: Applied | None = None
 
     @cached_property
     def framed(self) -> bool:

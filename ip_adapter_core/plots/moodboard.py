@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from ..settings.layer_weights import Bar
+from ..settings.span import WHOLE, Span
 from .axes import Axis, ToPixels
-from .drawing import FAINT, INK, PAPER, font, thumbnail
+from .drawing import FAINT, INK, PAPER, TRACK, font, thumbnail
 from .layer_bars import Column, columns
 from .transition import colour
 
@@ -23,6 +24,8 @@ SIDE = 96  # of a thumbnail
 _MARGIN, _LEFT, _RIGHT = 12, 136, 688  # edges of the thumbnails, and of the bars
 _BAND = 8  # the reference's colour, beside its thumbnail
 _TITLE, _BARS = 26, (50, 108)  # of a row: the middle of its words, the top and bottom of its bars
+_WHEN, _PART = (346, 526), (40, 45)  # of a row: edges of the words for its time, top and bottom of the bar below them
+_TIMES = {"percent": "from", "steps": "steps"}  # the word for a time in this unit
 _SUM, _NAMES = (54, 210), 230  # of the panel below
 
 
@@ -34,6 +37,7 @@ class Entry(NamedTuple):
     strength: as the user set it.
     weight: λ that it is applied with.
     bars: what each layer gets of λ, in running order; the same layers for all references.
+    span: when it acts in the sampling; it is shown where that is not always.
     """
 
     picture: Tensor
@@ -41,6 +45,7 @@ class Entry(NamedTuple):
     strength: float
     weight: float
     bars: tuple[Bar, ...]
+    span: Span = WHOLE
 
     def shares(self) -> list[float]:
         """What each layer adds: above zero towards the reference, below zero away from it."""
@@ -61,10 +66,25 @@ def draw(entries: Sequence[Entry]) -> Image:
         pen.rectangle((_MARGIN, top + _MARGIN, _MARGIN + _BAND - 1, top + _MARGIN + SIDE - 1), fill=colour(number))
         pen.text((_LEFT, top + _TITLE), f"{number + 1}  {entry.role}", INK, font(26), "lm")
         pen.text((_RIGHT, top + _TITLE), f"strength {entry.strength:.3g}", FAINT, font(20), "rm")
+        _draw_time(pen, entry.span, top, colour(number))
         y = _heights(stacks).scale_to(top + _BARS[1], top + _BARS[0])
         _draw_stacks(pen, placed, {number: entry.shares()}, y)
     _draw_together(pen, placed, [entry.shares() for entry in entries], ROW * len(entries))
     return picture
+
+
+def _draw_time(pen: ImageDraw, span: Span, top: int, fill: str) -> None:
+    """Write when a reference acts; a part of the noise schedule is also drawn, as that part of a bar."""
+    if span.whole:
+        return
+    left, right = _WHEN
+    start, end = (f"{round(number, 3):g}" for number in (span.start, span.end))
+    pen.text((left, top + _TITLE), f"{_TIMES[span.unit]} {start} to {end}", FAINT, font(20), "lm")
+    if span.unit == "percent":
+        pen.rectangle((left, top + _PART[0], right - 1, top + _PART[1] - 1), fill=TRACK)
+        first, behind = (left + round((right - left) * share) for share in (span.start, span.end))
+        if behind > first:
+            pen.rectangle((first, top + _PART[0], behind - 1, top + _PART[1] - 1), fill=fill)
 
 
 def _draw_together(pen: ImageDraw, placed: Sequence[Column], shares: list[list[float]], top: int) -> None:

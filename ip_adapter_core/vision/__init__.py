@@ -6,7 +6,7 @@ its tensors (timm_layouts those of SigLIP and PE-Core), parts makes them of thos
 architectures, matching finds the one with these tensors, positions adapts it to another resolution. prepare makes the
 squares that users want: boxes says where they are cut, borders fills what a picture leaves of one, cutout removes a
 background, colours are those of either. tiles cuts a large picture into several, reference_mask leaves out what is not
-to be read of one, enhance joins the features of parts, noise makes a negative of one. text_half builds the other half of
-a whole CLIP, and scores says how near pictures come to references and texts.
+to be read of one, enhance joins the features of parts, noise makes a negative of one. text_half builds the other half
+of a whole CLIP, and scores says how near pictures come to references and texts.
 Tests: tests/core/vision; registry, layouts, parts and matching in test_towers.py through towers.
 """

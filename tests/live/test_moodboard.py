@@ -1,15 +1,15 @@
 """Moodboards in whole graphs on a running ComfyUI: what they equal, and what they refuse."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.plots.moodboard import ROW, TOGETHER, WIDTH
-from live import specimens
-from live.graphs import Graph, Node, text_to_image
-from live.prompting import OTHER, REFERENCE, Prompted, difference, load, picture
+from live.boards import Board, Use, loaders, place_and_time
+from live.graphs import Graph, text_to_image
+from live.prompting import OTHER, REFERENCE, WIDE, Prompted, difference, picture
 from live.results import ExecutionError
 from live.server import Server
 
@@ -17,58 +17,18 @@ ACTS = 1.0  # mean difference in levels, above which a picture is another one
 TYPES = {"all": "linear", "style": "style transfer", "composition": "composition"}
 
 
-class Use(NamedTuple):
-    """A picture of a board; more: other inputs of its node."""
-
-    image: str
-    role: str = "all"
-    strength: float = 1.0
-    more: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Board:
-    """A model hook: the model follows a moodboard with these pictures."""
-
-    uses: tuple[Use, ...]
-    weight: float = 1.0
-    span: tuple[float, float, str] = (0.0, 1.0, "percent")
-
-    def __call__(self, graph: Graph, model: Any) -> Node:
-        adapter, tower = loaders(graph)
-        start, end, unit = self.span
-        cards = {
-            f"pictures.picture{number}": graph.add(
-                "IPA_MoodboardPicture",
-                f"card {number}",
-                image=load(graph, use.image),
-                role=use.role,
-                strength=use.strength,
-                **dict(use.more),
-            )
-            for number, use in enumerate(self.uses, 1)
-        }
-        inputs = {"model": model, "ip_adapter": adapter, "clip_vision": tower, "weight": self.weight}
-        return graph.add("IPA_Moodboard", "board", **inputs, start=start, end=end, unit=unit, **cards)
-
-
-def loaders(graph: Graph) -> tuple[Node, Node]:
-    adapter = graph.add("IPA_LoadAdapter", "adapter", file=specimens.named("base.safetensors"))
-    return adapter, graph.add("IPA_LoadVision", "tower", file=specimens.named("tower.safetensors"), activation="auto")
-
-
-def chain(*uses: Use, weight: float = 1.0, start: float = 0.0, end: float = 1.0) -> Any:
-    """A model hook: the same by hand, with nodes for each picture."""
+def chain(*uses: Use, weight: float = 1.0, spans: Sequence[tuple[float, float, str]], placed: bool = False) -> Any:
+    """A model hook: the same by hand, with nodes for each picture, which acts in its span."""
 
     def hook(graph: Graph, model: Any) -> Any:
         adapter, tower = loaders(graph)
-        for use in uses:
-            image = load(graph, use.image)
-            files = {"ip_adapter": adapter, "clip_vision": tower}
-            prompt = graph.add("IPA_Encode", image=image, fit="center crop", **files)
+        everywhere = place_and_time(graph) if placed else {}
+        for use, (start, end, unit) in zip(uses, spans, strict=True):
+            fit = dict(use.more).get("fit", "center crop")
+            prompt = graph.add("IPA_Encode", ip_adapter=adapter, clip_vision=tower, fit=fit, **use.read(graph))
             kind = {"weight_type": TYPES[use.role], "weight": 1.0, "second_weight": 1.0, "custom": ""}
             layers = graph.add("IPA_LayerWeights", **kind)
-            own = {"weight": weight * use.strength, "start": start, "end": end, "unit": "percent"}
+            own = {"weight": weight * use.strength, "start": start, "end": end, "unit": unit, **everywhere}
             model = graph.add("IPA_Apply", model=model, image_prompt=prompt, layer_weights=layers, **own)
         return model
 
@@ -80,8 +40,34 @@ MIXED = (Use(REFERENCE, "style", 0.8), Use(OTHER, "composition", 1.2))
 
 def test_a_board_is_the_chain_of_nodes_bit_for_bit(stocked: Server, plain: np.ndarray) -> None:
     mixed = picture(stocked, Board(MIXED, 0.75, (0.1, 0.9, "percent")))
-    assert np.array_equal(mixed, picture(stocked, chain(*MIXED, weight=0.75, start=0.1, end=0.9)))
+    assert np.array_equal(mixed, picture(stocked, chain(*MIXED, weight=0.75, spans=[(0.1, 0.9, "percent")] * 2)))
     assert difference(mixed, plain) > ACTS
+
+
+TIMED = (
+    Use(WIDE, "style", 0.8, more=(("start", 0.25), ("fit", "pad"))),
+    Use(OTHER, "all", 0.6, mask=OTHER, more=(("start", 0.5), ("end", 0.75))),
+    Use(REFERENCE, "composition", 1.2, mask=REFERENCE, more=(("end", 0.5),)),
+)
+"""Pictures that have all that a picture may have of its own."""
+SPANS = {
+    "percent": ((0.2, 0.8), [(0.35, 0.8), (0.5, 0.65), (0.2, 0.5)]),
+    "steps": ((0, 8), [(2, 8), (4, 6), (0, 4)]),
+}
+"""When a board acts, and when each of these pictures does then."""
+
+
+@pytest.mark.parametrize("placed", [False, True], ids=["everywhere", "with mask and schedule"])
+@pytest.mark.parametrize("unit", SPANS)
+def test_times_and_masks_of_pictures_are_those_of_the_chain_bit_for_bit(
+    stocked: Server, unit: str, placed: bool
+) -> None:
+    (start, end), spans = SPANS[unit]
+    mixed = picture(stocked, Board(TIMED, 0.75, (start, end, unit), placed), steps=8)
+    by_hand = chain(*TIMED, weight=0.75, spans=[(*span, unit) for span in spans], placed=placed)
+    assert np.array_equal(mixed, picture(stocked, by_hand, steps=8))
+    bare = tuple(use._replace(mask=None, more=()) for use in TIMED)
+    assert difference(mixed, picture(stocked, Board(bare, 0.75, (start, end, unit), placed), steps=8)) > ACTS / 10
 
 
 def test_a_picture_of_strength_zero_is_not_there_bit_for_bit(stocked: Server, plain: np.ndarray) -> None:

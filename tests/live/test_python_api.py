@@ -16,7 +16,22 @@ from live.server import FAST_ATTENTION, Server, comfyui_path
 from package import ROOT
 
 PAGE = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
-SCRIPT, NODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SCRIPT, NODE, KEPT, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+KEEPER = """
+
+class KeepModel(PromptWithPicture):
+    def prompt(self, model, image, weight):
+        import comfyui_ip_adapter as ours
+
+        exec(KEPT, globals())
+        black, white = image * 0, image * 0 + 1
+        model = ours.apply(model, ours.encode(ours.load(model), black), weight)
+        *_, last = for_each_reference(model, ours.load(model), [white, image])
+        return (last,)
+
+
+NODE_CLASS_MAPPINGS["KeepModel"] = KeepModel
+"""
 NAME = ready.settings()["project"]["name"]
 TEST_TOOLS = ("pytest", "diffusers", "insightface", "onnxruntime", "hypothesis", "accelerate")
 
@@ -40,7 +55,7 @@ def server(python: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory)
     """A ComfyUI with the archive, and with the custom node of the page in a pack that is loaded before it."""
     pack = tmp_path_factory.mktemp("pack") / "a_pack"
     pack.mkdir()
-    (pack / "__init__.py").write_text(NODE, encoding="utf-8")
+    (pack / "__init__.py").write_text(f"{NODE}\nKEPT = {KEPT!r}\n{KEEPER}", encoding="utf-8")
     base = folder.parents[1]
     with Server(base, options=[FAST_ATTENTION], python=python, packs={"a_pack": pack}) as server:
         yield server
@@ -65,19 +80,23 @@ def test_a_custom_node_may_call_what_the_page_says(server: Server) -> None:
     assert np.abs(prompted.astype(int) - without).mean() > 5
 
 
-def drawn(server: Server, weight: float) -> np.ndarray:
-    """What the small world draws behind the node of the page."""
+def test_a_kept_model_with_another_reference_draws_as_if_it_had_been_the_first(server: Server) -> None:
+    assert np.array_equal(drawn(server, 0.8, "KeepModel"), drawn(server, 0.8))
+
+
+def drawn(server: Server, weight: float, node: str = "PromptWithPicture") -> np.ndarray:
+    """What the small world draws behind the node of the page, or another."""
     graph = Graph()
     loader = graph.add("CheckpointLoaderSimple", ckpt_name="small_world.safetensors")
     reference = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0xFF8000)
-    prompted = graph.add("PromptWithPicture", model=loader, image=reference, weight=weight)
+    prompted = graph.add(node, model=loader, image=reference, weight=weight)
     text = graph.add("CLIPTextEncode", text="", clip=loader[1])
     sampling = {"seed": 1, "steps": 5, "cfg": 4.0, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
     latent = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0)
     start = graph.add("VAEEncode", pixels=latent, vae=loader[2])
     inputs = {"model": prompted, "positive": text, "negative": text, "latent_image": start}
     picture = graph.add("VAEDecode", samples=graph.add("KSampler", **inputs, **sampling), vae=loader[2])
-    saved = graph.add("SaveImage", images=picture, filename_prefix=f"page{weight}")
+    saved = graph.add("SaveImage", images=picture, filename_prefix=f"{node}{weight}")
     return server.run(graph, seconds=600).image(saved.id)
 
 

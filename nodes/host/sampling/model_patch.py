@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ....ip_adapter_core.adapters.lora import AdapterLora
-from ....ip_adapter_core.attention.application import Application, ApplyOptions, applications
+from ....ip_adapter_core.attention.application import Application, Applied, ApplyOptions, applications
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
 from ..warn import warn_once
@@ -36,15 +37,21 @@ _PATCHES = ("patches", "patches_replace")
 
 def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = None) -> ModelPatcher:
     """A clone of the model that follows the image prompt. Raises ValueError when they do not fit."""
-    context = models.geometry(model).context
-    models.check_family(model, prompt.identity)
-    projected = prompt.with_text_projection(partial(models.project_as_text, model))
-    added = applications(projected, models.layers(model), context, use)
+    added = applications_on(model, prompt, use or ApplyOptions())
     clone = install(model, added)
     if any(application.lora for application in added):
         loras = [application.lora for application in (*installed_applications(model), *added)]
         lora.settle(clone, [use for use in loras if use])
     return clone
+
+
+def applications_on(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions) -> tuple[Application, ...]:
+    """The applications of a prompt on a model, which stays as it is. Raises ValueError when they do not fit."""
+    context = models.geometry(model).context
+    models.check_family(model, prompt.identity)
+    projected = prompt.with_text_projection(partial(models.project_as_text, model))
+    made, applied = applications(projected, models.layers(model), context, use), Applied(prompt, use)
+    return tuple(replace(application, applied=applied) for application in made)
 
 
 def apply_lora(model: ModelPatcher, adapter_lora: AdapterLora | None, strength: float) -> ModelPatcher:
@@ -60,16 +67,19 @@ def apply_lora(model: ModelPatcher, adapter_lora: AdapterLora | None, strength: 
 
 
 def install(model: ModelPatcher, added: tuple[Application, ...]) -> ModelPatcher:
-    """A clone of the model with these image prompts after its own; the given model is left as it is.
+    """A clone of the model with these image prompts after its own; the given model is left as it is."""
+    return carry(model, (*installed_applications(model), *added)) if added else model.clone()
+
+
+def carry(model: ModelPatcher, prompts: tuple[Application, ...]) -> ModelPatcher:
+    """A clone of the model with these image prompts in the place of its own.
 
     They are registered in its model_options, which packs copy that call the model in a way of their own.
     """
     clone = model.clone()
-    if added:
-        prompts = ImagePrompts((*installed_applications(model), *added))
-        registered = clone.model_options["transformer_options"].setdefault("wrappers", {})
-        for kind, wrapper in prompts.wrappers().items():
-            registered.setdefault(kind, {})[KEY] = [wrapper]
+    registered = clone.model_options["transformer_options"].setdefault("wrappers", {})
+    for kind, wrapper in ImagePrompts(prompts).wrappers().items():
+        registered.setdefault(kind, {})[KEY] = [wrapper]
     return clone
 
 

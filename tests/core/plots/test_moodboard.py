@@ -11,6 +11,7 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
 from comfyui_ip_adapter.ip_adapter_core.plots import moodboard as plot
 from comfyui_ip_adapter.ip_adapter_core.plots.transition import colour
 from comfyui_ip_adapter.ip_adapter_core.settings.moodboard import ROLES
+from comfyui_ip_adapter.ip_adapter_core.settings.span import WHOLE, Span
 
 MODELS = {name: layers(CONFIGS[name]) for name in ("SD1.5", "SDXL")}
 BARS = slice(136, 690)  # columns of a row that hold bars
@@ -68,3 +69,31 @@ def test_what_is_avoided_reaches_down() -> None:
 def test_a_board_of_zeros_is_drawn_without_bars() -> None:
     picture = drawn(entries("SD1.5", ("all", 0.0), ("style", 0.0)))
     assert not any(of(picture[:, BARS], number).any() for number in range(2))
+
+
+def test_a_time_is_drawn_as_its_part_of_a_bar() -> None:
+    def length(span: Span) -> int:
+        (made,) = entries("SD1.5", ("all", 0.0))
+        return int(of(drawn([made._replace(span=span)])[: plot.ROW, BARS], 0).any(axis=0).sum())
+
+    assert [length(span) for span in (Span(0.0, 0.9999), Span(0.2, 0.7), Span(0.5, 0.5))] == [180, 90, 0]
+
+
+@pytest.mark.parametrize("span", [Span(0.25, 1.0), Span(2, 10, "steps")], ids=str)
+def test_only_a_time_that_is_not_always_is_shown(span: Span) -> None:
+    def words(shown: Span) -> np.ndarray:
+        (made,) = entries("SD1.5", ("all", 1.0))
+        return drawn([made._replace(span=shown)])[: plot.ROW, 330:540]
+
+    above = slice(0, 48)  # the bars
+    assert len(np.unique(words(WHOLE)[above])) == len(np.unique(words(WHOLE)[:2]))
+    assert (words(span)[above] != words(WHOLE)[above]).any()
+    assert np.array_equal(words(span)[50:], words(WHOLE)[50:])
+
+
+@pytest.mark.parametrize("span", [Span(0.123, 0.987), Span(1234, 10000, "steps")], ids=str)
+def test_words_of_the_time_touch_no_others(span: Span) -> None:
+    (made,) = entries("SD1.5", ("composition", 0.0))
+    row = drawn([made._replace(strength=1.25, span=span)])[: plot.ROW]
+    blank = (row[10:45] == row[0, 0]).all(axis=(0, 2))
+    assert blank[312:346].all() and blank[550:560].all()

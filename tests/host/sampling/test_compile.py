@@ -172,6 +172,21 @@ def test_another_packs_patch_made_anew_for_each_call_is_traced_once(
     assert difference(found, sample(apply(anew(small.patcher, [0.5]), prompt, 0.7))) < 1e-5
 
 
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_a_prompt_in_the_place_of_another_is_served_by_the_same_graph(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling.exchange import exchange
+
+    one, other = small_prompts
+    given = compiled(apply(small.patcher, one, 0.7, Span(1, 3, "steps")))
+    sample(given)
+    traced = graphs()
+    found = sample(exchange(given, one, other))
+    assert graphs() == traced > 0
+    assert difference(found, sample(apply(small.patcher, other, 0.7, Span(1, 3, "steps")))) < 1e-5
+
+
 @pytest.mark.parametrize("collected", [False, True])
 @pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
 def test_another_packs_patch_that_is_another_one_later_is_not_served_an_old_graph(

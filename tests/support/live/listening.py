@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -31,6 +32,33 @@ def count_steps(server: Server, prompt: dict[str, Any], client: str = "counter")
 
     asyncio.run(asyncio.wait_for(run(), LONGEST))
     return steps
+
+
+class Work(NamedTuple):
+    """What a server did for a graph.
+
+    nodes: those that ran; all others came from the cache.
+    pictures: by node, how many an encoder of pictures read in it.
+    """
+
+    nodes: set[str]
+    pictures: Counter[str]
+
+
+def run_counting(server: Server, prompt: dict[str, Any], client: str = "counter") -> Work:
+    """Run a graph, and return what the server told of its work; a sampler's steps count as pictures too."""
+    nodes, pictures = set(), Counter[str]()
+
+    async def run() -> None:
+        async for said in _messages(server, prompt, client):
+            data = said["data"]
+            if said["type"] == "executing" and data["node"]:
+                nodes.add(data["node"])
+            if said["type"] == "progress" and data["value"] == data["max"]:
+                pictures[data["node"]] += data["max"]
+
+    asyncio.run(asyncio.wait_for(run(), LONGEST))
+    return Work(nodes, pictures)
 
 
 async def _listen(server: Server, prompt: dict[str, Any], client: str) -> Told:
