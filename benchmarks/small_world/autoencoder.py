@@ -5,6 +5,8 @@ here and a tenth of the work to train, so a narrow one is trained and laid into 
 stay zero: what it computes is the same.
 """
 
+from functools import cache
+
 import torch
 from comfy.taesd.taesd import TAESD, Block, conv
 from torch import Tensor, nn
@@ -114,6 +116,16 @@ def write(model: Narrow) -> None:
     """Put it into the checkpoint, in place of one that may be there."""
     others = {name: weight for name, weight in read(base.FILE).items() if not name.startswith(PREFIX)}
     publish(base.FILE, {**others, **{PREFIX + name: weight for name, weight in model.widened().items()}})
+
+
+@cache
+def trained() -> Narrow:
+    """The shipped autoencoder without the channels that are zero: it draws the same at a tenth of the cost."""
+    wide, narrow = read(base.FILE), Narrow()
+    like = narrow.state_dict()
+    cut = {name: wide[PREFIX + name][tuple(map(slice, weight.shape))] for name, weight in like.items()}
+    narrow.load_state_dict(cut)
+    return narrow.eval().requires_grad_(False)
 
 
 def main(steps: int) -> None:

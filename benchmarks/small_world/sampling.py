@@ -21,12 +21,13 @@ from ...ip_adapter_core.prompts.prompt import ImagePrompt, PromptPart
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from ...ip_adapter_core.small_world.world import SIDE
 from ...nodes.host.sampling.model_patch import apply
-from . import adapters, controlnet, host, style
+from . import adapters, autoencoder, controlnet, host, style
 from .shelf import read
 
 STEPS, GUIDANCE = 20, 4.0
 HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None, None].expand(-1, 1, SIDE, -1)
 """Masks of the left and the right half of a picture of twice the width, (2, 1, 32, 64)."""
+_AT_ONCE = 16  # pictures that are decoded together
 LAYERS = 6
 """Cross-attentions of the model."""
 
@@ -67,8 +68,7 @@ def sampled(wish: Wish, seed: int = 1) -> Tensor:
     latents = comfy.sample.sample(
         model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
     )
-    decoded: Tensor = host.checkpoint().vae.decode(latents)
-    return decoded.movedim(-1, 1).float().clamp(0, 1)
+    return torch.cat([autoencoder.trained().decode(part.float()).clamp(0, 1) for part in latents.split(_AT_ONCE)])
 
 
 def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:

@@ -30,9 +30,18 @@ CARRIED = {  # the least share of pictures; by chance 0.125 to 0.5
 @pytest.fixture(scope="module")
 def recipe(comfy: None) -> Any:
     """The recipe's modules, which need a ComfyUI."""
-    from comfyui_ip_adapter.benchmarks.small_world import base, host, judge, sampling, scores, tables, words
+    from comfyui_ip_adapter.benchmarks.small_world import (
+        autoencoder,
+        base,
+        host,
+        judge,
+        sampling,
+        scores,
+        tables,
+        words,
+    )
 
-    modules = (base, host, judge, sampling, scores, tables, words)
+    modules = (autoencoder, base, host, judge, sampling, scores, tables, words)
     return SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
@@ -111,15 +120,15 @@ def test_the_autoencoder_draws_sketches_large_and_reads_them_back(recipe: Any, s
     with torch.no_grad():
         drawn, read = vae.decode(latents), vae.encode(picture)
     assert (drawn - picture).abs().mean() < 0.02
+    narrow = recipe.autoencoder.trained().decode(latents).clamp(0, 1).movedim(1, -1)
+    assert torch.allclose(drawn, narrow, atol=1e-4)
     assert (read - latents).abs().mean() < 0.04
 
 
 def test_the_narrow_autoencoder_laid_into_the_wide_one_computes_the_same(recipe: Any) -> None:
     from comfy.taesd.taesd import TAESD
 
-    from comfyui_ip_adapter.benchmarks.small_world.autoencoder import Narrow
-
-    narrow, wide = Narrow(5), TAESD(latent_channels=3)
+    narrow, wide = recipe.autoencoder.Narrow(5), TAESD(latent_channels=3)
     wide.load_state_dict(narrow.widened())
     latents, picture = torch.rand(1, 3, 8, 8) * 2 - 1, torch.rand(1, 3, 64, 64)
     assert torch.allclose(wide.decode(latents), narrow.decode(latents) * 2 - 1, atol=1e-5)
