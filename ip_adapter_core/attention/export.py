@@ -73,7 +73,7 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
     for what, has in _DIFFERS.items():
         if any(map(has, applications)):
             raise ValueError(
-                f"Remove {what}; exported is what is the same in all frames, steps, places, and for any text."
+                f"Remove {what}; exported is what is the same in every frame, step and place, for any text."
             )
     sums = [one for application in applications for one in _sums(application, layers)]
     tensors = {name: tensor for number, one in enumerate(sums) for name, tensor in _tensors(number, one)}
