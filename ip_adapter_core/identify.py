@@ -13,6 +13,7 @@ from .adapters import checkpoint, loading
 from .adapters.identity import Identity
 from .adapters.resolution import PUBLISHED, TENSORS, bare, digest, gather_evidence
 from .files.errors import UnsupportedCheckpoint
+from .files.foreign import find_foreign
 from .files.tensor_file import Entry, container, entries, is_weight_file
 from .vision import encoder
 from .vision.layouts import is_encoder
@@ -47,6 +48,10 @@ def describe(path: str | Path) -> Description:
     """What a file is: an adapter, an encoder, an adapter or encoder that cannot be used and why, or something else."""
     try:
         named = entries(path)
+        if foreign := find_foreign(named):
+            kind = foreign.kind
+            line = f"of a kind that does not run here: {kind.what} ({foreign.name})"
+            return Description(line, (weights(named), f"for {kind.use}"), usable=False, foreign=True)
         if checkpoint.is_adapter(named):
             return _adapter(Path(path), named)
         return Description(f"CLIP vision encoder: {encoder.identify_file(path).describe()}", (weights(named),))

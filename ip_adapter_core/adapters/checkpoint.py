@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from ..files.errors import UnsupportedCheckpoint
+from .diffusers_names import is_saved_by_diffusers
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -98,7 +99,6 @@ _OTHER_FILES = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
         (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
-        (r"ip_adapter_proj_model\.", "a Flux adapter of XLabs"),
         (r"double_blocks\.", "a Flux model or adapter"),
         (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
         (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),
@@ -112,13 +112,17 @@ _OTHER_FILES = tuple(
 )
 
 
-def is_adapter(names: Iterable[str]) -> bool:
+def is_adapter(names: Collection[str]) -> bool:
     """Whether a file with these names is meant to be an adapter, complete or not."""
-    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names)
+    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names) or is_saved_by_diffusers(
+        names
+    )
 
 
-def naming(names: Iterable[str]) -> str | None:
+def naming(names: Collection[str]) -> str | None:
     """How the names of an adapter differ from those of published files, in words; None where they do not."""
+    if is_saved_by_diffusers(names):
+        return "as diffusers saves its processors"
     used = {prefix for name in names for prefix in _KNOWN_PREFIXES if name.startswith(prefix)}
     for prefixes in (_LAYER_PREFIXES, _PROJECTION_PREFIXES):
         if used.issuperset(prefixes):

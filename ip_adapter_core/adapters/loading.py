@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from ..files.errors import UnsupportedCheckpoint
+from ..files.foreign import check_runs_here
 from ..files.tensor_file import Entry, Shape, entries, tensors
 from ..layers.families import FAMILIES
 from ..layers.layout import Geometry
 from . import lora
 from .adapter import Adapter
 from .checkpoint import Parts, split
+from .diffusers_names import find_sources, joined_shape
 from .identity import Identity
 from .lora import AdapterLora
 from .projections import LayerClasses
@@ -51,7 +53,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     shapes = _split_shapes(named)
     _check(shapes, evidence)
     adapter, stored = _empty(shapes, nn_, evidence), tensors(path)
-    parts = split({name: name for name in named}).map(stored.__getitem__)  # reads only what the adapter needs
+    parts = split(find_sources(named)).map(lambda names: _read(stored, names))  # reads only what the adapter needs
     if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
         raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
@@ -106,7 +108,12 @@ def _require(shapes: Parts[Shape]) -> Parts[Shape]:
 
 
 def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
-    return split(named).map(lambda entry: entry.shape)
+    check_runs_here(named)
+    return split(find_sources(named)).map(lambda names: joined_shape(named, names))
+
+
+def _read(stored: Mapping[str, torch.Tensor], names: tuple[str, ...]) -> torch.Tensor:
+    return stored[names[0]] if len(names) == 1 else torch.cat([stored[name] for name in names])
 
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:

@@ -97,12 +97,6 @@ def _tokens_of_faceid(parts: Parts[Shape]) -> bool:
     return bool(parts.lora) or wide == 4 * context
 
 
-# A kind that is recognised and not run has a sentence instead of a network.
-RECOGNISED: tuple[tuple[Test, str], ...] = (
-    (_has("time_embedding.linear_1.weight"), "an adapter for SD3.5"),
-    (_size("proj.0.weight", 1, 1152), "a Flux adapter of InstantX"),
-)
-
 _FACE = _size("proj.0.weight", 1, 512)
 _FACE_PLUS = _has("perceiver_resampler.proj_in.weight")
 
@@ -178,11 +172,8 @@ ENCODER_NAMES = {
 def candidates(parts: Parts[Shape]) -> tuple[Variant, ...]:
     """The kinds of adapter with these tensors: one, or those that tensors cannot tell apart, the default first.
 
-    Raises UnsupportedCheckpoint for kinds that are recognised but not run, and for unknown ones.
+    Raises UnsupportedCheckpoint for unknown kinds; those that are known and not run are in files.foreign.
     """
-    for fits, what in RECOGNISED:
-        if fits(parts):
-            raise UnsupportedCheckpoint(f"Use an adapter for SD1.5, SD2, SDXL or Kolors; this is {what}.")
     first = next((variant for variant in VARIANTS if variant.fits(parts)), None)
     if first is None:
         raise UnsupportedCheckpoint(

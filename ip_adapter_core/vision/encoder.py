@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, is_weight_file, tensors
-from .layouts import Layout, find_layout, values
+from .layouts import find_layout, values
+from .parts import Layout
 from .positions import interpolate
 from .preprocess import normalise
 from .towers import AS_TRAINED, Tower, build, identify

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, Shape
-
-
-class Part(NamedTuple):
-    """Where one tensor of the tower is in a file.
-
-    keys: of the tensor, or of several that are concatenated along their first dimension.
-    transposed: whether the file has it transposed.
-    """
-
-    keys: tuple[str, ...]
-    transposed: bool = False
-
-
-class Layout(NamedTuple):
-    """How a file names the tensors of a tower.
-
-    prefix: what stands before OpenCLIP's names in the file; empty when the file uses other names.
-    parts: by OpenCLIP's name, where the tensor is in the file.
-    """
-
-    prefix: str
-    parts: dict[str, Part]
-
+from .parts import Layout, Part
+from .timm_layouts import pe_core_parts, siglip_parts
 
 _HF_ONCE = {
     "class_embedding": "embeddings.class_embedding",
@@ -57,7 +35,7 @@ _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool
 
 # Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
 _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("image_proj", "ip_adapter", "adapter_modules.", "double_blocks.0.processor."), "an IP-Adapter"),
+    (("image_proj", "ip_adapter", "adapter_modules."), "an IP-Adapter"),
     (("lora_", "unet.lora", "base_model.model."), "a LoRA"),
     (("control_model.", "controlnet_", "zero_convs."), "a ControlNet"),
     (
@@ -82,10 +60,10 @@ def find_layout(names: Collection[str], file: str = "This file") -> Layout:
 
     Raises UnsupportedCheckpoint when the file holds something else, or a tower in transformers' naming is incomplete.
     """
-    for segment, read in (("vision_model.", _hf_layout), ("visual.", _openclip_layout)):
-        prefix = before(segment, names)
+    for sign, model, read in _NAMINGS:
+        prefix = before(sign, names)
         if prefix is not None:
-            return read(names, prefix, file)
+            return read(names, prefix, prefix + model, file)
     if any(name.startswith(_BARE) for name in names):
         return Layout("", {name: Part((name,)) for name in names})
     raise UnsupportedCheckpoint(
@@ -96,12 +74,12 @@ def find_layout(names: Collection[str], file: str = "This file") -> Layout:
 
 def shapes(entries: Mapping[str, Entry], layout: Layout) -> dict[str, Shape]:
     """Shapes of the tower's tensors by OpenCLIP's names, from the header of the file alone."""
-    return {name: _shape(entries, part) for name, part in layout.parts.items()}
+    return {name: part.shape(entries) for name, part in layout.parts.items()}
 
 
 def values(tensors: Mapping[str, Tensor], layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tower's tensors by OpenCLIP's names, floating-point ones in one dtype; others of the file are not read."""
-    read = ((name, _value(tensors, part)) for name, part in layout.parts.items())
+    read = ((name, part.value(tensors)) for name, part in layout.parts.items())
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in read}
 
 
@@ -115,7 +93,7 @@ def name_for_file(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _divide(value: Tensor, part: Part) -> Iterator[tuple[str, Tensor]]:
-    """A tensor of the tower as the tensors of a file: the inverse of `_value`."""
+    """A tensor of the tower as the tensors of a file: the inverse of `Part.value`."""
     value = value.T if part.transposed else value
     yield from zip(part.keys, value.chunk(len(part.keys)), strict=True)
 
@@ -126,22 +104,38 @@ def before(segment: str, names: Collection[str]) -> str | None:
     return next((match.group(1) for match in matches if match), None)
 
 
-def _openclip_layout(names: Collection[str], prefix: str, file: str) -> Layout:
-    prefix += "visual."
-    return Layout(prefix, {name.removeprefix(prefix): Part((name,)) for name in names if name.startswith(prefix)})
+def _openclip_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    return Layout(model, {name.removeprefix(model): Part((name,)) for name in names if name.startswith(model)})
 
 
-def _hf_layout(names: Collection[str], prefix: str, file: str) -> Layout:
-    model = f"{prefix}vision_model."
+def _hf_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    layers = hf_layer_count(names, model)
+    return _checked(dict(_hf_parts(model, f"{prefix}visual_projection.weight", layers)), names, model, file)
+
+
+def _siglip_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    return _checked(siglip_parts(model, hf_layer_count(names, model)), names, model, file)
+
+
+def _pe_core_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    layers = _count_layers(names, f"{model}transformer.resblocks.")
+    return _checked(pe_core_parts(model, layers), names, model, file)
+
+
+def _checked(parts: dict[str, Part], names: Collection[str], model: str, file: str) -> Layout:
+    """Raises UnsupportedCheckpoint when a tensor of the tower is missing, or the file has one more."""
     in_model = {name for name in names if name.startswith(model)} - {model + name for name in HF_UNUSED}
-    if any(name.startswith(f"{model}head.") for name in in_model):
-        raise UnsupportedCheckpoint(
-            "Use the file in OpenCLIP's naming (visual.trunk…) or ComfyUI's own CLIP vision loader; "
-            f"{file} holds a SigLIP vision encoder in transformers' naming, which is not supported."
-        )
-    parts = dict(_hf_parts(model, f"{prefix}visual_projection.weight", hf_layer_count(in_model, model)))
     _check_keys({key for part in parts.values() for key in part.keys}, in_model, names, file)
     return Layout("", parts)
+
+
+# The beginning of a name in the file that tells a naming, what the names of the tower begin with, and its reader.
+_NAMINGS: tuple[tuple[str, str, Callable[[Collection[str], str, str, str], Layout]], ...] = (
+    ("vision_model.embeddings.patch_embedding.bias", "vision_model.", _siglip_layout),
+    ("vision_model.", "vision_model.", _hf_layout),
+    ("visual.attn_pool.probe", "visual.", _pe_core_layout),
+    ("visual.", "visual.", _openclip_layout),
+)
 
 
 def _hf_parts(model: str, projection: str, layers: int) -> Iterator[tuple[str, Part]]:
@@ -162,7 +156,11 @@ def hf_layers(model: str, layers: int) -> Iterator[tuple[str, Part]]:
 
 def hf_layer_count(names: Collection[str], model: str) -> int:
     """How many layers a half has in transformers' naming; model: what its names begin with."""
-    pattern = re.compile(re.escape(model) + r"encoder\.layers\.(\d+)\.")
+    return _count_layers(names, f"{model}encoder.layers.")
+
+
+def _count_layers(names: Collection[str], beginning: str) -> int:
+    pattern = re.compile(re.escape(beginning) + r"(\d+)\.")
     return 1 + max((int(match.group(1)) for name in names if (match := pattern.match(name))), default=0)
 
 
@@ -175,21 +173,6 @@ def _check_keys(needed: Collection[str], in_model: Collection[str], names: Colle
         raise UnsupportedCheckpoint(
             f"Choose another file; {file} holds {unexpected[0]}, which no CLIP vision encoder has."
         )
-
-
-def _shape(entries: Mapping[str, Entry], part: Part) -> Shape:
-    first, *others = (tuple(entries[key].shape) for key in part.keys)
-    if part.transposed:
-        return first[::-1]
-    alike = all(shape == first for shape in others)
-    return (len(part.keys) * first[0], *first[1:]) if others and first and alike else first
-
-
-def _value(tensors: Mapping[str, Tensor], part: Part) -> Tensor:
-    first = tensors[part.keys[0]]
-    if part.transposed:
-        return first.T
-    return first if len(part.keys) == 1 else torch.cat([tensors[key] for key in part.keys])
 
 
 def _what(names: Collection[str]) -> str:

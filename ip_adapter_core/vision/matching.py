@@ -9,7 +9,7 @@ import torch
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
-from .layouts import Layout
+from .parts import Layout
 from .registry import Candidate, Config, candidate_tower, list_candidates, read_candidate
 
 

@@ -11,7 +11,7 @@ import torch
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
-from .layouts import Layout
+from .parts import Layout
 from .preprocess import CLIP_MEAN, CLIP_STD
 
 Config = Mapping[str, Any]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import entries, tensors
 from .encoder import find_config
-from .layouts import HF_UNUSED, Layout, Part, before, hf_layer_count, hf_layers, shapes, values
+from .layouts import HF_UNUSED, before, hf_layer_count, hf_layers, shapes, values
+from .parts import Layout, Part
 from .towers import Tower
 
 _OPENCLIP = ("token_embedding.", "positional_embedding", "ln_final.", "text_projection", "transformer.", "cls_emb")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..files.foreign import check_runs_here
 from ..files.tensor_file import Entry
 from ..text.checks import check_choice
 from .layouts import find_layout, shapes
@@ -106,6 +107,7 @@ def identify(
     Raises UnsupportedCheckpoint, its sentence beginning with `file`, when the file is no such tower.
     """
     check_choice("activation", activation, ACTIVATIONS)
+    check_runs_here(entries, file)
     layout = find_layout(entries, file)
     return _tower(*match(shapes(entries, layout), layout, config, file), activation)
 

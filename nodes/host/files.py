@@ -22,6 +22,7 @@ from ...ip_adapter_core.text.wording import shown
 from ...ip_adapter_core.vision import encoder
 from ...ip_adapter_core.vision.encoder import Tower
 from . import small_world
+from .pack_folders import files_of_packs
 
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
@@ -31,7 +32,6 @@ T = TypeVar("T")
 
 _MAX_LINES = 40
 _PACKAGE_MODELS = Path(__file__).parents[2] / "models"
-_OURS_ALONE = {ENCODERS: small_world.ROOT / ENCODERS}  # the host's loader would offer its encoder, and fail
 
 _IDENTIFY: dict[str, Callable[[str, str], Any]] = {
     ADAPTERS: loading.identify_file,
@@ -68,7 +68,7 @@ def register_folders() -> None:
 
 
 def names(category: str) -> list[str]:
-    """Files of a category as users pick them, those that the host's own loaders cannot read last."""
+    """Files of a category as users pick them; last those that are in no folder of the category, or not for the host."""
     return list(dict.fromkeys([*folder_paths.get_filename_list(category), *_ours_alone(category)]))
 
 
@@ -166,8 +166,19 @@ def _state(file: str | Path | None) -> Fingerprint:
 
 def _ours_alone(category: str) -> dict[str, str]:
     """Files that are in the lists of this package and not in the host's: full paths by name."""
-    folder = _OURS_ALONE.get(category)
-    return {file.name: str(file) for file in sorted(folder.glob("*.safetensors"))} if folder else {}
+    find = _OURS_ALONE.get(category)
+    return find() if find else {}
+
+
+def _encoder_of_small_world() -> dict[str, str]:
+    """The host's loader would offer it, and fail."""
+    return {file.name: str(file) for file in sorted((small_world.ROOT / ENCODERS).glob("*.safetensors"))}
+
+
+_OURS_ALONE: dict[str, Callable[[], dict[str, str]]] = {
+    ADAPTERS: lambda: files_of_packs(folders(ADAPTERS)),
+    ENCODERS: _encoder_of_small_world,
+}
 
 
 def _full_path(category: str, name: str) -> str | None:

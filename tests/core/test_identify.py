@@ -16,6 +16,7 @@ from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.checkpoints import tiny_checkpoint, tiny_controlnet
 from fabricate.loras import tiny_lora
 from fabricate.towers import tiny_tower
+from foreign_shapes import REFUSED, write_header
 from package import ROOT
 
 
@@ -189,7 +190,6 @@ OTHER_FILES = {
     "an image projection without cross-attention layers": lambda path: save_file(
         {key: torch.zeros(4) for key in ("norm.bias", "norm.weight", "proj.bias", "proj.weight")}, path
     ),
-    "a Flux adapter of XLabs": lambda path: save_file({"ip_adapter_proj_model.norm.bias": torch.zeros(4)}, path),
     "a text encoder": lambda path: save_file({"text_model.final_layer_norm.bias": torch.zeros(4)}, path),
     "an autoencoder (VAE)": lambda path: save_file({"decoder.conv_in.bias": torch.zeros(4)}, path),
     "the unknown tensor": lambda path: save_file({"something.else": torch.zeros(4)}, path),
@@ -202,6 +202,24 @@ def test_other_files_are_named_as_what_they_are(tmp_path: Path, what: str) -> No
     found = describe(tmp_path / "x.safetensors")
     assert found.foreign
     assert found.line.startswith(f"no adapter and no encoder, but {what} ")
+
+
+def test_a_folder_of_every_kind_that_is_not_run_is_named_file_by_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in REFUSED:
+        write_header(tmp_path, file)
+    tiny_adapter(tmp_path / "z.safetensors")
+    assert main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    pairs = zip(lines[::2], lines[1::2], strict=True)
+    told = {Path(line.partition(": ")[0]).stem: (line.partition(": ")[2], details) for line, details in pairs}
+    assert told.pop("z")[0].startswith("IP-Adapter: base")
+    assert told.keys() == REFUSED.keys()
+    for file, (line, details) in told.items():
+        _, _, what, use = REFUSED[file]
+        assert line.startswith(f"of a kind that does not run here: {what} (")
+        assert use in details.partition("; for ")[2]
 
 
 def test_every_file_that_this_package_ships_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,47 +93,6 @@ UNPUBLISHED: dict[str, File] = {
 }
 
 
-def _sd35() -> dict[str, tuple[int, ...]]:
-    wide, time = 2432, 1280
-    projection = projection_shapes("plus", wide, embed=1152, tokens=64, width=time)
-    for layer in range(4):
-        projection |= {f"layers.{layer}.2.1.weight": (4 * time, time), f"layers.{layer}.2.1.bias": (4 * time,)}
-    projection |= {"time_embedding.linear_1.weight": (time, 320), "time_embedding.linear_1.bias": (time,)}
-    projection |= {"time_embedding.linear_2.weight": (time, time), "time_embedding.linear_2.bias": (time,)}
-    block = {"norm_ip.linear.weight": (2 * wide, time), "norm_ip.linear.bias": (2 * wide,)}
-    block |= {f"{name}.weight": (wide, wide) for name in ("to_k_ip", "to_v_ip")}
-    block |= {f"{name}.weight": (64,) for name in ("norm_q", "norm_k", "norm_ip_k")}
-    layers = {f"ip_adapter.{n}.{key}": shape for n in range(38) for key, shape in block.items()}
-    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
-
-
-def _instantx_flux() -> dict[str, tuple[int, ...]]:
-    projection = projection_shapes("FaceID", 4096, tokens=128, face=1152, mlp=2304)
-    layers = {f"ip_adapter.{n}.{name}.weight": (3072, 4096) for n in range(57) for name in ("to_k_ip", "to_v_ip")}
-    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
-
-
-def _xlabs(tokens: int) -> dict[str, tuple[int, ...]]:
-    shapes = {
-        f"ip_adapter_proj_model.{key}": shape
-        for key, shape in projection_shapes("base", 4096, embed=768, tokens=tokens).items()
-    }
-    for block in range(19):
-        for name in ("k_proj", "v_proj"):
-            prefix = f"double_blocks.{block}.processor.ip_adapter_double_stream_{name}"
-            shapes |= {f"{prefix}.weight": (3072, 4096), f"{prefix}.bias": (3072,)}
-    return shapes
-
-
-# Published files that are recognised and not run: names and shapes, parameters, what the refusal calls them.
-REFUSED: dict[str, tuple[dict[str, tuple[int, ...]], int, str]] = {
-    "ip-adapter (SD3.5)": (_sd35(), 797_925_888, "an adapter for SD3.5"),
-    "ip-adapter (InstantX Flux)": (_instantx_flux(), 2_645_600_512, "a Flux adapter of InstantX"),
-    "ip_adapter (XLabs Flux)": (_xlabs(4), 490_874_880, "a Flux adapter of XLabs"),
-    "ip_adapter (XLabs Flux v2)": (_xlabs(16), 528_672_768, "a Flux adapter of XLabs"),
-}
-
-
 def entries(file: str) -> dict[str, Entry]:
     """The header of a published file."""
     return header({**FILES, **UNPUBLISHED}[file])

@@ -111,12 +111,6 @@ def test_files_that_hold_something_else_are_named(keys: list[str], what: str) ->
         identify({key: Entry((1,), "F32") for key in keys}, file="x.bin")
 
 
-def test_siglip_in_the_naming_of_transformers_is_named() -> None:
-    keys = ["vision_model.head.probe", "vision_model.embeddings.patch_embedding.bias"]
-    with pytest.raises(UnsupportedCheckpoint, match="SigLIP vision encoder in transformers' naming"):
-        identify({key: Entry((1,), "F32") for key in keys})
-
-
 def test_a_tower_openclip_does_not_know_asks_for_its_config() -> None:
     with pytest.raises(UnsupportedCheckpoint, match="OpenCLIP does not know"):
         identify(entries_of(hf_shapes(TINY)))

@@ -17,12 +17,12 @@ from drawn import draw
 from fabricate.loras import tiny_lora
 from fabricate.towers import TINY
 from fabricate.upscalers import tiny_upscaler
+from foreign_shapes import REFUSED
 from live import specimens
 from live.models import fabricate_models
 from live.pictures import EXAMPLE, FACE, face, landscape
 from live.prompting import SIZES, drawn_inputs
 from live.published import CHECKPOINT, CONTROLNET, ENCODER, of_kind
-from published_shapes import REFUSED
 
 OLD = SIGNATURES | OTHER_SHAPES
 LORA, UPSCALER, VAE = "tiny.safetensors", "tiny.safetensors", "sdxl_vae.safetensors"

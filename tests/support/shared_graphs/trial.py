@@ -7,10 +7,10 @@ import numpy as np
 
 from browser.editor import Editor
 from comfyui_ip_adapter.ip_adapter_core.migrate.convert import convert
+from foreign_shapes import REFUSED
 from live.results import ExecutionError, Result, ValidationError
 from live.server import Server
 from live.ui_graphs import Described
-from published_shapes import REFUSED
 from shared_graphs.cut import cut
 from shared_graphs.disk import OLD, fit_embeds, miniature
 from shared_graphs.opening import Sent, complaints, sent, switch_on
@@ -42,7 +42,7 @@ class Trial(NamedTuple):
     @property
     def refusal(self) -> str:
         """What kind of adapter it asks for, if that is one of those that are recognised and not run."""
-        return next((what for *_, what in REFUSED.values() if what in self.failure), "")
+        return next((what for _, _, what, _ in REFUSED.values() if what in self.failure), "")
 
 
 def tried(editor: Editor, graph: Mapping[str, Any], name: str, described: Described) -> Trial:

@@ -1,0 +1,317 @@
+"""Published files of kinds that are told and not run: their names and shapes, as their authors' code makes them."""
+
+from pathlib import Path
+
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
+from fabricate.adapters import layer_shapes, projection_shapes
+from fabricate.unet import linear, norm
+from published_shapes import safetensors_header, tensor_bytes
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _under(prefix: str, shapes: Shapes) -> Shapes:
+    return {f"{prefix}.{key}": shape for key, shape in shapes.items()}
+
+
+def _sd35() -> Shapes:
+    wide, time = 2432, 1280
+    projection = projection_shapes("plus", wide, embed=1152, tokens=64, width=time)
+    for layer in range(4):
+        projection |= {f"layers.{layer}.2.1.weight": (4 * time, time), f"layers.{layer}.2.1.bias": (4 * time,)}
+    projection |= {"time_embedding.linear_1.weight": (time, 320), "time_embedding.linear_1.bias": (time,)}
+    projection |= {"time_embedding.linear_2.weight": (time, time), "time_embedding.linear_2.bias": (time,)}
+    block = {"norm_ip.linear.weight": (2 * wide, time), "norm_ip.linear.bias": (2 * wide,)}
+    block |= {f"{name}.weight": (wide, wide) for name in ("to_k_ip", "to_v_ip")}
+    block |= {f"{name}.weight": (64,) for name in ("norm_q", "norm_k", "norm_ip_k")}
+    layers = {f"ip_adapter.{n}.{key}": shape for n in range(38) for key, shape in block.items()}
+    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
+
+
+def _instantx_flux() -> Shapes:
+    projection = projection_shapes("FaceID", 4096, tokens=128, face=1152, mlp=2304)
+    layers = {f"ip_adapter.{n}.{name}.weight": (3072, 4096) for n in range(57) for name in ("to_k_ip", "to_v_ip")}
+    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
+
+
+def _xlabs(tokens: int) -> Shapes:
+    shapes = {
+        f"ip_adapter_proj_model.{key}": shape
+        for key, shape in projection_shapes("base", 4096, embed=768, tokens=tokens).items()
+    }
+    for block in range(19):
+        for name in ("k_proj", "v_proj"):
+            prefix = f"double_blocks.{block}.processor.ip_adapter_double_stream_{name}"
+            shapes |= {f"{prefix}.weight": (3072, 4096), f"{prefix}.bias": (3072,)}
+    return shapes
+
+
+def _perceiver(name: str, width: int, read: int, inner: int) -> Shapes:
+    """Attention of latents to what they read, and its two norms."""
+    shapes = norm(f"{name}.norm1", read) | norm(f"{name}.norm2", width)
+    return shapes | {
+        f"{name}.to_q.weight": (inner, width),
+        f"{name}.to_kv.weight": (2 * inner, read),
+        f"{name}.to_out.weight": (width, inner),
+    }
+
+
+def _mlp(name: str, read: int, wide: int) -> Shapes:
+    """PuLID's mappings: two layers with norms, and a third one."""
+    shapes = linear(f"{name}.0", read, 1024) | norm(f"{name}.1", 1024) | linear(f"{name}.3", 1024, 1024)
+    return shapes | norm(f"{name}.4", 1024) | linear(f"{name}.6", 1024, wide)
+
+
+def _id_former() -> Shapes:
+    width = 1024
+    shapes: Shapes = {"latents": (1, 32, width), "proj_out": (width, 2048)}
+    for layer in range(10):
+        shapes |= _perceiver(f"layers.{layer}.0", width, width, width) | norm(f"layers.{layer}.1.0", width)
+        shapes |= {f"layers.{layer}.1.1.weight": (4 * width, width), f"layers.{layer}.1.3.weight": (width, 4 * width)}
+    for level in range(5):
+        shapes |= _mlp(f"mapping_{level}", 1024, width)
+    return shapes | _mlp("id_embedding_mapping", 1280, 5 * width)
+
+
+def _id_encoder() -> Shapes:
+    shapes = _mlp("body", 1280, 5 * 2048)
+    for level in range(5):
+        shapes |= _mlp(f"mapping_{level}", 1024, 2048) | _mlp(f"mapping_patch_{level}", 1024, 2048)
+    return shapes
+
+
+def _pulid_layers(names: tuple[str, str]) -> Shapes:
+    widths = FAMILIES["SDXL"].widths
+    return {f"{2 * n + 1}.{name}.weight": (width, 2048) for n, width in enumerate(widths) for name in names}
+
+
+def _pulid_flux() -> Shapes:
+    shapes = _under("pulid_encoder", _id_former())
+    for block in range(20):
+        shapes |= _perceiver(f"pulid_ca.{block}", 3072, 2048, 2048)
+    return shapes
+
+
+def _instruct() -> Shapes:
+    width, known = 768, FAMILIES["SD1.5"]
+    projection = projection_shapes("plus", width, embed=1280, tokens=16, width=width)
+    for name in ("new_input", "prompt_input"):
+        projection |= linear(f"proj_{name}", width, width)
+    for part in ("prompt_layers", "new_input_layers"):
+        for layer in range(4):
+            projection |= _perceiver(f"{part}.{layer}.0", width, width, width) | norm(f"{part}.{layer}.1.0", width)
+            projection |= {f"{part}.{layer}.1.{n}.weight": s for n, s in ((1, (1536, 768)), (3, (768, 1536)))}
+    return _under("image_proj", projection) | _under("ip_adapter", layer_shapes(known.widths, known.context))
+
+
+def _instant_character() -> Shapes:
+    """Its layers whole, and the tensors of its projection that tell its widths."""
+    shapes: Shapes = {
+        "image_proj.resampler.latents": (1, 1024, 1280),
+        "image_proj.resampler.proj_in.weight": (1280, 2688),
+    }
+    shapes |= _under("image_proj", linear("resampler.time_embedding.linear_1", 320, 1280))
+    shapes |= norm("image_proj.cross_layer_blocks.0.norm1", 2688)
+    for block in range(57):
+        name = f"ip_adapter.{block}"
+        shapes |= linear(f"{name}.to_k_ip", 4096, 3072) | linear(f"{name}.to_v_ip", 4096, 3072)
+        shapes |= {f"{name}.norm_ip_q.weight": (128,), f"{name}.norm_ip_k.weight": (128,)}
+    return shapes
+
+
+def _anima_pe_core() -> Shapes:
+    width = 1024
+    shapes: Shapes = {"ip_centroid": (width,), "resampler.queries": (1, 16, width)}
+    shapes |= _under(
+        "resampler", linear("kv_proj", width, width) | norm("out_norm", width) | linear("out", width, width)
+    )
+    for block in range(2):
+        name = f"resampler.blocks.{block}"
+        for part in ("q_norm_x", "kv_norm_x", "norm_s", "norm_f"):
+            shapes |= norm(f"{name}.{part}", width)
+        for part in ("xattn", "sattn"):
+            shapes |= {f"{name}.{part}.in_proj_weight": (3 * width, width), f"{name}.{part}.in_proj_bias": (3 * width,)}
+            shapes |= linear(f"{name}.{part}.out_proj", width, width)
+        shapes |= linear(f"{name}.ffn.0", width, 4 * width) | linear(f"{name}.ffn.2", 4 * width, width)
+    for block in range(28):
+        shapes |= {f"to_{kind}_ip.{block}.weight": (2048, width) for kind in "kv"} | {f"ip_gate.{block}": ()}
+    return shapes
+
+
+def _anima_lucifer(shared: bool) -> Shapes:
+    shapes: Shapes = {"siglip_compressor.queries": (64, 768)}
+    if shared:
+        shapes |= {f"shared_ip_{kind}_proj.expand.weight": (2048, 768) for kind in "kv"}
+    for block in range(28):
+        shapes |= linear(f"blocks.{block}.adaln_ip.1", 2048, 2048)
+        if not shared:
+            shapes |= linear(f"blocks.{block}.ip_k_proj", 768, 2048) | linear(f"blocks.{block}.ip_v_proj", 768, 2048)
+        attention = f"lora.base_model.model.blocks.{block}.cross_attn.q_proj"
+        shapes |= {f"{attention}.lora_A.weight": (32, 2048), f"{attention}.lora_B.weight": (2048, 32)}
+    return shapes
+
+
+def _anima_wenaka() -> Shapes:
+    shapes: Shapes = {"resampler.latents": (1, 32, 1024), "intermediate_encoder.deep_proj.weight": (768, 768)}
+    shapes |= {"resampler.proj_in.weight": (1024, 1536), "resampler.proj_out.weight": (2048, 1024)}
+    shapes |= linear("resampler.time_proj", 1, 320)
+    for block in range(28):
+        name = f"ip_cross_attns.{block}"
+        shapes |= {f"{name}.to_k_ip.weight": (2048, 2048), f"{name}.to_v_ip.weight": (2048, 2048)}
+        shapes |= {f"{name}.norm_ip_q.scale": (128,), f"{name}.norm_ip_k.scale": (128,), f"ip_scales.{block}": (1,)}
+    return shapes
+
+
+def _styleshot() -> Shapes:
+    known = FAMILIES["SD1.5"]
+    shapes: Shapes = {}
+    for scale in range(3):
+        shapes |= _under(f"style_image_proj_modules.{scale}", projection_shapes("base", 768, embed=1024, tokens=2))
+    return shapes | _under("adapter_modules", layer_shapes(known.widths, known.context))
+
+
+def _csgo() -> Shapes:
+    known = FAMILIES["SDXL"]
+    layers = layer_shapes(known.widths, known.context)
+    layers |= {f"{n}.to_{kind}_ip_content.weight": (1280, 2048) for n in range(9, 49, 2) for kind in "kv"}
+    shapes = _under("image_proj", projection_shapes("plus", 2048, embed=1280, tokens=4, width=1280))
+    return shapes | _under("ip_adapter", layers)
+
+
+def _hunyuan() -> Shapes:
+    shapes: Shapes = {"ip_adapter_img_norm_cond.weight": (1024,), "ip_adapter_img_norm_cond.bias": (1024,)}
+    for block in range(40):
+        name = f"blocks.{block}.attn2"
+        shapes |= linear(f"{name}.kv_proj_ip_adapter", 1024, 2816) | norm(f"{name}.k_norm_ip_adapter", 88)
+    return _under("module", shapes)
+
+
+def _flux_of_diffusers() -> Shapes:
+    projection = linear("image_embeds", 768, 4 * 4096) | norm("norm", 4096)
+    shapes = _under("encoder_hid_proj.image_projection_layers.0", projection)
+    for block in range(19):
+        name = f"transformer_blocks.{block}.attn.processor"
+        shapes |= linear(f"{name}.to_k_ip.0", 4096, 3072) | linear(f"{name}.to_v_ip.0", 4096, 3072)
+    return shapes
+
+
+def _redux() -> Shapes:
+    return linear("redux_up", 1152, 3 * 4096) | linear("redux_down", 3 * 4096, 4096)
+
+
+def _uso() -> Shapes:
+    shapes: Shapes = {}
+    for level in ("high", "mid", "low"):
+        shapes |= linear(f"{level}_embedding_linear.0", 729, 64) | norm(f"{level}_layer_norm", 1152)
+        shapes |= linear(f"{level}_projection", 1152, 3072)
+    return _under("feature_embedder", shapes)
+
+
+def _eva_clip() -> Shapes:
+    shapes: Shapes = {"visual.cls_token": (1, 1, 1024), "visual.pos_embed": (1, 577, 1024)}
+    shapes["visual.patch_embed.proj.weight"] = (1024, 3, 14, 14)
+    for block in range(24):
+        name = f"visual.blocks.{block}.attn"
+        shapes |= norm(f"{name}.inner_attn_ln", 1024) | linear(f"{name}.proj", 1024, 1024)
+        shapes |= {f"{name}.{part}_proj.weight": (1024, 1024) for part in "qkv"}
+    return shapes | {"text.positional_embedding": (77, 768)}
+
+
+def _photomaker() -> Shapes:
+    shapes: Shapes = {"id_encoder.vision_model.embeddings.class_embedding": (1024,)}
+    shapes |= {
+        "id_encoder.visual_projection.weight": (768, 1024),
+        "id_encoder.visual_projection_2.weight": (1280, 1024),
+    }
+    return shapes | {"lora_weights.unet.conv_in.lora.down.weight": (64, 4, 3, 3)}
+
+
+_XLABS, _ANIMA = "x-flux-comfyui", "comfyui-anima-ipadapter"
+
+# By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
+REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
+    "ip-adapter (SD3.5)": (_sd35(), 797_925_888, "an adapter for SD3.5 of InstantX", "IPAdapter-SD3"),
+    "ip-adapter (InstantX Flux)": (
+        _instantx_flux(),
+        2_645_600_512,
+        "a Flux adapter of InstantX",
+        "models/ipadapter-flux",
+    ),
+    "ip_adapter (XLabs Flux)": (_xlabs(4), 490_874_880, "a Flux adapter of XLabs, version 1", _XLABS),
+    "ip_adapter (XLabs Flux v2)": (_xlabs(16), 528_672_768, "a Flux adapter of XLabs, version 2", _XLABS),
+    "instantcharacter_ip-adapter": (
+        _instant_character(),
+        None,
+        "InstantCharacter for Flux",
+        "Tencent/InstantCharacter",
+    ),
+    "ip-adapter-instruct-sd15": (_instruct(), None, "an IP-Adapter-Instruct", "unity-research/IP-Adapter-Instruct"),
+    "pulid_v1": (
+        _under("id_adapter", _id_encoder()) | _under("id_adapter_attn_layers", _pulid_layers(("id_to_k", "id_to_v"))),
+        None,
+        "PuLID for SDXL, version 1",
+        "models/pulid",
+    ),
+    "ip-adapter_pulid_sdxl_fp16": (
+        _under("image_proj", _id_encoder()) | _under("ip_adapter", _pulid_layers(("to_k_ip", "to_v_ip"))),
+        None,
+        "PuLID for SDXL, version 1",
+        "models/pulid",
+    ),
+    "pulid_v1.1": (
+        _under("id_adapter", _id_former()) | _under("id_adapter_attn_layers", _pulid_layers(("id_to_k", "id_to_v"))),
+        None,
+        "PuLID for SDXL, version 1.1",
+        "models/pulid",
+    ),
+    "pulid_flux_v0.9.1": (_pulid_flux(), None, "PuLID for Flux", "models/pulid"),
+    "anima_ip_adapter_quality_20260610": (
+        _anima_pe_core(),
+        153_156_636,
+        "an Anima adapter that reads PE-Core",
+        "anima-ipadapter-reference-control",
+    ),
+    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
+    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
+    "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _ANIMA),
+    "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
+    "csgo": (_csgo(), None, "a CSGO adapter", "instantX-research/CSGO"),
+    "ipa (HunyuanDiT)": (_hunyuan(), None, "a HunyuanDiT adapter", "Tencent/HunyuanDiT"),
+    "flux (diffusers)": (
+        _flux_of_diffusers(),
+        None,
+        "an adapter for Flux or SD3.5, saved by diffusers",
+        "diffusers' own pipelines",
+    ),
+    "flux1-redux-dev": (_redux(), 64_503_808, "Flux Redux", "Load Style Model"),
+    "uso-flux1-projector-v1": (_uso(), None, "the style projector of USO", "Load Model Patch"),
+    "siglip2-base-patch16-naflex": (
+        {
+            "vision_model.embeddings.patch_embedding.weight": (768, 768),
+            "vision_model.embeddings.patch_embedding.bias": (768,),
+            "vision_model.embeddings.position_embedding.weight": (256, 768),
+            "vision_model.head.probe": (1, 1, 768),
+        },
+        None,
+        "a SigLIP2 for pictures of any shape (NaFlex)",
+        "transformers itself",
+    ),
+    "EVA02_CLIP_L_336_psz14_s6B": (_eva_clip(), None, "an EVA-CLIP in its authors' naming", "nodes that read it so"),
+    "photomaker-v1": (_photomaker(), None, "PhotoMaker", "Load PhotoMaker Model"),
+}
+
+
+def header(file: str) -> dict[str, Entry]:
+    """Names, shapes and dtypes of a file of REFUSED."""
+    return {name: Entry(shape, "F16") for name, shape in REFUSED[file][0].items()}
+
+
+def write_header(folder: Path, file: str) -> Path:
+    """A file of REFUSED that has its header and its size, and takes no room on disk."""
+    path, named = folder / f"{file}.safetensors", header(file)
+    written = safetensors_header(named)
+    with path.open("wb") as stream:
+        stream.write(written)
+        stream.truncate(len(written) + tensor_bytes(named))
+    return path
