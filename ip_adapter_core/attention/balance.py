@@ -68,7 +68,7 @@ class Balanced(NamedTuple):
 
 def plain_balance(text: Tensor, parts: Sequence[Balanced]) -> Tensor:
     """Z as the formula says it, of T (batch, pixels, inner); the fast form, T + hold(T, parts), must equal it."""
-    total = sum(part.added for part in parts)
+    total = torch.stack([part.added for part in parts]).sum(0)
     limit = torch.stack([part.limit.expand(*text.shape[:2], 1) for part in parts]).amax(0)
     result = text.clone()
     for row, part in product(range(len(text)), parts):

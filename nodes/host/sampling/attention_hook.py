@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -127,9 +128,9 @@ class CapturingRun(Run):
         self, text: Tensor, q: Tensor, images: Sequence[tuple[ImageKV, Tensor | float]], options: Options
     ) -> None:
         """Keep, on the device, what all prompts add to the picture in a layer, as a share of the text's norm."""
-        added = sum(image_result(q, image, options) * factor for image, factor in images)
         rows = [row for row, _ in self._call.windows]
         if rows and images:
+            added = reduce(torch.add, (image_result(q, image, options) * factor for image, factor in images))
             self._shares.setdefault(address_of(options), []).append(relative_norm(added[rows], text[rows]).mean())
 
     def _images_of(
