@@ -14,7 +14,7 @@ from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Object, Scene
 from . import clip, judge, words
 from .shelf import SERIES, scenes
 
-COUNT = 96
+COUNT = 48
 
 
 @dataclass(frozen=True, eq=False)
