@@ -16,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...ip_adapter_core.attention.attention_map import MapAccumulator, pick_images
+from . import models
 from .sampling import compile
 from .sampling.attention_hook import CapturingRun, MapRequest
 from .sampling.layer_options import Options
@@ -72,9 +73,10 @@ class Sampled(NamedTuple):
 def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> dict[str, MapAccumulator]:
     """Attention maps of one picture over the grid of its latent, by their names: `reference 1` and so on.
 
-    Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
+    Raises ValueError, before the model is called, when it is no UNet, when it carries no image prompts or none that acts at these steps and
     in these layers, and when latent, images and model do not belong together.
     """
+    models.cross_attentions(model)  # raises for a model that has none
     samples = sampled.latent["samples"]
     _check_latent(model, samples, request.frame)
     pick_images(sampled.images, samples.shape, request.frame)
