@@ -1,4 +1,4 @@
-"""Where a transformer of double blocks takes image attention: Flux, whose blocks hold a stream of texts and one of pictures.
+"""Where Flux takes image attention: in its double blocks, which hold a stream of texts and one of pictures.
 
 Image attention is added to the picture's stream behind each whole double block, neither gated nor projected:
 

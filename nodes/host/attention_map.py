@@ -73,8 +73,8 @@ class Sampled(NamedTuple):
 def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> dict[str, MapAccumulator]:
     """Attention maps of one picture over the grid of its latent, by their names: `reference 1` and so on.
 
-    Raises ValueError, before the model is called, when it is no UNet, when it carries no image prompts or none that acts at these steps and
-    in these layers, and when latent, images and model do not belong together.
+    Raises ValueError, before the model is called, when it is no UNet, carries no image prompts or none that acts at
+    these steps and in these layers, and when latent, images and model do not belong together.
     """
     models.cross_attentions(model)  # raises for a model that has none
     samples = sampled.latent["samples"]

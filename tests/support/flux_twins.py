@@ -55,9 +55,10 @@ class FluxTwins(Twins):
 
     def attach(self, nested: dict[str, dict[str, Tensor]]) -> None:
         """Give diffusers' model an adapter, whose blocks it counts from 0."""
-        layers = {
-            f"{int(name.split('.')[0]) // 2}.{name.split('.', 1)[1]}": v for name, v in nested["ip_adapter"].items()
-        }
+        layers = {}
+        for name, value in nested["ip_adapter"].items():
+            number, rest = name.split(".", 1)
+            layers[f"{int(number) // 2}.{rest}"] = value
         self.reference._load_ip_adapter_weights([{**nested, "ip_adapter": layers}], low_cpu_mem_usage=False)
 
     def call_reference(self, call: Call, images: Tensor | None = None) -> Tensor:
