@@ -6,5 +6,5 @@ adapter (the whole network), then loading, which checkpoint helps to split by pa
 diffusers call them, resolution decides between kinds with equal tensors, identity says what a file is, lora and saving
 do as they are called. Tests: tests/core/adapters;
 variants in test_projections.py and tests/test_tables.py, checkpoint, identity and loading in test_adapter.py,
-keys_values in test_adapter.py through adapter.
+keys_values in test_adapter.py through adapter, namings in test_xlabs_names.py.
 """

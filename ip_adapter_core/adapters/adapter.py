@@ -34,7 +34,7 @@ class Adapter(nn.Module):
         self.variant, self.rule = decide(candidates(shapes), evidence)
         self.lora: AdapterLora | None = None
         self.image_proj = self.variant.network(shapes.projection, nn_)
-        layers: dict[str, nn.Module] = {str(n): KeyValueLayers(inner, nn_) for n, inner in shapes.layers.items()}
+        layers = {str(n): KeyValueLayers(inner, nn_, self.variant.bias) for n, inner in shapes.layers.items()}
         self.ip_adapter = nn.ModuleDict(layers)
 
     def forward(self, *features: Tensor) -> tuple[KeysValues, ...]:
@@ -76,11 +76,11 @@ class Adapter(nn.Module):
 class KeyValueLayers(nn.Module):
     """to_k_ip and to_v_ip of one cross-attention."""
 
-    def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses, bias: bool = False) -> None:
         super().__init__()
         self.width, self.context = shapes[_KEY]
-        self.to_k_ip = nn_.Linear(self.context, self.width, bias=False)
-        self.to_v_ip = nn_.Linear(self.context, self.width, bias=False)
+        self.to_k_ip = nn_.Linear(self.context, self.width, bias=bias)
+        self.to_v_ip = nn_.Linear(self.context, self.width, bias=bias)
 
     def forward(self, tokens: Tensor) -> KeysValues:
         """(…, tokens, context) -> K' and V', (…, tokens, inner)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from ..files.errors import UnsupportedCheckpoint
-from .diffusers_names import is_saved_by_diffusers
+from .namings import find_naming
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -114,15 +114,13 @@ _OTHER_FILES = tuple(
 
 def is_adapter(names: Collection[str]) -> bool:
     """Whether a file with these names is meant to be an adapter, complete or not."""
-    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names) or is_saved_by_diffusers(
-        names
-    )
+    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names) or bool(find_naming(names))
 
 
 def naming(names: Collection[str]) -> str | None:
     """How the names of an adapter differ from those of published files, in words; None where they do not."""
-    if is_saved_by_diffusers(names):
-        return "as diffusers saves its processors"
+    if other := find_naming(names):
+        return other.words
     used = {prefix for name in names for prefix in _KNOWN_PREFIXES if name.startswith(prefix)}
     for prefixes in (_LAYER_PREFIXES, _PROJECTION_PREFIXES):
         if used.issuperset(prefixes):

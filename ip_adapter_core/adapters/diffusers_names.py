@@ -74,12 +74,10 @@ def is_saved_by_diffusers(names: Iterable[str]) -> bool:
 
 
 def find_sources(named: Mapping[str, Entry]) -> Sources:
-    """Where in a file each tensor of an adapter is, by published names; in most files they are its own names.
+    """Where in a file that diffusers saved each tensor of an adapter is, by published names.
 
     Raises UnsupportedCheckpoint when diffusers saved several adapters in the file.
     """
-    if not is_saved_by_diffusers(named):
-        return {name: (name,) for name in named}
     numbers = _number_layers(named)
     projection = _name_projection({_inner(name): entry.shape for name, entry in named.items() if _inner(name)})
     sources: Sources = {}

@@ -16,9 +16,10 @@ from ..layers.layout import Geometry
 from . import lora
 from .adapter import Adapter
 from .checkpoint import Parts, split
-from .diffusers_names import find_sources, joined_shape
+from .diffusers_names import joined_shape
 from .identity import Identity
 from .lora import AdapterLora
+from .namings import find_sources
 from .projections import LayerClasses
 from .resolution import AUTO, NOTHING, Evidence, gather_evidence
 

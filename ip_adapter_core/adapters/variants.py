@@ -38,8 +38,10 @@ class Variant:
     preference: among the kinds that one choice allows, the one with the higher number comes first.
     family: of the base model, where that does not follow from the layers.
     zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
+    black: whether that image is a black one, in place of one whose pixels are zero after normalisation.
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
+    bias: whether its to_k_ip and to_v_ip have one.
     selective: its network also takes which of the hidden states it may read.
     twins: kinds that may have the same tensors.
     """
@@ -52,8 +54,10 @@ class Variant:
     preference: int = 0
     family: str | None = None
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
+    black: bool = False
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
+    bias: bool = False
     selective: bool = False
     twins: tuple[str, ...] = ()
 
@@ -79,6 +83,10 @@ def _size(key: str, axis: int, size: int) -> Test:
 
 def _all(*tests: Test) -> Test:
     return lambda parts: all(test(parts) for test in tests)
+
+
+def _layers_have(key: str) -> Test:
+    return lambda parts: all(key in inner for inner in parts.layers.values())
 
 
 def _not(test: Test) -> Test:
@@ -155,6 +163,16 @@ VARIANTS = (
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),
+    Variant(
+        "XLabs",
+        _all(_has("proj.weight", "norm.weight"), _layers_have("to_k_ip.bias")),
+        ("embeds",),
+        ImageProjection,
+        menu="base",
+        zeroed=(),
+        black=True,
+        bias=True,
+    ),
     Variant("base", _has("proj.weight", "norm.weight"), ("embeds",), ImageProjection),
 )
 

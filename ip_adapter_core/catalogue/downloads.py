@@ -20,6 +20,7 @@ _H94 = "https://huggingface.co/h94/IP-Adapter/resolve/main/"
 _FACEID = "https://huggingface.co/h94/IP-Adapter-FaceID/resolve/main/"
 _KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
+_XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -45,6 +46,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
+    ("Flux", "base"): Published("flux-ip-adapter-v2.safetensors", _XLABS + "ip_adapter.safetensors"),
     ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }
@@ -56,6 +58,10 @@ ENCODER_FILES: dict[str, Published] = {
     ),
     "CLIP-ViT-bigG-14": Published(
         "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors", _H94 + "sdxl_models/image_encoder/model.safetensors"
+    ),
+    "CLIP-ViT-L-14": Published(
+        "clip-vit-large-patch14.safetensors",
+        "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
     ),
     "CLIP-ViT-L-14-336": Published(
         "clip-vit-large-patch14-336.bin",

@@ -59,20 +59,11 @@ class Found(NamedTuple):
     name: str
 
 
-_XLABS = _NODES.format("x-flux-comfyui") + ", from models/xlabs/ipadapters"
 _PULID = _NODES.format("PuLID_ComfyUI") + ", from models/pulid"
 _ANIMA = _NODES.format("comfyui-anima-ipadapter")
-_OF_XLABS = r"ip_adapter_proj_model\.proj\.weight"
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
 
 FOREIGN = (
-    Foreign("a Flux adapter of XLabs, version 1", _XLABS, (Sign(_OF_XLABS, (16384, 768)),)),
-    Foreign("a Flux adapter of XLabs, version 2", _XLABS, (Sign(_OF_XLABS, (65536, 768)),)),
-    Foreign(
-        "a Flux adapter of XLabs",
-        _XLABS,
-        (Sign(r"ip_adapter_proj_model\..+|double_blocks\.\d+\.processor\.ip_adapter_double_stream_.+"),),
-    ),
     Foreign(
         "a Flux adapter of InstantX",
         _NODES.format("ComfyUI-IPAdapter-Flux") + ", from models/ipadapter-flux",

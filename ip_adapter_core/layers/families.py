@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layout import Geometry, geometry
+from .architectures import geometry
+from .layout import Geometry
 
 _SD: dict[str, Any] = {
     "model_channels": 320,
@@ -29,8 +30,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "transformer_depth_middle": 10,
         "context_dim": 2048,
     },
+    "Flux": {"image_model": "flux", "hidden_size": 3072, "num_heads": 24, "depth": 19, "context_in_dim": 4096},
 }
-"""UNet configurations as ComfyUI has them."""
+"""Configurations as ComfyUI has them, as far as layers depend on them."""
 
 FAMILIES: dict[str, Geometry] = {name: geometry(config) for name, config in CONFIGS.items()}
 

@@ -12,9 +12,9 @@ _REQUIRED = (
 
 
 class Layer(NamedTuple):
-    """One cross-attention of a UNet.
+    """One place of a base model where image attention is added: of a UNet, a cross-attention.
 
-    stage: "input", "middle" or "output".
+    stage: "input", "middle" or "output" of a UNet; "double" for the double blocks of a transformer.
     block: number of the block within the stage, as ComfyUI counts.
     depth: number of the transformer block within that block.
     width: inner width of queries, keys and values.
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
 
     @property
     def module(self) -> str:
-        """Name of its transformer block in a ComfyUI model: `input_blocks.4.1.transformer_blocks.0`."""
+        """Name of its transformer block in a UNet of ComfyUI: `input_blocks.4.1.transformer_blocks.0`."""
         block = "middle_block" if self.stage == "middle" else f"{self.stage}_blocks.{self.block}"
         return f"{block}.1.transformer_blocks.{self.depth}"
 
@@ -50,16 +50,20 @@ class Geometry(NamedTuple):
     widths: tuple[int, ...]
 
 
+def is_unet(config: Mapping[str, Any]) -> bool:
+    """Whether a ComfyUI configuration describes a UNet of this construction."""
+    return all(config.get(key) is not None for key in _REQUIRED)
+
+
 def layers(config: Mapping[str, Any]) -> tuple[Layer, ...]:
     """The UNet's cross-attention layers in the order of adapter files: input, output, then middle.
 
     config: ComfyUI's UNet configuration. Raises ValueError when it does not describe such a UNet.
     Source of the order: `attn_processors` of diffusers, which adapter files number.
     """
-    missing = [key for key in _REQUIRED if config.get(key) is None]
-    if missing:
+    if not is_unet(config):
         kind = config.get("image_model", "of another construction")
-        raise ValueError(f"Connect a UNet such as SD1.5, SD2 or SDXL, as image prompts need one; this model is {kind}.")
+        raise ValueError(f"Connect a UNet such as SD1.5, SD2 or SDXL, which is needed here; this model is {kind}.")
     return (*_input(config), *_output(config), *_middle(config))
 
 

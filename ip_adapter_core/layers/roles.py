@@ -1,17 +1,18 @@
-"""Which blocks of a UNet carry the style and which the composition, and where each layer stands among them."""
+"""Which blocks of a UNet carry the style and which the composition, and where each layer stands in its model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from .double_stream import DOUBLE
 from .layout import Layer
 
 Block = tuple[str, int]
 """Stage and number of a block that holds a transformer, as in the addresses of its layers."""
 
-STAGES = ("input", "middle", "output")
-"""In the order in which a UNet runs; adapter files have the middle last."""
+STAGES = ("input", "middle", "output", DOUBLE)
+"""Of a UNet in the order in which it runs, where adapter files have the middle last; then those of other models."""
 
 TUNED, INSTANT_STYLE = "tuned", "InstantStyle"
 """Sources of the sets of blocks: IPAdapter Plus, by experiment, and InstantStyle (arXiv 2404.02733)."""
@@ -91,6 +92,11 @@ CONSTRUCTIONS: dict[str, Construction] = {
         {TUNED: _SMALL_WORLD, INSTANT_STYLE: _SMALL_WORLD},
     ),
 }
+
+
+def has_roles(layers: Iterable[Layer]) -> bool:
+    """Whether a model with these layers is a UNet, of which it is known what its stages and blocks are for."""
+    return all(layer.stage != DOUBLE for layer in layers)
 
 
 def running_order(layer: Layer) -> tuple[int, int, int]:

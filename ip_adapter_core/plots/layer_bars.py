@@ -1,4 +1,4 @@
-"""A picture of layer weights: a bar for every layer, in the order in which a UNet runs them."""
+"""A picture of layer weights: a bar for every layer, in the order in which a model runs them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..layers.double_stream import DOUBLE
 from ..layers.families import CONFIGS
 from ..layers.layout import Layer, layers
 from ..settings.layer_weights import Bar, LayerWeights
 from .axes import Axis, ToPixels, axis
-from .drawing import BLUE, COMPOSITION, FAINT, GRID, INK, ORANGE, PAPER, STYLE, TRACK, VIOLET, font
+from .drawing import BLUE, COMPOSITION, FAINT, GRID, INK, ORANGE, PAPER, STYLE, TEAL, TRACK, VIOLET, font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 SIZE = (700, 360)  # of each panel; on a node it is shown at about half of that, hence the large letters
-COLOURS = {"input": BLUE, "middle": VIOLET, "output": ORANGE}
+COLOURS = {"input": BLUE, "middle": VIOLET, "output": ORANGE, DOUBLE: TEAL}
 _MARKS = {"style": (STYLE, ("style", "S")), "composition": (COMPOSITION, ("composition", "comp.", "C"))}
 _LEFT, _TOP, _RIGHT, _BOTTOM = 66, 76, 688, 264
 _TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338

@@ -1,4 +1,4 @@
-"""How one weight λ spreads over the layers of a UNet: weight types as rows of a table, and their combinations."""
+"""How one weight λ spreads over the layers of a model: weight types as rows of a table, and their combinations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..layers.layout import Layer
-from ..layers.roles import INSTANT_STYLE, TUNED, LayerPosition, layer_positions, running_order
+from ..layers.roles import INSTANT_STYLE, TUNED, LayerPosition, has_roles, layer_positions, running_order
 from ..text.checks import check_choice, check_finite
 
 
@@ -96,20 +96,22 @@ class WeightType(NamedTuple):
 
     rule: position of a layer -> how the two numbers enter it.
     source: of the style and composition blocks, TUNED or INSTANT_STYLE.
+    of_unet: whether it names stages or blocks that only a UNet has.
     """
 
     rule: Rule
     source: str = TUNED
+    of_unet: bool = False
 
 
 def _ease(shape: Callable[[float], float]) -> WeightType:
-    """By the progress of the UNet, from 0 to almost 1; the weight is at least 0.05."""
+    """By the progress of the model, from 0 to almost 1; the weight is at least 0.05."""
     return WeightType(lambda position: TypeCoefficients(0.05 + 0.95 * shape(position.t / position.many)))
 
 
 def _by_stage(**parts: float) -> WeightType:
     """By stage; a stage that is not named keeps the whole weight."""
-    return WeightType(lambda position: TypeCoefficients(parts.get(position.layer.stage, 1.0)))
+    return WeightType(lambda position: TypeCoefficients(parts.get(position.layer.stage, 1.0)), of_unet=bool(parts))
 
 
 def _by_role(source: str = TUNED, graded: bool = True, **by_role: TypeCoefficients) -> WeightType:
@@ -119,7 +121,7 @@ def _by_role(source: str = TUNED, graded: bool = True, **by_role: TypeCoefficien
         part = position.role.part if graded else 1.0
         return TypeCoefficients(*(part * number for number in by_role.get(position.role.name, TypeCoefficients())))
 
-    return WeightType(rule, source)
+    return WeightType(rule, source, of_unet=True)
 
 
 _FIRST, _SECOND, _NEGATIVE = TypeCoefficients(first=1), TypeCoefficients(second=1), TypeCoefficients(to_negative=1)
@@ -160,7 +162,12 @@ def from_weight_type(name: str, first: float = 1.0, second: float = 1.0) -> Laye
 
 
 def _from_rule(name: str, first: float, second: float, layers: tuple[Layer, ...]) -> list[LayerWeight]:
-    rule, source = TYPES[name]
+    rule, source, of_unet = TYPES[name]
+    if of_unet and not has_roles(layers):
+        raise ValueError(
+            f"Choose {', '.join(other for other, row in TYPES.items() if not row.of_unet)} or a custom list for this "
+            f"model; {name} names stages or blocks of a UNet, and it has none."
+        )
     return [rule(position).layer_weight(first, second) for position in layer_positions(layers, source)]
 
 

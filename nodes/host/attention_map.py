@@ -16,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...ip_adapter_core.attention.attention_map import MapAccumulator, pick_images
+from . import models
 from .sampling import compile
 from .sampling.attention_hook import CapturingRun, MapRequest
 from .sampling.layer_options import Address, Options
@@ -83,9 +84,10 @@ class Looked(NamedTuple):
 def look(model: ModelPatcher, sampled: Sampled, noise: AddedNoise, request: MapRequest) -> Looked:
     """Attention maps of one picture, and how references and text share the say in each layer.
 
-    Raises ValueError, before the model is called, when it carries no image prompts or none that acts at these steps and
-    in these layers, and when latent, images and model do not belong together.
+    Raises ValueError, before the model is called, when it is no UNet, carries no image prompts or none that acts at
+    these steps and in these layers, and when latent, images and model do not belong together.
     """
+    models.cross_attentions(model)  # raises for a model that has none
     samples = sampled.latent["samples"]
     _check_latent(model, samples, request.frame)
     pick_images(sampled.images, samples.shape, request.frame)

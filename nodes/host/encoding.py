@@ -18,7 +18,7 @@ from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
 from .adapters import LoadedAdapter
-from .vision import blank_features, encode, fit_pictures, neutral
+from .vision import black_features, blank_features, encode, fit_pictures, neutral
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Choice -> whether the whole picture is read, and whether its tiles are."""
@@ -231,12 +231,12 @@ def _encode(encoder: Any, seen: Tensor, shown: Reference, fit: str) -> Features:
 def blank_inputs(
     adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs, blank: Callable[[Any], Features] | None = None
 ) -> AdapterInputs:
-    """The unconditional input: zeros, or the encoder's features of an image of zeros, as the variant was trained.
+    """The unconditional input: zeros, or the encoder's features of a blank image, as the variant was trained.
 
     blank: encoder -> features of another image that stands for none.
     """
     pairs = zip(adapter.identity.variant.reads, zero_inputs(adapter, cond), strict=True)
-    read = blank or blank_features
+    read = blank or (black_features if adapter.identity.variant.black else blank_features)
     return tuple(getattr(read(encoder), field) if zeros is None else zeros for field, zeros in pairs)
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.variants import KOLORS
-from ...ip_adapter_core.layers import families, layout
+from ...ip_adapter_core.layers import architectures, families, layout
 from ...ip_adapter_core.layers.layout import Geometry, Layer
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
@@ -24,8 +24,8 @@ def config(model: ModelPatcher) -> Mapping[str, Any]:
 
 
 def geometry(model: ModelPatcher) -> Geometry:
-    """What an adapter must match to fit this model. Raises ValueError for models that are no UNet."""
-    return layout.geometry(config(model))
+    """What an adapter must match to fit this model. Raises ValueError for models that take no image prompts."""
+    return architectures.geometry(config(model))
 
 
 def family(model: ModelPatcher) -> str:
@@ -34,7 +34,12 @@ def family(model: ModelPatcher) -> str:
 
 
 def layers(model: ModelPatcher) -> tuple[Layer, ...]:
-    """The cross-attentions of this model. Raises ValueError like `geometry`."""
+    """Where this model takes image attention. Raises ValueError like `geometry`."""
+    return architectures.layers(config(model))
+
+
+def cross_attentions(model: ModelPatcher) -> tuple[Layer, ...]:
+    """The cross-attentions of this UNet. Raises ValueError for other models, that they take image prompts or not."""
     return layout.layers(config(model))
 
 

@@ -123,6 +123,11 @@ def blank_features(encoder: Any) -> Features:
     return _features(_encode_blank(encoder))
 
 
+def black_features(encoder: Any) -> Features:
+    """Features of one black picture."""
+    return encode(encoder, torch.zeros(1, encoder.image_size, encoder.image_size, 3))
+
+
 def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
     """Images at the encoder's size, as it sees them: (images, size, size, 3)."""
     return fit(images, encoder.image_size, how, neutral(encoder))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from flux_twins import FluxTwins
 from twins import Twins
 
 
@@ -19,6 +20,12 @@ def small(comfy: None) -> Twins:
 def sd15(comfy: None) -> Twins:
     """A model with the sixteen cross-attentions of SD1.5, in four levels."""
     return Twins("SD1.5")
+
+
+@pytest.fixture(scope="module")
+def flux(comfy: None) -> FluxTwins:
+    """A Flux of three double blocks."""
+    return FluxTwins()
 
 
 @pytest.fixture

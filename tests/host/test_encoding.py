@@ -35,6 +35,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images)
     monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
     monkeypatch.setattr(encoding, "blank_features", lambda one: one.say(torch.tensor([100.0])))
+    monkeypatch.setattr(encoding, "black_features", lambda one: one.say(torch.tensor([0.0])))
     return found
 
 
@@ -78,6 +79,19 @@ def test_a_negative_picture_of_faces_stands_beside_the_embedding_of_nobody(tmp_p
     usual, _ = face_prompt(adapter, encoder, faces())
     assert not torch.allclose(side(usual, UNCOND), side(found, UNCOND))
     assert torch.equal(side(usual, COND), side(found, COND))
+
+
+@pytest.mark.parametrize(("kind", "level"), [("XLabs", 0.0), ("plus", 100.0)])
+def test_what_stands_for_no_picture_is_what_the_kind_was_trained_with(
+    tmp_path: Path, encoder: Encoder, kind: str, level: float
+) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import encode_prompt
+
+    adapter = loaded(tmp_path, kind)
+    found, _ = encode_prompt(adapter, encoder, pictures(0.5))
+    expected = of_features(adapter, *(encoder.say(torch.tensor([value])) for value in (0.5, level)))
+    for one in (COND, UNCOND):
+        torch.testing.assert_close(side(found, one), side(expected, one))
 
 
 @pytest.mark.parametrize("kind", ["FaceID", "FaceID-Plus v2", "portrait"])

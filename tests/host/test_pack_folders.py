@@ -9,21 +9,21 @@ from foreign_shapes import REFUSED, write_header
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
-XLABS = "ip_adapter (XLabs Flux)"
-OF_PACKS = ["instantid/SDXL/ip-adapter.bin", f"xlabs/ipadapters/{XLABS}.safetensors"]
+INSTANTX = "ip-adapter (InstantX Flux)"
+OF_PACKS = ["instantid/SDXL/ip-adapter.bin", f"ipadapter-flux/{INSTANTX}.safetensors"]
 
 
 @pytest.fixture
 def models(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """ComfyUI's models, with an adapter of its own, InstantID's and one of XLabs."""
+    """ComfyUI's models, with an adapter of its own, InstantID's and one of InstantX."""
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "models_dir", str(model_folders))
     tiny_adapter(model_folders / "ipadapter" / "own.safetensors")
     tiny_adapter(model_folders / "instantid" / "SDXL" / "ip-adapter.bin", **KINDS["portrait unnorm"])
     (model_folders / "instantid" / "notes.txt").write_text("no weights")
-    (model_folders / "xlabs" / "ipadapters").mkdir(parents=True)
-    write_header(model_folders / "xlabs" / "ipadapters", XLABS)
+    (model_folders / "ipadapter-flux").mkdir()
+    write_header(model_folders / "ipadapter-flux", INSTANTX)
     return model_folders
 
 
@@ -38,7 +38,7 @@ def test_files_of_other_packs_stand_last_in_the_menu(models: Path) -> None:
     from comfyui_ip_adapter.nodes.host import files
 
     assert files.names(files.ADAPTERS) == ["own.safetensors", *OF_PACKS]
-    assert not [name for name in files.names(files.ENCODERS) if name.startswith(("instantid", "xlabs"))]
+    assert not [name for name in files.names(files.ENCODERS) if name.startswith(("instantid", "ipadapter-flux"))]
 
 
 def test_one_that_runs_is_loaded(models: Path) -> None:
@@ -52,8 +52,8 @@ def test_one_that_runs_is_loaded(models: Path) -> None:
 def test_one_that_does_not_run_is_told_as_what_it_is(models: Path) -> None:
     from comfyui_ip_adapter.nodes.host import files
 
-    _, _, what, use = REFUSED[XLABS]
-    (line,) = [line for line in files.listing(files.ADAPTERS) if line.startswith("xlabs")]
+    _, _, what, use = REFUSED[INSTANTX]
+    (line,) = [line for line in files.listing(files.ADAPTERS) if line.startswith("ipadapter-flux")]
     assert line.startswith(f"{OF_PACKS[1]} cannot be used. Choose another file, or use this one with the nodes of")
     assert use in line
     assert f"it is {what} (" in line

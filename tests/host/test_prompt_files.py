@@ -12,7 +12,10 @@ from payload import Payload
 from same_prompt import GATHERINGS, assert_same, read
 
 pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
-TOWERS_PLUS = {"kind": "plus", "embed": TINY.width, "tokens": 16}
+OF_TOWER = {
+    "tower's plus": {"kind": "plus", "embed": TINY.width, "tokens": 16},
+    "tower's XLabs": {"embed": TINY.embed_dim, "bias": True},
+}
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def loaded(folders: Path, kind: str = "base", name: str = "a.safetensors", seed:
     """An adapter of a kind, as a loader gives it."""
     from comfyui_ip_adapter.nodes.host import adapters
 
-    options = {"tower's plus": TOWERS_PLUS, **KINDS}[kind]
+    options = {**OF_TOWER, **KINDS}[kind]
     return adapters.read(name, tiny_adapter(folders / f"{kind} {seed}.safetensors", **options, seed=seed))
 
 
@@ -241,6 +244,18 @@ def test_with_an_encoder_the_other_side_is_its_blank_image(folders: Path) -> Non
     blank = vision.blank_features(encoder).hidden
     assert_same(prompt, adapter.prompt((hidden,), (blank,)))
     assert not torch.equal(prompt.parts[0].tokens, load(adapter, "e.ipadpt [input]")[0].parts[0].tokens)
+
+
+def test_of_a_kind_that_was_trained_against_black_it_is_a_black_picture(folders: Path) -> None:
+    from comfyui_ip_adapter.nodes.host import vision
+
+    encoder = tower(folders)
+    given, black = (vision.features(encoder, level * torch.rand(1, 9, 9, 3)).embeds for level in (1.0, 0.0))
+    assert given is not None
+    adapter = loaded(folders, "tower's XLabs")
+    put(folders, "input/e.ipadpt", given)
+    prompt, _ = load(adapter, "e.ipadpt [input]", clip_vision=encoder)
+    assert_same(prompt, adapter.prompt((given,), (black,)))
 
 
 def test_kinds_that_were_trained_against_zeros_ask_no_encoder(folders: Path) -> None:

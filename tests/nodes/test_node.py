@@ -167,26 +167,23 @@ def test_settings_that_make_a_prompt_do_nothing_are_told_of(caplog: pytest.LogCa
     assert all(notice in caplog.text for notice in told)
 
 
-def test_a_model_that_is_no_unet_is_refused_in_words_wherever_it_is_connected() -> None:
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.supported_models
+def test_a_model_that_takes_no_image_prompts_is_refused_in_words_wherever_it_is_connected() -> None:
+    from types import SimpleNamespace
 
+    from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
     from comfyui_ip_adapter.nodes.host import models
 
-    config = {"image_model": "flux", "in_channels": 16, "out_channels": 16, "patch_size": 2, "vec_in_dim": 8}
-    config |= {"context_in_dim": 8, "hidden_size": 32, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1}
-    config |= {"depth_single_blocks": 1, "axes_dim": [4, 6, 6], "theta": 10000, "qkv_bias": True}
-    flux = comfy.supported_models.Flux(config | {"guidance_embed": True, "txt_ids_dims": []})
-    flux.unet_config["dtype"] = torch.float32
-    made = comfy.model_base.Flux(flux, device="cpu")
-    model = comfy.model_patcher.ModelPatcher(made, torch.device("cpu"), torch.device("cpu"))
+    def model(**config: Any) -> Any:
+        loaded = SimpleNamespace(model_config=SimpleNamespace(unet_config=config), diffusion_model=None)
+        return SimpleNamespace(model=loaded)
+
     for asked in (models.geometry, models.family, models.layers):
-        with pytest.raises(ValueError, match=r"^Connect a UNet such as SD1\.5, .*; this model is flux\.$"):
-            asked(model)
-    del made.model_config
-    with pytest.raises(ValueError, match=r"^Connect a UNet"):
-        models.geometry(model)
+        with pytest.raises(ValueError, match=r"^Connect a model such as SD1\.5, .* or Flux, .* is chroma\.$"):
+            asked(model(image_model="chroma", hidden_size=3072, depth=19))
+    with pytest.raises(ValueError, match=r"^Connect a model such as .*of another construction"):
+        models.geometry(SimpleNamespace(model=SimpleNamespace()))
+    with pytest.raises(ValueError, match=r"^Connect a UNet such as .*; this model is flux\.$"):
+        models.cross_attentions(model(**CONFIGS["Flux"]))
 
 
 FOLDERS = {"loaders", "faces", "regions", "animation", "comparison", "training", "demo"}

@@ -35,18 +35,6 @@ def _instantx_flux() -> Shapes:
     return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
 
 
-def _xlabs(tokens: int) -> Shapes:
-    shapes = {
-        f"ip_adapter_proj_model.{key}": shape
-        for key, shape in projection_shapes("base", 4096, embed=768, tokens=tokens).items()
-    }
-    for block in range(19):
-        for name in ("k_proj", "v_proj"):
-            prefix = f"double_blocks.{block}.processor.ip_adapter_double_stream_{name}"
-            shapes |= {f"{prefix}.weight": (3072, 4096), f"{prefix}.bias": (3072,)}
-    return shapes
-
-
 def _perceiver(name: str, width: int, read: int, inner: int) -> Shapes:
     """Attention of latents to what they read, and its two norms."""
     shapes = norm(f"{name}.norm1", read) | norm(f"{name}.norm2", width)
@@ -227,7 +215,7 @@ def _photomaker() -> Shapes:
     return shapes | {"lora_weights.unet.conv_in.lora.down.weight": (64, 4, 3, 3)}
 
 
-_XLABS, _ANIMA = "x-flux-comfyui", "comfyui-anima-ipadapter"
+_ANIMA = "comfyui-anima-ipadapter"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
@@ -238,8 +226,6 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "a Flux adapter of InstantX",
         "models/ipadapter-flux",
     ),
-    "ip_adapter (XLabs Flux)": (_xlabs(4), 490_874_880, "a Flux adapter of XLabs, version 1", _XLABS),
-    "ip_adapter (XLabs Flux v2)": (_xlabs(16), 528_672_768, "a Flux adapter of XLabs, version 2", _XLABS),
     "instantcharacter_ip-adapter": (
         _instant_character(),
         None,

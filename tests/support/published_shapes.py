@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
-from fabricate.adapters import layer_shapes, projection_shapes
+from fabricate.adapters import as_xlabs, layer_shapes, projection_shapes
 
 BYTES = {"F16": 2, "F32": 4}
 
@@ -17,7 +17,7 @@ class File(NamedTuple):
 
     layers: the family whose layers it has; token_width: where its tokens are not as wide as the layers read; rank: of
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
-    the size of a .bin, which is a little more than that of its tensors.
+    the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases.
     """
 
     layers: str
@@ -30,6 +30,7 @@ class File(NamedTuple):
     lora: int = 0
     family: str | None = None
     dtypes: tuple[str, str] = ("F16", "F16")
+    xlabs: bool = False
     safetensors: int | None = None
     pickle: int | None = None
 
@@ -83,6 +84,8 @@ FILES: dict[str, File] = {
     "ip-adapter (InstantID)": File("SDXL", *_UNNORM, 422_765_824, **_FP32),
     "ip_adapter_plus_general (Kolors)": File("SDXL", *_KOLORS_PLUS, 506_552_320, family="Kolors"),
     "ipa-faceid-plus (Kolors)": File("SDXL", *_KOLORS_FACE, 1_192_903_680, token_width=4096, family="Kolors"),
+    "ip_adapter (XLabs Flux)": File("Flux", "base", {"embed": 768}, "XLabs", 490_874_880, xlabs=True),
+    "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }
 
 # Layouts that no published file has and people make all the same.
@@ -103,13 +106,14 @@ def header(file: File) -> dict[str, Entry]:
     known = FAMILIES[file.layers]
     halves = {
         "image_proj": projection_shapes(file.kind, file.token_width or known.context, **file.sizes),
-        "ip_adapter": layer_shapes(known.widths, known.context, file.rank),
+        "ip_adapter": layer_shapes(known.widths, known.context, file.rank, file.xlabs),
     }
-    return {
+    named = {
         f"{half}.{key}": Entry(shape, dtype)
         for (half, shapes), dtype in zip(halves.items(), file.dtypes, strict=True)
         for key, shape in shapes.items()
     }
+    return as_xlabs(named) if file.xlabs else named
 
 
 def parameters(named: Mapping[str, Entry]) -> int:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
-from comfyui_ip_adapter.ip_adapter_core.layers import layout
+from comfyui_ip_adapter.ip_adapter_core.layers import architectures
+from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
@@ -19,8 +20,9 @@ STEPS = 4
 
 
 def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> ImagePrompt:
-    widths = tuple(layer.width for layer in layout.layers(twins.patcher.model.model_config.unet_config))
-    nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens)
+    layers = architectures.layers(twins.patcher.model.model_config.unet_config)
+    widths, bias = tuple(layer.width for layer in layers), layers[0].stage == DOUBLE
+    nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens, bias=bias)
     network = load(adapters.save(folder / f"{seed}.safetensors", nested))
     random = torch.Generator().manual_seed(seed)
     return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))

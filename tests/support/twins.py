@@ -130,12 +130,15 @@ class Twins:
 
         given = model.model_options["transformer_options"]
         transformer = {**merge_nested_dicts(given, {"wrappers": model.wrappers}), **options}
-        more = {"y": self._vector(call)} if "adm_in_channels" in self.construction.comfy else {}
+        more = self._conds(call)
         seen: list[Tensor] = []
         hook = model.model.diffusion_model.register_forward_hook(lambda module, given, found: seen.append(found))
         with hook, torch.no_grad(), _patched_weights(model):
             model.model.apply_model(call.x, call.sigma, c_crossattn=call.text, transformer_options=transformer, **more)
         return seen[0]
+
+    def _conds(self, call: "Call") -> dict[str, Tensor]:
+        return {"y": self._vector(call)} if "adm_in_channels" in self.construction.comfy else {}
 
     def _vector(self, call: "Call") -> Tensor:
         times = self.reference.add_time_proj(call.times.flatten()).reshape(len(call.times), -1)

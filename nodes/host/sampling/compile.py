@@ -20,7 +20,7 @@ from torch import Tensor
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV
 from ..warn import warn_once
 from .compile_marks import Marks, Unmarkable
-from .foreign_attention import others
+from .hooks import of_layers
 from .layer_options import Options
 from .prepared_layers import ImagesByLayer
 
@@ -61,10 +61,8 @@ def call_compiled(executor: Any, *args: Any, structure: str, **kwargs: Any) -> T
 def structure(options: Options, images: ImagesByLayer) -> str:
     """A keyword name that changes with the structure of the patches, and with nothing else; empty where another
     pack's patch is a new one in each call."""
-    patches = options["patches_replace"]["attn2"]
-    inside = [patches[address].args[0] if address in patches else None for address in images]
     try:
-        marks = [_marks.mark(patch) for patch in (*inside, *others(options))]
+        marks = [_marks.mark(patch) for patch in of_layers(images).foreign(options, images)]
     except Unmarkable:
         return ""
     shapes = [(address, [_signature(image) for image in group]) for address, group in images.items()]

@@ -27,7 +27,12 @@ ROWS = "ip_adapter_rows"
 """The key of transformer_options that holds how many rows the batch has."""
 ATTENTION_HOOK = "ip_adapter_watch"
 """The key that may hold an AttentionHook, which is called in every patched layer."""
-_PREPARED, _USES_COMFY_ATTENTION = "ip_adapter_prepared", "ip_adapter_uses_comfy_attention"
+PREPARED = "ip_adapter_prepared"
+"""The key that holds what each layer attends to."""
+_USES_COMFY_ATTENTION = "ip_adapter_uses_comfy_attention"
+
+FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")
+"""The arguments of the host's UNet, in its order."""
 
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 """(q, k, v, options) -> Attn(Q, K, V), (batch, pixels, inner)."""
@@ -54,7 +59,7 @@ def add_patches(options: Options, images: ImagesByLayer, attentions: Attentions 
         **options,
         "patches": patches,
         "patches_replace": {**replace, "attn2": {**existing, **ours}},
-        _PREPARED: images,
+        PREPARED: images,
         _USES_COMFY_ATTENTION: _uses_comfy_attention(options),
     }
 
@@ -66,6 +71,13 @@ def remove_patches(options: Options) -> Options:
     others = {address: patch for address, patch in existing.items() if patch is not None}
     patches = foreign_attention.without(options.get("patches", {}))
     return {**options, "patches": patches, "patches_replace": {**replace, "attn2": others}}
+
+
+def foreign_patches(options: Options, images: ImagesByLayer) -> list[Any]:
+    """The patches of other packs inside ours, None for a layer without any; then those between ours around a layer."""
+    patches = options["patches_replace"]["attn2"]
+    inside = [patches[address].args[0] if address in patches else None for address in images]
+    return [*inside, *foreign_attention.others(options)]
 
 
 def _text_of(existing: Attention | None, options: Options) -> Attention:
@@ -96,24 +108,24 @@ def _attend(text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) 
     if not foreign_attention.follows(q, options.get(ROWS), options):
         return attended
     nobody_keeps_it = text is _text_attention and options[_USES_COMFY_ATTENTION] and not attended.requires_grad
-    return _add_images(attended, q, options, in_place=nobody_keeps_it)
+    return add_images(attended, q, options, in_place=nobody_keeps_it)
 
 
 def _add_to_zeros(zeros: Tensor, q: Tensor, text_kv: TextKV, options: Options) -> Tensor:
     """Σ f·λ·Attn(Q, K', V') alone, written into zeros."""
-    images = options[_PREPARED].get(address_of(options), ())
+    images = options[PREPARED].get(address_of(options), ())
     if not images:
         return zeros
     text = _text_attention(q, *text_kv(), options) if any(image.balance for image in images) else None
-    return _add_images(zeros, q, options, in_place=True, text=text)
+    return add_images(zeros, q, options, in_place=True, text=text)
 
 
-def _add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool, text: Tensor | None = None) -> Tensor:
+def add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool, text: Tensor | None = None) -> Tensor:
     """The sum of `attended` and f·λ·Attn(Q, K', V') of each image prompt.
 
     in_place: whether `attended` may be changed. text: the attention to the text, by default `attended`.
     """
-    images = options[_PREPARED][address_of(options)]
+    images = options[PREPARED][address_of(options)]
     held = _held(attended if text is None else text, q, images, options)
     for image in images:
         if not image.balance:

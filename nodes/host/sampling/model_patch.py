@@ -22,16 +22,14 @@ from ....ip_adapter_core.attention.application import Application, Applied, Appl
 from ....ip_adapter_core.prompts.prompt import ImagePrompt
 from .. import models
 from ..warn import warn_once
-from . import compile, cond_sides, crops, lora
-from .foreign_attention import Attentions
+from . import compile, cond_sides, crops, hooks, lora
+from .hooks import AddPatches, Hooks
 from .layer_options import Options
-from .layer_patch import ROWS, add_patches, remove_patches
-from .prepared_layers import ImagesByLayer
+from .layer_patch import ROWS
 from .run import Run
 from .steps import max_calls
 
 KEY = "ip_adapter"
-_FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")  # of the host's UNet, in its order
 _PATCHES = ("patches", "patches_replace")
 
 
@@ -49,8 +47,10 @@ def applications_on(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions)
     """The applications of a prompt on a model, which stays as it is. Raises ValueError when they do not fit."""
     context = models.geometry(model).context
     models.check_family(model, prompt.identity)
+    layers = models.layers(model)
+    hooks.check(model, layers, use)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
-    made, applied = applications(projected, models.layers(model), context, use), Applied(prompt, use)
+    made, applied = applications(projected, layers, context, use), Applied(prompt, use)
     return tuple(replace(application, applied=applied) for application in made)
 
 
@@ -180,12 +180,13 @@ class ImagePrompts:
         images = run.prepare(batch, t, keep_all=is_compiled) if batch else {}
         if not (batch and images):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
-        attentions = run.attentions(base)
-        options = add_patches({**options, ROWS: batch.order.rows}, images, attentions)
+        row = hooks.of_layers(images)
+        add_patches = row.prepare(run, base, batch, images)
+        options = add_patches({**options, ROWS: batch.order.rows})
         if is_compiled:
             executor = partial(compile.call_compiled, executor, structure=compile.structure(options, images))
         else:
-            options = _patch_again_inside(options, images, attentions)
+            options = _patch_again_inside(options, add_patches, row)
         return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
     def _run(self, options: Options) -> Run | None:
@@ -212,16 +213,16 @@ class ImagePrompts:
             self._open_runs.remove(run)
 
 
-def _patch_again_inside(options: Options, images: ImagesByLayer, attentions: Attentions) -> Options:
+def _patch_again_inside(options: Options, add_patches: AddPatches, row: Hooks) -> Options:
     """Options with a wrapper, the innermost of the network, that composes the patches anew where other packs' wrappers
     have changed them."""
-    ours = options["patches"], options["patches_replace"]
+    ours = [options.get(name) for name in _PATCHES]
 
     def wrapper(executor: Any, *args: Any, **more: Any) -> Tensor:
-        x, t, context, y, control, inner = (*args, *(more.pop(name, None) for name in _FORWARD[len(args) :]))
+        *given, inner = (*args, *(more.pop(name, None) for name in row.forward[len(args) :]))
         if any(mine is not theirs for mine, theirs in zip(ours, map(inner.get, _PATCHES), strict=True)):
-            inner = add_patches(remove_patches(inner), images, attentions)
-        return executor(x, t, context, y, control, inner, **more)
+            inner = add_patches(row.remove(inner))
+        return executor(*given, inner, **more)
 
     wrappers = options.get("wrappers", {})
     networks = wrappers.get(WrappersMP.DIFFUSION_MODEL, {})

@@ -52,7 +52,7 @@ class HostBase:
         self.prediction = prediction(model)
         self.device: torch.device = model.load_device
         self.dtype: torch.dtype = model.model.get_dtype_inference()
-        self._layers = models.layers(model)
+        self._layers = models.cross_attentions(model)
         self._wanted, self._checkpointing = model, checkpointing
         self._open = ExitStack()
 
@@ -138,7 +138,7 @@ def attention_weights(model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
 
     Raises ValueError for models without cross-attention blocks.
     """
-    layers = models.layers(model)
+    layers = models.cross_attentions(model)
     resident = _load(model)  # stays loaded while its weights are read
     attentions = [attention(resident.model.diffusion_model, layer) for layer in layers]
     with torch.inference_mode(False):

@@ -12,6 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import split
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, identify_file, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_sources
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
@@ -43,10 +44,11 @@ def test_published_files_are_identified_by_their_tensors(file: str) -> None:
 
 @pytest.mark.parametrize("file", KNOWN)
 def test_the_network_of_a_published_file_takes_all_its_tensors(file: str) -> None:
-    shapes = split(entries(file)).map(lambda entry: entry.shape)
+    named = entries(file)
+    shapes = split(find_sources(named)).map(lambda names: named[names[0]].shape)
     with torch.device("meta"):
         network = Adapter(shapes, nn, Evidence(name=file))
-    tensors = split(entries(file)).map(lambda entry: torch.empty(entry.shape, device="meta"))._replace(lora={})
+    tensors = shapes.map(lambda shape: torch.empty(shape, device="meta"))._replace(lora={})
     network.load_state_dict(tensors.flat(), strict=True, assign=True)
     assert sum(tensor.numel() for tensor in network.parameters()) == KNOWN[file].parameters - KNOWN[file].lora
 
@@ -91,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) == 19
+    assert len(answers) == len(layouts) == 21
 
 
 ALIKE = [
@@ -122,6 +124,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip-adapter-faceid-portrait_sdxl_unnorm", None),
         ("ip-adapter-faceid-plusv2_sd15", "CLIP-ViT-H-14"),
         ("ip_adapter_plus_general (Kolors)", "CLIP-ViT-L-14-336"),
+        ("ip_adapter (XLabs Flux)", "CLIP-ViT-L-14"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
     ],
 )
@@ -212,7 +215,8 @@ def test_a_missing_layer_is_named() -> None:
 
 
 TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in adapters.KINDS.items()}
-TELLING = ("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight")  # of the kind
+# Of the kind.
+TELLING = ("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias")
 
 
 def tiny(kind: str) -> dict[str, Entry]:
@@ -252,6 +256,7 @@ MISSHAPEN = {
     "FaceID": "image_proj.proj.0.bias",
     "portrait": "image_proj.norm.bias",
     "portrait unnorm": "image_proj.norm_out.weight",
+    "XLabs": "ip_adapter.17.to_v_ip.bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",

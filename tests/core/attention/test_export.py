@@ -13,7 +13,8 @@ from comfyui_ip_adapter.ip_adapter_core.attention.application import Application
 from comfyui_ip_adapter.ip_adapter_core.attention.export import export
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_kv
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
+from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
@@ -108,3 +109,8 @@ def test_what_differs_by_frame_place_or_schedule_is_not_exported(encode: Any) ->
     for message, wrong in refused.items():
         with pytest.raises(ValueError, match=f"^{message}"):
             export(wrong, MODEL)
+
+
+def test_what_a_flux_model_follows_is_not_exported(encode: Any) -> None:
+    with pytest.raises(ValueError, match="^Give a model with a UNet"):
+        export(applied(encode()), (Layer(DOUBLE, 0, 0, 64, 4),))

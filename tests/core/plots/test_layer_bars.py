@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.layers.architectures import layers
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.layers.roles import running_order
 from comfyui_ip_adapter.ip_adapter_core.plots import layer_bars
 from comfyui_ip_adapter.ip_adapter_core.plots.drawing import COMPOSITION, FAINT, GRID, INK, PAPER, STYLE, TRACK
@@ -19,7 +20,7 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
 )
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 
-SD, SDXL = layers(CONFIGS["SD1.5"]), layers(CONFIGS["SDXL"])
+SD, SDXL, FLUX = (layers(CONFIGS[name]) for name in ("SD1.5", "SDXL", "Flux"))
 PLOT = slice(60, 270)  # the rows of bars, without the names of the stages below
 
 
@@ -71,7 +72,7 @@ def seen(picture: np.ndarray) -> list[Seen]:
     return sorted(found, key=lambda bar: bar.left)
 
 
-@pytest.mark.parametrize("model", [SD, SDXL])
+@pytest.mark.parametrize("model", [SD, SDXL, FLUX])
 def test_every_layer_has_a_bar_in_running_order(model: tuple[Layer, ...]) -> None:
     found = seen(draw(from_weight_type("linear"), model))
     assert [bar.stage for bar in found] == [layer.stage for layer in sorted(model, key=running_order)]

@@ -14,15 +14,24 @@ from twins import Twins
 pytestmark = pytest.mark.usefixtures("comfy")
 
 
-@pytest.fixture(scope="module")
-def model(sd15: Twins) -> Any:
-    return sd15.patcher
+@pytest.fixture(scope="module", params=["sd15", "flux"])
+def twins(request: pytest.FixtureRequest) -> Twins:
+    """A model of each construction; what only UNets have is tested on the first."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
-def prompts(sd15: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
+def model(twins: Twins) -> Any:
+    return twins.patcher
+
+
+@pytest.fixture(scope="module")
+def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
     """Two prompts of two adapters."""
-    return [make_prompt(sd15, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
+    return [make_prompt(twins, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
+
+
+of_unets = pytest.mark.parametrize("twins", ["sd15"], indirect=True)
 
 
 @pytest.fixture
@@ -77,6 +86,7 @@ def test_the_same_prompt_twice_is_the_prompt_at_the_summed_weight(model: Any, pr
     assert difference(twice, sample(apply(model, prompts[0], 0.7))) < 1e-4
 
 
+@of_unets
 @pytest.mark.parametrize("address", [("middle", 0, 0), ("middle", 0)])
 def test_foreign_patches_keep_their_effect_in_any_order(
     model: Any, prompts: list[ImagePrompt], address: tuple[Any, ...]
@@ -88,6 +98,7 @@ def test_foreign_patches_keep_their_effect_in_any_order(
     assert difference(ours_last, sample(halved(model, *address))) > 0.1
 
 
+@of_unets
 def test_what_a_foreign_patch_gives_is_left_as_it_is(model: Any, prompts: list[ImagePrompt]) -> None:
     from comfy.ldm.modules.attention import optimized_attention
 
@@ -105,14 +116,18 @@ def test_what_a_foreign_patch_gives_is_left_as_it_is(model: Any, prompts: list[I
     assert all(torch.equal(*pair) for pair in given)
 
 
-def test_cond_and_uncond_rows_get_their_sides(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
+def test_cond_and_uncond_rows_get_their_sides(
+    twins: Twins, model: Any, prompts: list[ImagePrompt], calls: list[Any]
+) -> None:
     sample(apply(model, prompts[0]))
-    assert calls == [((UNCOND, COND), 16)] * STEPS
+    assert calls == [((UNCOND, COND), twins.construction.layers)] * STEPS
 
 
-def test_guidance_one_needs_no_uncond_side(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
+def test_guidance_one_needs_no_uncond_side(
+    twins: Twins, model: Any, prompts: list[ImagePrompt], calls: list[Any]
+) -> None:
     sample(apply(model, prompts[0]), cfg=1.0)
-    assert calls == [((COND,), 16)] * STEPS
+    assert calls == [((COND,), twins.construction.layers)] * STEPS
 
 
 def test_split_batches_give_the_same_picture(
@@ -173,6 +188,7 @@ def test_a_guider_with_an_empty_negative_gives_it_the_uncond_side(
     assert [sorted(sides) for sides, _ in calls] == [[COND, UNCOND, UNCOND]] * 2
 
 
+@of_unets
 def test_conds_with_weight_hooks_keep_their_sides(model: Any, prompts: list[ImagePrompt], calls: list[Any]) -> None:
     """A LoRA on the positive text alone is sampled in calls of its own."""
     import comfy.hooks
@@ -242,6 +258,7 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
     assert acts == [True, True, False]
 
 
+@of_unets
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_prompt_follows_the_dtype_of_the_model(sd15: Twins, prompts: list[ImagePrompt], dtype: torch.dtype) -> None:
 

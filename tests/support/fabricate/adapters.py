@@ -21,6 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "FaceID": {"kind": "FaceID", "mlp": 32, "rank": 4},
     "portrait": {"kind": "portrait", "tokens": 16, "mlp": 32},
     "portrait unnorm": {"kind": "portrait unnorm", "tokens": 16},
+    "XLabs": {"bias": True},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -64,12 +65,13 @@ def lora_shapes(widths: tuple[int, ...], context: int, rank: int) -> Shapes:
     return shapes
 
 
-def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None) -> Shapes:
+def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None, bias: bool = False) -> Shapes:
     """Names and shapes of the other half of a file: keys and values of every cross-attention, and a LoRA."""
     shapes: Shapes = {
-        f"{2 * layer + 1}.{name}.weight": (inner, context)
+        f"{2 * layer + 1}.{name}.{part}": (inner, context) if part == "weight" else (inner,)
         for layer, inner in enumerate(widths)
         for name in ("to_k_ip", "to_v_ip")
+        for part in ("weight", "bias")[: 1 + bias]
     }
     return shapes if rank is None else shapes | lora_shapes(widths, context, rank)
 
@@ -83,15 +85,17 @@ def adapter(
     *,
     rank: int | None = None,
     token_width: int | None = None,
+    bias: bool = False,
     **more: int,
 ) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
-    rank: of its LoRA, None for none; token_width: where it is not the layers' context; more: of `Sizes`.
+    rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
+    values have one; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
-    layers = layer_shapes(widths, context, rank)
+    layers = layer_shapes(widths, context, rank, bias)
     return {
         "image_proj": {name: _value(name, shape, random) for name, shape in projection.items()},
         "ip_adapter": {name: _layer_value(name, shape, random) for name, shape in layers.items()},
@@ -101,6 +105,20 @@ def adapter(
 def flat(nested: Nested) -> dict[str, Tensor]:
     """The same tensors as a safetensors file names them."""
     return {f"{part}.{name}": value for part, inner in nested.items() for name, value in inner.items()}
+
+
+def as_xlabs(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file under the names that XLabs gives to its tensors."""
+    return {_name_of_xlabs(name): value for name, value in named.items()}
+
+
+def _name_of_xlabs(name: str) -> str:
+    half, inner = name.split(".", 1)
+    if half == "image_proj":
+        return f"ip_adapter_proj_model.{inner}"
+    number, layer, part = inner.split(".")
+    block, which = (int(number) - 1) // 2, layer[3]
+    return f"double_blocks.{block}.processor.ip_adapter_double_stream_{which}_proj.{part}"
 
 
 def doubled(named: Mapping[str, Any]) -> dict[str, Any]:

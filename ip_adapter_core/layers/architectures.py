@@ -1,0 +1,55 @@
+"""The constructions of base models that take image prompts: where each has its layers, by its own configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from . import double_stream, layout
+from .layout import Geometry, Layer
+
+Config = Mapping[str, Any]
+"""ComfyUI's configuration of a diffusion model."""
+
+
+class Architecture(NamedTuple):
+    """A construction of base models: a row of ARCHITECTURES.
+
+    fits: whether a configuration describes a model of this construction.
+    layers: its layers, in the order of adapter files.
+    context: key of the width of its text tokens.
+    """
+
+    fits: Callable[[Config], bool]
+    layers: Callable[[Config], tuple[Layer, ...]]
+    context: str
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "UNet": Architecture(layout.is_unet, layout.layers, "context_dim"),
+    "Flux": Architecture(double_stream.is_double_stream, double_stream.layers, "context_in_dim"),
+}
+
+
+def layers(config: Config) -> tuple[Layer, ...]:
+    """Where a model of this configuration takes image attention, in the order of adapter files.
+
+    Raises ValueError for a construction that takes no image prompts.
+    """
+    return _architecture(config).layers(config)
+
+
+def geometry(config: Config) -> Geometry:
+    """What an adapter must match to fit a model of this configuration. Raises ValueError like `layers`."""
+    row = _architecture(config)
+    return Geometry(config[row.context], tuple(layer.width for layer in row.layers(config)))
+
+
+def _architecture(config: Config) -> Architecture:
+    fitting = next((row for row in ARCHITECTURES.values() if row.fits(config)), None)
+    if fitting is None:
+        kind = config.get("image_model", "of another construction")
+        raise ValueError(
+            f"Connect a model such as SD1.5, SD2, SDXL or Flux, as image prompts need one; this model is {kind}."
+        )
+    return fitting

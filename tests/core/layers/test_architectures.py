@@ -1,0 +1,28 @@
+"""Every construction is told by its configuration, once, and others are refused by name."""
+
+import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.layers import layout
+from comfyui_ip_adapter.ip_adapter_core.layers.architectures import ARCHITECTURES, geometry, layers
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
+
+
+@pytest.mark.parametrize(("family", "name"), [("SD1.5", "UNet"), ("SD2", "UNet"), ("SDXL", "UNet"), ("Flux", "Flux")])
+def test_a_configuration_fits_one_construction(family: str, name: str) -> None:
+    assert [row for row, architecture in ARCHITECTURES.items() if architecture.fits(CONFIGS[family])] == [name]
+    assert layers(CONFIGS[family]) == ARCHITECTURES[name].layers(CONFIGS[family])
+
+
+def test_a_unet_has_the_layers_and_the_geometry_of_its_layout() -> None:
+    assert layers(CONFIGS["SDXL"]) == layout.layers(CONFIGS["SDXL"])
+    assert geometry(CONFIGS["SDXL"]) == layout.geometry(CONFIGS["SDXL"])
+
+
+@pytest.mark.parametrize("config", [{"image_model": "chroma", "depth": 19, "hidden_size": 3072}, {}])
+def test_other_constructions_are_refused_by_name(config: dict[str, object]) -> None:
+    kind = config.get("image_model", "of another construction")
+    for asked in (layers, geometry):
+        with pytest.raises(
+            ValueError, match=rf"^Connect a model such as SD1\.5, .* or Flux, .*this model is {kind}\.$"
+        ):
+            asked(config)

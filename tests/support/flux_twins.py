@@ -1,0 +1,131 @@
+"""The same random Flux twice, as `twins` has UNets: in diffusers and as a real ComfyUI model of three double blocks."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from twins import Call, Construction, Twins
+
+GUIDANCE = 3.5
+FLUX = Construction(
+    {
+        "image_model": "flux",
+        "in_channels": 4,
+        "out_channels": 4,
+        "patch_size": 2,
+        "vec_in_dim": 16,
+        "context_in_dim": 48,
+        "hidden_size": 64,
+        "mlp_ratio": 4.0,
+        "num_heads": 4,
+        "depth": 3,
+        "depth_single_blocks": 2,
+        "axes_dim": [4, 6, 6],
+        "theta": 10000,
+        "qkv_bias": True,
+        "guidance_embed": True,
+        "txt_ids_dims": [],
+    },
+    {
+        "patch_size": 1,
+        "in_channels": 16,
+        "num_layers": 3,
+        "num_single_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 4,
+        "joint_attention_dim": 48,
+        "pooled_projection_dim": 16,
+        "guidance_embeds": True,
+        "axes_dims_rope": (4, 6, 6),
+    },
+    3,
+)
+
+
+class FluxTwins(Twins):
+    """Flux in both libraries with the same weights, norms and biases included."""
+
+    def __init__(self) -> None:
+        self.construction = FLUX
+        self.reference = _reference()
+        self.patcher = _patcher(self.reference)
+        self.context = 48
+
+    def attach(self, nested: dict[str, dict[str, Tensor]]) -> None:
+        """Give diffusers' model an adapter, whose blocks it counts from 0."""
+        layers = {}
+        for name, value in nested["ip_adapter"].items():
+            number, rest = name.split(".", 1)
+            layers[f"{int(number) // 2}.{rest}"] = value
+        self.reference._load_ip_adapter_weights([{**nested, "ip_adapter": layers}], low_cpu_mem_usage=False)
+
+    def call_reference(self, call: Call, images: Tensor | None = None) -> Tensor:
+        height, width = call.x.shape[-2] // 2, call.x.shape[-1] // 2
+        places = torch.cartesian_prod(torch.zeros(1), torch.arange(height) + 0.0, torch.arange(width) + 0.0)
+        packed = rearrange(call.x, "b c (h i) (w j) -> b (h w) (c i j)", i=2, j=2)
+        added = {} if images is None else {"ip_adapter_image_embeds": [images]}
+        with torch.no_grad():
+            found = self.reference(
+                packed,
+                encoder_hidden_states=call.text,
+                pooled_projections=call.pooled,
+                timestep=call.sigma,
+                img_ids=places,
+                txt_ids=torch.zeros(call.text.shape[1], 3),
+                guidance=torch.full((len(call.x),), GUIDANCE),
+                joint_attention_kwargs=added,
+            ).sample
+        return rearrange(found, "b (h w) (c i j) -> b c (h i) (w j)", h=height, i=2, j=2)
+
+    def _conds(self, call: Call) -> dict[str, Tensor]:
+        return {"y": call.pooled, "guidance": torch.full((len(call.x),), GUIDANCE)}
+
+
+def weakened(model: Any, number: int) -> Any:
+    """Another pack's patch: this block changes the picture half as much."""
+
+    def patch(args: Any, extra: Any) -> Any:
+        before = args["img"].clone()
+        out = extra["original_block"](args)
+        return {**out, "img": before + 0.5 * (out["img"] - before)}
+
+    clone = model.clone()
+    clone.set_model_patch_replace(patch, "dit", "double_block", number)
+    return clone
+
+
+def _reference() -> Any:
+    from diffusers import FluxTransformer2DModel
+
+    torch.manual_seed(1)
+    model = FluxTransformer2DModel(**FLUX.diffusers)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval().requires_grad_(False)
+
+
+def _patcher(reference: Any) -> Any:
+    import comfy.model_patcher
+    from comfy import latent_formats, model_base, ops, supported_models, utils
+
+    config = supported_models.Flux(dict(FLUX.comfy))
+    config.unet_config["dtype"] = torch.float32
+    config.latent_format = latent_formats.SD15()  # of four channels, as in the other models of these tests
+    config.custom_operations = ops.disable_weight_init
+    model = model_base.Flux(config, device="cpu")
+    model.encode_adm = lambda **given: given.get("pooled_output")  # as from 0.24 on, where texts need no pooled one
+    values = reference.state_dict()
+    weights = {name: torch.full_like(part, torch.nan) for name, part in model.diffusion_model.state_dict().items()}
+    for theirs, ours in utils.flux_to_diffusers(FLUX.comfy).items():
+        if theirs in values:
+            name, part, change = (ours, None, None) if isinstance(ours, str) else (*ours, None, None)[:3]
+            target = weights[name] if part is None else weights[name].narrow(*part)
+            target.copy_(change(values[theirs]) if change else values[theirs])
+    assert not any(part.isnan().any() for part in weights.values())
+    model.diffusion_model.load_state_dict(weights, strict=True)
+    device = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
