@@ -58,7 +58,7 @@ def _is_ours(patch: Any) -> bool:
 
 def _fused(usual: Any, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """What the usual patch gives, in one kernel where its shapes are known and attention is ComfyUI's own."""
-    images = options[layer_patch._PREPARED][(*options["block"], options["block_index"])]
+    images = options[layer_patch.PREPARED][(*options["block"], options["block_index"])]
     grid = (options["activations_shape"][-2], options["activations_shape"][-1])
     found = attention(q, k, v, images, options["n_heads"], grid) if options[layer_patch._USES_COMFY_ATTENTION] else None
     return usual(q, k, v, options) if found is None else found

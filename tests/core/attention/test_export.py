@@ -112,5 +112,5 @@ def test_what_differs_by_frame_place_or_schedule_is_not_exported(encode: Any) ->
 
 
 def test_what_a_flux_model_follows_is_not_exported(encode: Any) -> None:
-    with pytest.raises(ValueError, match="^Give a model with a UNet"):
+    with pytest.raises(ValueError, match=r"^Give a model with a UNet"):
         export(applied(encode()), (Layer(DOUBLE, 0, 0, 64, 4),))

@@ -53,7 +53,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     from comfyui_ip_adapter.nodes.host.sampling.layer_options import address_of
 
     calls: list[SimpleNamespace] = []
-    original = layer_patch._add_images
+    original = layer_patch.add_images
 
     def recording(attended: Tensor, q: Tensor, options: Any, in_place: bool, text: Tensor | None = None) -> Tensor:
         before, address, heads = (attended if text is None else text).clone(), address_of(options), options["n_heads"]
@@ -61,7 +61,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         calls.append(SimpleNamespace(address=address, heads=heads, q=q, text=before, z=z, inside=text is None))
         return z
 
-    monkeypatch.setattr(layer_patch, "_add_images", recording)
+    monkeypatch.setattr(layer_patch, "add_images", recording)
     return calls
 
 
