@@ -23,6 +23,9 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("inpainting", "Image prompt"): ("star", "red", "dotted", "sunset", "large", "center", 6),
     ("inpainting", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "center", 7),
     ("layer_weights", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 25),
+    ("masked_reference", "Picture with a mask"): ("heart", "pink", "dotted", "sunset", "large", "center", 41),
+    ("moodboard", "Composition"): ("square", "cyan", "plain", "gray", "large", "right", 34),
+    ("moodboard", "Style"): ("star", "orange", "dotted", "sunset", "large", "left", 35),
     ("masked_prompt", "Image prompt"): ("heart", "red", "dotted", "sunset", "large", "center", 26),
     ("masked_prompt", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "left", 27),
     ("multimodal", "Image prompt"): ("cross", "green", "striped", "black", "large", "center", 8),
@@ -44,6 +47,7 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
 TEXTS = {  # all others are empty
     ("layer_weights", "Positive"): "a large heart on a black background",
     ("masked_prompt", "Positive"): "a black background",
+    ("masked_reference", "Positive"): "on a grass background",
     ("multimodal", "Text prompt"): "a small heart on a sunset background",
     ("weight_schedule", "Positive"): "a large star on a black background",
 }
@@ -83,6 +87,14 @@ ABOUT = {
     "masked_prompt": (
         "**The prompt acts only in the mask**, which is the object in *Picture with a mask*: there the picture says "
         "what is drawn, elsewhere the text does. Move the mask with its `place`."
+    ),
+    "masked_reference": (
+        "**Only a part of the picture is read**, which is the object in *Picture with a mask*; its background does not "
+        "act, so the text says what is behind. Disconnect the mask to see the difference, or choose another object."
+    ),
+    "moodboard": (
+        "**Several pictures, each for what it is good at.** Every *Moodboard Picture* has a role, a strength and a time; "
+        "*Moodboard* shows what each layer gets of them. Exchange the roles, or give one the role *avoid*."
     ),
     "noise_as_negative": (
         "**Away from noise.** The negative image is noise, and guidance moves away from it: colours become richer. Try "

@@ -32,6 +32,8 @@ TITLES = {
     "faceid_plus_v2": "Face and its look",
     "portrait": "Portrait",
     "kolors": "Kolors",
+    "masked_reference": "Part of a picture",
+    "moodboard": "Moodboard",
 }
 _NUMBERED = {name: f"{PACK} {number:02} {title}" for number, (name, title) in enumerate(TITLES.items(), 1)}
 _PLAIN = {title: name for name, title in _NUMBERED.items()}
