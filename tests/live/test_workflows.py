@@ -43,6 +43,7 @@ WEIGHTS = {  # what λ is called on the nodes that apply prompts
     "IPA_Apply": ("weight",),
     "IPA_Simple": ("weight",),
     "IPA_Region": ("weight",),
+    "IPA_Moodboard": ("weight",),
     "IPA_StyleComposition": ("style_weight", "composition_weight"),
 }
 TITLE = 30  # height of a node's title bar, which lies above its position
