@@ -14,11 +14,13 @@ from PIL.Image import Image
 
 from ...ip_adapter_core.small_world.drawing import draw, outlines
 from ...ip_adapter_core.small_world.world import SHAPES, Scene
-from . import host, tables
+from . import host
 from .figures import plot, sheet
 from .sampling import Wish, sampled
 from .scores import COUNT, Subjects, subjects
 from .shelf import FOLDER, MODELS, scenes
+from .tables import TABLES, sweep
+from .wanted import Table
 
 SHOWN = 10
 RESULTS = MODELS / "RESULTS.md"
@@ -53,7 +55,7 @@ def figures(who: Subjects) -> dict[str, Image]:
         "with the image": sampled(Wish(silent, seen, outlines=lines)),
         "image alone,\npastel base": sampled(Wish(silent, seen, tuned=True)),
     }
-    swept = tables.sweep(who, "base")
+    swept = sweep(who, "base")
     curves = {
         "obeys the image": [(weight, image.mean) for weight, image, _ in swept],
         "obeys the text": [(weight, text.mean) for weight, _, text in swept],
@@ -65,7 +67,7 @@ def _alone(shown: list[Scene]) -> Wish:
     return Wish([""] * len(shown), host.features(draw(shown)))
 
 
-def section(name: str, maker: Callable[[Subjects], tables.Table], who: Subjects) -> str:
+def section(name: str, maker: Callable[[Subjects], Table], who: Subjects) -> str:
     """A table under its name with its explanation, the docstring of the function that makes it."""
     return f"## {name}\n\n{maker.__doc__}\n\n{maker(who)}\n"
 
@@ -93,7 +95,7 @@ def report(who: Subjects, chosen: tuple[int, ...]) -> str:
     """All tables as one page, or the chosen ones."""
     count, folder = len(who.scenes), FOLDER / "tables" / fingerprint()
     parts = []
-    for number, (name, maker) in enumerate(tables.TABLES.items()):
+    for number, (name, maker) in enumerate(TABLES.items()):
         if not chosen or number in chosen:
             parts.append(kept(folder / f"{count} {name}.md", partial(section, name, maker, who)))
     return "\n".join([HEAD.format(count=count, error=round(100 * (0.25 / count) ** 0.5)), *parts])
