@@ -97,6 +97,7 @@ OURS: dict[str, Ours] = {
         lora_strength=1.0,
         skip_middle_block=False,
         scaling="V only",
+        balance="off",
     ),
     "IPA_Combine": _ours(
         "Combine Image Prompts",

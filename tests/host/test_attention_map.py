@@ -468,7 +468,7 @@ def test_the_node_gives_a_picture_and_a_mask_for_each_reference(model: Any, netw
     assert picture.shape[-1] == 3
     assert masks.shape == (2, 8 * SIDE, 8 * SIDE)
     assert 0 <= masks.min() < masks.max() == 1
-    assert len(output.ui.as_dict()["images"]) == 1
+    assert len(output.ui["images"]) == 1
 
 
 def test_masks_of_the_node_are_where_the_prompt_acts(model: Any, network: Adapter) -> None:

@@ -96,7 +96,10 @@ class CapturingRun(Run):
 
     def shares(self) -> dict[Address, float]:
         """What all prompts add to the picture as a share of the text's norm, by layer, the mean over steps."""
-        return {address: float(torch.stack(seen).mean()) for address, seen in self._shares.items()}
+        if not self._shares:
+            return {}
+        means = torch.stack([torch.stack(seen).mean() for seen in self._shares.values()])
+        return dict(zip(self._shares, means.tolist(), strict=True))  # one read for all layers
 
     def captures_at(self, level: float) -> bool:
         """Whether a prompt with maps acts at this noise level, in a layer that counts."""

@@ -192,7 +192,8 @@ def test_a_map_there_is_that_here(small: Twins, prompts: list[ImagePrompt], show
 
     expected = seen(small.patcher)
     found, waits = on_device(lambda: seen(there(dtype)))
-    assert set(waits) == {"attention_map.mean", "attention_map.levels"}
+    assert set(waits) == {"attention_map.mean", "attention_map.levels", "attention_hook.shares"}
+    assert waits.count("attention_hook.shares") == 1
     assert waits.count("attention_map.mean") == len(found) == len(expected)
     for name, one in found.items():
         assert difference(one, expected[name]) < NEAR[dtype]

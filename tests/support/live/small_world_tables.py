@@ -93,8 +93,8 @@ ABOUT = {
         "act, so the text says what is behind. Disconnect the mask to see the difference, or choose another object."
     ),
     "moodboard": (
-        "**Several pictures, each for what it is good at.** Every *Moodboard Picture* has a role, a strength and a time; "
-        "*Moodboard* shows what each layer gets of them. Exchange the roles, or give one the role *avoid*."
+        "**Several pictures, each for what it is good at.** Every *Moodboard Picture* has a role, a strength and a "
+        "time; *Moodboard* shows what each layer gets of them. Exchange the roles, or give one the role *avoid*."
     ),
     "noise_as_negative": (
         "**Away from noise.** The negative image is noise, and guidance moves away from it: colours become richer. Try "
