@@ -31,7 +31,6 @@ IN_NO_GRAPH = {
     "IPA_Score": "it measures what any graph made",
     "IPA_Grid": "it samples a picture many times over, which templates are too slow for",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
-    **dict.fromkeys(("IPA_MoodboardPicture", "IPA_Moodboard"), "its template is not made yet"),
 }
 """Nodes that no template shows, and why."""
 
