@@ -15,7 +15,7 @@ from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.attention.balance import OFF
-from ...ip_adapter_core.layers.layout import geometry
+from ...ip_adapter_core.layers.layout import Geometry, geometry
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, PromptPart
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
@@ -28,8 +28,6 @@ STEPS, GUIDANCE = 20, 4.0
 HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None, None].expand(-1, 1, SIDE, -1)
 """Masks of the left and the right half of a picture of twice the width, (2, 1, 32, 64)."""
 _AT_ONCE = 16  # pictures that are decoded together
-LAYERS = 6
-"""Cross-attentions of the model."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,14 @@ def loaded(kind: str) -> Adapter:
     return core.load(adapters.file(kind)).float()
 
 
+def shape() -> Geometry:
+    """The model's, which adapters match."""
+    return geometry(host.checkpoint().model.model.model_config.unet_config)
+
+
 def _simple() -> nn.Module:
-    shape = geometry(host.checkpoint().model.model.model_config.unet_config)
     weights = read(adapters.file("simple"))
-    projection = adapters.simple(shape, weights["proj.weight"].shape[1])
+    projection = adapters.simple(shape(), weights["proj.weight"].shape[1])
     projection.load_state_dict(weights)
     return projection.eval()
 

@@ -8,13 +8,14 @@ import torch
 
 from ...ip_adapter_core.attention.balance import BALANCES, OFF
 from ...ip_adapter_core.layers.layout import Layer
+from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
 from ...ip_adapter_core.small_world.drawing import covers, draw, outlines, pastel
 from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene
 from ...ip_adapter_core.vision.reference_mask import reference
 from . import host, probes
 from .judge import READS
-from .sampling import LAYERS, Wish, sampled
+from .sampling import Wish, sampled, shape
 from .scores import Scores, Subjects, agreement, couples, crowd, halves, saturation, score
 from .wanted import Goal, Table, share
 
@@ -32,6 +33,12 @@ def _least(names: Sequence[str], shares: dict[str, float]) -> float:
     return min(shares[name] for name in names)
 
 
+@cache
+def read(who: Subjects) -> Features:
+    """What the encoder reads of the references."""
+    return host.features(draw(who.scenes))
+
+
 def seeing(who: Subjects) -> Table:
     """What the encoder tells apart: linear probes on its embeddings, on all held-out combinations."""
     read = probes.readable()
@@ -43,7 +50,7 @@ def seeing(who: Subjects) -> Table:
 
 def prompting(who: Subjects) -> Table:
     """What carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
-    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    seen, silent = read(who), [""] * len(who.scenes)
     alone = {kind: Wish(silent, seen, kind) for kind in ("simple", "base", "plus")}
     wishes = {
         "nothing (floor)": Wish(silent),
@@ -69,7 +76,7 @@ def prompting(who: Subjects) -> Table:
 @cache
 def sweep(who: Subjects, kind: str) -> list[tuple[float, Scores, Scores]]:
     """For each λ, the scores of pictures against the reference image, and against a text that disagrees with it."""
-    seen = host.features(draw(who.scenes))
+    seen = read(who)
     rows = []
     for weight in WEIGHTS:
         pictures = sampled(Wish(who.contrary, seen, kind, weight))
@@ -92,7 +99,7 @@ def sweeping(who: Subjects) -> Table:
 
 def controlling(who: Subjects) -> Table:
     """Outlines of one scene, the look of another, no text."""
-    silent, seen = [""] * len(who.scenes), host.features(draw(who.scenes))
+    silent, seen = [""] * len(who.scenes), read(who)
     lines = outlines(who.others)
     wishes = {
         "outlines only": Wish(silent, outlines=lines),
@@ -112,7 +119,7 @@ def controlling(who: Subjects) -> Table:
 
 def untouched(who: Subjects) -> Table:
     """Text alone: λ = 0 against no adapter."""
-    seen = host.features(draw(who.scenes))
+    seen = read(who)
     plain = sampled(Wish(who.texts))
     rows = []
     for kind in ("base", "plus"):
@@ -123,7 +130,7 @@ def untouched(who: Subjects) -> Table:
 
 def tuning(who: Subjects) -> Table:
     """The same adapters, without training, on a base that was fine-tuned to pastel."""
-    seen, silent = host.features(draw(who.scenes)), [""] * len(who.scenes)
+    seen, silent = read(who), [""] * len(who.scenes)
     wishes = {
         "text, original base": Wish(who.texts),
         "text, tuned base": Wish(who.texts, tuned=True),
@@ -151,7 +158,7 @@ def tuning(who: Subjects) -> Table:
 
 def layering(who: Subjects) -> Table:
     """Text and image disagree, and the image acts in some layers only; whose attributes are drawn."""
-    seen = host.features(draw(who.scenes))
+    seen = read(who)
     wishes = {
         "all layers, λ = 1": Wish(who.contrary, seen, "plus"),
         "style transfer, λ = 1.5": Wish(who.contrary, seen, "plus", 1.5, layers=from_weight_type("style transfer")),
@@ -229,8 +236,8 @@ def _alone(scene: Scene, first: bool) -> Scene:
 
 def carrying(who: Subjects) -> Table:
     """Text and image disagree, and the image acts in one layer only, at λ = 2: which of its attributes are drawn."""
-    seen, rows = host.features(draw(who.scenes)), []
-    for number in range(LAYERS):
+    seen, rows = read(who), []
+    for number in range(len(shape().widths)):
         pictures = sampled(Wish(who.contrary, seen, weight=2.0, layers=only(number)))
         image, text = agreement(pictures, who.scenes), agreement(pictures, who.others)
         shares = (f"{share(image[key])} / {share(text[key])}" for key in (*STYLE, *COMPOSITION))

@@ -87,14 +87,6 @@ def find_sources(named: Mapping[str, Entry]) -> Sources:
     return sources
 
 
-def joined_shape(named: Mapping[str, Entry], names: tuple[str, ...]) -> Shape:
-    """The shape of tensors of a file one after another along their first axis."""
-    first, *others = (named[name].shape for name in names)
-    return (
-        (first[0] * len(names), *first[1:]) if others and first and all(shape == first for shape in others) else first
-    )
-
-
 def _publish(name: str, numbers: Mapping[tuple[int, ...], int], projection: Mapping[str, str]) -> str:
     if layer := _LAYER.fullmatch(name):
         return f"ip_adapter.{numbers[_place(layer)]}.{layer[5]}.weight"

@@ -10,13 +10,12 @@ from torch import nn
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.foreign import check_runs_here
-from ..files.tensor_file import Entry, Shape, entries, tensors
+from ..files.tensor_file import Entry, Shape, entries, joined, joined_shape, tensors
 from ..layers.families import FAMILIES
 from ..layers.layout import Geometry
 from . import lora
 from .adapter import Adapter
 from .checkpoint import Parts, split
-from .diffusers_names import joined_shape
 from .identity import Identity
 from .lora import AdapterLora
 from .namings import find_sources
@@ -54,7 +53,8 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
     shapes = _split_shapes(named)
     _check(shapes, evidence)
     adapter, stored = _empty(shapes, nn_, evidence), tensors(path)
-    parts = split(find_sources(named)).map(lambda names: _read(stored, names))  # reads only what the adapter needs
+    sources = split(find_sources(named))
+    parts = sources.map(lambda names: joined([stored[name] for name in names]))  # reads only what the adapter needs
     if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
         raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
@@ -110,11 +110,7 @@ def _require(shapes: Parts[Shape]) -> Parts[Shape]:
 
 def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
     check_runs_here(named)
-    return split(find_sources(named)).map(lambda names: joined_shape(named, names))
-
-
-def _read(stored: Mapping[str, torch.Tensor], names: tuple[str, ...]) -> torch.Tensor:
-    return stored[names[0]] if len(names) == 1 else torch.cat([stored[name] for name in names])
+    return split(find_sources(named)).map(lambda names: joined_shape([named[name].shape for name in names]))
 
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:

@@ -4,6 +4,5 @@ In: an ImagePrompt and a user's choices; then queries. Out: an Application for e
 attention of a layer (rows, pixels, inner). Read reference (the formula as it stands in the paper), application, scaling
 (how λ enters), balance (how what is added is held against the text), grouped (forms that compute many prompts at once,
 and equal the reference), attention_map (what each prompt did), export (K', V' and λ as a file for other programs).
-Tests: tests/core/attention; the comparison with
-diffusers is tests/host/sampling/test_fidelity.py.
+Tests: tests/core/attention; the comparison with diffusers is tests/host/sampling/test_fidelity.py.
 """

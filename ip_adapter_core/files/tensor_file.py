@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -118,6 +118,18 @@ class _LazyTensors(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._extents)
+
+
+def joined_shape(shapes: Sequence[Shape]) -> Shape:
+    """The shape of tensors one after another along their first axis; the first's, where they are not alike."""
+    first, *others = shapes
+    alike = bool(others and first) and all(shape == first for shape in others)
+    return (first[0] * len(shapes), *first[1:]) if alike else first
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors one after another along their first axis; one alone is itself."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def container(path: str | Path) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..settings.masks import usable
 from .preprocess import CLIP_MEAN
-from .reference_mask import as_large, softened
+from .reference_mask import TURN_ROUND, as_large, softened
 
 _LEVELS = 255
 
@@ -44,9 +44,8 @@ def masks_of(mask: Tensor, images: Tensor) -> Tensor:
     for number, one in enumerate(masks, start=1):
         if not one.any():
             raise ValueError(
-                f"Make white in the mask what is to stay of picture {number} of {count}; it is black everywhere. Load "
-                "Image gives a mask that is white where a picture is transparent, and black where it has no "
-                "transparency: Invert Mask turns it round."
+                f"Make white in the mask what is to stay of picture {number} of {count}; it is black everywhere. "
+                f"{TURN_ROUND}"
             )
     return masks
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from ..files.tensor_file import Entry, Shape
+from ..files.tensor_file import Entry, Shape, joined, joined_shape
 
 _ALL = (0, 3)
 
@@ -31,7 +30,8 @@ class Part(NamedTuple):
 
     def shape(self, entries: Mapping[str, Entry]) -> Shape:
         """Its shape, from the header of the file alone."""
-        first, *others = (tuple(entries[key].shape) for key in self.keys)
+        shapes = [tuple(entries[key].shape) for key in self.keys]
+        first = shapes[0]
         if self.zeros:
             return first[-1:]
         if self.transposed:
@@ -39,9 +39,7 @@ class Part(NamedTuple):
         if self.thirds != _ALL and first:
             start, stop = self.thirds
             return (stop * first[0] // 3 - start * first[0] // 3, *first[1:])
-        alike = all(shape == first for shape in others)
-        joined = (len(self.keys) * first[0], *first[1:]) if others and first and alike else first
-        return (1,) * self.axes + joined
+        return (1,) * self.axes + joined_shape(shapes)
 
     def value(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """It, made of the tensors of the file."""
@@ -52,8 +50,7 @@ class Part(NamedTuple):
             return first.T
         if self.thirds != _ALL:
             return first[slice(*(part * len(first) // 3 for part in self.thirds))]
-        joined = first if len(self.keys) == 1 else torch.cat([tensors[key] for key in self.keys])
-        return joined[(None,) * self.axes]
+        return joined([tensors[key] for key in self.keys])[(None,) * self.axes]
 
 
 class Layout(NamedTuple):

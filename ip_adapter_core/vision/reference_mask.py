@@ -19,6 +19,11 @@ from .tiles import Tile, cut
 
 _SOFT = 56  # the soft edge is this part of the short side: four pixels of 224
 _LEVELS = 255
+TURN_ROUND = (
+    "Load Image gives a mask that is white where a picture is transparent, and black where it has no transparency: "
+    "Invert Mask turns it round."
+)
+"""What is most often wrong with a mask that is black everywhere."""
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -124,8 +129,7 @@ def _check_something_read(read: Tensor) -> None:
     if empty:
         raise ValueError(
             "Make white in reference_mask what is to be read, or disconnect it, or switch alpha off; nothing is left "
-            f"of picture {empty[0] + 1} of {len(read)}. Load Image gives a mask that is white where a picture is "
-            "transparent, and black where it has no transparency: Invert Mask turns it round."
+            f"of picture {empty[0] + 1} of {len(read)}. {TURN_ROUND}"
         )
 
 

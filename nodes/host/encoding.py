@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
 from .adapters import LoadedAdapter
-from .vision import black_features, blank_features, encode, fit_pictures, neutral
+from .vision import encode, fit_pictures, missing_features, neutral
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Choice -> whether the whole picture is read, and whether its tiles are."""
@@ -235,8 +236,9 @@ def blank_inputs(
 
     blank: encoder -> features of another image that stands for none.
     """
-    pairs = zip(adapter.identity.variant.reads, zero_inputs(adapter, cond), strict=True)
-    read = blank or (black_features if adapter.identity.variant.black else blank_features)
+    variant = adapter.identity.variant
+    pairs = zip(variant.reads, zero_inputs(adapter, cond), strict=True)
+    read = blank or partial(missing_features, variant=variant)
     return tuple(getattr(read(encoder), field) if zeros is None else zeros for field, zeros in pairs)
 
 

@@ -21,7 +21,7 @@ from ...ip_adapter_core.prompts.saved import Maker
 from ...ip_adapter_core.text.wording import shown
 from . import files
 from .adapters import LoadedAdapter
-from .vision import black_features, blank_features
+from .vision import missing_features
 
 CATEGORY = "image_prompts"
 NONE = "none"
@@ -136,7 +136,7 @@ def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, ne
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"
-    blank = (black_features if variant.black else blank_features)(encoder).select_for(adapter.identity, connected)
+    blank = missing_features(encoder, variant).select_for(adapter.identity, connected)
     return _check_shapes(blank, cond, f"the connected {connected}")
 
 

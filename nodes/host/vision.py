@@ -13,6 +13,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
+from ...ip_adapter_core.adapters.variants import Variant
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
@@ -126,6 +127,11 @@ def blank_features(encoder: Any) -> Features:
 def black_features(encoder: Any) -> Features:
     """Features of one black picture."""
     return encode(encoder, torch.zeros(1, encoder.image_size, encoder.image_size, 3))
+
+
+def missing_features(encoder: Any, variant: Variant) -> Features:
+    """Features of the picture that stands for none, as an adapter's kind was trained."""
+    return black_features(encoder) if variant.black else blank_features(encoder)
 
 
 def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:

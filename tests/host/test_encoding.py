@@ -29,13 +29,13 @@ class Encoder:
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    from comfyui_ip_adapter.nodes.host import encoding
+    from comfyui_ip_adapter.nodes.host import encoding, vision
 
     found = Encoder()
     monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images)
     monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
-    monkeypatch.setattr(encoding, "blank_features", lambda one: one.say(torch.tensor([100.0])))
-    monkeypatch.setattr(encoding, "black_features", lambda one: one.say(torch.tensor([0.0])))
+    monkeypatch.setattr(vision, "blank_features", lambda one: one.say(torch.tensor([100.0])))
+    monkeypatch.setattr(vision, "black_features", lambda one: one.say(torch.tensor([0.0])))
     return found
 
 

@@ -16,6 +16,13 @@ from fabricate import adapters
 from twins import Twins
 
 EMBED = 40
+
+
+def embeds(images: int = 1, seed: int = 5) -> Tensor:
+    """What an encoder might say of pictures."""
+    return torch.randn(images, EMBED, generator=torch.Generator().manual_seed(seed))
+
+
 STEPS = 4
 
 

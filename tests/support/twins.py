@@ -114,6 +114,12 @@ class Twins:
         made.reference = deepcopy(self.reference)
         return made
 
+    def set_reference_weight(self, weight: float) -> None:
+        """λ of the adapter that the reference carries."""
+        for processor in self.reference.attn_processors.values():
+            if hasattr(processor, "scale"):
+                processor.scale = [weight]
+
     def call_reference(self, call: "Call", images: Tensor | None = None) -> Tensor:
         """The noise that diffusers predicts; images are the adapter's embeds, (batch, images, embed)."""
         added: dict[str, Any] = {} if images is None else {"image_embeds": [images]}

@@ -20,7 +20,7 @@ from fabricate import adapters
 from flux_twins import FluxTwins, weakened
 from parts import half
 from published_shapes import entries
-from sampled import EMBED, STEPS, apply, difference, make_prompt, sample
+from sampled import EMBED, STEPS, apply, difference, embeds, make_prompt, sample
 from twins import TOLERANCE, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -50,19 +50,9 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
     return image_prompt(load(folder / "adapter.safetensors"), (cond,), (uncond,))
 
 
-def set_reference_weight(flux: FluxTwins, weight: float) -> None:
-    for processor in flux.reference.attn_processors.values():
-        if hasattr(processor, "scale"):
-            processor.scale = [weight]
-
-
-def embeds(images: int = 1, seed: int = 5) -> Tensor:
-    return torch.randn(images, EMBED, generator=torch.Generator().manual_seed(seed))
-
-
 def test_bare_models_agree(flux: FluxTwins, nested: Any) -> None:
     given = call(flux.context)
-    set_reference_weight(flux, 0.0)
+    flux.set_reference_weight(0.0)
     expected = flux.call_reference(given, torch.zeros(len(given.x), 1, EMBED))
     assert error(flux.call_comfy(given, flux.patcher), expected) < 1e-5
 
@@ -85,7 +75,7 @@ def test_prompted_models_agree(
     if not hands_out_queries:
         monkeypatch.setattr(double_blocks, "_hands_out_queries", lambda block: False)
     given, cond = call(flux.context, 2, height, width), embeds()
-    set_reference_weight(flux, weight)
+    flux.set_reference_weight(weight)
     expected = flux.call_reference(given, cond.expand(2, 1, EMBED))
     model = apply(flux.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)), weight)
     found = flux.call_comfy(given, model, cond_or_uncond=[0])
@@ -97,7 +87,7 @@ def test_prompted_models_agree(
 def test_every_row_gets_its_own_side(flux: FluxTwins, nested: Any, tmp_path: Path, order: list[int]) -> None:
     given = call(flux.context, 2 * len(order))
     cond, uncond = embeds(seed=5), embeds(seed=6)
-    set_reference_weight(flux, 1.0)
+    flux.set_reference_weight(1.0)
     rows = torch.cat([(cond, uncond)[side].expand(2, 1, EMBED) for side in order])
     model = apply(flux.patcher, ours(nested, tmp_path, cond, uncond))
     found = flux.call_comfy(given, model, cond_or_uncond=order)
@@ -123,7 +113,7 @@ def _error_of_map(flux: FluxTwins, nested: Any, folder: Path, change: Any) -> fl
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
     given, cond = call(flux.context), embeds()
-    set_reference_weight(flux, 1.0)
+    flux.set_reference_weight(1.0)
     expected = flux.call_reference(given, cond.expand(2, 1, EMBED))
     layers = architectures.layers(flux.construction.comfy)
     (right,) = applications(ours(nested, folder, cond, cond), layers, flux.context)

@@ -14,7 +14,7 @@ from comfyui_ip_adapter.ip_adapter_core.attention.application import application
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from fabricate import adapters
-from sampled import EMBED, apply
+from sampled import EMBED, apply, embeds
 from twins import CONSTRUCTIONS, TOLERANCE, Call, Twins, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -43,16 +43,6 @@ def ours(nested: dict[str, dict[str, Tensor]], folder: Path, cond: Tensor, uncon
     return image_prompt(network, (cond,), (uncond,))
 
 
-def set_reference_weight(twins: Twins, weight: float) -> None:
-    for processor in twins.reference.attn_processors.values():
-        if hasattr(processor, "scale"):
-            processor.scale = [weight]
-
-
-def embeds(images: int = 1, seed: int = 5) -> Tensor:
-    return torch.randn(images, EMBED, generator=torch.Generator().manual_seed(seed))
-
-
 def test_layers_are_as_wide_and_have_as_many_heads_as_in_the_model(twins: Twins) -> None:
     from comfyui_ip_adapter.nodes.host import models
 
@@ -69,7 +59,7 @@ def test_bare_models_agree(twins: Twins) -> None:
 
 def _without_adapter(twins: Twins, given: Call) -> Tensor:
     if any(hasattr(processor, "scale") for processor in twins.reference.attn_processors.values()):
-        set_reference_weight(twins, 0.0)
+        twins.set_reference_weight(0.0)
         return twins.call_reference(given, torch.zeros(len(given.x), 1, EMBED))
     return twins.call_reference(given)
 
@@ -81,7 +71,7 @@ def test_prompted_models_agree(
 ) -> None:
     given = call(prompted.context, 2, height, width)
     cond = embeds()
-    set_reference_weight(prompted, weight)
+    prompted.set_reference_weight(weight)
     expected = prompted.call_reference(given, cond.expand(2, 1, EMBED))
     model = apply(prompted.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)), weight)
     found = prompted.call_comfy(given, model, cond_or_uncond=[0])
@@ -93,7 +83,7 @@ def test_prompted_models_agree(
 def test_every_row_gets_its_own_side(prompted: Twins, nested: Any, tmp_path: Path, order: list[int]) -> None:
     given = call(prompted.context, 2 * len(order))
     cond, uncond = embeds(seed=5), embeds(seed=6)
-    set_reference_weight(prompted, 1.0)
+    prompted.set_reference_weight(1.0)
     rows = torch.cat([(cond, uncond)[side].expand(2, 1, EMBED) for side in order])
     model = apply(prompted.patcher, ours(nested, tmp_path, cond, uncond))
     found = prompted.call_comfy(given, model, cond_or_uncond=order)
@@ -103,7 +93,7 @@ def test_every_row_gets_its_own_side(prompted: Twins, nested: Any, tmp_path: Pat
 def test_several_images_are_one_prompt(prompted: Twins, nested: Any, tmp_path: Path) -> None:
     given = call(prompted.context)
     cond = embeds(3)
-    set_reference_weight(prompted, 1.0)
+    prompted.set_reference_weight(1.0)
     model = apply(prompted.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)))
     expected = prompted.call_reference(given, cond.expand(2, 3, EMBED))
     assert error(prompted.call_comfy(given, model, cond_or_uncond=[0]), expected) < TOLERANCE
@@ -155,7 +145,7 @@ def _error_of_map(twins: Twins, nested: Any, folder: Path, change: Any) -> float
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
     given, cond = call(twins.context), embeds()
-    set_reference_weight(twins, 1.0)
+    twins.set_reference_weight(1.0)
     expected = twins.call_reference(given, cond.expand(2, 1, EMBED))
     layers = layout.layers(twins.patcher.model.model_config.unet_config)
     (right,) = applications(ours(nested, folder, cond, cond), layers, twins.context)
