@@ -6,6 +6,7 @@ loss. With fp16 in either, the loss is scaled up, and the gradients are scaled b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 _NEEDS_ACCELERATE = "Install accelerate with `pip install accelerate`; training in several processes needs it."
+# Seconds for the threads of torch's group of processes to drop what they exchanged last. DistributedDataParallel keeps
+# them alive after the group's end, and one that drops a tensor while the interpreter ends aborts the process.
+_LAST_TENSORS = 0.5
 
 
 class Engine(Protocol):
@@ -128,6 +132,8 @@ class Alone:
 class Accelerated:
     """A process of `accelerate launch`; precision, devices and communication are accelerate's.
 
+    As a context it leaves the other processes at its end.
+
     accelerator: an `accelerate.Accelerator`; by default one as the launch configured it. Raises ImportError without
     accelerate.
     """
@@ -142,6 +148,14 @@ class Accelerated:
         self._scaler: GradScaler | None = None  # ours; in fp16 accelerate has its own
         self.rank: int = self._accelerator.process_index
         self.processes: int = self._accelerator.num_processes
+
+    def __enter__(self) -> Accelerated:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._accelerator.end_training()
+        if self.processes > 1:
+            time.sleep(_LAST_TENSORS)
 
     @property
     def device(self) -> torch.device:

@@ -55,16 +55,15 @@ def run(arguments: Namespace) -> None:
             Path(request.source), encoder, request.resolution, _log_encoded, folder / "features"
         )
     sampler = Sampler(encoder, examples, network, folder / "samples", arguments.sample_steps)
-    engine = Accelerated(accelerator)
-    with base, StopRequest() as stop:
-        report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process, stop)
-        outcome = train(
-            network, base, examples, request.settings, engine=engine, folder=folder, on_step=report.show_step
-        )
-    if accelerator.is_main_process:
-        _write(outcome, folder, arguments)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    with Accelerated(accelerator) as engine:
+        with base, StopRequest() as stop:
+            report = Report(sampler, arguments.sample_every, writer, accelerator.is_main_process, stop)
+            outcome = train(
+                network, base, examples, request.settings, engine=engine, folder=folder, on_step=report.show_step
+            )
+        if accelerator.is_main_process:
+            _write(outcome, folder, arguments)
+        engine.wait()
 
 
 def _write(outcome: Outcome, folder: Path, arguments: Namespace) -> None:

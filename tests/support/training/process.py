@@ -6,6 +6,7 @@ ended.
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,7 @@ def main(folder: Path, steps: int) -> None:
     from comfyui_ip_adapter.ip_adapter_core.training.stopping import StopRequest
     from training.parts import SHARED, ToyBase, examples, network
 
-    base, engine = ToyBase(), Accelerated()
-    made = [0]
+    base, made = ToyBase(), [0]
 
     def report(step: Step) -> None:
         if made == [0]:
@@ -29,11 +29,8 @@ def main(folder: Path, steps: int) -> None:
         stop.check()
 
     settings = replace(SHARED, steps=steps, decay=steps == SHARED.steps)  # a rate that falls depends on the steps
-    try:
-        with StopRequest() as stop:
-            train(network(), base, examples(), settings, engine=engine, folder=folder, on_step=report)
-    except KeyboardInterrupt:
-        pass  # the file says how far it came
+    with Accelerated() as engine, suppress(KeyboardInterrupt), StopRequest() as stop:
+        train(network(), base, examples(), settings, engine=engine, folder=folder, on_step=report)
     rows = {len(call["noisy"]) for call in base.seen}
     (folder / f"{engine.rank}-of-{engine.processes}.txt").write_text(f"{rows} {made[0]}")
 
