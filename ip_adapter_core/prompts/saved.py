@@ -20,7 +20,7 @@ from ..files.atomic import save_whole
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, tensors
 from . import tensors as prompt_tensors
-from .prompt import ImagePrompt, Origin, PromptPart
+from .prompt import ImagePrompt, Origin, PromptPart, TimedNetwork
 
 ENDING = ".safetensors"
 
@@ -37,6 +37,7 @@ class Maker:
     width: of its tokens.
     keys_values: tokens -> K' and V' of every layer.
     lora: of the adapter, None when it has none.
+    timed: makes K' and V' at each noise level, in a kind where that decides.
     """
 
     identity: Identity
@@ -44,6 +45,7 @@ class Maker:
     width: int
     keys_values: Callable[[Tensor], tuple[KeysValues, ...]]
     lora: AdapterLora | None = None
+    timed: TimedNetwork | None = None
 
 
 class Label(NamedTuple):
@@ -102,7 +104,7 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
         tensors = prompt_tensors.name_tensors(prompt.parts)
     except ValueError as error:
         raise ValueError(f"Make this image prompt again; it cannot be saved ({error}).") from error
-    save_whole(tensors, path, _metadata(prompt.identity, prompt.origin, _images(prompt.parts), note))
+    save_whole(tensors, path, _metadata(prompt, prompt.origin, note))
 
 
 def label(path: Path) -> Label:
@@ -147,14 +149,17 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
         parts = prompt_tensors.restore(named, maker.width)
     except ValueError as error:
         raise _report_damage(path, error) from error
+    if maker.identity.variant.timed:
+        return ImagePrompt(maker.identity, parts, maker.lora, origin=maker.origin, timed=maker.timed)
     prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
     if maker.identity.variant.needs_text_projection:
         return prompt
     return prompt.with_text_projection(lambda tokens: tokens)
 
 
-def _metadata(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
+def _metadata(prompt: ImagePrompt, origin: Origin, note: str) -> dict[str, str]:
     """What a file says about its prompt beside the tensors; empty values are left out."""
+    identity = prompt.identity
     values = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -162,12 +167,18 @@ def _metadata(identity: Identity, origin: Origin, images: int, note: str) -> dic
         "digest": origin.digest,
         "variant": identity.variant.name,
         "family": identity.family,
-        "tokens": identity.tokens,
-        "images": images,
+        "tokens": _tokens_of_an_image(prompt),
+        "images": _images(prompt.parts),
         "encoder": identity.encoder,
         "note": note,
     }
     return {key: str(value) for key, value in values.items() if value}
+
+
+def _tokens_of_an_image(prompt: ImagePrompt) -> int | None:
+    if prompt.timed and prompt.parts:
+        return prompt.parts[0].tokens.shape[1] // prompt.parts[0].images
+    return prompt.identity.tokens
 
 
 def _images(parts: Sequence[PromptPart]) -> int:
