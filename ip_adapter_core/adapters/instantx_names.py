@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 
 _TIME = re.compile(r"image_proj(?:_model)?\.time_embedding\..+")
 _LAYER = re.compile(r"(ip_adapter|adapter_modules)\.(0|[1-9]\d{0,3})\.(.+)")
+_OF_THE_FIRST = re.compile(r"(?:ip_adapter|adapter_modules)\.0\.(?:to_[kv]_ip|norm_).+")
 
 
 def is_of_instantx(names: Iterable[str]) -> bool:
-    """Whether a file with these names is such an adapter whose blocks are numbered one by one.
+    """Whether a file with these names is such an adapter whose blocks are numbered one by one, from 0.
 
-    The files of this package have odd numbers for it too.
+    The files that this package saves have odd numbers, as those of other adapters.
     """
     names = list(names)
-    numbers = {int(found[2]) for found in map(_LAYER.fullmatch, names) if found}
-    return any(map(_TIME.fullmatch, names)) and any(number % 2 == 0 for number in numbers)
+    return all(any(map(sign.fullmatch, names)) for sign in (_TIME, _OF_THE_FIRST))
 
 
 def find_sources(named: Mapping[str, object]) -> dict[str, tuple[str, ...]]:

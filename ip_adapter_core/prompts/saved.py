@@ -16,6 +16,7 @@ from torch import Tensor
 from ..adapters.identity import Identity
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
+from ..adapters.variants import VARIANTS
 from ..files.atomic import save_whole
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, tensors
@@ -25,6 +26,7 @@ from .prompt import ImagePrompt, Origin, PromptPart, TimedNetwork
 ENDING = ".safetensors"
 
 _FORMAT, _VERSION = "IP-Adapter image prompt", "1"
+_TIMED = {variant.name for variant in VARIANTS if variant.timed}
 _NOTE_LENGTH = 200  # characters of a note that `describe` shows
 
 
@@ -125,7 +127,7 @@ def label(path: Path) -> Label:
         )
     try:
         origin, each = Origin(metadata["adapter"], metadata["digest"]), int(metadata.get("tokens", 0)) or None
-        parts = prompt_tensors.check_tensors(named)
+        parts = prompt_tensors.check_tensors(named, metadata["variant"] in _TIMED)
         images = int(metadata.get("images", 0)) or None
         return Label(origin, metadata["variant"], metadata["family"], each, metadata.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
@@ -147,6 +149,8 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     named = dict(tensors(path))
     try:
         parts = prompt_tensors.restore(named, maker.width)
+        if maker.identity.variant.timed:
+            _check_emphasis(parts, maker.identity.tokens or 0)
     except ValueError as error:
         raise _report_damage(path, error) from error
     if maker.identity.variant.timed:
@@ -155,6 +159,13 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     if maker.identity.variant.needs_text_projection:
         return prompt
     return prompt.with_text_projection(lambda tokens: tokens)
+
+
+def _check_emphasis(parts: Sequence[PromptPart], each: int) -> None:
+    """Raises ValueError where the emphasis is not for the tokens that the adapter makes of each image."""
+    for part in parts:
+        if part.attn_bias is not None and len(part.attn_bias) != part.images * each:
+            raise ValueError(f"it emphasises {len(part.attn_bias)} tokens of {part.images * each}")
 
 
 def _metadata(prompt: ImagePrompt, origin: Origin, note: str) -> dict[str, str]:

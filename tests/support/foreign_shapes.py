@@ -279,8 +279,13 @@ def header(file: str) -> dict[str, Entry]:
 
 
 def write_header(folder: Path, file: str) -> Path:
-    """A file of REFUSED that has its header and its size, and takes no room on disk."""
-    path, named = folder / f"{file}.safetensors", header(file)
+    """A file of REFUSED, as `write` makes it."""
+    return write(folder, file, header(file))
+
+
+def write(folder: Path, file: str, named: dict[str, Entry]) -> Path:
+    """A file that has this header and its size, and takes no room on disk."""
+    path = folder / f"{file}.safetensors"
     written = safetensors_header(named)
     with path.open("wb") as stream:
         stream.write(written)
