@@ -9,6 +9,8 @@ Source of the formula: InstantX/SD3.5-Large-IP-Adapter, models/resampler.py, as 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +42,8 @@ class TimeResampler(Perceiver):
     def at(self, image: Tensor, time: Tensor) -> Tensor:
         """(rows, patches, width), (rows, width) -> tokens (rows, tokens, context); time of `time_embedding`."""
         image, latents = image + time[:, None], self.latents.to(image).expand(len(image), -1, -1)
-        for layer in self.layers:
+        layers: Iterable[Any] = self.layers
+        for layer in layers:
             latents = layer.at(image, latents, time)
         return self.norm_out(self.proj_out(latents))
 
@@ -71,6 +74,8 @@ class TimedResamplerLayer(ResamplerLayer):
 
     def at(self, image: Tensor, latents: Tensor, time: Tensor) -> Tensor:
         """(rows, patches, width), (rows, tokens, width), (rows, width) -> (rows, tokens, width)."""
+        attention: Any
+        feed_forward: Any
         attention, feed_forward, modulation = self
         shift, scale, later_shift, later_scale = modulation(time)[:, None].chunk(4, dim=-1)
         latents = latents + attention.read(attention.norm1(image), attention.norm2(latents) * (1 + scale) + shift)

@@ -82,7 +82,7 @@ class SD3Twins(Twins):
 
 def sd3_adapter(seed: int = 0, tokens: int = 4) -> adapters.Nested:
     """An adapter for the model of these tests; its values are large, as they share a softmax with the picture's."""
-    sizes = {"tokens": tokens, "width": TIME, "depth": 4, "waves": 32}
+    sizes: dict[str, Any] = {"tokens": tokens, "width": TIME, "depth": 4, "waves": 32}
     nested = adapters.adapter("InstantX SD3.5", (192,) * 3, 192, EMBED, seed, head=64, **sizes)
     louder = {name: value * (3 if "to_v_ip" in name else 1) for name, value in nested["ip_adapter"].items()}
     return {**nested, "ip_adapter": louder}
