@@ -21,7 +21,7 @@ from fabricate import adapters
 from flux_twins import weakened
 from parts import half
 from published_shapes import entries
-from sampled import STEPS, apply, difference, make_prompt, sample
+from sampled import STEPS, apply, difference, make_prompt, noise, sample
 from sd3_twins import SD3Twins, hidden, sd3_adapter, sd3_call
 from twins import TOLERANCE, error
 
@@ -140,18 +140,32 @@ def test_every_block_is_called_exactly_once(
     assert calls == {id(block.x_block.attn): 1 for block in sd3.patcher.model.diffusion_model.joint_blocks}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_prompt_follows_the_dtype_of_the_model(model: Any, prompt: ImagePrompt, dtype: torch.dtype) -> None:
+    cast = SD3Twins().patcher
+    cast.model.manual_cast_dtype = dtype
+    cast.model.diffusion_model.to(dtype)
+    cast.model.diffusion_model.dtype = dtype
+    found = sample(apply(cast, prompt), cfg=1.0)
+    exact = sample(apply(model, prompt), cfg=1.0)
+    assert torch.isfinite(found).all()
+    assert difference(found, exact) < 0.2 * difference(exact, sample(model, cfg=1.0))
+
+
 # The noise level
 
 
 class Counting:
-    """A network that notes at which timesteps it is asked."""
+    """A network that notes at which timesteps it is asked, and for how many rows."""
 
     def __init__(self, network: Any) -> None:
         self.network = network
         self.asked: list[float] = []
+        self.rows: list[int] = []
 
     def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> Any:
         self.asked.append(timestep)
+        self.rows.append(len(tokens))
         return self.network.keys_values_at(tokens, images, timestep)
 
 
@@ -178,14 +192,28 @@ def test_a_noise_level_is_computed_once(
     assert counting.asked == pytest.approx([1000 * level for level in dict.fromkeys(levels)])
 
 
-def test_both_sides_are_read_at_one_level(model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Split by little memory, a batch asks for each side by itself: no row twice."""
+def test_a_batch_that_is_split_asks_for_no_row_twice(
+    model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import comfy.model_patcher
 
-    prompted = apply(model, prompt)
+    counting = Counting(prompt.timed)
+    prompted = apply(model, replace(prompt, timed=counting))
     joined = sample(prompted)
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", lambda *given: 1)
     assert difference(sample(prompted), joined) < 1e-4
+    assert counting.rows == [2] * STEPS + [1] * 2 * STEPS
+
+
+def test_each_frame_reads_its_own_picture_at_its_own_weight(model: Any, nested: Any, tmp_path: Path) -> None:
+    network = load(adapters.save(tmp_path / "a.safetensors", nested))
+    pictures, blank, start = hidden(2), torch.zeros_like(hidden()), noise(2)
+    framed = image_prompt(network, (pictures,), (blank,), Gathering("one per frame", (1.0, 0.4)))
+    together = sample(apply(model, framed), given=start)
+    for frame, weight in enumerate((1.0, 0.4)):
+        alone = image_prompt(network, (pictures[frame : frame + 1],), (blank,))
+        expected = sample(apply(model, alone, weight), given=start[frame : frame + 1])
+        assert difference(together[frame : frame + 1], expected) < 1e-4
 
 
 def test_the_host_loads_the_adapter_beside_the_model(
