@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from browser.editor import PAGE, Box, Editor
-from live.cards import card, of_editor
+from live.cards import NEEDED, card, of_editor
 from live.pictures import FACE, MASKED
 from live.server import Server
 from live.small_world_graphs import with_twin
@@ -240,7 +240,8 @@ def test_the_one_node_graph_after_a_run(editor: Editor) -> None:
 @pytest.mark.parametrize("path", sorted({*originals()} - {*with_twin()}), ids=named)
 def test_the_thumbnail_of_a_graph_without_a_twin(editor: Editor, path: Path) -> None:
     run(editor, named(path))
-    keep(of_editor(Image.open(BytesIO(editor.picture(editor.extent()))).convert("RGB")), path)
+    picture = Image.open(BytesIO(editor.picture(editor.extent()))).convert("RGB")
+    keep(of_editor(picture, NEEDED[named(path)]), path)
 
 
 @pytest.mark.parametrize("path", twins(), ids=named)

@@ -15,6 +15,7 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("attention_map", "Second image"): ("circle", "purple", "striped", "grass", "large", "right", 38),
     ("controlnet_and_image_prompt", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 1),
     ("controlnet_and_image_prompt", "Control picture"): ("star", "yellow", "plain", "black", "large", "center", 2),
+    ("flux_image_prompt", "Image prompt"): ("star", "blue", "striped", "sunset", "large", "center", 42),
     ("image_prompt_in_one_node", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 3),
     ("interpolation", "First image"): ("star", "yellow", "dotted", "black", "large", "center", 23),
     ("interpolation", "Second image"): ("star", "blue", "striped", "sky", "large", "center", 24),
