@@ -50,7 +50,10 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _warp(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
-    """The crop of a source (1, channels, height, width), bilinear; pixel centres are whole numbers, as in cv2.warpAffine."""
+    """The crop of a source (1, channels, height, width), bilinear.
+
+    Pixel centres are whole numbers, as in cv2.warpAffine.
+    """
     height, width = source.shape[-2:]
     turn, shift = matrix[:, :2], matrix[:, 2]
     pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)

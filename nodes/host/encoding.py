@@ -181,7 +181,7 @@ def face_inputs(
 ) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any.
 
-    mask, alpha: which part of each picture is read. Raises ValueError when the adapter reads no pictures to which it applies.
+    mask, alpha: which part of each picture is read. Raises ValueError for a mask when the adapter reads no pictures.
     """
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 import comfy.model_management as memory
 import comfy.utils
 import folder_paths
-import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
