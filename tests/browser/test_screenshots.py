@@ -215,9 +215,9 @@ def run_twin(editor: Editor, name: str) -> None:
 
 
 def save(png: bytes, path: Path) -> None:
-    """Write a picture with 6 bits per colour, or 4 where it is mostly noise: few eyes see it, and it compresses."""
+    """Write a picture with 6 bits per colour, or fewer where it is mostly noise: few eyes see it, and it compresses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for kept in (0xFC, 0xF0):
+    for kept in (0xFC, 0xF0, 0xE0):
         Image.open(BytesIO(png)).convert("RGB").point(lambda value, kept=kept: value & kept).save(path, optimize=True)
         if path.stat().st_size < LARGEST:
             break
