@@ -140,7 +140,7 @@ ABOUT = {
     ),
     "text_to_image_with_image_prompt": (
         "**A picture as prompt.** The text is empty, so what is drawn comes from the image prompt alone. Choose "
-        "another shape, colour or background in *Image prompt*; `small_world_plus` follows it more closely."
+        "another shape, colour or background in *Image prompt*; each follows."
     ),
     "two_adapters": (
         "**Two adapters, two pictures.** Each picture is read by its own adapter, and the two Apply nodes in a row add "
