@@ -58,8 +58,8 @@ class Reference:
         for number in range(pictures):
             if gaps.issuperset(range(number * tiles, (number + 1) * tiles)):
                 raise ValueError(
-                    "Crop the picture around what reference_mask leaves, or choose another fit, or detail tiles; of that "
-                    f'part the encoder sees nothing in picture {number + 1} of {pictures}, with fit "{how}".'
+                    "Crop the picture around what reference_mask leaves, or choose another fit, or detail tiles; of "
+                    f'that part the encoder sees nothing in picture {number + 1} of {pictures}, with fit "{how}".'
                 )
 
     def kept(self, size: int, how: str, tokens: int) -> Tensor | None:
