@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from inspect import getdoc
 from pathlib import Path
 
 from PIL.Image import Image
@@ -69,7 +70,7 @@ def _alone(shown: list[Scene]) -> Wish:
 
 def section(name: str, maker: Callable[[Subjects], Table], who: Subjects) -> str:
     """A table under its name with its explanation, the docstring of the function that makes it."""
-    return f"## {name}\n\n{maker.__doc__}\n\n{maker(who)}\n"
+    return f"## {name}\n\n{getdoc(maker)}\n\n{maker(who)}\n"
 
 
 def kept(place: Path, make: Callable[[], str]) -> str:
