@@ -43,6 +43,7 @@ class Variant:
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
     bias: whether its to_k_ip and to_v_ip have one.
     selective: its network also takes which of the hidden states it may read.
+    feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
     twins: kinds that may have the same tensors.
     """
 
@@ -59,6 +60,7 @@ class Variant:
     needs_text_projection: bool = False
     bias: bool = False
     selective: bool = False
+    feeds_control: bool = False
     twins: tuple[str, ...] = ()
 
     @property
@@ -148,6 +150,7 @@ VARIANTS = (
         ("face",),
         FaceResampler,
         menu="portrait",
+        feeds_control=True,
     ),
     Variant(
         "Kolors plus",
