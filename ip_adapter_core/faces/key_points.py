@@ -76,11 +76,13 @@ def _size(picture: Tensor, size: Size) -> Size:
     height, width = size
     if not (height or width):
         return own_height, own_width
-    return height or max(1, round(width * own_height / own_width)), width or max(1, round(height * own_width / own_height))
+    return height or max(1, round(width * own_height / own_width)), width or max(
+        1, round(height * own_width / own_height)
+    )
 
 
 def _placed(portraits: list[Portrait], size: Size) -> Tensor:
-    """The points of the faces of one picture, (faces, 5, 2), where they lie when the picture's middle fills the size."""
+    """The points of the faces of one picture, (faces, 5, 2), where they lie when its middle fills the size."""
     if not portraits:
         return torch.zeros(0, 5, 2)
     whole = torch.tensor([portraits[0].picture.shape[1], portraits[0].picture.shape[0]])

@@ -35,8 +35,8 @@ def control_tokens(prompt: ImagePrompt) -> ControlTokens:
         kinds = " or ".join(variant.name for variant in VARIANTS if variant.feeds_control)
         name = prompt.origin.name if prompt.origin else "this adapter"
         raise ValueError(
-            f"Encode the face with InstantID's ip-adapter.bin, of kind {kinds}, whose tokens the ControlNet was trained "
-            f"to read; {name} is of kind {prompt.identity.variant.name}."
+            f"Encode the face with InstantID's ip-adapter.bin, of kind {kinds}, whose tokens the ControlNet was "
+            f"trained to read; {name} is of kind {prompt.identity.variant.name}."
         )
     part, *more = prompt.parts or (None,)
     if part is None or more or _has_more_than_tokens(part):

@@ -168,8 +168,8 @@ def _check_network(control_net: Any, tokens: ControlTokens) -> None:
         )
     if reads != tokens.context:
         raise ValueError(
-            f"Connect InstantID's ControlNet, which is for {_models(tokens.context)}, as this adapter is; the connected "
-            f"one is for {_models(reads)}."
+            f"Connect InstantID's ControlNet, which is for {_models(tokens.context)}, as this adapter is; the "
+            f"connected one is for {_models(reads)}."
         )
 
 

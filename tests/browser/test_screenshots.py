@@ -292,7 +292,9 @@ def test_a_node_of_faces(editor: Editor, node_type: str) -> None:
 
 @pytest.mark.parametrize("node_type", ["IPA_FaceKeyPoints", "IPA_InstantIDControl"])
 def test_a_node_of_instantid(editor: Editor, node_type: str) -> None:
-    run(editor, "faceid")
+    editor.load(read(place("faceid")), "faceid")
+    editor.set_widgets(RUN)
+    editor.page.evaluate(FACES, FACE)
     editor.page.evaluate(INSTANT_ID)
     assert editor.run() == {}
     editor.settle(AFTER)

@@ -288,7 +288,9 @@ def test_a_side_without_its_tokens_is_told(
 def test_a_controlnet_for_other_models_is_refused_naming_both(
     sdxl: Twins, face: Callable[[int], ImagePrompt], texts: Sides
 ) -> None:
-    with pytest.raises(ValueError, match=r"^Connect InstantID's ControlNet, .* \(context 96\).* SD1\.5 \(context 768\)\."):
+    with pytest.raises(
+        ValueError, match=r"^Connect InstantID's ControlNet, .* \(context 96\).* SD1\.5 \(context 768\)\."
+    ):
         apply(texts, network(sdxl, 1, context_dim=768), face(1))
 
 
@@ -316,9 +318,7 @@ def test_wrong_hints_are_refused(
         apply(texts, identity_net, face(1), **how)
 
 
-def test_a_prompt_of_another_adapter_is_refused(
-    sdxl: Twins, identity_net: Any, texts: Sides, tmp_path: Path
-) -> None:
+def test_a_prompt_of_another_adapter_is_refused(sdxl: Twins, identity_net: Any, texts: Sides, tmp_path: Path) -> None:
     nested = adapters.adapter(widths=(32,), context=sdxl.context, **KINDS["FaceID"])
     network = load(adapters.save(tmp_path / "faceid.safetensors", nested))
     prompt = image_prompt(network, (torch.ones(1, 512),), (torch.zeros(1, 512),))

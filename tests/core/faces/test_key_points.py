@@ -75,7 +75,9 @@ def test_each_point_has_its_colour_and_each_stick_that_of_its_outer_end_dimmed()
 def test_a_disc_has_a_radius_of_ten_pixels_and_a_stick_a_width_of_nine() -> None:
     drawn = draw(torch.tensor([EYES_NOSE_MOUTH]), (300, 300))
     assert int((drawn[100, :125, 0] == 1).sum()) == 21
-    across = draw(torch.tensor([[[50.0, 100.0], [50.0, 100.0], [250.0, 100.0], [50.0, 100.0], [50.0, 100.0]]]), (200, 300))
+    across = draw(
+        torch.tensor([[[50.0, 100.0], [50.0, 100.0], [250.0, 100.0], [50.0, 100.0], [50.0, 100.0]]]), (200, 300)
+    )
     assert int((across[:, 150] > 0).any(-1).sum()) == 9
 
 
@@ -118,7 +120,8 @@ def test_all_faces_of_one_picture_are_drawn_together_and_each_picture_has_its_ow
 
 
 @pytest.mark.parametrize(
-    ("gaps", "black"), [((0,), [0]), ((1,), [1]), ((2,), [2]), ((0, 1), [0, 1]), ((0, 2, 4), [0, 2, 4]), ((2, 3), [2, 3])]
+    ("gaps", "black"),
+    [((0,), [0]), ((1,), [1]), ((2,), [2]), ((0, 1), [0, 1]), ((0, 2, 4), [0, 2, 4]), ((2, 3), [2, 3])],
 )
 def test_a_picture_without_a_face_is_black_in_its_place(gaps: tuple[int, ...], black: list[int]) -> None:
     drawn = key_point_pictures(faces(picture(), picture(), gaps=gaps))
@@ -134,7 +137,9 @@ def test_faces_without_points_are_refused() -> None:
 
 
 def test_a_face_that_the_size_cuts_off_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^Set width and height to the shape of the picture, 1000x300, .* 256x256 its"):
+    with pytest.raises(
+        ValueError, match=r"^Set width and height to the shape of the picture, 1000x300, .* 256x256 its"
+    ):
         key_point_pictures(faces(picture(300, 1000)), (256, 256))
 
 

@@ -46,7 +46,8 @@ def test_several_faces_are_a_mixture_or_stand_side_by_side(instant_id: Adapter) 
 def test_another_kind_of_adapter_is_refused(tmp_path: Path) -> None:
     other = load(save(tmp_path / "faceid.safetensors", adapter(**KINDS["FaceID"])))
     with pytest.raises(
-        ValueError, match=r"^Encode the face with InstantID's ip-adapter\.bin, of kind portrait unnorm, .* of kind FaceID\."
+        ValueError,
+        match=r"^Encode the face with InstantID's ip-adapter\.bin, of kind portrait unnorm, .* of kind FaceID\.",
     ):
         control_tokens(prompt(other))
 
