@@ -130,7 +130,7 @@ class FaceControl(ControlBase):
 def _reading_faces(control: ControlBase, name: str, mask: Tensor | None) -> ControlBase:
     """A ControlNet, from now on one that reads face tokens; whatever else its class does stays."""
     if not isinstance(control, FaceControl):
-        control.__class__ = _with_faces(type(control))
+        control.__class__ = _with_faces(control.__class__)
     control.face_tokens, control.face_mask = name, mask
     return control
 
