@@ -2,7 +2,7 @@
 #   HOST=0.16.3        another pinned ComfyUI (0.30.0, 0.24.1, 0.18.2, 0.16.3)
 #   COMFYUI_PATH=path  your own ComfyUI, with its own Python
 #   FRONTEND=latest    another version of the editor's package: the newest that pip offers, or 1.44.19
-#   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead
+#   GRAPH=two-adapters make demo runs this graph of workflows/ on the demo models instead; flux on random weights
 #   GRAPHS=path        make graphs tries the graphs in this folder (../shared/graphs)
 #   BROWSER=0          leave the browser tests out
 #   ROOM=prompts       make test runs the tests of this room alone: its folders and its test_prompts.py, if there are any,

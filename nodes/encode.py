@@ -48,14 +48,7 @@ class Encode(Node):
                 *gathering_inputs("image"),
                 *detail_inputs(),
                 reference_mask_input("image"),
-                io.Boolean.Input(
-                    "alpha",
-                    optional=True,
-                    default=False,
-                    advanced=True,
-                    tooltip="Read only what is not transparent, of images with a fourth channel. Load Image gives "
-                    "transparency as a mask instead: invert it for reference_mask.",
-                ),
+                alpha_input(),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -139,6 +132,7 @@ class EncodeFace(Node):
                     "it. Beside it stands the embedding of no face.",
                 ),
                 reference_mask_input("face's picture"),
+                alpha_input(),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -165,16 +159,25 @@ class EncodeFace(Node):
         masks: Tensor | None = None,
         negative_image: Tensor | None = None,
         reference_mask: Tensor | None = None,
+        alpha: bool = False,
     ) -> io.NodeOutput:
         if negative_faces is not None and negative_image is not None:
             raise ValueError("Disconnect negative_faces or negative_image: only one can be moved away from.")
         gathering = Gathering(combine, read_weights(weights), masks)
         negative = negative_image if negative_faces is None else negative_faces
         prompt, seen = encoding.face_prompt(
-            ip_adapter, clip_vision, faces, negative, gathering, shortcut, reference_mask
+            ip_adapter, clip_vision, faces, negative, gathering, shortcut, reference_mask, alpha
         )
-        notices = of_reference_mask(ip_adapter.identity, is_partly_read(seen, reference_mask))
+        notices = _of_faces(ip_adapter, encoding.face_pictures(faces, clip_vision), reference_mask, alpha)
         return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
+
+
+def _of_faces(adapter: LoadedAdapter, pictures: Tensor | None, mask: Tensor | None, alpha: bool) -> list[str]:
+    """The notices of what is read of faces' pictures; none where no picture is read."""
+    if pictures is None or adapter.identity.encoder is None:
+        return []
+    partly = is_partly_read(pictures, mask, alpha)
+    return [*of_pictures(pictures, alpha), *of_reference_mask(adapter.identity, partly)]
 
 
 def fit_input(optional: bool = False) -> io.Combo.Input:
@@ -223,6 +226,18 @@ def reference_mask_input(what: str) -> io.Mask.Input:
         optional=True,
         tooltip=f"Which part of the {what} is read: white is, and the rest becomes the encoder's neutral colour. One "
         "for each or one for all, of any size. Where in the result it acts is another mask.",
+    )
+
+
+def alpha_input() -> io.Boolean.Input:
+    """The input for whether transparency says which part of a reference is read."""
+    return io.Boolean.Input(
+        "alpha",
+        optional=True,
+        default=False,
+        advanced=True,
+        tooltip="Read only what is not transparent, of images with a fourth channel. Load Image gives transparency as "
+        "a mask instead: invert it for reference_mask.",
     )
 
 

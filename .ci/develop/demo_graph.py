@@ -1,7 +1,8 @@
 """A graph of workflows/ on the small world's models, as a picture: what goes in, an arrow, and what comes out.
 
 `make demo GRAPH=two-adapters`, or in an environment with a ComfyUI `python .ci/develop/demo_graph.py two-adapters`.
-A batch becomes a contact sheet, and an animation beside it.
+A batch becomes a contact sheet, and an animation beside it. A graph of MINIATURES, for which the small world has no
+models, runs on random weights instead, and its picture is noise.
 """
 
 import sys
@@ -14,6 +15,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from PIL import Image  # noqa: E402
 
+import package  # noqa: E402, F401  (loads the package)
+from live.miniatures import MINIATURES, NOISE, drawn, shrunk, stock  # noqa: E402
 from live.server import FAST_ATTENTION, Server  # noqa: E402
 from live.small_world_graphs import needed  # noqa: E402
 from live.small_world_tables import FILES  # noqa: E402
@@ -37,14 +40,16 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     start = time.monotonic()
-    graph = read(path)
+    graph = drawn(read(path), name) if name in MINIATURES else read(path)
     saved = run(graph, name)
     written = write_files(graph, saved, name)
     print(f"{', '.join(map(str, written))} ({time.monotonic() - start:.0f} s)")
+    if name in MINIATURES:
+        print(NOISE)
 
 
 def chosen(wish: str) -> tuple[str, Path]:
-    """The plain name of a graph, and its file for the small world.
+    """The plain name of a graph, and its file for the small world, or its own if it has a miniature.
 
     Its title will do as well, with its number or without. Hyphens and spaces are as good as underscores; the prefix of
     the small world and a folder or ending may be there. Raises NoGraphError when there is no such graph, or the small
@@ -52,7 +57,7 @@ def chosen(wish: str) -> tuple[str, Path]:
     """
     name = _joined(plain(Path(wish.strip()).stem)).removeprefix(TWIN)
     name = {_joined(title): plain_name for plain_name, title in TITLES.items()}.get(name, name)
-    runnable = {named(path).removeprefix(TWIN): path for path in twins()}
+    runnable = {named(path).removeprefix(TWIN): path for path in twins()} | {name: place(name) for name in MINIATURES}
     if name in runnable:
         return name, runnable[name]
     names = ", ".join(sorted(runnable)).replace("_", "-")
@@ -73,8 +78,12 @@ def run(graph: dict[str, Any], name: str) -> list[Saved]:
     """What each SaveImage node of a graph saves on a server of its own, from the top of the graph to the bottom."""
     savers = [node for node in graph["nodes"] if node["type"] == "SaveImage"]
     savers.sort(key=lambda node: (node["pos"][1], node["pos"][0]))
-    with Server(PLACE, options=[FAST_ATTENTION]) as server:
-        prompt = to_prompt(graph, server.object_info())
+    base = PLACE
+    if name in MINIATURES:
+        base = PLACE / "miniature"
+        stock(base, graph)
+    with Server(base, options=[FAST_ATTENTION]) as server:
+        prompt = shrunk(to_prompt(graph, server.object_info()), MINIATURES.get(name, {}))
         for node in savers:
             prompt[str(node["id"])]["inputs"]["filename_prefix"] = f"{name}_{node['id']}"
         result = server.run(prompt)

@@ -15,14 +15,14 @@ _TIGHT, _WIDE, _BORDER = 112, 128, np.array([8, 0])  # sides of two conventions 
 
 
 def align(picture: Tensor, points: Tensor, size: int) -> Tensor:
-    """The crops of several faces of one picture, (faces, size, size, 3), 0..1, black where the picture ends.
+    """The crops of several faces of one picture, (faces, size, size, channels), 0..1, black where the picture ends.
 
-    picture: (height, width, 3) in eight-bit levels; points: (faces, 5, 2), x and y in pixels.
+    picture: (height, width, channels) in eight-bit levels; points: (faces, 5, 2), x and y in pixels.
     Raises ValueError when the points of a face are all in one place.
     """
     source = picture.movedim(-1, 0)[None].float() / 255
     crops = [_warp(source, similarity(face.double().numpy(), template(size)), size) for face in points.cpu()]
-    return torch.stack(crops) if crops else picture.new_empty(0, size, size, 3, dtype=torch.float32)
+    return torch.stack(crops) if crops else picture.new_empty(0, size, size, picture.shape[-1], dtype=torch.float32)
 
 
 def template(size: int) -> np.ndarray:
@@ -50,7 +50,10 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _warp(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
-    """The crop of a source (1, 3, height, width), bilinear; pixel centres are whole numbers, as in cv2.warpAffine."""
+    """The crop of a source (1, channels, height, width), bilinear.
+
+    Pixel centres are whole numbers, as in cv2.warpAffine.
+    """
     height, width = source.shape[-2:]
     turn, shift = matrix[:, :2], matrix[:, 2]
     pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)

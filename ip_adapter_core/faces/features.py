@@ -21,7 +21,7 @@ _UNIT = 1e-3  # networks give lengths of about 20; a length this near to 1 was n
 class Portrait(NamedTuple):
     """A face in a picture.
 
-    picture: (height, width, 3) in eight-bit levels.
+    picture: (height, width, 3), or with opacity as a fourth channel, in eight-bit levels.
     points: x and y of eyes, nose and corners of the mouth, (5, 2); None for a picture that is a ready crop.
     """
 
@@ -32,7 +32,16 @@ class Portrait(NamedTuple):
         """The face, (size, size, 3), 0..1: cut out along its points, or the ready crop resized."""
         if self.points is None:
             return fit(self.picture[None] / 255, size)[0]
-        return align(self.picture, self.points[None], size)[0]
+        return align(self.picture[..., :3], self.points[None], size)[0]
+
+    def opacity(self, size: int) -> Tensor:
+        """How opaque the crop is, (size, size), 0..1; all of it where the picture says nothing or has ended."""
+        clear = 255 - self.picture[..., 3:]
+        if not clear.any():
+            return torch.ones(size, size)
+        if self.points is None:
+            return 1 - fit(clear[None] / 255, size)[0, ..., 0]
+        return 1 - align(clear, self.points[None], size)[0, ..., 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,12 @@ class Faces:
     def crops(self, size: int) -> Tensor | None:
         """The faces' pictures, (faces, size, size, 3), 0..1; None when there are only embeddings."""
         return torch.stack([portrait.crop(size) for portrait in self.portraits]) if self.portraits else None
+
+    def opacity(self, size: int) -> Tensor | None:
+        """How opaque each crop is, (faces, size, size), 0..1; None when no picture has a fourth channel."""
+        if all(portrait.picture.shape[-1] == 3 for portrait in self.portraits):
+            return None
+        return torch.stack([portrait.opacity(size) for portrait in self.portraits])
 
 
 def cat(parts: Sequence[Faces | None]) -> Faces:

@@ -75,6 +75,7 @@ OURS: dict[str, Ours] = {
         shortcut=1.0,
         combine="concat",
         weights="",
+        alpha=False,
     ),
     "IPA_LayerWeights": _ours(
         "Layer Weights",

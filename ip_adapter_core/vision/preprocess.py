@@ -50,6 +50,15 @@ def levels(images: Tensor) -> np.ndarray:
     return (rgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
+def levels_and_opacity(images: Tensor) -> Tensor:
+    """Pictures in eight-bit levels, (images, height, width, 3), or 4 where the images have a fourth channel."""
+    rgb = torch.from_numpy(levels(images))
+    if images.shape[-1] < 4:
+        return rgb
+    opacity = (images[..., 3:].detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return torch.cat([rgb, opacity], -1)
+
+
 def check_pictures(images: Tensor) -> None:
     """Raises ValueError for a wrong or empty shape, and for values that are no numbers; images as in `fit`."""
     _check_shape(images)

@@ -144,12 +144,13 @@ def face_prompt(
     gathering: Gathering = CONCAT,
     shortcut: float = 1.0,
     mask: Tensor | None = None,
+    alpha: bool = False,
 ) -> tuple[ImagePrompt, Tensor]:
     """The prompt that a FaceID or portrait adapter makes of faces, and their pictures, black where they have none.
 
     negative: faces to move away from, or images, which are read beside the embedding that stands for no face.
     shortcut: for FaceID-Plus v2, how strongly the picture acts beside the embedding.
-    mask: which part of each face's picture is read, as in `reference`.
+    mask: which part of each face's picture is read; alpha: whether its transparency says so too, as in `reference`.
 
     Arguments and errors are otherwise as in `encode_prompt`.
     """
@@ -163,7 +164,7 @@ def face_prompt(
             f"Connect {identity.encoder} to clip_vision; {adapter.name} also reads the face's picture with it."
         )
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
-    cond, seen = face_inputs(adapter, encoder, faces, mask)
+    cond, seen = face_inputs(adapter, encoder, faces, mask, alpha)
     uncond = blank_inputs(adapter, encoder, cond) if negative is None else _negative_inputs(adapter, encoder, negative)
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
@@ -172,27 +173,41 @@ def face_prompt(
 
 
 def face_inputs(
-    adapter: LoadedAdapter, encoder: Any | None, faces: Faces, mask: Tensor | None = None
+    adapter: LoadedAdapter,
+    encoder: Any | None,
+    faces: Faces,
+    mask: Tensor | None = None,
+    alpha: bool = False,
 ) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of faces, and their pictures, as the encoder sees them if it reads any.
 
-    mask: which part of each picture is read. Raises ValueError when the adapter reads no pictures to which it applies.
+    mask, alpha: which part of each picture is read. Raises ValueError for a mask when the adapter reads no pictures.
     """
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
-    crops = faces.crops(encoder.image_size if encoder else _CROP)
+    crops = face_pictures(faces, encoder)
     if identity.encoder is None:
         if mask is not None:
             raise ValueError(f"Disconnect reference_mask: {_reads_no_pictures(adapter)}")
-        seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops
+        seen = torch.zeros(1, _CROP, _CROP, 3) if crops is None else crops[..., :3]
         return select_inputs(adapter, encoder, Features(face=embeddings)), seen
     if crops is None:
         raise ValueError(
             "Connect a picture to these faces; the adapter also reads the face's picture, and they have none."
         )
-    shown = images_to_read(encoder, crops, Look(mask=mask))
+    shown = images_to_read(encoder, crops, Look(mask=mask, alpha=alpha))
     seen = fit_pictures(encoder, shown.images, FITS[0])
     return select_inputs(adapter, encoder, _encode(encoder, seen, shown, FITS[0])._replace(face=embeddings)), seen
+
+
+def face_pictures(faces: Faces, encoder: Any | None) -> Tensor | None:
+    """The pictures of faces as large as the encoder reads them, (faces, size, size, channels); None without any.
+
+    They have opacity as a fourth channel where the pictures that they were cut out of have it.
+    """
+    size = encoder.image_size if encoder else _CROP
+    crops, opacity = faces.crops(size), faces.opacity(size)
+    return crops if crops is None or opacity is None else torch.cat([crops, opacity[..., None]], -1)
 
 
 def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...ip_adapter_core.faces import embeds
 from ...ip_adapter_core.faces.embeds import embeddings
 from ...ip_adapter_core.faces.features import Faces, Portrait
-from ...ip_adapter_core.vision.preprocess import levels
+from ...ip_adapter_core.vision.preprocess import levels_and_opacity
 from . import files
 
 CATEGORY = "face_embeds"
@@ -62,7 +62,7 @@ def faces(name: str, connected: Any | None, images: Tensor | None) -> Faces:
     vectors = torch.cat(parts)
     if images is not None and len(images) != len(vectors):
         raise ValueError(f"Connect one picture for each face, or none; faces: {len(vectors)}, pictures: {len(images)}.")
-    crops = () if images is None else torch.from_numpy(levels(images))
+    crops = () if images is None else levels_and_opacity(images)
     return Faces(vectors, tuple(map(Portrait, crops)))
 
 

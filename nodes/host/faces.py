@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 import comfy.model_management as memory
 import comfy.utils
 import folder_paths
-import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces import insightface, insightface_packs, networks
@@ -22,7 +21,7 @@ from ...ip_adapter_core.faces.insightface import InsightFace
 from ...ip_adapter_core.faces.insightface_packs import Pack
 from ...ip_adapter_core.faces.networks import DETECTION, RECOGNITION, FaceNetworks
 from ...ip_adapter_core.text.wording import shown
-from ...ip_adapter_core.vision.preprocess import levels
+from ...ip_adapter_core.vision.preprocess import levels_and_opacity
 from . import files
 
 CATEGORY = "insightface"
@@ -153,13 +152,14 @@ def read(reader: Reader, images: Tensor, choose: Choose, index: int = 0) -> tupl
     progress = comfy.utils.ProgressBar(len(images))
     parts: list[Faces | None] = []
     without = []
-    for number, picture in enumerate(torch.from_numpy(levels(images)), start=1):
+    for number, picture in enumerate(levels_and_opacity(images), start=1):
         memory.throw_exception_if_processing_interrupted()
-        detected = reader.detect(picture)
+        visible = picture[..., :3].contiguous()
+        detected = reader.detect(visible)
         chosen = choose(detected, index)
         if len(chosen.scores):
             portraits = tuple(Portrait(picture, points) for points in chosen.points)
-            parts.append(Faces(reader.embed(picture, chosen), portraits))
+            parts.append(Faces(reader.embed(visible, chosen), portraits))
         else:
             parts.append(None)
             without.append(f"Picture {number} of {len(images)}: {_missing(len(detected.scores), index)}.")

@@ -1,11 +1,13 @@
 """The picture of a template: a square, with nothing cut, and what went in over the lower edge."""
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
-from live.cards import EDGE, INSET, SIDE, card, of_editor, together
+from live.cards import EDGE, FOOT, INSET, NEEDED, SIDE, card, of_editor, together
+from live.small_world_graphs import with_twin
 from live.thumbnails import Saved
-from live.ui_graphs import TWIN, place, read
+from live.ui_graphs import TWIN, named, originals, place, read
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 OF_TWO = place(f"{TWIN}several_images")
@@ -42,5 +44,21 @@ def test_references_lie_over_the_lower_edge() -> None:
     assert white == [(255, 255, 255), (255, 255, 255), RED]
 
 
-def test_a_picture_of_the_editor_is_whole() -> None:
-    assert of_editor(plain(RED, (600, 300))).getpixel((0, SIDE // 2)) == RED
+def test_a_picture_of_the_editor_is_whole_above_its_words() -> None:
+    for size in ((600, 300), (300, 600)):
+        paper = of_editor(plain(RED, size), "")
+        found = np.argwhere((np.asarray(paper) == RED).all(axis=-1))
+        height, width = np.ptp(found, axis=0) + 1
+        assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
+        assert found[:, 0].max() < SIDE - FOOT
+
+
+def test_the_words_stand_below_it() -> None:
+    said, silent = (of_editor(plain(RED, (600, 300)), words) for words in ("needs Flux", ""))
+    changed = ImageChops.difference(said, silent).getbbox()
+    assert changed is not None
+    assert changed[1] >= SIDE - FOOT
+
+
+def test_each_graph_without_a_result_says_what_it_needs() -> None:
+    assert NEEDED.keys() == {named(path) for path in {*originals()} - {*with_twin()}}

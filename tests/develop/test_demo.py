@@ -10,12 +10,13 @@ from PIL import Image
 
 from develop import demo_graph
 from develop.demo_graph import NoGraphError, chosen
+from live.miniatures import MINIATURES, drawn, shrunk, stock
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved, contact, sheet
-from live.ui_graphs import TWIN, named, originals, read, twins
+from live.ui_graphs import TWIN, named, originals, place, read, twins
 
 SCRIPT = Path(demo_graph.__file__)
-WITHOUT_TWIN = sorted({named(path) for path in originals()} - {named(path) for path in with_twin()})
+WITHOUT_TWIN = sorted({named(path) for path in originals()} - {named(path) for path in with_twin()} - MINIATURES.keys())
 
 
 def picture(level: int, size: tuple[int, int] = (256, 256)) -> Image.Image:
@@ -56,6 +57,45 @@ def test_a_name_may_be_written_in_many_ways(wish: str) -> None:
 @pytest.mark.parametrize("wish", ["two subjects", "Two Subjects", "two-subjects"])
 def test_a_title_will_do_without_its_number(wish: str) -> None:
     assert chosen(wish)[0] == "regions"
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_graph_with_a_miniature_is_run_as_it_is(name: str) -> None:
+    assert chosen(name.replace("_", "-")) == (name, place(name))
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_miniature_has_every_file_that_its_graph_names_and_makes_none_again(name: str, tmp_path: Path) -> None:
+    graph = read(place(name))
+    models = [model for node in graph["nodes"] for model in node["properties"].get("models", [])]
+    stock(tmp_path, graph)
+    first = files(tmp_path)
+    stock(tmp_path, graph)
+    assert files(tmp_path) == first
+    assert {path.parts[-2:] for path in first} == {(model["directory"], model["name"]) for model in models}
+    assert sum(path.stat().st_size for path in first) < 64 << 20
+
+
+def files(base: Path) -> dict[Path, int]:
+    """The model files below a server's folder, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in base.rglob("*.safetensors")}
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_the_reference_of_a_miniature_is_drawn_and_read_as_before(name: str) -> None:
+    graph = read(place(name))
+    changed = drawn(graph, name)
+    assert not [node for node in changed["nodes"] if node["type"] == "LoadImage"]
+    assert changed["links"] == graph["links"]
+    paper, bare = (sheet(one, [Saved("", [picture(7)])]) for one in (changed, graph))
+    assert paper.width > bare.width + 256
+
+
+def test_only_inputs_that_a_node_has_are_made_smaller() -> None:
+    prompt = {"1": {"class_type": "A", "inputs": {"width": 1024, "seed": 3}}, "2": {"class_type": "B", "inputs": {}}}
+    small = shrunk(prompt, {"width": 256, "steps": 8})
+    assert (small["1"]["inputs"], small["2"]["inputs"]) == ({"width": 256, "seed": 3}, {})
+    assert prompt["1"]["inputs"] == {"width": 1024, "seed": 3}
 
 
 @pytest.mark.parametrize("wish", ["", "sunflower", "two_adapter"])

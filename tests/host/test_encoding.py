@@ -32,7 +32,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     from comfyui_ip_adapter.nodes.host import encoding, vision
 
     found = Encoder()
-    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images)
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images[..., :3])
     monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
     monkeypatch.setattr(vision, "blank_features", lambda one: one.say(torch.tensor([100.0])))
     monkeypatch.setattr(vision, "black_features", lambda one: one.say(torch.tensor([0.0])))
@@ -241,6 +241,25 @@ def test_a_face_is_read_in_part_by_adapters_that_read_its_picture(tmp_path: Path
         face_prompt(adapter, encoder, faces(2), mask=HALF.expand(3, -1, -1))
     with pytest.raises(ValueError, match=r"^Disconnect reference_mask: FaceID\.bin is a FaceID adapter"):
         face_prompt(loaded(tmp_path, "FaceID"), None, faces(), mask=HALF)
+
+
+def test_transparency_of_a_faces_picture_says_what_is_read_as_a_mask_would(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter, plain = loaded(tmp_path, "FaceID-Plus v2"), faces()
+    clear, opaque = (
+        Faces(plain.embeddings, (Portrait(torch.cat([plain.portraits[0].picture, fourth[0, ..., None]], -1)),))
+        for fourth in ((HALF * 255).byte(), torch.full_like(HALF, 255).byte())
+    )
+
+    def read(given: Faces, mask: Tensor | None = None, alpha: bool = False) -> Tensor:
+        return side(face_prompt(adapter, encoder, given, mask=mask, alpha=alpha)[0], COND)
+
+    part = read(plain, clear.opacity(encoder.image_size))
+    assert torch.equal(read(clear, alpha=True), part)
+    assert not torch.equal(read(plain), part)
+    for given, alpha in ((clear, False), (opaque, True), (plain, True)):
+        assert torch.equal(read(given, alpha=alpha), read(plain))
 
 
 @pytest.mark.parametrize(("kind", "said"), [("base", "take the whole square"), ("plus", "look at no patch")])

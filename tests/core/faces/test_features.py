@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from comfyui_ip_adapter.ip_adapter_core.faces.alignment import TEMPLATE, align
@@ -58,6 +59,26 @@ def test_ready_crops_are_only_resized() -> None:
     assert smaller is not None
     assert torch.equal((same[0] * 255).round(), ready.float())
     assert smaller.shape == (1, 112, 112, 3)
+
+
+@pytest.mark.parametrize("points", [None, POINTS + 5], ids=["ready", "found"])
+def test_opacity_is_cut_out_as_the_face_is(points: Tensor | None) -> None:
+    picture = levels(150, 130)
+    alike = torch.cat([picture, picture[..., :1]], -1)
+    faces = Faces(embeddings(1), (Portrait(alike, points),))
+    crops, opacity = faces.crops(112), faces.opacity(112)
+    assert crops is not None
+    assert opacity is not None
+    torch.testing.assert_close(opacity, crops[..., 0], atol=1e-2, rtol=0)
+    assert torch.equal(crops, Faces(embeddings(1), (Portrait(picture, points),)).crops(112))
+
+
+def test_without_a_fourth_channel_faces_have_no_opacity_and_all_of_an_opaque_one_is_read() -> None:
+    assert Faces(embeddings(1), (Portrait(levels(112, 112)),)).opacity(112) is None
+    opaque = torch.cat([levels(90, 90), torch.full((90, 90, 1), 255, dtype=torch.uint8)], -1)
+    found = Faces(embeddings(1), (Portrait(opaque, POINTS - 30),)).opacity(112)
+    assert found is not None
+    assert bool((found == 1).all())
 
 
 def test_joined_faces_keep_their_order_and_pictures() -> None:

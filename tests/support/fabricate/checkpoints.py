@@ -31,9 +31,9 @@ def tiny_kolors(path: Path, seed: int = 0) -> Path:
     return save(path, random_weights(unet_shapes(TINY) | projection, seed, ""))
 
 
-def tiny_vae(path: Path, seed: int = 0) -> Path:
-    """The autoencoder alone."""
-    return save(path, random_weights(taesd_shapes(), seed, ""))
+def tiny_vae(path: Path, seed: int = 0, latents: int = 4) -> Path:
+    """The autoencoder alone; 16 channels of latents are those of Flux."""
+    return save(path, autoencoder(seed, "", latents))
 
 
 def sd15_checkpoint(path: Path, seed: int = 0) -> Path:
@@ -45,9 +45,14 @@ def save_checkpoint(path: Path, unet: UNet, text: Shapes, seed: int) -> Path:
     """Write a UNet, a text encoder and an autoencoder into one file."""
     weights = random_weights(unet_shapes(unet), seed, "model.diffusion_model.")
     weights |= random_weights(text, seed + 1, "cond_stage_model.transformer.")
-    weights |= random_weights(taesd_shapes(), seed + 2, "first_stage_model.")
-    weights["first_stage_model.taesd_decoder.19.bias"] += 0.5  # mid-grey instead of mostly black
-    return save(path, weights)
+    return save(path, weights | autoencoder(seed + 2, "first_stage_model."))
+
+
+def autoencoder(seed: int, prefix: str, latents: int = 4) -> dict[str, torch.Tensor]:
+    """Weights of the autoencoder, whose pictures are mid-grey instead of mostly black."""
+    weights = random_weights(taesd_shapes(latents), seed, prefix)
+    weights[f"{prefix}taesd_decoder.19.bias"] += 0.5
+    return weights
 
 
 def save(path: Path, weights: dict[str, torch.Tensor]) -> Path:

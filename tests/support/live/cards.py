@@ -3,14 +3,24 @@
 from math import ceil, sqrt
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from live.thumbnails import GROUND, Saved, drawn, scaled, shown
 
 SIDE = 512  # pixels
 INSET, FRAME = 150, 6  # of a reference: side with its white frame, and that frame
 EDGE = 14  # to the edge of the picture, and between two references
-DARK = "#1d1d1d"  # around a picture of the editor
+DARK, LIGHT = "#1d1d1d", "#e6e6e6"  # around a picture of the editor; the words below it
+FOOT, LETTERS = 64, 28  # room for these words; their size
+NEEDED = {
+    "composition": "needs SD1.5",
+    "faceid": "needs SD1.5",
+    "faceid_plus_v2": "needs SD1.5",
+    "portrait": "needs SD1.5",
+    "kolors": "needs Kolors",
+    "flux_image_prompt": "needs Flux.1 [dev]",
+}
+"""Plain name of a graph without a twin, which has no result to show -> what its picture says instead."""
 
 
 def card(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
@@ -34,6 +44,10 @@ def together(pictures: list[Image.Image]) -> Image.Image:
     return paper
 
 
-def of_editor(picture: Image.Image) -> Image.Image:
-    """A picture of the editor, whole, in a square of its colour."""
-    return ImageOps.pad(picture, (SIDE, SIDE), color=DARK)
+def of_editor(picture: Image.Image, words: str) -> Image.Image:
+    """A picture of the editor, whole, in a square of its colour over words."""
+    paper = Image.new("RGB", (SIDE, SIDE), DARK)
+    paper.paste(ImageOps.pad(picture, (SIDE, SIDE - FOOT), color=DARK))
+    middle, font = (SIDE // 2, SIDE - FOOT // 2), ImageFont.load_default(LETTERS)
+    ImageDraw.Draw(paper).text(middle, words, LIGHT, font, anchor="mm")
+    return paper

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from fabricate import adapters, flux
 from fabricate.adapters import KINDS, TINY_CONTEXT, tiny_adapter
-from fabricate.checkpoints import tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
+from fabricate.checkpoints import save, tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
 from fabricate.faces import pack
 from fabricate.towers import TINY, Size, tiny_tower
 
@@ -17,7 +18,10 @@ CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
 ENCODER = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 BASE = "ip-adapter_sd15.safetensors"
 PLUS = "ip-adapter-plus_sd15.safetensors"
+FLUX, XLABS = "flux1-dev.safetensors", "flux-ip-adapter-v2.safetensors"
+VIT_L = "clip-vit-large-patch14.safetensors"
 WIDE = Size(width=1024, layers=2, inner=64, head_width=128)  # the width by which Kolors' adapter is known
+LARGE = TINY._replace(embed_dim=48)  # so that no adapter of the miniature family takes it for its own
 
 
 def adapter(path: Path, **options: Any) -> Path:
@@ -37,6 +41,13 @@ def encoder(path: Path, size: Size = TINY) -> Path:
 def of_kind(kind: str, seed: int) -> Callable[[Path], Path]:
     """An adapter of a kind, for the miniature family and encoder."""
     return partial(adapter, seed=seed, **KINDS[kind])
+
+
+def xlabs(path: Path) -> Path:
+    """An adapter of XLabs for the miniature Flux and its encoder."""
+    tiny = flux.TINY
+    nested = adapters.adapter("base", (tiny.width,) * tiny.double, tiny.context, LARGE.embed_dim, tokens=16, bias=True)
+    return save(path, adapters.as_xlabs(adapters.flat(nested)))
 
 
 def placeholder(path: Path) -> Path:
@@ -62,4 +73,10 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     "diffusion_models/diffusion_pytorch_model.fp16.safetensors": tiny_kolors,
     "LLM/chatglm3-8bit.safetensors": placeholder,
     "vae/sdxl_vae.safetensors": tiny_vae,
+    f"diffusion_models/{FLUX}": flux.tiny_flux,
+    "text_encoders/clip_l.safetensors": flux.tiny_clip_l,
+    "text_encoders/t5xxl_fp16.safetensors": flux.tiny_t5,
+    "vae/ae.safetensors": partial(tiny_vae, latents=16),
+    f"ipadapter/{XLABS}": xlabs,
+    f"clip_vision/{VIT_L}": partial(encoder, size=LARGE),
 }

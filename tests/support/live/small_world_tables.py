@@ -15,6 +15,7 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("attention_map", "Second image"): ("circle", "purple", "striped", "grass", "large", "right", 38),
     ("controlnet_and_image_prompt", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 1),
     ("controlnet_and_image_prompt", "Control picture"): ("star", "yellow", "plain", "black", "large", "center", 2),
+    ("flux_image_prompt", "Image prompt"): ("star", "blue", "striped", "sunset", "large", "center", 42),
     ("image_prompt_in_one_node", "Image prompt"): ("heart", "pink", "striped", "grass", "large", "center", 3),
     ("interpolation", "First image"): ("star", "yellow", "dotted", "black", "large", "center", 23),
     ("interpolation", "Second image"): ("star", "blue", "striped", "sky", "large", "center", 24),
@@ -139,7 +140,7 @@ ABOUT = {
     ),
     "text_to_image_with_image_prompt": (
         "**A picture as prompt.** The text is empty, so what is drawn comes from the image prompt alone. Choose "
-        "another shape, colour or background in *Image prompt*; `small_world_plus` follows it more closely."
+        "another shape, colour or background in *Image prompt*; each follows."
     ),
     "two_adapters": (
         "**Two adapters, two pictures.** Each picture is read by its own adapter, and the two Apply nodes in a row add "

@@ -1,0 +1,77 @@
+"""The template for Flux on a server: the stock loaders read its miniatures, and its image prompt does what λ says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from develop import demo_graph
+from live.miniatures import shrunk
+from live.server import Server
+from live.ui_graphs import place, read, to_prompt
+
+NAME = "flux_image_prompt"
+SMALL = {"width": 64, "height": 64, "steps": 3, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def prompt(server: Server) -> dict[str, Any]:
+    """The template as the editor would send it, small."""
+    return shrunk(to_prompt(read(place(NAME)), server.object_info()), SMALL)
+
+
+def of(prompt: dict[str, Any], kind: str) -> str:
+    """The number of the one node of a type."""
+    (number,) = (number for number, node in prompt.items() if node["class_type"] == kind)
+    return number
+
+
+def with_inputs(prompt: dict[str, Any], kind: str, **inputs: Any) -> dict[str, Any]:
+    """The prompt with other inputs of the one node of a type."""
+    number = of(prompt, kind)
+    return {**prompt, number: {**prompt[number], "inputs": prompt[number]["inputs"] | inputs}}
+
+
+def picture(server: Server, prompt: dict[str, Any], name: str) -> np.ndarray:
+    """What the prompt saves, under a name of its own."""
+    saver = of(prompt, "SaveImage")
+    return server.run(with_inputs(prompt, "SaveImage", filename_prefix=f"flux_{name}")).image(saver)
+
+
+@pytest.fixture(scope="module")
+def bare(server: Server, prompt: dict[str, Any]) -> np.ndarray:
+    """The picture of the model alone."""
+    return picture(server, with_inputs(prompt, "KSampler", model=[of(prompt, "UNETLoader"), 0]), "bare")
+
+
+def test_at_weight_0_the_picture_is_that_of_the_model_alone_bit_for_bit(
+    server: Server, prompt: dict[str, Any], bare: np.ndarray
+) -> None:
+    assert bare.std() > 5
+    assert np.array_equal(picture(server, with_inputs(prompt, "IPA_Apply", weight=0.0), "zero"), bare)
+
+
+def test_the_picture_moves_further_away_with_the_weight(
+    server: Server, prompt: dict[str, Any], bare: np.ndarray
+) -> None:
+    weights = (0.0, 0.1, 0.5, 1.0)
+    found = [picture(server, with_inputs(prompt, "IPA_Apply", weight=weight), f"at{weight}") for weight in weights]
+    moved = [np.abs(one.astype(float) - bare).mean() for one in found]
+    assert moved == sorted(set(moved)), moved
+
+
+def test_another_text_makes_another_picture(server: Server, prompt: dict[str, Any], bare: np.ndarray) -> None:
+    alone = with_inputs(prompt, "KSampler", model=[of(prompt, "UNETLoader"), 0])
+    assert not np.array_equal(picture(server, with_inputs(alone, "CLIPTextEncode", text="a cat"), "text"), bare)
+
+
+def test_the_demo_runs_it_says_that_it_is_noise_and_writes_a_picture(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_graph, "PLACE", tmp_path)
+    monkeypatch.setattr("sys.argv", ["demo_graph.py", "flux-image-prompt"])
+    demo_graph.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(str(tmp_path / f"{NAME}.png"))
+    assert said[1].startswith("The picture is noise")
+    assert (tmp_path / f"{NAME}.png").stat().st_size > 10_000
