@@ -101,7 +101,9 @@ def _tokens(projection: nn.Module, wish: Wish) -> tuple[Tensor, Tensor]:
     """The tokens of the references and of a missing image, (n, tokens, context) each."""
     field = adapters.READS[wish.kind]
     with torch.no_grad():
-        cond, uncond = projection(getattr(wish.references, field)), projection(getattr(host.blank(), field))
+        kept = () if field != "hidden" or wish.references.kept is None else (wish.references.kept,)
+        cond = projection(getattr(wish.references, field), *kept)
+        uncond = projection(getattr(host.blank(), field))
     return cond, uncond.expand_as(cond)
 
 

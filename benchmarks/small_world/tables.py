@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import torch
 
@@ -11,13 +12,14 @@ from ...ip_adapter_core.layers.layout import Layer
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
 from ...ip_adapter_core.small_world.drawing import covers, draw, outlines, pastel
-from ...ip_adapter_core.small_world.world import ATTRIBUTES, Scene
+from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Scene
+from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import reference
 from . import host, probes
 from .judge import READS
 from .sampling import Wish, sampled, shape
 from .scores import Scores, Subjects, agreement, couples, crowd, halves, saturation, score
-from .wanted import Goal, Table, share
+from .wanted import Table, Wanted, share
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 CROWDS = (1, 2, 4)
@@ -42,7 +44,7 @@ def read(who: Subjects) -> Features:
 def seeing(who: Subjects) -> Table:
     """What the encoder tells apart: linear probes on its embeddings, on all held-out combinations."""
     read = probes.readable()
-    goals = [Goal(name, right, probes.LEAST[name]) for name, right in read.items()]
+    goals = [Wanted(name, right, probes.LEAST[name]) for name, right in read.items()]
     return Table(
         ["attribute", "read from the embedding"], [[name, f"{share:.1%}"] for name, share in read.items()], goals
     )
@@ -65,10 +67,10 @@ def prompting(who: Subjects) -> Table:
     rows.append(["by chance", "", "", *(share(1 / len(READS[name])) for name in SHARES)])
     simple, base, plus = (found[f"image only, λ = 1: {kind}"] for kind in alone)
     goals = [
-        *(Goal(f"{kind}, image only: {name}", of.agrees[name], 0.95) for kind, of in (("base", base), ("plus", plus))
+        *(Wanted(f"{kind}, image only: {name}", of.agrees[name], 0.95) for kind, of in (("base", base), ("plus", plus))
           for name in SHARES),
-        Goal("base before simple: CLIP-I", base.clip_i, simple.clip_i),
-        Goal("plus before base: CLIP-I", plus.clip_i, base.clip_i),
+        Wanted("base before simple: CLIP-I", base.clip_i, simple.clip_i),
+        Wanted("plus before base: CLIP-I", plus.clip_i, base.clip_i),
     ]  # fmt: skip
     return Table(["asked for", "CLIP-I", "CLIP-T", *SHARES], rows, goals)
 
@@ -92,7 +94,7 @@ def sweeping(who: Subjects) -> Table:
             neither = max(0.0, 1 - image.mean - text.mean)
             values = (f"{image.clip_i:.3f}", f"{text.clip_t:.3f}", *map(share, (image.mean, text.mean, neither)))
             rows.append([kind, f"{weight:g}", *values])
-            goals.append(Goal(f"{kind}, λ = {weight:g}: from neither", neither, 0.1, most=True))
+            goals.append(Wanted(f"{kind}, λ = {weight:g}: from neither", neither, 0.1, most=True))
     header = ["adapter", "λ", "CLIP-I with the image", "CLIP-T with the text", "obeys the image", "obeys the text"]
     return Table([*header, "neither"], rows, goals)
 
@@ -111,8 +113,8 @@ def controlling(who: Subjects) -> Table:
         pictures = sampled(wish)
         control, image = agreement(pictures, who.others), agreement(pictures, who.scenes)
         rows.append([name, *(share(control[key]) for key in COMPOSITION), *(share(image[key]) for key in STYLE)])
-        goals = [Goal(f"both: {key} of the outlines", control[key], 0.9) for key in COMPOSITION]
-        goals += [Goal(f"both: {key} of the image", image[key], 0.9) for key in STYLE]
+        goals = [Wanted(f"both: {key} of the outlines", control[key], 0.9) for key in COMPOSITION]
+        goals += [Wanted(f"both: {key} of the image", image[key], 0.9) for key in STYLE]
     header = ["asked for", *(f"{key} of the outlines" for key in COMPOSITION)]
     return Table([*header, *(f"{key} of the image" for key in STYLE)], rows, goals)
 
@@ -151,7 +153,7 @@ def tuning(who: Subjects) -> Table:
     for name in ("text", "image only", "image only (plus)"):
         original, tuned = (shares[f"{name}, {base} base"] for base in ("original", "tuned"))
         goals += [
-            Goal(f"{name}: {key} lost by tuning", original[key] - tuned[key], 0.1, most=True) for key in ATTRIBUTES
+            Wanted(f"{name}: {key} lost by tuning", original[key] - tuned[key], 0.1, most=True) for key in ATTRIBUTES
         ]
     return Table(["asked for", "saturation", *(f"same {name}" for name in ATTRIBUTES)], rows, goals)
 
@@ -172,10 +174,12 @@ def layering(who: Subjects) -> Table:
             rows.append([name, whose, *(share(shares[name, whose][key]) for key in (*STYLE, *COMPOSITION))])
     _, style, composition = wishes
     goals = [
-        Goal("style: colour and texture of the image", _least(("colour", "texture"), shares[style, "image"]), 0.7),
-        Goal("style: shape, size and place of the text", _least(COMPOSITION, shares[style, "text"]), 0.9),
-        Goal("composition: size and place of the image", _least(("size", "place"), shares[composition, "image"]), 0.7),
-        Goal("composition: colour and texture of the text", _least(STYLE[:2], shares[composition, "text"]), 0.9),
+        Wanted("style: colour and texture of the image", _least(("colour", "texture"), shares[style, "image"]), 0.7),
+        Wanted("style: shape, size and place of the text", _least(COMPOSITION, shares[style, "text"]), 0.9),
+        Wanted(
+            "composition: size and place of the image", _least(("size", "place"), shares[composition, "image"]), 0.7
+        ),
+        Wanted("composition: colour and texture of the text", _least(STYLE[:2], shares[composition, "text"]), 0.9),
     ]
     return Table(["layers", "as in the", *STYLE, *COMPOSITION], rows, goals)
 
@@ -191,8 +195,8 @@ def placing(who: Subjects) -> Table:
         own, foreign = agreement(half, its), agreement(half, other)
         rows += [[name, "its own", *(share(own[key]) for key in STYLE)]]
         rows += [[name, "the other", *(share(foreign[key]) for key in STYLE)]]
-        goals.append(Goal(f"{name} half: its own colour, texture, background", _least(STYLE, own), 0.85))
-        goals.append(Goal(f"{name} half: the other's", max(foreign[key] for key in STYLE), 0.05, most=True))
+        goals.append(Wanted(f"{name} half: its own colour, texture, background", _least(STYLE, own), 0.85))
+        goals.append(Wanted(f"{name} half: the other's", max(foreign[key] for key in STYLE), 0.05, most=True))
     return Table(["half", "as in reference", *STYLE], rows, goals)
 
 
@@ -208,26 +212,36 @@ def balancing(who: Subjects) -> Table:
         spread = max(text) - min(text)
         rows.append([mode, *map(share, text), f"{100 * spread:.0f} points", share(image)])
         if mode != OFF:
-            goals.append(Goal(f"{mode}: text agreement apart, between 1, 2, 4 references", spread, 0.05, most=True))
+            goals.append(Wanted(f"{mode}: text agreement apart, between 1, 2, 4 references", spread, 0.05, most=True))
     header = [f"obeys the text: {count} reference{'s' * (count > 1)}" for count in CROWDS]
     return Table(["balance", *header, "apart", "obeys the image: 1 reference"], rows, goals)
 
 
 def masking(who: Subjects) -> Table:
-    """References of two objects, one of them masked: what is drawn without a text is like which."""
+    """References of two objects, one of them masked: what is drawn without a text is like which.
+
+    base reads the whole square, in which the other object is grey; plus reads no patch of it either.
+    """
     both = couples(len(who.scenes))
-    shown, silent = draw(both).movedim(1, -1), [""] * len(both)
     rows, goals = [], []
-    for name, first in (("the left one is read", True), ("the right one is read", False)):
-        alone = [_alone(scene, first) for scene in both]
-        seen = host.features(reference(shown, covers(alone)).images.movedim(-1, 1))
-        pictures = sampled(Wish(silent, seen))
-        for whose, like in (("read", alone), ("other", [_alone(scene, not first) for scene in both])):
+    for kind, (name, first) in product(("base", "plus"), {"left": True, "right": False}.items()):
+        alone, other = ([_alone(scene, which) for scene in both] for which in (first, not first))
+        pictures = sampled(Wish([""] * len(both), _read_in_part(both, alone), kind))
+        for whose, like in (("read", alone), ("other", other)):
             shares = agreement(pictures, like)
-            rows.append([name, whose, *(share(shares[key]) for key in ("colour", "texture", "shape"))])
+            rows.append([kind, name, whose, *(share(shares[key]) for key in ("colour", "texture", "shape"))])
             if whose == "read":
-                goals += [Goal(f"{name}: its {key}", shares[key], 0.85) for key in ("colour", "texture", "shape")]
-    return Table(["mask", "as the", "colour", "texture", "shape"], rows, goals)
+                goals += [
+                    Wanted(f"{kind}, {name}: its {key}", shares[key], 0.85) for key in ("colour", "texture", "shape")
+                ]
+    return Table(["adapter", "object that is read", "as the", "colour", "texture", "shape"], rows, goals)
+
+
+def _read_in_part(scenes: list[Scene], parts: list[Scene]) -> Features:
+    """Features of pictures of which only the objects of others are read."""
+    shown = reference(draw(scenes).movedim(1, -1), covers(parts))
+    seen = host.features(shown.images.movedim(-1, 1))
+    return seen._replace(kept=shown.kept(SIDE, FITS[0], seen.hidden.shape[1]))
 
 
 def _alone(scene: Scene, first: bool) -> Scene:
@@ -264,8 +278,8 @@ def mixing(who: Subjects) -> Table:
     rows = [[whose, *(share(shares[key]) for key in (*STYLE, *COMPOSITION))]
             for whose, shares in (("inside", one), ("around", other))]  # fmt: skip
     goals = [
-        Goal("inside: its colour", one["colour"], 0.85),
-        Goal("around: its background", other["background"], 0.85),
+        Wanted("inside: its colour", one["colour"], 0.85),
+        Wanted("around: its background", other["background"], 0.85),
     ]
     return Table(["as in the reference", *STYLE, *COMPOSITION], rows, goals)
 

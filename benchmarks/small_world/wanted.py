@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Goal(NamedTuple):
+class Wanted(NamedTuple):
     """What is wanted of a share: at least so much, or with `most` at most."""
 
     what: str
@@ -30,7 +30,7 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    goals: Sequence[Goal] = ()
+    goals: Sequence[Wanted] = ()
 
     def __str__(self) -> str:
         """Both in Markdown."""

@@ -29,10 +29,13 @@ OFF = "off"
 
 _LEAST = 1e-12  # lower bound of norms, so that nothing is divided by zero: where nothing is added, 0 stays 0
 
+MOST = 100.0
+"""The largest factor: a sum that is fainter is what rounding leaves of prompts that cancel out."""
+
 BALANCES: dict[str, Callable[[Tensor], Tensor]] = {
     OFF: torch.ones_like,
     "cap": lambda ratio: ratio.clamp(max=1.0),
-    "equalise": lambda ratio: ratio,
+    "equalise": lambda ratio: ratio.clamp(max=MOST),
 }
 """Word -> the factor of a prompt, from the ratio of what prompts may say to what they do say. Those with the first word
 take no part in the ratio."""

@@ -78,7 +78,8 @@ def _draw_time(pen: ImageDraw, span: Span, top: int, fill: str) -> None:
     if span.whole:
         return
     left, right = _WHEN
-    start, end = (f"{round(number, 3):g}" for number in (span.start, span.end))
+    digits = 3 if span.unit == "percent" else 1
+    start, end = (f"{round(number, digits):g}" for number in (span.start, span.end))
     pen.text((left, top + _TITLE), f"{_TIMES[span.unit]} {start} to {end}", FAINT, font(20), "lm")
     if span.unit == "percent":
         pen.rectangle((left, top + _PART[0], right - 1, top + _PART[1] - 1), fill=TRACK)

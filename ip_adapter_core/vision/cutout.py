@@ -23,7 +23,7 @@ class Background(NamedTuple):
     """What becomes of a background.
 
     colour: 0..1.
-    soft_edge: how far the edge fades inwards, in percent of the short side of the part that is cut; 0 is as the mask.
+    soft_edge: how far the edge fades inwards, in percent of the square that the picture becomes; 0 is as the mask.
     """
 
     colour: Sequence[float] = CLIP_MEAN
@@ -55,7 +55,7 @@ def without_background(picture: np.ndarray, mask: Tensor, background: Background
 
     The edge fades inwards: no pixel outside of the mask is seen. A white mask changes nothing.
     """
-    radius = round(min(mask.shape) * background.soft_edge / 100)
+    radius = round(max(mask.shape) * background.soft_edge / 100)
     share = mask * softened(mask[None], radius)[0] if radius else mask
     seen = torch.from_numpy(np.ascontiguousarray(picture)).float() / _LEVELS
     faded = seen.new_tensor(background.colour).lerp(seen, share[..., None])

@@ -25,6 +25,9 @@ CROPS = (*POSITIONS, PAD, POINT, MASK)
 BORDERED = (PAD, MASK)
 """Those that may leave borders."""
 
+LARGEST = 8192
+"""Pixels along a side of the largest square."""
+
 RESAMPLINGS = ("LANCZOS", "BICUBIC", "HAMMING", "BILINEAR", "BOX", "NEAREST")
 """Names of Pillow's filters."""
 
@@ -65,16 +68,15 @@ def square(images: Tensor, how: Square = MIDDLE, mask: Tensor | None = None) -> 
     """Pictures as squares, (images, size, size, 3), 0..1 in eight-bit levels.
 
     images: (images, height, width, channels) as in `preprocess.fit`. mask: as in `cutout.masks_of`, where it is read.
-    Raises ValueError for an unknown crop or resampling, a size below 1, a point outside of the picture, a mask that is
-    missing or empty, and pictures that `fit` refuses.
+    Raises ValueError for an unknown crop or resampling, a size or other number that is out of range, a mask that is
+    missing or empty or white only outside of what is cut, and pictures that `fit` refuses.
     """
     _check(how, mask)
     pictures = lowered_levels(images) if how.old_numbers else levels(images)
     masks = _masks(images, how, mask)
-    squares = [
-        _squared(picture, white, box, how)
-        for picture, white, box in zip(pictures, masks, _boxes(images, how, masks), strict=True)
-    ]
+    cuts = list(zip(pictures, masks, _boxes(images, how, masks), strict=True))
+    _check_subject(cuts, how)
+    squares = [_squared(picture, white, box, how) for picture, white, box in cuts]
     return torch.cat([resize(one[None], (how.size, how.size), how.resampling) for one in squares])
 
 
@@ -135,17 +137,28 @@ def frame(images: Tensor, margin: int, colour: Sequence[float] = WHITE) -> Tenso
 def _check(how: Square, mask: Tensor | None) -> None:
     check_choice("crop", how.crop, CROPS)
     check_choice("resampling", how.resampling, RESAMPLINGS)
-    if how.size < 1:
-        raise ValueError(f"Set the size to 1 pixel or more; found {how.size}.")
+    if not 1 <= how.size <= LARGEST:
+        raise ValueError(f"Set the size to 1 pixel or more, and {LARGEST} at most; found {how.size}.")
     if not all(0 <= share <= 1 for share in how.point):
         raise ValueError(f"Set the point to shares of the picture, 0..1; found {how.point[0]:g}, {how.point[1]:g}.")
     if not 0 <= how.margin < float("inf"):
         raise ValueError(f"Set the margin to 0 percent or more; found {how.margin:g}.")
+    if how.background is not None and not 0 <= how.background.soft_edge <= 100:
+        raise ValueError(f"Set soft_edge to 0 to 100 percent; found {how.background.soft_edge:g}.")
     if how.reads_mask and mask is None:
         raise ValueError(
             "Connect a mask that is white where the subject is, or choose another crop and let the background stay; "
             "found no mask."
         )
+
+
+def _check_subject(cuts: Sequence[tuple[np.ndarray, Tensor | None, Box]], how: Square) -> None:
+    for number, (_, white, box) in enumerate(cuts, start=1):
+        if how.background is not None and white is not None and not white[_part(box)].any():
+            raise ValueError(
+                "Choose the crop mask, or another one that holds what the mask is white on; with crop "
+                f'"{how.crop}" nothing of it is in what is cut of picture {number} of {len(cuts)}.'
+            )
 
 
 def _masks(images: Tensor, how: Square, mask: Tensor | None) -> list[Tensor | None]:
@@ -170,8 +183,11 @@ def _box(width: int, height: int, how: Square, mask: Tensor | None) -> Box:
 
 def _squared(picture: np.ndarray, mask: Tensor | None, box: Box, how: Square) -> np.ndarray:
     """The part of a picture (height, width, 3) in a box, as a square."""
-    part = slice(box.top, box.bottom), slice(box.left, box.right)
-    cut = picture[part]
+    cut = picture[_part(box)]
     if how.background is not None and mask is not None:
-        cut = without_background(cut, mask[part], how.background)
+        cut = without_background(cut, mask[_part(box)], how.background)
     return squared(cut, how.border, even=how.old_numbers)
+
+
+def _part(box: Box) -> tuple[slice, slice]:
+    return slice(box.top, box.bottom), slice(box.left, box.right)

@@ -58,8 +58,8 @@ class Reference:
         for number in range(pictures):
             if gaps.issuperset(range(number * tiles, (number + 1) * tiles)):
                 raise ValueError(
-                    "Crop the picture around what reference_mask leaves, or choose another fit; of that part the "
-                    f'encoder sees nothing in picture {number + 1} of {pictures}, with fit "{how}".'
+                    "Crop the picture around what reference_mask leaves, or choose another fit, or detail tiles; of "
+                    f'that part the encoder sees nothing in picture {number + 1} of {pictures}, with fit "{how}".'
                 )
 
     def kept(self, size: int, how: str, tokens: int) -> Tensor | None:
@@ -90,7 +90,7 @@ def reference(
     read = _read(images, mask, alpha)
     if read is None or bool((read == 1).all()):
         return Reference(images)
-    _check_something_read(read)
+    _check_something_read(read, alpha)
     return Reference(_fade(images, read, neutral), read)
 
 
@@ -124,12 +124,12 @@ def as_large(mask: Tensor, images: Tensor, name: str) -> Tensor:
     return mask.expand(count, -1, -1)
 
 
-def _check_something_read(read: Tensor) -> None:
+def _check_something_read(read: Tensor, alpha: bool) -> None:
     empty = [index for index, part in enumerate(read) if not part.any()]
     if empty:
         raise ValueError(
-            "Make white in reference_mask what is to be read, or disconnect it, or switch alpha off; nothing is left "
-            f"of picture {empty[0] + 1} of {len(read)}. {TURN_ROUND}"
+            f"Make white in reference_mask what is to be read, or disconnect it{', or switch alpha off' * alpha}; "
+            f"nothing is left of picture {empty[0] + 1} of {len(read)}. {TURN_ROUND}"
         )
 
 

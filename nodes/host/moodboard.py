@@ -36,8 +36,11 @@ def apply(model: ModelPatcher, adapter: LoadedAdapter, encoder: Any, cards: Sequ
     check_roles(list(cards), models.layers(model))
     spans = [card.within(use.check().span) for card in cards]
     seen = []
-    for card, span in zip(cards, spans, strict=True):
-        prompt, pictures = readings.encode(adapter, encoder, card.images, card.fit, card.mask)
+    for number, (card, span) in enumerate(zip(cards, spans, strict=True), 1):
+        try:
+            prompt, pictures = readings.encode(adapter, encoder, card.images, card.fit, card.mask)
+        except ValueError as error:
+            raise ValueError(f"{error} This is so in picture {number} of the moodboard.") from error
         own = replace(use, weight=use.weight * card.strength, span=span, layer_weights=card.layer_weights)
         model = model_patch.apply(model, prompt, own)
         seen.append(pictures)

@@ -20,7 +20,7 @@ from . import auto, encoding, files
 from .adapters import LoadedAdapter
 from .encoding import Look
 
-_MOST = 4  # readings of one picture: as many nodes may read it in other ways
+_MOST = 16  # readings of one picture: as many nodes, or cards of a moodboard, may read it in other ways
 
 _kept: Any = WeakIdKeyDictionary()  # picture -> key -> reading
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageChops
 
 from live.cards import EDGE, FOOT, INSET, NEEDED, SIDE, card, of_editor, together
 from live.small_world_graphs import with_twin
-from live.thumbnails import Saved
+from live.thumbnails import PALE, Saved, drawn, shown
 from live.ui_graphs import TWIN, named, originals, place, read
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -51,6 +51,15 @@ def test_a_picture_of_the_editor_is_whole_above_its_words() -> None:
         height, width = np.ptp(found, axis=0) + 1
         assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
         assert found[:, 0].max() < SIDE - FOOT
+
+
+def test_of_a_reference_with_a_mask_what_is_not_read_is_pale() -> None:
+    graph = read(place(f"{TWIN}masked_reference"))
+    (node,) = drawn(graph)
+    marked = np.asarray(shown(node, graph)).astype(int)
+    assert marked[0].min() > 255 * PALE - 1
+    middle = marked[96:160, 96:160]
+    assert middle.min() < 128
 
 
 def test_the_words_stand_below_it() -> None:

@@ -79,3 +79,26 @@ def test_nothing_is_encoded_where_a_role_or_the_time_does_not_fit(board: Any) ->
     with pytest.raises(ValueError, match="Connect a Moodboard Picture"):
         board.of([])
     assert not board.encoded
+
+
+def test_what_is_wrong_with_a_picture_is_said_with_its_number(board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.nodes.host import encoding
+
+    first, second = cards("style", "all")
+
+    def refuse(adapter: Any, encoder: Any, images: Any, look: Any) -> Any:
+        if images is second.images:
+            raise ValueError("Make it white; it is black.")
+        return object(), images
+
+    monkeypatch.setattr(encoding, "encode_prompt", refuse)
+    with pytest.raises(ValueError, match=r"^Make it white; it is black\. This is so in picture 2 of the moodboard"):
+        board.of([first, second])
+
+
+def test_parts_of_one_picture_on_several_cards_are_read_once(board: Any) -> None:
+    image = torch.rand(1, 8, 8, 3)
+    parts = [Card(image, mask=torch.eye(8)[None] * n / 10) for n in range(1, 9)]
+    board.of(parts)
+    board.of(parts, ApplyOptions(0.5))
+    assert len(board.encoded) == len(parts)

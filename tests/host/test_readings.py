@@ -98,9 +98,9 @@ def test_no_more_than_a_few_readings_of_a_picture_are_kept(read: Any) -> None:
     from comfyui_ip_adapter.nodes.host import readings
 
     image = picture()
-    ways = [(kind, fit) for kind in ("base", "plus") for fit in ("pad", "squash", "center crop")]
-    for kind, fit in ways:
-        read.of(image, kind, fit)
+    ways = [("base", "pad", torch.full((1, 8, 8), n / 100)) for n in range(1, readings._MOST + 3)]
+    for way in ways:
+        read.of(image, *way)
     assert len(readings._kept[image]) == readings._MOST < len(ways)
     read.of(image, *ways[-1])
     assert len(read.noted) == len(ways)

@@ -9,6 +9,7 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters.keys_values import KeysValues
 from comfyui_ip_adapter.ip_adapter_core.attention.balance import (
     BALANCES,
+    MOST,
     OFF,
     Balanced,
     balance_at,
@@ -29,7 +30,7 @@ LEFT = torch.cat([torch.ones(1, PIXELS // 2, 1), torch.zeros(1, PIXELS // 2, 1)]
 FORMULAS: dict[str, Callable[[float], float]] = {
     "off": lambda ratio: 1.0,
     "cap": lambda ratio: min(1.0, ratio),
-    "equalise": lambda ratio: ratio,
+    "equalise": lambda ratio: min(MOST, ratio),
 }
 
 each_mode = pytest.mark.parametrize("mode", ON)
@@ -40,7 +41,7 @@ def test_every_balance_has_its_formula_here() -> None:
 
 
 @pytest.mark.parametrize("mode", BALANCES)
-@pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0, 7.0])
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0, 7.0, 1e6])
 def test_a_factor_is_its_formula(mode: str, ratio: float) -> None:
     assert BALANCES[mode](torch.tensor(ratio)).item() == pytest.approx(FORMULAS[mode](ratio))
 
@@ -141,6 +142,18 @@ def test_nothing_stays_nothing(mode: str, dtype: torch.dtype) -> None:
     for each in (*([one] for one in silent), silent):
         low = [one._replace(added=one.added.to(dtype)) for one in each]
         assert torch.equal(text + hold(text, low), text)
+
+
+@each_mode
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.5), (torch.float32, 0.02)])
+def test_prompts_that_cancel_out_leave_next_to_nothing(mode: str, dtype: torch.dtype, tolerance: float) -> None:
+    one = part(mode, 1.0)
+    parts = [one._replace(added=(one.added * sign).to(dtype)) for sign in (1.0, -0.9999)]
+    found = hold(TEXT.to(dtype), parts).float()
+    assert bool(found.isfinite().all())
+    assert found.norm() < tolerance * TEXT.norm()
+    opposite = [parts[0], parts[0]._replace(added=-parts[0].added)]
+    assert not hold(TEXT.to(dtype), opposite).any()
 
 
 @each_mode

@@ -291,6 +291,23 @@ def test_a_mask_that_is_missing_or_does_not_fit_is_told(how: Square) -> None:
         square(images, how, half)
 
 
+@pytest.mark.parametrize(("crop", "cut_off"), [("center", 59), ("left", 59), ("right", 0), (POINT, 0)])
+def test_a_subject_that_is_cut_off_is_told_where_all_else_is_removed(crop: str, cut_off: int) -> None:
+    images, how = photos(20, 60, count=2), Square(crop, 20, point=(0.9, 0.5), background=Background())
+    masks = torch.stack([torch.ones(20, 60), spot(20, 60, Box(cut_off, 0, cut_off + 1, 20))])
+    with pytest.raises(ValueError, match=rf'^Choose the crop mask.*"{crop}".* of picture 2 of 2'):
+        square(images, how, masks)
+    assert square(images, how._replace(crop=PAD), masks).shape == (2, 20, 20, 3)
+    assert square(images, how._replace(background=None), masks).shape == (2, 20, 20, 3)
+
+
+def test_a_soft_edge_is_a_share_of_the_square_whatever_the_picture() -> None:
+    white, spots = torch.ones(1, 40, 200, 3), spot(40, 200, Box(60, 0, 200, 40))
+    row = square(white, Square(PAD, 200, background=Background(BLACK, 5), border=Border(colour=BLACK)), spots)
+    faded = row[0, 100, :, 0]
+    assert int(((faded > 0) & (faded < 1)).sum()) == 10
+
+
 # Pictures and values of all sorts
 
 
@@ -353,7 +370,10 @@ def test_the_given_pictures_stay_as_they_are() -> None:
     [
         (Square("middle"), "Set crop to one of center, top, bottom.*found 'middle'"),
         (Square(resampling="area"), "Set resampling to one of LANCZOS.*found 'area'"),
-        (Square(size=0), "Set the size to 1 pixel or more; found 0"),
+        (Square(size=0), "Set the size to 1 pixel or more, and 8192 at most; found 0"),
+        (Square(size=100_000), "Set the size .* found 100000"),
+        (Square(background=Background(soft_edge=-5)), "Set soft_edge to 0 to 100 percent; found -5"),
+        (Square(background=Background(soft_edge=400)), "Set soft_edge to 0 to 100 percent; found 400"),
         (Square(POINT, point=(0.5, 1.5)), "Set the point to shares of the picture, 0..1; found 0.5, 1.5"),
         (Square(POINT, point=(float("nan"), 0)), "Set the point .* found nan, 0"),
         (Square(MASK, margin=-1), "Set the margin to 0 percent or more; found -1"),

@@ -27,7 +27,7 @@ def card(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
     """What a graph saved, with its references over the lower edge."""
     paper = together([picture for one in saved for picture in one.pictures])
     for place, node in enumerate(drawn(graph)):
-        inset = ImageOps.expand(scaled(shown(node), INSET - 2 * FRAME), FRAME, "white")
+        inset = ImageOps.expand(scaled(shown(node, graph), INSET - 2 * FRAME), FRAME, "white")
         paper.paste(inset, (EDGE + place * (INSET + EDGE), SIDE - INSET - EDGE))
     return paper
 

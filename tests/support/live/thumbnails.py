@@ -14,6 +14,7 @@ GROUND, INK = "#f4f4f2", "#444444"
 MARGIN, GAP, LINE = 20, 40, 36  # around; between pictures, where the sign is; for words
 SIDE, TILE = drawing.PICTURE, 128  # pixels: of a reference; the height of one picture of a batch
 ROW, SPACE = 8, 8  # of a batch: the most pictures side by side; pixels between them
+PALE = 0.75  # how much white is over what of a reference is not read
 TITLE = 16  # size of the letters over a picture
 
 
@@ -26,7 +27,7 @@ class Saved(NamedTuple):
 
 def sheet(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
     """The references of a graph with its text if it has one, an arrow, and everything it saved."""
-    references = [shown(node) for node in drawn(graph)]
+    references = [shown(node, graph) for node in drawn(graph)]
     outcome = together(saved)
     text = " ".join(words for words in map(said, graph["nodes"]) if words)
     across, height = len(references) * (SIDE + GAP) + outcome.width, max(SIDE * bool(references), outcome.height)
@@ -93,11 +94,14 @@ def said(node: dict[str, Any]) -> str:
     return f"+ “{value}”" if value in TEXTS.values() else ""
 
 
-def shown(node: dict[str, Any]) -> Image.Image:
-    """What a node gives to the graph: its outlines, its picture with the mask as a hole, or its picture."""
+def shown(node: dict[str, Any], graph: dict[str, Any]) -> Image.Image:
+    """What a node gives to its graph: a row of VIEWS, the first whose output is read."""
     *look, background, size, place, seed = node["widgets_values"][: len(CHOICES)]
     scene = world.compose((look[0], look[1], look[2]), background, size, place, seed)
-    read = {output["name"] for output in node["outputs"] if output["links"]}
+    links = {link: output["name"] for output in node["outputs"] for link in output["links"] or ()}
+    inputs = [put for one in graph["nodes"] for put in one.get("inputs", ())]
+    read = {links[put["link"]] for put in inputs if put.get("link") in links}
+    read |= {put["name"] for put in inputs if put["name"] in VIEWS and links.get(put.get("link")) == "mask"}
     (draw, *_) = (draw for name, draw in VIEWS.items() if name in read)
     (picture,) = draw([scene])
     return Image.fromarray((picture.movedim(0, -1) * 255).round().byte().numpy())
@@ -109,8 +113,15 @@ def hollow(scenes: list[world.Scene]) -> torch.Tensor:
     return drawing.draw(scenes) * (1 - cover) + cover
 
 
+def lit(scenes: list[world.Scene]) -> torch.Tensor:
+    """Pictures of scenes, pale where the mask is not."""
+    cover = drawing.covers(scenes)[:, None]
+    return drawing.draw(scenes).lerp(torch.ones(1), (1 - cover) * PALE)
+
+
 VIEWS: dict[str, Callable[[list[world.Scene]], torch.Tensor]] = {
     "outlines": drawing.outlines,
+    "reference_mask": lit,
     "mask": hollow,
     "image": drawing.draw,
 }
