@@ -24,7 +24,7 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("inpainting", "Image prompt"): ("star", "red", "dotted", "sunset", "large", "center", 6),
     ("inpainting", "Picture with a mask"): ("square", "cyan", "plain", "gray", "large", "center", 7),
     ("layer_weights", "Image prompt"): ("circle", "purple", "striped", "grass", "large", "center", 25),
-    ("masked_reference", "Picture with a mask"): ("heart", "pink", "dotted", "sunset", "large", "center", 41),
+    ("masked_reference", "Picture with a mask"): ("cross", "cyan", "striped", "sunset", "large", "center", 41),
     ("moodboard", "Composition"): ("square", "cyan", "plain", "gray", "large", "right", 34),
     ("moodboard", "Style"): ("star", "orange", "dotted", "sunset", "large", "left", 35),
     ("masked_prompt", "Image prompt"): ("heart", "red", "dotted", "sunset", "large", "center", 26),
