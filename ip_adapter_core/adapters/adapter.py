@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..files.tensor_file import Shape
 from ..layers.layout import Geometry
 from .checkpoint import Parts
 from .identity import Identity
-from .keys_values import KeysValues
+from .key_value_layers import KeyValueLayers, TimedKeyValueLayers
+from .keys_values import JointKeysValues, KeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
 from .variants import candidates
-
-_KEY = "to_k_ip.weight"
 
 
 class Adapter(nn.Module):
@@ -34,7 +33,7 @@ class Adapter(nn.Module):
         self.variant, self.rule = decide(candidates(shapes), evidence)
         self.lora: AdapterLora | None = None
         self.image_proj = self.variant.network(shapes.projection, nn_)
-        layers = {str(n): KeyValueLayers(inner, nn_, self.variant.bias) for n, inner in shapes.layers.items()}
+        layers = {str(n): self.variant.layer(inner, nn_) for n, inner in shapes.layers.items()}
         self.ip_adapter = nn.ModuleDict(layers)
 
     def forward(self, *features: Tensor) -> tuple[KeysValues, ...]:
@@ -48,6 +47,22 @@ class Adapter(nn.Module):
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, in adapter order: (…, tokens, context) -> (…, tokens, inner)."""
         return tuple(layer(tokens) for layer in self.layers())
+
+    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+        """K' and V' of every layer at a noise level, of a kind that is timed.
+
+        tokens: of so many images side by side, (rows, images · patches, width). timestep: 0..1000.
+        """
+        each = rearrange(tokens, "r (i p) w -> (r i) p w", i=images)
+        time = self.image_proj.time_embedding(tokens.new_tensor([timestep]))
+        made = rearrange(self.image_proj.at(each, time), "(r i) t c -> r (i t) c", i=images)
+        return tuple(layer.at(made, time) for layer in self.layers() if isinstance(layer, TimedKeyValueLayers))
+
+    @property
+    def token_width(self) -> int:
+        """Of the tokens that prompts keep."""
+        width: int = self.image_proj.width if self.variant.timed else self.image_proj.context
+        return width
 
     def layers(self) -> list[KeyValueLayers]:
         """to_k_ip and to_v_ip of each cross-attention, in adapter order."""
@@ -71,17 +86,3 @@ class Adapter(nn.Module):
     def named_tensors(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""
         return {**self.state_dict(), **(self.lora.named_tensors() if self.lora else {})}
-
-
-class KeyValueLayers(nn.Module):
-    """to_k_ip and to_v_ip of one cross-attention."""
-
-    def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses, bias: bool = False) -> None:
-        super().__init__()
-        self.width, self.context = shapes[_KEY]
-        self.to_k_ip = nn_.Linear(self.context, self.width, bias=bias)
-        self.to_v_ip = nn_.Linear(self.context, self.width, bias=bias)
-
-    def forward(self, tokens: Tensor) -> KeysValues:
-        """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
-        return KeysValues(self.to_k_ip(tokens), self.to_v_ip(tokens))

@@ -1,4 +1,4 @@
-"""What an adapter makes of image tokens for one cross-attention."""
+"""What an adapter makes of image tokens for one layer."""
 
 from __future__ import annotations
 
@@ -16,3 +16,25 @@ class KeysValues(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+
+class HeadNorms(NamedTuple):
+    """What queries and keys are multiplied with once each of their heads has an RMS of 1.
+
+    queries: (head,).
+    keys: (head,).
+    """
+
+    queries: Tensor
+    keys: Tensor
+
+
+class JointKeysValues(NamedTuple):
+    """K' and V' that share a softmax with the picture's own keys and values.
+
+    kv: K' and V', K' normalised.
+    norms: of the picture's queries and keys in that softmax.
+    """
+
+    kv: KeysValues
+    norms: HeadNorms

@@ -157,3 +157,8 @@ def _check_contexts(adapter: Adapter) -> None:
                 f"Use the original IP-Adapter file; ip_adapter.{number}.to_k_ip.weight of this one reads "
                 f"tokens of width {layer.context}, and must read {needed}."
             )
+        if adapter.variant.timed and layer.time != adapter.image_proj.width:
+            raise UnsupportedCheckpoint(
+                f"Download this adapter file again; ip_adapter.{number}.norm_ip.linear.weight reads a time of width "
+                f"{layer.time}, and must read {adapter.image_proj.width}."
+            )

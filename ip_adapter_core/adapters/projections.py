@@ -188,7 +188,10 @@ class PerceiverAttention(nn.Module):
 
     def forward(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `_attn_mask`."""
-        image, latents = self.norm1(image), self.norm2(latents)
+        return self.read(self.norm1(image), self.norm2(latents), attn_mask)
+
+    def read(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """What latents read of the image and of themselves, both normalised already; shapes as in `forward`."""
         k, v = self.to_kv(torch.cat([image, latents], dim=1)).chunk(2, dim=-1)
         q, k, v = (rearrange(x, "n s (h d) -> n h s d", h=self.heads) for x in (self.to_q(latents), k, v))
         return self.to_out(rearrange(scaled_dot_product_attention(q, k, v, attn_mask), "n h s d -> n s (h d)"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
 from .checkpoint import Parts
+from .key_value_layers import KeyValueLayers, TimedKeyValueLayers
 from .projections import (
     FacePlusProjection,
     FaceProjection,
@@ -19,6 +20,7 @@ from .projections import (
     Resampler,
     Shapes,
 )
+from .time_resampler import TimeResampler
 
 Test = Callable[[Parts[Shape]], bool]
 
@@ -41,7 +43,8 @@ class Variant:
     black: whether that image is a black one, in place of one whose pixels are zero after normalisation.
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
-    bias: whether its to_k_ip and to_v_ip have one.
+    layer: makes to_k_ip and to_v_ip of a layer from its shapes.
+    timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
     twins: kinds that may have the same tensors.
@@ -58,7 +61,8 @@ class Variant:
     black: bool = False
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
-    bias: bool = False
+    layer: Callable[[Mapping[str, Shape], Any], KeyValueLayers] = KeyValueLayers
+    timed: bool = False
     selective: bool = False
     feeds_control: bool = False
     twins: tuple[str, ...] = ()
@@ -162,6 +166,16 @@ VARIANTS = (
         family=KOLORS,
         selective=True,
     ),
+    Variant(
+        "InstantX SD3.5",
+        _has("latents", "time_embedding.linear_1.weight"),
+        ("hidden",),
+        TimeResampler,
+        menu="plus",
+        zeroed=("hidden",),
+        layer=TimedKeyValueLayers,
+        timed=True,
+    ),
     Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
@@ -174,7 +188,7 @@ VARIANTS = (
         menu="base",
         zeroed=(),
         black=True,
-        bias=True,
+        layer=partial(KeyValueLayers, bias=True),
     ),
     Variant("base", _has("proj.weight", "norm.weight"), ("embeds",), ImageProjection),
 )
@@ -185,6 +199,7 @@ ENCODER_NAMES = {
     ("embeds", 1024): "CLIP-ViT-H-14",
     ("embeds", 1280): "CLIP-ViT-bigG-14",
     ("hidden", 1024): "CLIP-ViT-L-14-336",
+    ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",
     ("hidden", 1280): "CLIP-ViT-H-14",
     ("hidden", 1664): "CLIP-ViT-bigG-14",
 }

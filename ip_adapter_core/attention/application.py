@@ -21,13 +21,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import LoraUse
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
-from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart
+from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart, TimedNetwork
 from ..settings.layer_weights import LINEAR, LayerWeight, LayerWeights, act_nowhere
 from ..settings.masks import usable
 from ..settings.schedule import CONSTANT, Schedule
@@ -81,16 +82,19 @@ class ApplyOptions:
 class LayerTerm(NamedTuple):
     """What is added to one layer.
 
-    kv: K' and V', (rows, tokens, inner).
+    kv: K' and V', (rows, tokens, inner); empty where they are made at each noise level.
     weight: λ times the layer's weight.
     source_cond: for COND and UNCOND rows of the batch, the side of the prompt that they read; None reads nothing.
+    number: of the layer in adapter order.
     """
 
     kv: KeysValues
     weight: float
     source_cond: tuple[int | None, int | None]
+    number: int = 0
 
 
+_MADE_LATER = KeysValues(torch.empty(0), torch.empty(0))
 _POSITIVE = (COND, UNCOND)
 _TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
 
@@ -114,6 +118,7 @@ class Application:
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
     mean_of_each, point_masks, balance: as in ApplyOptions.
+    network: makes K' and V' at each noise level; None where they hold at all of them.
     applied: what it was made of, so that another prompt can take its place.
     """
 
@@ -127,6 +132,7 @@ class Application:
     mean_of_each: bool = False
     point_masks: bool = False
     balance: str = OFF
+    network: TimedNetwork | None = None
     applied: Applied | None = None
 
     @cached_property
@@ -162,7 +168,7 @@ def applications(
     options = (options or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
     per_part = (_application(part, layers, options) for part in prompt.parts)
-    effective = tuple(application for application in per_part if application)
+    effective = tuple(replace(application, network=prompt.timed) for application in per_part if application)
     if not (effective and prompt.lora):
         return effective
     first, *others = effective
@@ -196,11 +202,12 @@ def _terms(
 ) -> dict[Layer, tuple[LayerTerm, ...]]:
     """What is added to each layer whose weight is not 0."""
     by_layer = {}
-    for (layer, own), kv in zip(weights.items(), part.keys_values, strict=True):
+    kvs = part.keys_values or (_MADE_LATER,) * len(weights)
+    for number, ((layer, own), kv) in enumerate(zip(weights.items(), kvs, strict=True)):
         if options.skip_middle and layer.stage == "middle":
             continue
         pairs = ((options.weight * own.positive, _POSITIVE), (options.weight * own.to_negative, _TO_NEGATIVE))
-        terms = tuple(LayerTerm(kv, weight, source_cond) for weight, source_cond in pairs if weight)
+        terms = tuple(LayerTerm(kv, weight, source_cond, number) for weight, source_cond in pairs if weight)
         if terms:
             by_layer[layer] = terms
     return by_layer

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..files.atomic import save_whole
-from ..layers.double_stream import DOUBLE
 from ..layers.layout import Layer
+from ..layers.roles import has_roles
 from ..prompts.prompt import COND
 from .application import Application, LayerTerm
 from .balance import OFF
@@ -71,8 +71,8 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
     """
     if not applications:
         raise ValueError("Give a model that follows an image prompt, at a weight that is not 0; this one follows none.")
-    if any(layer.stage == DOUBLE for layer in layers):
-        raise ValueError("Give a model with a UNet; the blocks of this Flux model take image prompts otherwise.")
+    if not has_roles(layers):
+        raise ValueError("Give a model with a UNet; the blocks of this model take image prompts otherwise.")
     for what, has in _DIFFERS.items():
         if any(map(has, applications)):
             raise ValueError(

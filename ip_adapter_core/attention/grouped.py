@@ -26,6 +26,7 @@ from ..adapters.keys_values import KeysValues
 from ..settings.masks import Grid, for_layer
 from .balance import Balance, Balanced
 from .balance import join as join_balances
+from .joint import Joint
 from .reference import image_attention, split_heads
 
 MAX_TOKENS = 32  # tokens of a prompt in a product; with more, one attention for each prompt is as fast
@@ -38,11 +39,12 @@ MasksByGrid = dict[Grid, Tensor]
 class ImageKV(NamedTuple):
     """One image prompt in a layer.
 
-    kv: K' and V' with λ in them, (rows, tokens, inner).
+    kv: K' and V' with λ in them, unless they are joint, (rows, tokens, inner).
     attn_bias: logarithm of how often each token counts under the softmax, (tokens,); None when all count once.
     masks: where it acts, in one group; None is everywhere.
     owners: number of the application that it comes from.
     balance: how it is held against the text; None is not at all.
+    joint: how they share a softmax with the picture's own keys and values; None where they have one of their own.
     """
 
     kv: KeysValues
@@ -50,6 +52,7 @@ class ImageKV(NamedTuple):
     masks: MasksByGrid | None = None
     owners: tuple[int, ...] = ()
     balance: Balance | None = None
+    joint: Joint | None = None
 
 
 class GroupedKV(NamedTuple):
@@ -137,7 +140,7 @@ def _group_alike(images: Sequence[ImageKV], heads: int) -> Iterable[ImageKV | Gr
     """Image prompts of equal shape, in groups of their device's form."""
     name = FORM_OF.get(images[0].kv.keys.device.type, "")
     form = FORMS.get(name)
-    if form is None or not form.accepts(images[0].kv):
+    if form is None or images[0].joint or not form.accepts(images[0].kv):
         return images
     chunks = [images[start : start + form.max_images] for start in range(0, len(images), form.max_images)]
     return [one for each in chunks for one in ([_group(each, heads, name)] if len(each) >= form.min_images else each)]

@@ -105,7 +105,9 @@ def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]
         return []
     width = {"embeds": "embed_dim", "hidden": "width"}[identity.variant.reads[-1]]
     fit = [name for name, tower in encoders.items() if getattr(tower, width) == identity.widths[-1]]
-    return sorted(fit, key=lambda name: (f"CLIP-{encoders[name].name}" != identity.encoder, name))
+    return sorted(
+        fit, key=lambda name: (identity.encoder not in (encoders[name].name, f"CLIP-{encoders[name].name}"), name)
+    )
 
 
 def choose(

@@ -80,11 +80,6 @@ FOREIGN = (
         (Sign(_PROJECTION + r"proj_new_input\.weight"),),
     ),
     Foreign(
-        "an adapter for SD3.5 of InstantX",
-        _NODES.format("ComfyUI-InstantX-IPAdapter-SD3") + ", from models/ipadapter",
-        (Sign(_PROJECTION + r"time_embedding\.linear_1\.weight"),),
-    ),
-    Foreign(
         "PuLID for Flux",
         _NODES.format("ComfyUI_PuLID_Flux_ll") + ", from models/pulid",
         (Sign(r"pulid_encoder\..+|pulid_ca\.\d+\..+"),),

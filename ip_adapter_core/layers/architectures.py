@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from . import double_stream, layout
+from . import double_stream, joint_stream, layout
 from .layout import Geometry, Layer
 
 Config = Mapping[str, Any]
@@ -17,17 +18,18 @@ class Architecture(NamedTuple):
 
     fits: whether a configuration describes a model of this construction.
     layers: its layers, in the order of adapter files.
-    context: key of the width of its text tokens.
+    context: the width of its text tokens, as its layers read them.
     """
 
     fits: Callable[[Config], bool]
     layers: Callable[[Config], tuple[Layer, ...]]
-    context: str
+    context: Callable[[Config], int]
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "UNet": Architecture(layout.is_unet, layout.layers, "context_dim"),
-    "Flux": Architecture(double_stream.is_double_stream, double_stream.layers, "context_in_dim"),
+    "UNet": Architecture(layout.is_unet, layout.layers, itemgetter("context_dim")),
+    "Flux": Architecture(double_stream.is_double_stream, double_stream.layers, itemgetter("context_in_dim")),
+    "SD3": Architecture(joint_stream.is_joint_stream, joint_stream.layers, joint_stream.width),
 }
 
 
@@ -42,7 +44,7 @@ def layers(config: Config) -> tuple[Layer, ...]:
 def geometry(config: Config) -> Geometry:
     """What an adapter must match to fit a model of this configuration. Raises ValueError like `layers`."""
     row = _architecture(config)
-    return Geometry(config[row.context], tuple(layer.width for layer in row.layers(config)))
+    return Geometry(row.context(config), tuple(layer.width for layer in row.layers(config)))
 
 
 def _architecture(config: Config) -> Architecture:
@@ -50,6 +52,7 @@ def _architecture(config: Config) -> Architecture:
     if fitting is None:
         kind = config.get("image_model", "of another construction")
         raise ValueError(
-            f"Connect a model such as SD1.5, SD2, SDXL or Flux, as image prompts need one; this model is {kind}."
+            "Connect a model such as SD1.5, SD2, SDXL, SD3.5 Large or Flux, as image prompts need one; this model is "
+            f"{kind}."
         )
     return fitting

@@ -31,6 +31,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "context_dim": 2048,
     },
     "Flux": {"image_model": "flux", "hidden_size": 3072, "num_heads": 24, "depth": 19, "context_in_dim": 4096},
+    "SD3.5 Large": {"depth": 38, "qk_norm": "rms", "x_block_self_attn_layers": []},
 }
 """Configurations as ComfyUI has them, as far as layers depend on them."""
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .double_stream import DOUBLE
+from .joint_stream import JOINT
 from .layout import Layer
 
 Block = tuple[str, int]
 """Stage and number of a block that holds a transformer, as in the addresses of its layers."""
 
-STAGES = ("input", "middle", "output", DOUBLE)
+_OF_TRANSFORMERS = (DOUBLE, JOINT)
+STAGES = ("input", "middle", "output", *_OF_TRANSFORMERS)
 """Of a UNet in the order in which it runs, where adapter files have the middle last; then those of other models."""
 
 TUNED, INSTANT_STYLE = "tuned", "InstantStyle"
@@ -96,7 +98,7 @@ CONSTRUCTIONS: dict[str, Construction] = {
 
 def has_roles(layers: Iterable[Layer]) -> bool:
     """Whether a model with these layers is a UNet, of which it is known what its stages and blocks are for."""
-    return all(layer.stage != DOUBLE for layer in layers)
+    return all(layer.stage not in _OF_TRANSFORMERS for layer in layers)
 
 
 def running_order(layer: Layer) -> tuple[int, int, int]:

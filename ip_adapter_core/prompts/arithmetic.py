@@ -97,7 +97,8 @@ def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: fl
         raise ValueError("Give one of the prompts a weight that is not 0; found only 0, which leaves nothing.")
     if not one or not other:
         return first if one else second
-    parts = tuple(_concat_tokens(*pair, (one, other)) for pair in _pairs(first, second))
+    each = first.identity.tokens
+    parts = tuple(_concat_tokens(*pair, (one, other), each) for pair in _pairs(first, second))
     return replace(first, parts=parts)
 
 
@@ -182,17 +183,18 @@ def _by_row(prompt: int, factors: MixCoefficients, frames: int) -> Tensor:
     return sides.repeat_interleave(frames)[:, None, None]
 
 
-def _concat_tokens(one: PromptPart, other: PromptPart, weights: tuple[float, float]) -> PromptPart:
-    """One part with the tokens of both under one softmax."""
+def _concat_tokens(one: PromptPart, other: PromptPart, weights: tuple[float, float], each: int | None) -> PromptPart:
+    """One part with the tokens of both under one softmax; each: tokens per image, None where images differ in it."""
     pairs = zip(one.keys_values, other.keys_values, strict=True)
     kv = tuple(KeysValues(*(torch.cat(both, dim=1) for both in zip(x, y, strict=True))) for x, y in pairs)
-    biases = torch.cat([_token_bias(part, weight) for part, weight in zip((one, other), weights, strict=True)])
+    biases = torch.cat([_token_bias(part, weight, each) for part, weight in zip((one, other), weights, strict=True)])
     tokens = torch.cat([one.tokens, other.tokens], dim=1)
     attn_bias = biases if biases.unique().numel() > 1 else None  # equal biases change nothing in a softmax
     return replace(one, tokens=tokens, keys_values=kv, attn_bias=attn_bias, images=one.images + other.images)
 
 
-def _token_bias(part: PromptPart, weight: float) -> Tensor:
+def _token_bias(part: PromptPart, weight: float, each: int | None) -> Tensor:
     """The bias of each token, (tokens,), when the whole part has this weight under the softmax."""
-    own = torch.zeros(part.tokens.shape[1]) if part.attn_bias is None else part.attn_bias
+    tokens = part.images * each if each else part.tokens.shape[1]
+    own = torch.zeros(tokens) if part.attn_bias is None else part.attn_bias
     return own + torch.tensor(weight).log()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.identity import Identity
-from ..adapters.keys_values import KeysValues
+from ..adapters.keys_values import JointKeysValues, KeysValues
 from ..adapters.lora import AdapterLora
 from .combine import CONCAT, Gathering, Merge, attn_bias
 from .features import AdapterInputs, select_rows
@@ -36,8 +36,8 @@ COND, UNCOND = 0, 1
 class PromptPart:
     """The tokens that share one softmax.
 
-    tokens: (rows, tokens, context).
-    keys_values: K' and V' of every layer in adapter order, (rows, tokens, inner) each.
+    tokens: (rows, tokens, context); of a timed adapter what its tokens are made of, (rows, images · patches, width).
+    keys_values: K' and V' of every layer in adapter order, (rows, tokens, inner) each; empty where they are made later.
     row_index: the row that each frame reads on the sides COND and UNCOND, (sides, frames); later frames read the last.
     weights: factor of λ for each frame, (frames,); later frames have the last one.
     attn_bias: logarithm of how often each token counts under the softmax, (tokens,); None when all count once.
@@ -83,6 +83,7 @@ class ImagePrompt:
     lora: changes to the model's own weights that belong to the adapter.
     make_keys_values: makes K' and V' from tokens when the base model itself projects the tokens first
         (`with_text_projection`); until then the parts have none.
+    timed: makes K' and V' from tokens at each noise level, where the adapter's kind is timed; the parts have none.
     origin: which adapter made it; None when the adapter was not loaded from a file.
     """
 
@@ -91,6 +92,7 @@ class ImagePrompt:
     lora: AdapterLora | None = None
     make_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
     origin: Origin | None = None
+    timed: TimedNetwork | None = None
 
     def with_text_projection(self, project: Callable[[Tensor], Tensor]) -> ImagePrompt:
         """The prompt with K' and V' of the tokens after the base model's projection; unchanged if it needs none."""
@@ -103,7 +105,14 @@ class ImagePrompt:
         return replace(self, parts=tuple(parts), make_keys_values=None)
 
 
-class Network(Protocol):
+class TimedNetwork(Protocol):
+    """What makes K' and V' at a noise level."""
+
+    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+        """(rows, images · patches, width) -> (rows, tokens, inner) of every layer; timestep: 0..1000."""
+
+
+class Network(TimedNetwork, Protocol):
     """An `Adapter` on any device: it makes tokens of features, and K' and V' of tokens."""
 
     lora: AdapterLora | None
@@ -136,8 +145,10 @@ def image_prompt(
         )
     specs = [spec for spec in _part_specs(gathering.check(count), cond, uncond) if spec.has_effect]
     parts = tuple(_part(network, spec, **scales) for spec in specs)
-    make_keys_values = network.keys_values if network.identity().variant.needs_text_projection else None
-    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values)
+    variant = network.identity().variant
+    make_keys_values = network.keys_values if variant.needs_text_projection else None
+    timed = network if variant.timed else None
+    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, timed=timed)
 
 
 class _PartSpec(NamedTuple):
@@ -205,7 +216,8 @@ def _merge_negatives(merge: Merge, inputs: AdapterInputs) -> AdapterInputs:
 def _part(network: Network, spec: _PartSpec, **scales: float) -> PromptPart:
     """A part with its tokens and their K' and V'; the rows are as in the examples above."""
     cond, uncond = network.tokens(*spec.cond, **scales), network.tokens(*spec.uncond, **scales)
-    images, tokens_per_image = 1 if spec.framed else len(cond), cond.shape[1]
+    identity, images = network.identity(), 1 if spec.framed else len(cond)
+    bias = attn_bias(spec.weights, identity.tokens or cond.shape[1])
     if spec.framed:
         frames = torch.arange(len(cond))
         row_index = torch.stack([frames, len(cond) + frames % len(uncond)])
@@ -213,7 +225,6 @@ def _part(network: Network, spec: _PartSpec, **scales: float) -> PromptPart:
         cond, uncond = (tokens.flatten(0, 1)[None] for tokens in (cond, uncond))
         row_index = torch.tensor([[0], [1]])
     tokens = torch.cat([cond, uncond])
-    kv = () if network.identity().variant.needs_text_projection else network.keys_values(tokens)
-    return PromptPart(
-        tokens, kv, row_index, spec.strengths, attn_bias(spec.weights, tokens_per_image), spec.masks, images
-    )
+    later = identity.variant.needs_text_projection or identity.variant.timed
+    kv = () if later else network.keys_values(tokens)
+    return PromptPart(tokens, kv, row_index, spec.strengths, bias, spec.masks, images)

@@ -16,15 +16,17 @@ from torch import Tensor
 from ..adapters.identity import Identity
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import AdapterLora
+from ..adapters.variants import VARIANTS
 from ..files.atomic import save_whole
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, entries, tensors
 from . import tensors as prompt_tensors
-from .prompt import ImagePrompt, Origin, PromptPart
+from .prompt import ImagePrompt, Origin, PromptPart, TimedNetwork
 
 ENDING = ".safetensors"
 
 _FORMAT, _VERSION = "IP-Adapter image prompt", "1"
+_TIMED = {variant.name for variant in VARIANTS if variant.timed}
 _NOTE_LENGTH = 200  # characters of a note that `describe` shows
 
 
@@ -37,6 +39,7 @@ class Maker:
     width: of its tokens.
     keys_values: tokens -> K' and V' of every layer.
     lora: of the adapter, None when it has none.
+    timed: makes K' and V' at each noise level, in a kind where that decides.
     """
 
     identity: Identity
@@ -44,6 +47,7 @@ class Maker:
     width: int
     keys_values: Callable[[Tensor], tuple[KeysValues, ...]]
     lora: AdapterLora | None = None
+    timed: TimedNetwork | None = None
 
 
 class Label(NamedTuple):
@@ -102,7 +106,7 @@ def save(prompt: ImagePrompt, path: Path, note: str = "") -> None:
         tensors = prompt_tensors.name_tensors(prompt.parts)
     except ValueError as error:
         raise ValueError(f"Make this image prompt again; it cannot be saved ({error}).") from error
-    save_whole(tensors, path, _metadata(prompt.identity, prompt.origin, _images(prompt.parts), note))
+    save_whole(tensors, path, _metadata(prompt, prompt.origin, note))
 
 
 def label(path: Path) -> Label:
@@ -123,7 +127,7 @@ def label(path: Path) -> Label:
         )
     try:
         origin, each = Origin(metadata["adapter"], metadata["digest"]), int(metadata.get("tokens", 0)) or None
-        parts = prompt_tensors.check_tensors(named)
+        parts = prompt_tensors.check_tensors(named, metadata["variant"] in _TIMED)
         images = int(metadata.get("images", 0)) or None
         return Label(origin, metadata["variant"], metadata["family"], each, metadata.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
@@ -145,16 +149,28 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     named = dict(tensors(path))
     try:
         parts = prompt_tensors.restore(named, maker.width)
+        if maker.identity.variant.timed:
+            _check_emphasis(parts, maker.identity.tokens or 0)
     except ValueError as error:
         raise _report_damage(path, error) from error
+    if maker.identity.variant.timed:
+        return ImagePrompt(maker.identity, parts, maker.lora, origin=maker.origin, timed=maker.timed)
     prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
     if maker.identity.variant.needs_text_projection:
         return prompt
     return prompt.with_text_projection(lambda tokens: tokens)
 
 
-def _metadata(identity: Identity, origin: Origin, images: int, note: str) -> dict[str, str]:
+def _check_emphasis(parts: Sequence[PromptPart], each: int) -> None:
+    """Raises ValueError where the emphasis is not for the tokens that the adapter makes of each image."""
+    for part in parts:
+        if part.attn_bias is not None and len(part.attn_bias) != part.images * each:
+            raise ValueError(f"it emphasises {len(part.attn_bias)} tokens of {part.images * each}")
+
+
+def _metadata(prompt: ImagePrompt, origin: Origin, note: str) -> dict[str, str]:
     """What a file says about its prompt beside the tensors; empty values are left out."""
+    identity = prompt.identity
     values = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -162,12 +178,18 @@ def _metadata(identity: Identity, origin: Origin, images: int, note: str) -> dic
         "digest": origin.digest,
         "variant": identity.variant.name,
         "family": identity.family,
-        "tokens": identity.tokens,
-        "images": images,
+        "tokens": _tokens_of_an_image(prompt),
+        "images": _images(prompt.parts),
         "encoder": identity.encoder,
         "note": note,
     }
     return {key: str(value) for key, value in values.items() if value}
+
+
+def _tokens_of_an_image(prompt: ImagePrompt) -> int | None:
+    if prompt.timed and prompt.parts:
+        return prompt.parts[0].tokens.shape[1] // prompt.parts[0].images
+    return prompt.identity.tokens
 
 
 def _images(parts: Sequence[PromptPart]) -> int:

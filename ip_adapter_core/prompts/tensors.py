@@ -71,14 +71,17 @@ def name_tensors(parts: Iterable[PromptPart]) -> dict[str, Tensor]:
     }
 
 
-def check_tensors(named: Mapping[str, Entry]) -> list[dict[str, Entry]]:
-    """For each part, its tensors by name. Raises ValueError when one is missing, unknown, or of an impossible shape."""
+def check_tensors(named: Mapping[str, Entry], timed: bool = False) -> list[dict[str, Entry]]:
+    """For each part, its tensors by name. Raises ValueError when one is missing, unknown, or of an impossible shape.
+
+    timed: whether there are other tokens under the softmax than the file has.
+    """
     parts = _group_by_part(named)
     for part in parts:
         if missing := [name for name, slot in _SLOTS.items() if slot.needed and name not in part]:
             raise ValueError(f"a part lacks its {missing[0]}")
         for name in ("tokens", *part):
-            _check_entry(name, part[name], part["tokens"].shape)
+            _check_entry(name, part[name], part["tokens"].shape, timed)
     return parts
 
 
@@ -125,12 +128,12 @@ def _group_by_part(named: Mapping[str, T]) -> list[dict[str, T]]:
     return [parts[number] for number in range(len(parts))]
 
 
-def _check_entry(name: str, entry: Entry, tokens: tuple[int, ...]) -> None:
+def _check_entry(name: str, entry: Entry, tokens: tuple[int, ...], timed: bool) -> None:
     """tokens: shape of the part's tokens."""
     kind, shape = _kind(name), entry.shape
     slot = _SLOTS[kind]
     possible = entry.dtype in slot.dtypes and len(shape) in slot.axes and 0 not in shape
-    matching = {"order": shape[:1] == (2,), "emphasis": shape == tokens[1:2]}.get(kind, True)
+    matching = {"order": shape[:1] == (2,), "emphasis": timed or shape == tokens[1:2]}.get(kind, True)
     if not (possible and matching):
         raise ValueError(
             f"it holds {kind} of shape {list(shape)} in {entry.dtype}, beside tokens of shape {list(tokens)}"

@@ -16,7 +16,7 @@ from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.adapters.identity import Identity
-from ...ip_adapter_core.adapters.keys_values import KeysValues
+from ...ip_adapter_core.adapters.keys_values import JointKeysValues, KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs
@@ -50,7 +50,8 @@ class LoadedAdapter:
         origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
         prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, **scales)
-        return replace(prompt, make_keys_values=self.keys_values if prompt.make_keys_values else None, origin=origin)
+        make_keys_values, timed = self.keys_values if prompt.make_keys_values else None, self if prompt.timed else None
+        return replace(prompt, make_keys_values=make_keys_values, origin=origin, timed=timed)
 
     @cached_property
     def origin(self) -> Origin:
@@ -61,6 +62,14 @@ class LoadedAdapter:
         """K' and V' of every layer, as `prompt` computes them."""
         memory.load_models_gpu([self.patcher])
         return _OnDevice(self).keys_values(tokens)
+
+    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+        """K' and V' of every layer at a noise level, in fp32 where the tokens are; arguments as in `Adapter`.
+
+        It is called while the model samples, which the host has loaded this adapter beside: nothing is loaded here.
+        """
+        network: Adapter = self.patcher.model
+        return network.keys_values_at(tokens.float(), images, timestep)
 
 
 _loaded = files.Shared[LoadedAdapter]()
@@ -79,6 +88,9 @@ class _OnDevice:
 
     def identity(self) -> Identity:
         return self.adapter.identity
+
+    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+        return self.adapter.keys_values_at(tokens, images, timestep)
 
     def tokens(self, *features: Tensor, **scales: float) -> Tensor:
         chunks = zip(*(part.split(_CHUNK) for part in features), strict=True)

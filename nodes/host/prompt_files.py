@@ -96,7 +96,7 @@ def load(adapter: LoadedAdapter, name: str, encoder: Any | None = None, negative
         cond = ipadpt.read_inputs(_path(name), adapter.identity)
         return adapter.prompt(cond, _uncond(adapter, cond, encoder, negative))
     network = adapter.patcher.model
-    maker = Maker(adapter.identity, adapter.origin, network.image_proj.context, adapter.keys_values, network.lora)
+    maker = Maker(adapter.identity, adapter.origin, network.token_width, adapter.keys_values, network.lora, adapter)
     prompt = saved.load(_path(name), maker)
     device = memory.intermediate_device()
     return replace(prompt, parts=tuple(replace(part, tokens=part.tokens.to(device)) for part in prompt.parts))

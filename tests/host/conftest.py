@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flux_twins import FluxTwins
+from sd3_twins import SD3Twins
 from twins import Twins
 
 
@@ -26,6 +27,12 @@ def sd15(comfy: None) -> Twins:
 def flux(comfy: None) -> FluxTwins:
     """A Flux of three double blocks."""
     return FluxTwins()
+
+
+@pytest.fixture(scope="module")
+def sd3(comfy: None) -> SD3Twins:
+    """An SD3.5 of three joint blocks."""
+    return SD3Twins()
 
 
 @pytest.fixture

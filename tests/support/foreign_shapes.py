@@ -15,20 +15,6 @@ def _under(prefix: str, shapes: Shapes) -> Shapes:
     return {f"{prefix}.{key}": shape for key, shape in shapes.items()}
 
 
-def _sd35() -> Shapes:
-    wide, time = 2432, 1280
-    projection = projection_shapes("plus", wide, embed=1152, tokens=64, width=time)
-    for layer in range(4):
-        projection |= {f"layers.{layer}.2.1.weight": (4 * time, time), f"layers.{layer}.2.1.bias": (4 * time,)}
-    projection |= {"time_embedding.linear_1.weight": (time, 320), "time_embedding.linear_1.bias": (time,)}
-    projection |= {"time_embedding.linear_2.weight": (time, time), "time_embedding.linear_2.bias": (time,)}
-    block = {"norm_ip.linear.weight": (2 * wide, time), "norm_ip.linear.bias": (2 * wide,)}
-    block |= {f"{name}.weight": (wide, wide) for name in ("to_k_ip", "to_v_ip")}
-    block |= {f"{name}.weight": (64,) for name in ("norm_q", "norm_k", "norm_ip_k")}
-    layers = {f"ip_adapter.{n}.{key}": shape for n in range(38) for key, shape in block.items()}
-    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
-
-
 def _instantx_flux() -> Shapes:
     projection = projection_shapes("FaceID", 4096, tokens=128, face=1152, mlp=2304)
     layers = {f"ip_adapter.{n}.{name}.weight": (3072, 4096) for n in range(57) for name in ("to_k_ip", "to_v_ip")}
@@ -219,7 +205,6 @@ _ANIMA = "comfyui-anima-ipadapter"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
-    "ip-adapter (SD3.5)": (_sd35(), 797_925_888, "an adapter for SD3.5 of InstantX", "IPAdapter-SD3"),
     "ip-adapter (InstantX Flux)": (
         _instantx_flux(),
         2_645_600_512,
@@ -294,8 +279,13 @@ def header(file: str) -> dict[str, Entry]:
 
 
 def write_header(folder: Path, file: str) -> Path:
-    """A file of REFUSED that has its header and its size, and takes no room on disk."""
-    path, named = folder / f"{file}.safetensors", header(file)
+    """A file of REFUSED, as `write` makes it."""
+    return write(folder, file, header(file))
+
+
+def write(folder: Path, file: str, named: dict[str, Entry]) -> Path:
+    """A file that has this header and its size, and takes no room on disk."""
+    path = folder / f"{file}.safetensors"
     written = safetensors_header(named)
     with path.open("wb") as stream:
         stream.write(written)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
-from fabricate.adapters import as_xlabs, layer_shapes, projection_shapes
+from fabricate.adapters import as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
 
 BYTES = {"F16": 2, "F32": 4}
 
@@ -17,7 +17,8 @@ class File(NamedTuple):
 
     layers: the family whose layers it has; token_width: where its tokens are not as wide as the layers read; rank: of
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
-    the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases.
+    the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
+    head: width of a head, where layers are timed and numbered one by one, as InstantX does.
     """
 
     layers: str
@@ -31,6 +32,7 @@ class File(NamedTuple):
     family: str | None = None
     dtypes: tuple[str, str] = ("F16", "F16")
     xlabs: bool = False
+    head: int | None = None
     safetensors: int | None = None
     pickle: int | None = None
 
@@ -85,6 +87,14 @@ FILES: dict[str, File] = {
     "ip_adapter_plus_general (Kolors)": File("SDXL", *_KOLORS_PLUS, 506_552_320, family="Kolors"),
     "ipa-faceid-plus (Kolors)": File("SDXL", *_KOLORS_FACE, 1_192_903_680, token_width=4096, family="Kolors"),
     "ip_adapter (XLabs Flux)": File("Flux", "base", {"embed": 768}, "XLabs", 490_874_880, xlabs=True),
+    "ip-adapter (InstantX SD3.5)": File(
+        "SD3.5 Large",
+        "InstantX SD3.5",
+        {"embed": 1152, "tokens": 64, "width": 1280, "waves": 320},
+        "InstantX SD3.5",
+        797_925_888,
+        head=64,
+    ),
     "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }
 
@@ -108,6 +118,9 @@ def header(file: File) -> dict[str, Entry]:
         "image_proj": projection_shapes(file.kind, file.token_width or known.context, **file.sizes),
         "ip_adapter": layer_shapes(known.widths, known.context, file.rank, file.xlabs),
     }
+    if file.head is not None:
+        halves["ip_adapter"] |= timed_shapes(len(known.widths), known.context, file.sizes["width"], file.head)
+        halves = counted(halves)
     named = {
         f"{half}.{key}": Entry(shape, dtype)
         for (half, shapes), dtype in zip(halves.items(), file.dtypes, strict=True)

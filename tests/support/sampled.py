@@ -10,9 +10,11 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
+from comfyui_ip_adapter.ip_adapter_core.layers.joint_stream import JOINT
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
+from sd3_twins import hidden, sd3_adapter
 from twins import Twins
 
 EMBED = 40
@@ -28,6 +30,9 @@ STEPS = 4
 
 def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> ImagePrompt:
     layers = architectures.layers(twins.patcher.model.model_config.unet_config)
+    if layers[0].stage == JOINT:
+        network = load(adapters.save(folder / f"{seed}.safetensors", sd3_adapter(seed, tokens)))
+        return image_prompt(network, (hidden(seed=seed),), (torch.zeros_like(hidden()),))
     widths, bias = tuple(layer.width for layer in layers), layers[0].stage == DOUBLE
     nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens, bias=bias)
     network = load(adapters.save(folder / f"{seed}.safetensors", nested))

@@ -76,12 +76,14 @@ class Contents(NamedTuple):
     frames: those of a group; empty where they make no difference.
     device: where the model computes.
     dtype: in what it computes.
+    timestep: how noisy the picture is, 0..1000; None where that makes no difference.
     """
 
     groups: Sides
     frames: tuple[int, ...]
     device: torch.device
     dtype: torch.dtype
+    timestep: float | None = None
 
 
 class Batch(NamedTuple):
@@ -115,9 +117,9 @@ class Batch(NamedTuple):
         areas = areas if len(areas) == len(order.groups) else []
         return Batch(order, crops.of_parts(x, order.firsts, whole, areas), x.device, dtype)
 
-    def contents(self, framed: bool) -> Contents:
-        """What its keys and values depend on; framed: whether frames make a difference."""
-        return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype)
+    def contents(self, framed: bool, timestep: float | None = None) -> Contents:
+        """What its keys and values depend on; framed: whether frames make a difference; timestep as in Contents."""
+        return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype, timestep)
 
 
 def _order(scene: StepScene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> RowOrder | None:

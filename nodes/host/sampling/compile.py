@@ -72,7 +72,8 @@ def structure(options: Options, images: ImagesByLayer) -> str:
 def _signature(image: ImageKV | GroupedKV) -> tuple[Any, ...]:
     """Everything about an image that a traced graph takes as constant."""
     mode, limit = image.balance[:2] if image.balance else (None, None)
-    parts = (*image.kv, image.attn_bias, limit)
+    joint = (*image.joint.norms, image.joint.weight) if isinstance(image, ImageKV) and image.joint else ()
+    parts = (*image.kv, image.attn_bias, limit, *joint)
     tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in parts]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
     return (image.form, image.groups) if isinstance(image, GroupedKV) else None, mode, tensors, masks

@@ -2,10 +2,8 @@
 
     picture = Block(picture) + Σ λ·Attn(Q, K', V')
 
-What the host says: a patch in a block's place is handed the block to call, and a patch of the attention inside it is
-handed its queries, normalised and not yet rotated. (0.16 has no such patch; there the block's own layers make the
-queries once more.) Another pack's patch in the same place stays around the block with its images; where it leaves the
-block out, the images are left out too.
+What the host says: a patch of the attention inside a block is handed its queries, normalised and not yet rotated. (0.16
+has no such patch; there the block's own layers make the queries once more.)
 
 The picture's tokens are its patches in rows. Tokens behind them are of reference latents, and stay as they are.
 """
@@ -13,45 +11,24 @@ The picture's tokens are its patches in rows. Tokens behind them are of referenc
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....ip_adapter_core.layers.double_stream import DOUBLE
 from ....ip_adapter_core.settings.masks import Grid
 from ..warn import warn_once
-from .layer_options import Address, Options, grid_of
-from .layer_patch import PREPARED, ROWS, add_images
+from . import dit_blocks
+from .dit_blocks import Block, Place
+from .layer_options import Options, grid_of
+from .layer_patch import ROWS, add_images
 from .prepared_layers import ImagesByLayer
 
 FORWARD = ("x", "timestep", "context", "y", "guidance", "ref_latents", "control", "transformer_options")
 """The arguments of the host's network, in its order."""
-
-Block = Callable[[Options], Options]
-"""A double block as its patches call it: its arguments by name -> `img` and `txt`."""
-BlockPatch = Callable[[Options, Options], Options]
-"""Takes the arguments of a block and `original_block`, and gives what that gives."""
-
-_UNKNOWN_TOKENS = (
-    "IP-Adapter: another pack changes the rows or tokens of a batch inside the model in a way that cannot be followed; "
-    "image prompts leave those blocks as they are."
-)
-
-
-class _Place(NamedTuple):
-    """A block that takes image attention.
-
-    block: the host's module.
-    options: what tells `add_images` of the layer.
-    """
-
-    block: Any
-    options: Options
 
 
 def check(model: ModelPatcher) -> None:
@@ -69,55 +46,21 @@ def add_patches(options: Options, images: ImagesByLayer, network: Any, latent: G
 
     network: the host's Flux. latent: height and width of the latent picture.
     """
-    replace = options.get("patches_replace", {})
-    existing = replace.get("dit", {})
     grid = tuple(-(-length // network.patch_size) for length in latent)
-    ours = {
-        key_of(address): partial(
-            _attend, existing.get(key_of(address)), _place(network, address, images, options, grid)
-        )
-        for address in images
+    blocks = {address: network.double_blocks[address[1]] for address in images}
+    places = {
+        address: Place(block, _add_behind, dit_blocks.options_of(address, block.num_heads, images, options, grid))
+        for address, block in blocks.items()
     }
-    return {**options, "patches_replace": {**replace, "dit": {**existing, **ours}}}
-
-
-def remove_patches(options: Options) -> Options:
-    """Options without the patches of `add_patches`, and with all that other packs have added since."""
-    replace = options.get("patches_replace", {})
-    existing = {key: _without_ours(patch) for key, patch in replace.get("dit", {}).items()}
-    others = {key: patch for key, patch in existing.items() if patch is not None}
-    return {**options, "patches_replace": {**replace, "dit": others}}
+    return dit_blocks.add_patches(options, places)
 
 
 def foreign_patches(options: Options, images: ImagesByLayer) -> list[Any]:
-    """The patches of other packs on the blocks that have ours; None for a block without any."""
-    blocks = options["patches_replace"]["dit"]
-    return [*(_without_ours(blocks[key_of(address)]) for address in images), *_attention_patches(options)]
+    """The patches of other packs on the blocks that have ours, None for a block without any, and of attention."""
+    return [*dit_blocks.foreign_patches(options, images), *_attention_patches(options)]
 
 
-def key_of(address: Address) -> tuple[str, int]:
-    """The key under which the host looks for patches of a double block."""
-    return "double_block", address[1]
-
-
-def _place(network: Any, address: Address, images: ImagesByLayer, options: Options, grid: Grid) -> _Place:
-    block = network.double_blocks[address[1]]
-    told = {"block": (DOUBLE, address[1]), "block_index": 0, "n_heads": block.num_heads, "activations_shape": grid}
-    return _Place(block, {**told, ROWS: options[ROWS], PREPARED: images})
-
-
-def _without_ours(patch: Any) -> Any:
-    """What a patch of ours is around, None where that is the block itself; another pack's patch as it is."""
-    return patch.args[0] if isinstance(patch, partial) and patch.func is _attend else patch
-
-
-def _attend(existing: BlockPatch | None, place: _Place, args: Options, extra: Options) -> Options:
-    """A block with its images, inside another pack's patch where there is one."""
-    block = partial(_add_behind, extra["original_block"], place)
-    return existing(args, {**extra, "original_block": block}) if existing else block(args)
-
-
-def _add_behind(block: Block, place: _Place, args: Options) -> Options:
+def _add_behind(block: Block, place: Place, args: Options) -> Options:
     """picture = Block(picture) + Σ λ·Attn(Q, K', V')."""
     if _hands_out_queries(place.block):
         found: list[Tensor] = []
@@ -129,7 +72,7 @@ def _add_behind(block: Block, place: _Place, args: Options) -> Options:
     picture = out["img"]
     pixels = prod(grid_of(place.options))
     if len(q) != place.options[ROWS] or q.shape[2] != picture.shape[1] or pixels > picture.shape[1]:
-        warn_once(_UNKNOWN_TOKENS)
+        warn_once(dit_blocks.UNKNOWN_TOKENS)
         return out
     q = q[:, :, :pixels].transpose(1, 2).flatten(2)
     added = add_images(picture[:, :pixels], q, place.options, in_place=not picture.requires_grad)

@@ -11,8 +11,9 @@ from comfy.model_patcher import ModelPatcher
 from ....ip_adapter_core.attention.application import ApplyOptions
 from ....ip_adapter_core.attention.balance import OFF
 from ....ip_adapter_core.layers.double_stream import DOUBLE
+from ....ip_adapter_core.layers.joint_stream import JOINT
 from ....ip_adapter_core.layers.layout import Layer
-from . import double_blocks, layer_patch
+from . import dit_blocks, double_blocks, joint_blocks, layer_patch
 from .batch import Batch
 from .layer_options import Options
 from .prepared_layers import ImagesByLayer
@@ -20,6 +21,21 @@ from .run import Run
 
 AddPatches = Callable[[Options], Options]
 """The options of a model call -> options with patches that add images."""
+
+
+class Refusal(NamedTuple):
+    """Why an option has one value alone.
+
+    option: its name in ApplyOptions.
+    only: the value.
+    instead: what else to do.
+    why: the reason; "{}" is the value that was found.
+    """
+
+    option: str
+    only: str
+    instead: str
+    why: str
 
 
 class Hooks(NamedTuple):
@@ -30,7 +46,7 @@ class Hooks(NamedTuple):
     remove: takes them away again, and leaves those that other packs have added since.
     foreign: the patches of other packs on the layers that have ours, from options that have them.
     forward: the arguments of the host's network, in its order.
-    balances: whether there is an attention to the text alone that image prompts can be held against.
+    refused: the options of `apply` that have one value alone here.
     """
 
     check: Callable[[ModelPatcher], None]
@@ -38,7 +54,7 @@ class Hooks(NamedTuple):
     remove: Callable[[Options], Options]
     foreign: Callable[[Options, ImagesByLayer], list[Any]]
     forward: tuple[str, ...]
-    balances: bool
+    refused: tuple[Refusal, ...] = ()
 
 
 def _into_cross_attentions(run: Run, base: Any, batch: Batch, images: ImagesByLayer) -> AddPatches:
@@ -49,23 +65,53 @@ def _behind_double_blocks(run: Run, base: Any, batch: Batch, images: ImagesByLay
     return partial(double_blocks.add_patches, images=images, network=base.diffusion_model, latent=batch.crops.grid)
 
 
+def _inside_joint_blocks(run: Run, base: Any, batch: Batch, images: ImagesByLayer) -> AddPatches:
+    return partial(joint_blocks.add_patches, images=images, network=base.diffusion_model, latent=batch.crops.grid)
+
+
+def _no_balance(family: str) -> Refusal:
+    return Refusal(
+        "balance",
+        OFF,
+        ", and choose a weight",
+        f'text and picture share one attention in {family} model, so there is none of the text alone that "{{}}" could '
+        "hold an image prompt against",
+    )
+
+
 UNET = Hooks(
     lambda model: None,
     _into_cross_attentions,
     layer_patch.remove_patches,
     layer_patch.foreign_patches,
     layer_patch.FORWARD,
-    balances=True,
 )
 FLUX = Hooks(
     double_blocks.check,
     _behind_double_blocks,
-    double_blocks.remove_patches,
+    dit_blocks.remove_patches,
     double_blocks.foreign_patches,
     double_blocks.FORWARD,
-    balances=False,
+    (_no_balance("a Flux"),),
 )
-HOOKS: dict[str, Hooks] = {**dict.fromkeys(("input", "middle", "output"), UNET), DOUBLE: FLUX}
+SD3 = Hooks(
+    joint_blocks.check,
+    _inside_joint_blocks,
+    dit_blocks.remove_patches,
+    joint_blocks.foreign_patches,
+    joint_blocks.FORWARD,
+    (
+        _no_balance("an SD3.5"),
+        Refusal(
+            "scaling",
+            "V only",
+            "",
+            'images share a softmax with the picture in an SD3.5 model, and "{}" would change what they say there, not '
+            "how strongly they act",
+        ),
+    ),
+)
+HOOKS: dict[str, Hooks] = {**dict.fromkeys(("input", "middle", "output"), UNET), DOUBLE: FLUX, JOINT: SD3}
 """By the stage of a layer."""
 
 
@@ -73,11 +119,11 @@ def check(model: ModelPatcher, layers: Iterable[Layer], use: ApplyOptions) -> No
     """Raises ValueError for a MODEL with these layers that cannot be patched, or not so."""
     for row in {HOOKS[layer.stage] for layer in layers}:
         row.check(model)
-        if use.balance != OFF and not row.balances:
-            raise ValueError(
-                f'Set balance to "{OFF}", and choose a weight; text and picture share one attention in a Flux model, '
-                f'so there is none of the text alone that "{use.balance}" could hold an image prompt against.'
-            )
+        for refusal in row.refused:
+            found = getattr(use, refusal.option)
+            if found != refusal.only:
+                advice = f'Set {refusal.option} to "{refusal.only}"{refusal.instead}'
+                raise ValueError(f"{advice}; {refusal.why.format(found)}.")
 
 
 def of_layers(images: ImagesByLayer) -> Hooks:

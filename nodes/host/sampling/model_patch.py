@@ -77,10 +77,21 @@ def carry(model: ModelPatcher, prompts: tuple[Application, ...]) -> ModelPatcher
     They are registered in its model_options, which packs copy that call the model in a way of their own.
     """
     clone = model.clone()
+    _load_beside(clone, prompts)
     registered = clone.model_options["transformer_options"].setdefault("wrappers", {})
     for kind, wrapper in ImagePrompts(prompts).wrappers().items():
         registered.setdefault(kind, {})[KEY] = [wrapper]
     return clone
+
+
+def _load_beside(model: ModelPatcher, prompts: tuple[Application, ...]) -> None:
+    """Have the host load, beside the model, the adapters that make K' and V' at each noise level."""
+    patchers = [getattr(application.network, "patcher", None) for application in prompts]
+    needed = list({id(patcher.model): patcher for patcher in patchers if patcher is not None}.values())
+    if needed:
+        model.set_additional_models(KEY, needed)
+    else:
+        model.remove_additional_models(KEY)
 
 
 def installed_applications(model: ModelPatcher) -> tuple[Application, ...]:

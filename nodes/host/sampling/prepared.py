@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ....ip_adapter_core.adapters.keys_values import KeysValues
+from ....ip_adapter_core.adapters.keys_values import HeadNorms, JointKeysValues, KeysValues
 from ....ip_adapter_core.attention.application import Application, LayerTerm
 from ....ip_adapter_core.attention.balance import balance_at
 from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
+from ....ip_adapter_core.attention.joint import Joint
 from ....ip_adapter_core.attention.scaling import Weight, scale_each
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
@@ -33,9 +35,9 @@ class PreparedPrompt:
         self.attn_bias = None if attn_bias is None else attn_bias.to(contents.device)
         self.place = tuple(map(id, application.masks))
         self.row_weights = _row_weights(application, contents, pictures)
+        make = _AtLevel(application, contents).image if application.network else partial(_image, application, contents)
         self.images = {
-            layer.address: [(_image(application, term, contents), term) for term in terms]
-            for layer, terms in application.layers.items()
+            layer.address: [(make(term), term) for term in terms] for layer, terms in application.layers.items()
         }
 
     def at(self, strength: float) -> dict[Address, list[ImageKV]]:
@@ -45,8 +47,10 @@ class PreparedPrompt:
             for address, terms in self.images.items()
         }
 
-    def _scale(self, image: KeysValues, term: LayerTerm, strength: float) -> ImageKV:
+    def _scale(self, image: KeysValues | JointKeysValues, term: LayerTerm, strength: float) -> ImageKV:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
+        if isinstance(image, JointKeysValues):
+            return ImageKV(image.kv, self.attn_bias, joint=Joint(image.norms, _as_tensor(weight, image.kv.keys)))
         images = self.application.images if self.application.mean_of_each else 1
         balance = balance_at(self.application.balance, weight, image.keys, self.place)
         return ImageKV(scale_each(image, weight, self.application.scaling, images), self.attn_bias, balance=balance)
@@ -99,11 +103,42 @@ def _column(rows: Sequence[float], contents: Contents) -> Tensor:
     return torch.tensor(rows, device=contents.device)[:, None, None]  # fp32: a weight is not rounded by itself
 
 
-def _image(application: Application, term: LayerTerm, contents: Contents) -> KeysValues:
-    """K' and V' of a batch, a row per group; a row per picture where frames differ."""
+def _as_tensor(weight: Weight, like: Tensor) -> Tensor:
+    """A weight that a traced graph does not take as constant, (rows, 1, 1)."""
+    return weight if isinstance(weight, Tensor) else torch.full((1, 1, 1), weight, device=like.device)
+
+
+def _rows(application: Application, contents: Contents, source: SourceCond) -> Tensor:
+    """The row of the prompt that each row of a batch reads: one per group, or one per picture where frames differ."""
     row_index = application.part.row_index
     frames = torch.tensor(_frames(application, contents)).clamp(max=row_index.shape[1] - 1)
-    sides = [COND if term.source_cond[side] is None else term.source_cond[side] for side in contents.groups]
-    rows = torch.cat([row_index[side, frames] for side in sides])
+    sides = [COND if source[side] is None else source[side] for side in contents.groups]
+    return torch.cat([row_index[side, frames] for side in sides])
+
+
+def _image(application: Application, contents: Contents, term: LayerTerm) -> KeysValues:
+    """K' and V' of a batch, by the rows of `_rows`."""
+    rows = _rows(application, contents, term.source_cond)
     keys, values = (part[rows].to(contents.device, contents.dtype) for part in term.kv)
     return KeysValues(keys, values)
+
+
+class _AtLevel:
+    """K' and V' of an application at the noise level of a batch: made once for all layers."""
+
+    def __init__(self, application: Application, contents: Contents) -> None:
+        assert application.network is not None
+        assert contents.timestep is not None
+        self._application, self._contents, part = application, contents, application.part
+        sources = {term.source_cond for terms in application.layers.values() for term in terms}
+        self._rows = torch.cat([_rows(application, contents, source) for source in sources]).unique()
+        tokens = part.tokens[self._rows].to(contents.device)
+        self._made = application.network.keys_values_at(tokens, part.images, contents.timestep)
+
+    def image(self, term: LayerTerm) -> JointKeysValues:
+        """K' and V' of a batch in a layer, by the rows of `_rows`."""
+        device, dtype = self._contents.device, self._contents.dtype
+        rows = torch.searchsorted(self._rows, _rows(self._application, self._contents, term.source_cond))
+        kv, norms = self._made[term.number]
+        keys, values = (part[rows].to(device, dtype) for part in kv)
+        return JointKeysValues(KeysValues(keys, values), HeadNorms(*(norm.to(device) for norm in norms)))

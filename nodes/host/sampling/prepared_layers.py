@@ -69,12 +69,13 @@ class PreparedLayers:
         """The keys and values that are kept, in nested values."""
         return self._prompts.values, self._unmasked.values
 
-    def at(self, batch: Batch, strengths: Strengths, keep_all: bool) -> ImagesByLayer:
+    def at(self, batch: Batch, strengths: Strengths, keep_all: bool, timestep: float | None = None) -> ImagesByLayer:
         """What every layer that is patched at these strengths attends to in a batch.
 
         keep_all: whether prompts of strength 0 stay in it, with values of 0, so that the structure never changes.
+        timestep: how noisy the picture is, for prompts whose keys and values depend on it.
         """
-        images = self._images(batch.contents(self._framed), strengths, keep_all)
+        images = self._images(batch.contents(self._framed, timestep), strengths, keep_all)
         return self._with_masks(images, batch) if self._masked else images
 
     def _with_masks(self, images: ImagesByLayer, batch: Batch) -> ImagesByLayer:

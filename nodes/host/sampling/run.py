@@ -24,7 +24,7 @@ class Run:
     """What a sampling run knows of its guider and its step; it lives exactly as long as the run.
 
     applications: the image prompts of the model, in the order they were applied.
-    sampling: the model's noise schedule (`percent_to_sigma`).
+    sampling: the model's noise schedule (`percent_to_sigma`, `timestep`).
     sigmas: the run's noise levels, the final one included.
     latent: shape of what is sampled, (pictures, channels, height, width).
     max_calls: how often the sampler calls the model between two callbacks, as `Clock` takes it.
@@ -54,7 +54,7 @@ class Run:
             masked=self.masked,
             grouped=not separate,
         )
-        self._to_sigma = sampling.percent_to_sigma
+        self._sampling, self._to_sigma = sampling, sampling.percent_to_sigma
         self._reaches = [application.span.reach(self._to_sigma) for application in applications]
         self._guider: Callable[[], Any] = lambda: None
         self._picture: Tensor | None = None
@@ -87,7 +87,7 @@ class Run:
 
     def prepare(self, batch: Batch, sigma: Tensor, keep_all: bool) -> ImagesByLayer:
         """What every layer that is patched at this noise level attends to; keep_all as in `PreparedLayers.at`."""
-        return self.layers.at(batch, self.strengths(sigma), keep_all)
+        return self.layers.at(batch, self.strengths(sigma), keep_all, self._timestep(sigma))
 
     def attentions(self, base: Any) -> Attentions:
         """The cross-attentions of a BaseModel, on each device its own, as they are in this run."""
@@ -106,6 +106,12 @@ class Run:
             application.schedule.strength(step) if application.span.whole or reach.holds(*now) else 0.0
             for application, reach in zip(self.applications, self._reaches, strict=True)
         )
+
+    def _timestep(self, sigma: Tensor) -> float | None:
+        """How noisy the picture is, 0..1000; None where no prompt depends on it."""
+        if not any(application.network for application in self.applications):
+            return None
+        return float(self._sampling.timestep(torch.tensor(self.clock.now(sigma).level)))
 
     def _sampling_step(self, now: Instant) -> SamplingStep:
         return SamplingStep(percent_at(now.level, self._to_sigma), now.step, self.clock.steps)

@@ -93,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) == 21
+    assert len(answers) == len(layouts) == 22
 
 
 ALIKE = [
@@ -125,6 +125,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip-adapter-faceid-plusv2_sd15", "CLIP-ViT-H-14"),
         ("ip_adapter_plus_general (Kolors)", "CLIP-ViT-L-14-336"),
         ("ip_adapter (XLabs Flux)", "CLIP-ViT-L-14"),
+        ("ip-adapter (InstantX SD3.5)", "ViT-SO400M-14-SigLIP-384"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
     ],
 )
@@ -216,7 +217,10 @@ def test_a_missing_layer_is_named() -> None:
 
 TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in adapters.KINDS.items()}
 # Of the kind.
-TELLING = ("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias")
+TELLING = (
+    *("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias"),
+    "time_embedding.linear_1.weight",
+)
 
 
 def tiny(kind: str) -> dict[str, Entry]:
@@ -257,6 +261,7 @@ MISSHAPEN = {
     "portrait": "image_proj.norm.bias",
     "portrait unnorm": "image_proj.norm_out.weight",
     "XLabs": "ip_adapter.17.to_v_ip.bias",
+    "InstantX SD3.5": "ip_adapter.17.norm_ip.linear.bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",
@@ -280,7 +285,8 @@ def test_a_layer_that_reads_other_tokens_is_named(kind: str) -> None:
     for key in ("to_k_ip", "to_v_ip"):
         named[f"ip_adapter.17.{key}.weight"] = Entry((128, adapters.TINY_CONTEXT + 1), "F32")
     with pytest.raises(
-        UnsupportedCheckpoint, match=r"ip_adapter.17.to_\w+.weight (of this one reads tokens of|has shape)|width 65"
+        UnsupportedCheckpoint,
+        match=r"ip_adapter.17.(to_\w+|norm_ip.linear).weight (of this one reads tokens of|has shape)|width 65",
     ):
         identify(named)
 

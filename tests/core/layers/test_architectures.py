@@ -7,7 +7,9 @@ from comfyui_ip_adapter.ip_adapter_core.layers.architectures import ARCHITECTURE
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 
 
-@pytest.mark.parametrize(("family", "name"), [("SD1.5", "UNet"), ("SD2", "UNet"), ("SDXL", "UNet"), ("Flux", "Flux")])
+@pytest.mark.parametrize(
+    ("family", "name"), [("SD1.5", "UNet"), ("SD2", "UNet"), ("SDXL", "UNet"), ("Flux", "Flux"), ("SD3.5 Large", "SD3")]
+)
 def test_a_configuration_fits_one_construction(family: str, name: str) -> None:
     assert [row for row, architecture in ARCHITECTURES.items() if architecture.fits(CONFIGS[family])] == [name]
     assert layers(CONFIGS[family]) == ARCHITECTURES[name].layers(CONFIGS[family])

@@ -10,11 +10,12 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 SD = (320,) * 2 + (640,) * 2 + (1280,) * 5 + (640,) * 3 + (320,) * 3 + (1280,)
 SDXL = (640,) * 4 + (1280,) * 50 + (640,) * 6 + (1280,) * 10
 FLUX = (3072,) * 19
+SD3 = (2432,) * 38
 
 
 @pytest.mark.parametrize(
     ("name", "context", "widths"),
-    [("SD1.5", 768, SD), ("SD2", 1024, SD), ("SDXL", 2048, SDXL), ("Flux", 4096, FLUX)],
+    [("SD1.5", 768, SD), ("SD2", 1024, SD), ("SDXL", 2048, SDXL), ("Flux", 4096, FLUX), ("SD3.5 Large", 2432, SD3)],
 )
 def test_a_family_has_the_geometry_of_its_published_adapters(name: str, context: int, widths: tuple[int, ...]) -> None:
     assert FAMILIES[name] == Geometry(context, widths)

@@ -20,7 +20,7 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
 )
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 
-SD, SDXL, FLUX = (layers(CONFIGS[name]) for name in ("SD1.5", "SDXL", "Flux"))
+SD, SDXL, FLUX, SD3 = (layers(CONFIGS[name]) for name in ("SD1.5", "SDXL", "Flux", "SD3.5 Large"))
 PLOT = slice(60, 270)  # the rows of bars, without the names of the stages below
 
 
@@ -72,7 +72,7 @@ def seen(picture: np.ndarray) -> list[Seen]:
     return sorted(found, key=lambda bar: bar.left)
 
 
-@pytest.mark.parametrize("model", [SD, SDXL, FLUX])
+@pytest.mark.parametrize("model", [SD, SDXL, FLUX, SD3])
 def test_every_layer_has_a_bar_in_running_order(model: tuple[Layer, ...]) -> None:
     found = seen(draw(from_weight_type("linear"), model))
     assert [bar.stage for bar in found] == [layer.stage for layer in sorted(model, key=running_order)]

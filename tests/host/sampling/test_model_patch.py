@@ -14,7 +14,7 @@ from twins import Twins
 pytestmark = pytest.mark.usefixtures("comfy")
 
 
-@pytest.fixture(scope="module", params=["sd15", "flux"])
+@pytest.fixture(scope="module", params=["sd15", "flux", "sd3"])
 def twins(request: pytest.FixtureRequest) -> Twins:
     """A model of each construction; what only UNets have is tested on the first."""
     return request.getfixturevalue(request.param)
@@ -245,6 +245,10 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
         @staticmethod
         def percent_to_sigma(percent: float) -> float:
             return 10.0 * (1 - percent)
+
+        @staticmethod
+        def timestep(sigma: Tensor) -> Tensor:
+            return sigma * 100
 
     run = Run(
         installed_applications(apply(model, prompts[0], 1.0, Span(0.0, 0.5))),

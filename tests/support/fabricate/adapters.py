@@ -22,6 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "portrait": {"kind": "portrait", "tokens": 16, "mlp": 32},
     "portrait unnorm": {"kind": "portrait unnorm", "tokens": 16},
     "XLabs": {"bias": True},
+    "InstantX SD3.5": {"kind": "InstantX SD3.5", "embed": 64, "tokens": 16, "head": 16},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -35,7 +36,7 @@ class Sizes(NamedTuple):
     """The numbers that fix an image projection; no kind has them all.
 
     context: of its tokens; embed: of what it reads of an encoder; width, depth, inner and feed: of a resampler, whose
-    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it.
+    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it; waves: of a timestep.
     """
 
     context: int
@@ -47,6 +48,7 @@ class Sizes(NamedTuple):
     feed: int | None = None
     face: int = 512
     mlp: int = 1024
+    waves: int = 32
 
 
 def projection_shapes(kind: str, context: int, **sizes: int) -> Shapes:
@@ -62,6 +64,15 @@ def lora_shapes(widths: tuple[int, ...], context: int, rank: int) -> Shapes:
             read = context if number % 2 and name in ("to_k", "to_v") else width
             lora = f"{number}.{name}_lora"
             shapes |= {f"{lora}.down.weight": (rank, read), f"{lora}.up.weight": (width, rank)}
+    return shapes
+
+
+def timed_shapes(layers: int, context: int, time: int, head: int) -> Shapes:
+    """Names and shapes of what makes layers of SD3.5 timed, and of the norms of their heads."""
+    shapes: Shapes = {}
+    for number in range(1, 2 * layers, 2):
+        shapes |= _linear(f"{number}.norm_ip.linear", time, 2 * context)
+        shapes |= {f"{number}.{name}.weight": (head,) for name in ("norm_q", "norm_k", "norm_ip_k")}
     return shapes
 
 
@@ -86,16 +97,19 @@ def adapter(
     rank: int | None = None,
     token_width: int | None = None,
     bias: bool = False,
+    head: int | None = None,
     **more: int,
 ) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
     rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
-    values have one; more: of `Sizes`.
+    values have one; head: width of a head, where layers are timed; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
     layers = layer_shapes(widths, context, rank, bias)
+    if head is not None:
+        layers |= timed_shapes(len(widths), context, projection["latents"][2], head)
     return {
         "image_proj": {name: _value(name, shape, random) for name, shape in projection.items()},
         "ip_adapter": {name: _layer_value(name, shape, random) for name, shape in layers.items()},
@@ -119,6 +133,15 @@ def _name_of_xlabs(name: str) -> str:
     number, layer, part = inner.split(".")
     block, which = (int(number) - 1) // 2, layer[3]
     return f"double_blocks.{block}.processor.ip_adapter_double_stream_{which}_proj.{part}"
+
+
+def counted(nested: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """An adapter, or its shapes, whose layers are numbered one by one, as InstantX does."""
+    layers = {}
+    for name, value in nested["ip_adapter"].items():
+        number, rest = name.split(".", 1)
+        layers[f"{int(number) // 2}.{rest}"] = value
+    return {**nested, "ip_adapter": layers}
 
 
 def doubled(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,6 +175,8 @@ def _value(name: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor
 
 def _layer_value(name: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
     """Strong enough to be seen, and a LoRA about as strong as a third of the weights it is added to."""
+    if ".norm_" in name:
+        return _value(name, shape, random)
     values = torch.randn(shape, generator=random)
     return values * (SPREAD * shape[-1] ** -0.5 if "_lora." in name else SPREAD)
 
@@ -179,6 +204,14 @@ def _face_plus(size: Sizes) -> Shapes:
 
 def _plus(size: Sizes) -> Shapes:
     return {"latents": (1, size.tokens, size.width)} | _perceiver(size)
+
+
+def _instantx_sd35(size: Sizes) -> Shapes:
+    shapes = _plus(size) | _linear("time_embedding.linear_1", size.waves, size.width)
+    shapes |= _linear("time_embedding.linear_2", size.width, size.width)
+    for layer in range(size.depth):
+        shapes |= _linear(f"layers.{layer}.2.1", size.width, 4 * size.width)
+    return shapes
 
 
 def _portrait_unnorm(size: Sizes) -> Shapes:
@@ -215,4 +248,5 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "portrait": _face,
     "FaceID-Plus": _face_plus,
     "portrait unnorm": _portrait_unnorm,
+    "InstantX SD3.5": _instantx_sd35,
 }

@@ -1,0 +1,374 @@
+"""InstantX's adapter on SD3.5: equal to diffusers, block by block, and beside other packs' patches of the blocks."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
+from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
+from comfyui_ip_adapter.ip_adapter_core.layers import architectures
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
+from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
+from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
+from fabricate import adapters
+from flux_twins import weakened
+from parts import half
+from published_shapes import entries
+from sampled import STEPS, apply, difference, make_prompt, noise, sample
+from sd3_twins import SD3Twins, hidden, sd3_adapter, sd3_call
+from twins import TOLERANCE, error
+
+pytestmark = pytest.mark.usefixtures("comfy")
+
+
+@pytest.fixture(scope="module")
+def nested(sd3: SD3Twins) -> adapters.Nested:
+    """An adapter that diffusers' model carries too."""
+    made = sd3_adapter()
+    sd3.attach(made)
+    return made
+
+
+@pytest.fixture
+def model(sd3: SD3Twins) -> Any:
+    return sd3.patcher
+
+
+@pytest.fixture(scope="module")
+def prompt(sd3: SD3Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
+    return make_prompt(sd3, tmp_path_factory.mktemp("adapters"), 1)
+
+
+def ours(nested: adapters.Nested, folder: Path, cond: Tensor, uncond: Tensor) -> ImagePrompt:
+    """The prompt of a file with InstantX's numbers."""
+    adapters.save_file(adapters.flat(adapters.counted(nested)), folder / "adapter.safetensors")
+    return image_prompt(load(folder / "adapter.safetensors"), (cond,), (uncond,))
+
+
+def test_bare_models_agree(sd3: SD3Twins, nested: Any) -> None:
+    given = sd3_call()
+    sd3.set_reference_weight(0.0)
+    expected = sd3.call_reference(given, hidden().expand(2, -1, -1))
+    assert error(sd3.call_comfy(given, sd3.patcher), expected) < 1e-5
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 24)])
+@pytest.mark.parametrize(("weight", "sigma"), [(1.0, 0.7), (0.4, 0.7), (1.0, 0.05), (1.0, 1.0)])
+def test_prompted_models_agree(
+    sd3: SD3Twins, nested: Any, tmp_path: Path, height: int, width: int, weight: float, sigma: float
+) -> None:
+    given, cond = sd3_call(2, height, width, sigma), hidden()
+    sd3.set_reference_weight(weight)
+    expected = sd3.call_reference(given, cond.expand(2, -1, -1))
+    model = apply(sd3.patcher, ours(nested, tmp_path, cond, torch.zeros_like(cond)), weight)
+    found = sd3.call_comfy(given, model, cond_or_uncond=[0])
+    assert error(found, expected) < TOLERANCE
+    assert error(found, sd3.call_comfy(given, sd3.patcher)) > 0.1
+
+
+@pytest.mark.parametrize("order", [[0], [1], [1, 0], [0, 1, 0]])
+def test_every_row_gets_its_own_side(sd3: SD3Twins, nested: Any, tmp_path: Path, order: list[int]) -> None:
+    given = sd3_call(2 * len(order))
+    cond, uncond = hidden(seed=5), hidden(seed=6)
+    sd3.set_reference_weight(1.0)
+    rows = torch.cat([(cond, uncond)[side].expand(2, -1, -1) for side in order])
+    model = apply(sd3.patcher, ours(nested, tmp_path, cond, uncond))
+    found = sd3.call_comfy(given, model, cond_or_uncond=order)
+    assert error(found, sd3.call_reference(given, rows)) < TOLERANCE
+
+
+def test_several_references_share_one_softmax_by_their_weights(sd3: SD3Twins, nested: Any, tmp_path: Path) -> None:
+    """A weight of 2 counts like the same picture twice."""
+    network = load(adapters.save(tmp_path / "a.safetensors", nested))
+    one, other = hidden(seed=5), hidden(seed=6)
+    blank = torch.zeros_like(one)
+    weighted = image_prompt(network, (torch.cat([one, other]),), (blank,), Gathering(weights=(2.0, 1.0)))
+    thrice = image_prompt(network, (torch.cat([one, one, other]),), (blank,))
+    given = sd3_call()
+    found, expected = (
+        sd3.call_comfy(given, apply(sd3.patcher, prompt), cond_or_uncond=[0]) for prompt in (weighted, thrice)
+    )
+    assert error(found, expected) < TOLERANCE
+    plain = image_prompt(network, (torch.cat([one, other]),), (blank,))
+    assert error(found, sd3.call_comfy(given, apply(sd3.patcher, plain), cond_or_uncond=[0])) > 1e-2
+
+
+MAPS: dict[str, Any] = {
+    "backwards": lambda layers: layers[::-1],
+    "one block later": lambda layers: [*layers[1:], layers[0]],
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_another_order_of_blocks_is_a_wrong_map(sd3: SD3Twins, nested: Any, tmp_path: Path, name: str) -> None:
+    assert _error_of_map(sd3, nested, tmp_path, MAPS[name]) > 0.1
+
+
+def test_the_map_of_this_package_is_right(sd3: SD3Twins, nested: Any, tmp_path: Path) -> None:
+    assert _error_of_map(sd3, nested, tmp_path, list) < TOLERANCE
+
+
+def _error_of_map(sd3: SD3Twins, nested: Any, folder: Path, change: Any) -> float:
+    from comfyui_ip_adapter.nodes.host.sampling import model_patch
+
+    given, cond = sd3_call(), hidden()
+    sd3.set_reference_weight(1.0)
+    expected = sd3.call_reference(given, cond.expand(2, -1, -1))
+    layers = architectures.layers(sd3.construction.comfy)
+    (right,) = applications(ours(nested, folder, cond, cond), layers, sd3.context)
+    assigned: dict[Layer, Any] = dict(zip(change(list(layers)), right.layers.values(), strict=True))
+    wrong = model_patch.install(sd3.patcher, (replace(right, layers=assigned),))
+    return error(sd3.call_comfy(given, wrong, cond_or_uncond=[0]), expected)
+
+
+def test_every_block_is_called_exactly_once(
+    sd3: SD3Twins, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling import joint_blocks
+
+    calls: Counter[Any] = Counter()
+    picture = joint_blocks._picture
+    monkeypatch.setattr(joint_blocks, "_picture", lambda *given: calls.update([id(given[0])]) or picture(*given))
+    sd3.call_comfy(sd3_call(), apply(sd3.patcher, prompt), cond_or_uncond=[0])
+    assert calls == {id(block.x_block.attn): 1 for block in sd3.patcher.model.diffusion_model.joint_blocks}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_prompt_follows_the_dtype_of_the_model(model: Any, prompt: ImagePrompt, dtype: torch.dtype) -> None:
+    cast = SD3Twins().patcher
+    cast.model.manual_cast_dtype = dtype
+    cast.model.diffusion_model.to(dtype)
+    cast.model.diffusion_model.dtype = dtype
+    found = sample(apply(cast, prompt), cfg=1.0)
+    exact = sample(apply(model, prompt), cfg=1.0)
+    assert torch.isfinite(found).all()
+    assert difference(found, exact) < 0.2 * difference(exact, sample(model, cfg=1.0))
+
+
+# The noise level
+
+
+class Counting:
+    """A network that notes at which timesteps it is asked, and for how many rows."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.asked: list[float] = []
+        self.rows: list[int] = []
+
+    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> Any:
+        self.asked.append(timestep)
+        self.rows.append(len(tokens))
+        return self.network.keys_values_at(tokens, images, timestep)
+
+
+@pytest.mark.parametrize(("sampler", "calls"), [("euler", STEPS), ("heun", 2 * STEPS - 1), ("dpmpp_2m", STEPS)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_noise_level_is_computed_once(
+    model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch, sampler: str, calls: int, weighted: bool
+) -> None:
+    from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+    from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
+    from comfyui_ip_adapter.nodes.host.sampling.run import Run
+
+    levels: list[float] = []
+    prepare = Run.prepare
+    monkeypatch.setattr(
+        Run,
+        "prepare",
+        lambda run, batch, sigma, **more: levels.append(sigma[0].item()) or prepare(run, batch, sigma, **more),
+    )
+    counting = Counting(prompt.timed)
+    how = {"schedule": Schedule((Curve("linear", "steps", 1.0, 0.2),))} if weighted else {}
+    sample(apply(model, replace(prompt, timed=counting), **how), sampler=sampler)
+    assert len(levels) == calls
+    assert counting.asked == pytest.approx([1000 * level for level in dict.fromkeys(levels)])
+
+
+def test_a_batch_that_is_split_asks_for_no_row_twice(
+    model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.model_patcher
+
+    counting = Counting(prompt.timed)
+    prompted = apply(model, replace(prompt, timed=counting))
+    joined = sample(prompted)
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", lambda *given: 1)
+    assert difference(sample(prompted), joined) < 1e-4
+    assert counting.rows == [2] * STEPS + [1] * 2 * STEPS
+
+
+def test_each_frame_reads_its_own_picture_at_its_own_weight(model: Any, nested: Any, tmp_path: Path) -> None:
+    network = load(adapters.save(tmp_path / "a.safetensors", nested))
+    pictures, blank, start = hidden(2), torch.zeros_like(hidden()), noise(2)
+    framed = image_prompt(network, (pictures,), (blank,), Gathering("one per frame", (1.0, 0.4)))
+    together = sample(apply(model, framed), given=start)
+    for frame, weight in enumerate((1.0, 0.4)):
+        alone = image_prompt(network, (pictures[frame : frame + 1],), (blank,))
+        expected = sample(apply(model, alone, weight), given=start[frame : frame + 1])
+        assert difference(together[frame : frame + 1], expected) < 1e-4
+
+
+def test_the_host_loads_the_adapter_beside_the_model(
+    model: Any, prompt: ImagePrompt, model_folders: Path, nested: Any
+) -> None:
+
+    from comfyui_ip_adapter.nodes.host import adapters as host
+
+    adapters.save(model_folders / "ipadapter" / "sd3.safetensors", nested)
+    loaded = host.load("sd3.safetensors")
+    made = loaded.prompt((hidden(),), (torch.zeros_like(hidden()),))
+    assert made.timed is loaded
+    once = apply(model, made)
+    twice = apply(once, made)
+    assert [len(each.get_nested_additional_models()) for each in (model, once, twice)] == [0, 1, 1]
+    assert once.get_nested_additional_models()[0].model is loaded.patcher.model
+    core = replace(made, timed=load(model_folders / "ipadapter" / "sd3.safetensors"))
+    assert difference(sample(once), sample(apply(model, core))) < 1e-5
+
+
+# Other packs
+
+
+def overridden(model: Any) -> Any:
+    """Another pack's attention: values count half."""
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    options["optimized_attention_override"] = lambda func, q, k, v, *rest, **how: func(q, k, v * 0.5, *rest, **how)
+    return clone
+
+
+@pytest.mark.parametrize("other", [lambda model: weakened(model, 1), overridden], ids=["a block", "its attention"])
+def test_other_patches_of_the_same_blocks_keep_their_effect_in_any_order(
+    model: Any, prompt: ImagePrompt, other: Any
+) -> None:
+    ours_last = sample(apply(other(model), prompt))
+    assert torch.equal(ours_last, sample(other(apply(model, prompt))))
+    assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
+    assert difference(ours_last, sample(other(model))) > 0.05
+
+
+def test_what_a_foreign_attention_gives_is_left_as_it_is(model: Any, prompt: ImagePrompt) -> None:
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def foreign(func: Any, *args: Any, **how: Any) -> Tensor:
+        found = func(*args, **how)
+        given.append((found, found.clone()))
+        return found
+
+    patched = model.clone()
+    patched.model_options["transformer_options"]["optimized_attention_override"] = foreign
+    sample(apply(patched, prompt))
+    assert given
+    assert all(torch.equal(*pair) for pair in given)
+
+
+def test_a_patch_that_leaves_blocks_out_leaves_their_images_out(model: Any, prompt: ImagePrompt) -> None:
+    skipping = model.clone()
+    for number in (0, 1, 2):
+        skipping.set_model_patch_replace(lambda args, extra: args, "dit", "double_block", number)
+    assert torch.equal(sample(apply(skipping, prompt)), sample(skipping))
+
+
+def test_rows_that_cannot_be_followed_are_left_as_they_are(model: Any, prompt: ImagePrompt) -> None:
+    longer = model.clone()
+
+    def patch(args: Any, extra: Any) -> Any:
+        out = extra["original_block"]({**args, "img": torch.cat([args["img"], args["img"][:, :2]], dim=1)})
+        return {**out, "img": out["img"][:, :-2]}
+
+    for number in (0, 1, 2):
+        longer.set_model_patch_replace(patch, "dit", "double_block", number)
+    assert torch.equal(sample(apply(longer, prompt)), sample(longer))
+
+
+def test_a_mask_acts_on_the_patches_of_the_picture(sd3: SD3Twins, prompt: ImagePrompt, monkeypatch: Any) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling import joint_blocks
+
+    added: list[Tensor] = []
+    result = joint_blocks._result
+    monkeypatch.setattr(joint_blocks, "_result", lambda *given: added.append(result(*given)) or added[-1])
+    model = apply(sd3.patcher, prompt, mask=half("left", 96, 192))
+    sd3.call_comfy(sd3_call(2, 12, 24), model, cond_or_uncond=[0])
+    assert len(added) == 3
+    for found in added:
+        acts = found.abs().amax(-1).reshape(2, 6, 12) > 0
+        assert acts[:, :, :6].all()
+        assert not acts[:, :, 6:].any()
+
+
+# What does not fit, before sampling
+
+
+def test_weights_of_stages_and_roles_are_refused_and_those_of_blocks_are_not(model: Any, prompt: ImagePrompt) -> None:
+    for name in ("style transfer", "weak input", "InstantStyle layout"):
+        with pytest.raises(ValueError, match=rf"^Choose linear, ease in, .* or a custom list .*; {name} names stages"):
+            apply(model, prompt, layer_weights=from_weight_type(name))
+    one = sample(apply(model, prompt, layer_weights=custom("joint.1 = 1")))
+    assert difference(one, sample(apply(model, prompt, layer_weights=custom("1 = 1")))) == 0
+    assert difference(one, sample(apply(model, prompt))) > 1e-3
+
+
+def test_balance_and_other_scalings_are_refused(model: Any, prompt: ImagePrompt) -> None:
+    for mode in ("cap", "equalise"):
+        with pytest.raises(ValueError, match=rf'^Set balance to "off", .* an SD3.5 model, .* "{mode}"'):
+            apply(model, prompt, balance=mode)
+    with pytest.raises(ValueError, match=r'^Set scaling to "V only"; images share .* and "K\+V" would'):
+        apply(model, prompt, scaling="K+V")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda block: delattr(block, "x_block"), "Load this SD3.5 model with a loader of ComfyUI's own, "),
+        (lambda block: setattr(block.x_block, "x_block_self_attn", True), "Load SD3.5 Large or a fine-tune of it, "),
+        (lambda block: setattr(block.x_block.attn, "ln_q", torch.nn.Identity()), "Load SD3.5 Large or a fine-tune"),
+    ],
+    ids=["another pack's", "Medium", "SD3"],
+)
+def test_a_model_whose_blocks_attend_in_another_way_is_refused(prompt: ImagePrompt, change: Any, message: str) -> None:
+    twins = SD3Twins()
+    change(twins.patcher.model.diffusion_model.joint_blocks[1])
+    with pytest.raises(ValueError, match=f"^{message}"):
+        apply(twins.patcher, prompt)
+
+
+def test_attention_maps_and_training_are_refused(model: Any, prompt: ImagePrompt) -> None:
+    from comfyui_ip_adapter.nodes.host.training.base_model import HostBase, attention_weights
+    from watched import look
+
+    asked: list[Any] = [lambda: look(apply(model, prompt)), lambda: HostBase(model), lambda: attention_weights(model)]
+    for ask in asked:
+        with pytest.raises(ValueError, match=r"^Connect a UNet such as .*, which is needed here; "):
+            ask()
+
+
+# The published size
+
+
+def test_the_published_file_fits_the_published_model() -> None:
+    from comfy import model_detection, ops
+    from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
+
+    published = {
+        **{"in_channels": 16, "out_channels": 16, "patch_size": 2, "depth": 38, "adm_in_channels": 2048},
+        **{"num_patches": 36864, "pos_embed_max_size": 192, "input_size": None, "qk_norm": "rms"},
+        "context_embedder_config": {
+            "target": "torch.nn.Linear",
+            "params": {"in_features": 4096, "out_features": 2432},
+        },
+    }
+    network = OpenAISignatureMMDITWrapper(device="meta", operations=ops.disable_weight_init, **published)
+    config = model_detection.detect_unet_config(network.state_dict(), "")
+    identity = identify(entries("ip-adapter (InstantX SD3.5)"))
+    assert identity.geometry == architectures.geometry(config)
+    assert identity.family == "SD3.5 Large"
+    for layer in architectures.layers(config):
+        assert network.joint_blocks[layer.block].x_block.attn.num_heads == layer.heads
