@@ -100,9 +100,10 @@ def prompt(wish: Wish) -> ImagePrompt:
 def _tokens(projection: nn.Module, wish: Wish) -> tuple[Tensor, Tensor]:
     """The tokens of the references and of a missing image, (n, tokens, context) each."""
     field = adapters.READS[wish.kind]
+    references = wish.references or Features()
+    kept = [references.kept] if field == "hidden" and references.kept is not None else []
     with torch.no_grad():
-        kept = () if field != "hidden" or wish.references.kept is None else (wish.references.kept,)
-        cond = projection(getattr(wish.references, field), *kept)
+        cond = projection(getattr(references, field), *kept)
         uncond = projection(getattr(host.blank(), field))
     return cond, uncond.expand_as(cond)
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import cast
 
 import torch
+from torch import Tensor
 
 from ...ip_adapter_core.attention.balance import BALANCES, OFF
 from ...ip_adapter_core.layers.layout import Layer
@@ -241,7 +243,7 @@ def _read_in_part(scenes: list[Scene], parts: list[Scene]) -> Features:
     """Features of pictures of which only the objects of others are read."""
     shown = reference(draw(scenes).movedim(1, -1), covers(parts))
     seen = host.features(shown.images.movedim(-1, 1))
-    return seen._replace(kept=shown.kept(SIDE, FITS[0], seen.hidden.shape[1]))
+    return seen._replace(kept=shown.kept(SIDE, FITS[0], cast(Tensor, seen.hidden).shape[1]))
 
 
 def _alone(scene: Scene, first: bool) -> Scene:
