@@ -6,10 +6,10 @@ in test_node.py, input_checks in test_node.py through node, and input_checks in 
 every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; moodboard in tests/live/test_moodboard.py through boards and in
-tests/live/test_moodboard_again.py; face in tests/live/test_faces.py; train and save in tests/live/test_training.py
-through training; prompt_files in tests/live/test_prompt_files.py; score in tests/live/test_scores.py, grid and
-grid_parts in tests/live/test_grid.py; attention_map in tests/live/test_workflows.py, noise, prepare and small_world in
-tests/live/test_workflows.py through ui_graphs.
+tests/live/test_moodboard_again.py; face and face_control in tests/live/test_faces.py; train and save in
+tests/live/test_training.py through training; prompt_files in tests/live/test_prompt_files.py; score in
+tests/live/test_scores.py, grid and grid_parts in tests/live/test_grid.py; attention_map in
+tests/live/test_workflows.py, noise, prepare and small_world in tests/live/test_workflows.py through ui_graphs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .combine import Combine
 from .compat.registration import register as register_old_nodes
 from .encode import Encode, EncodeFace
 from .face import Face, FaceEmbeds
+from .face_control import FaceKeyPoints, InstantIDControl
 from .grid import ImagePromptGrid
 from .grid_parts import GridModel, GridSheet
 from .host import demo_files
@@ -54,6 +55,8 @@ NODES: list[type[io.ComfyNode]] = [
     Face,
     FaceEmbeds,
     EncodeFace,
+    FaceKeyPoints,
+    InstantIDControl,
     StyleComposition,
     LayerWeights,
     Schedule,

@@ -17,8 +17,9 @@ from ..ip_adapter_core.settings.span import Span
 
 _log = logging.getLogger(__name__)
 
+_PROMPT = "this image prompt"
 _BLACK = (
-    "The mask is black everywhere, so that this image prompt acts nowhere. Load Image gives such a mask for a picture "
+    "The mask is black everywhere, so that {what} acts nowhere. Load Image gives such a mask for a picture "
     "without transparency; invert it, or leave the mask empty."
 )
 _NO_STEP = (
@@ -44,7 +45,7 @@ def of_use(use: ApplyOptions) -> list[str]:
     return [*of_weight(use.weight), *of_span(use.span), *of_mask(use.mask)]
 
 
-def of_weight(weight: float, name: str = "weight", what: str = "this image prompt") -> list[str]:
+def of_weight(weight: float, name: str = "weight", what: str = _PROMPT) -> list[str]:
     """The notice for a weight of 0, which is also logged.
 
     name: of its input. what: what it weighs.
@@ -62,9 +63,9 @@ def of_layers(spread: LayerWeights, layers: tuple[Layer, ...]) -> list[str]:
     return _logged(_NO_LAYER, act_nowhere(spread.per_layer(layers)))
 
 
-def of_mask(mask: Tensor | None) -> list[str]:
-    """The notice for a mask that is black everywhere, which is also logged."""
-    return _logged(_BLACK, covers_nothing(mask))
+def of_mask(mask: Tensor | None, what: str = _PROMPT) -> list[str]:
+    """The notice for a mask that is black everywhere, which is also logged; what: it masks."""
+    return _logged(_BLACK.format(what=what), covers_nothing(mask))
 
 
 def of_pictures(images: Tensor, alpha: bool = False) -> list[str]:

@@ -22,7 +22,7 @@ _DEMO, _PACKAGE = "demo", "ipadapter"
 
 _FOLDERS = {
     "loaders": ("IPA_LoadAdapter", "IPA_LoadVision", "IPA_AutoLoad", "IPA_LoadPrompt", "IPA_SavePrompt"),
-    "faces": ("IPA_Face", "IPA_FaceEmbeds", "IPA_EncodeFace"),
+    "faces": ("IPA_Face", "IPA_FaceEmbeds", "IPA_EncodeFace", "IPA_FaceKeyPoints", "IPA_InstantIDControl"),
     "regions": ("IPA_Region", "IPA_ApplyRegions"),
     "animation": ("IPA_Transition", "IPA_Schedule"),
     "comparison": ("IPA_Score", "IPA_Grid", "IPA_GridModel", "IPA_GridSheet"),

@@ -16,6 +16,7 @@ const ROOM = {
   IPA_Encode: PICTURE_ONLY,
   IPA_EncodeFace: PICTURE_ONLY,
   IPA_Face: BOTH,
+  IPA_FaceKeyPoints: PICTURE_ONLY,
   IPA_Grid: PICTURE_ONLY,
   IPA_LayerWeights: PICTURE_ONLY,
   IPA_LoadAdapter: TEXT_ONLY,

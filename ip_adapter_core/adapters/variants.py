@@ -46,6 +46,7 @@ class Variant:
     layer: makes to_k_ip and to_v_ip of a layer from its shapes.
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
+    feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
     twins: kinds that may have the same tensors.
     """
 
@@ -63,6 +64,7 @@ class Variant:
     layer: Callable[[Mapping[str, Shape], Any], KeyValueLayers] = KeyValueLayers
     timed: bool = False
     selective: bool = False
+    feeds_control: bool = False
     twins: tuple[str, ...] = ()
 
     @property
@@ -152,6 +154,7 @@ VARIANTS = (
         ("face",),
         FaceResampler,
         menu="portrait",
+        feeds_control=True,
     ),
     Variant(
         "Kolors plus",

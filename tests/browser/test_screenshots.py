@@ -58,6 +58,23 @@ READY = """() => {
     [ready.pos, ready.size] = [pos, size];
     ready.connect(0, find('IPA_EncodeFace'), 1);
 }"""
+INSTANT_ID = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const add = (type, x, y) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        node.pos = [find('IPA_Face').pos[0] + x, find('IPA_Face').pos[1] + y];
+        return node;
+    };
+    const slot = (node, name) => node.inputs.findIndex(input => input.name == name);
+    const [points, shown] = [add('IPA_FaceKeyPoints', 0, 700), add('PreviewImage', 900, 700)];
+    const [control, loader] = [add('IPA_InstantIDControl', 400, 700), add('ControlNetLoader', 0, 1200)];
+    find('IPA_Face').connect(0, points, 0);
+    points.connect(0, shown, 0);
+    points.connect(0, control, slot(control, 'key_points'));
+    loader.connect(0, control, slot(control, 'control_net'));
+    find('IPA_EncodeFace').connect(0, control, slot(control, 'image_prompt'));
+}"""
 KEPT = """async file => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_SavePrompt').pos], [350, 130]];
@@ -271,6 +288,17 @@ def test_a_node_of_the_chain(editor: Editor, node_type: str) -> None:
 @pytest.mark.parametrize("node_type", ["IPA_Face", "IPA_EncodeFace"])
 def test_a_node_of_faces(editor: Editor, node_type: str) -> None:
     run(editor, "faceid")
+    take(editor, node_type)
+
+
+@pytest.mark.parametrize("node_type", ["IPA_FaceKeyPoints", "IPA_InstantIDControl"])
+def test_a_node_of_instantid(editor: Editor, node_type: str) -> None:
+    editor.load(read(place("faceid")), "faceid")
+    editor.set_widgets(RUN)
+    editor.page.evaluate(FACES, FACE)
+    editor.page.evaluate(INSTANT_ID)
+    assert editor.run() == {}
+    editor.settle(AFTER)
     take(editor, node_type)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from live import faces
 from live.faces import NONE, ONE, TWO, Faced
-from live.graphs import Graph, Node, text_to_image
+from live.graphs import ConditioningHook, Graph, Node, control, text_to_image
 from live.kinds import OF_FACES
 from live.prompting import difference
 from live.results import ExecutionError, Result
@@ -75,6 +75,44 @@ def test_the_wrong_way_to_encode_is_named(stocked: Server) -> None:
 
     with pytest.raises(ExecutionError, match="Use Face Embedding and Encode Face Prompt"):
         run(stocked, hook)
+
+
+def instant_id(strength: float = 0.8, kind: str = "portrait unnorm", before: ConditioningHook | None = None) -> Graph:
+    """Both halves of InstantID, behind another ControlNet if there is one."""
+
+    def hook(graph: Graph, positive: Any, negative: Any) -> tuple[Any, Any]:
+        Faced(kind)(graph, ["loader", 0])
+        points = graph.add("IPA_FaceKeyPoints", "points", faces=["face", 0], width=64, height=64)
+        network = graph.add("ControlNetLoader", control_net_name="tiny.safetensors")
+        texts = (positive, negative) if before is None else before(graph, positive, negative)
+        links = {"control_net": network, "image_prompt": ["encode", 0], "key_points": points}
+        sides = {"positive": texts[0], "negative": texts[1]}
+        applied = graph.add("IPA_InstantIDControl", **sides, **links, strength=strength, start=0.0, end=1.0)
+        return applied[0], applied[1]
+
+    return text_to_image(lambda graph, model: ["apply", 0], hook)
+
+
+def test_instantid_acts_with_both_halves_and_without_its_controlnet_there_is_the_image_prompt_left(
+    stocked: Server,
+) -> None:
+    result = stocked.run(instant_id())
+    prompted = run(stocked, Faced("portrait unnorm")).image()
+    assert [picture.shape for picture in result.images("points")] == [(256, 256, 3)]
+    assert difference(result.image(), prompted) > ACTS
+    off = stocked.run(instant_id(strength=0.0))
+    assert np.array_equal(off.image(), prompted)
+
+
+def test_instantid_and_another_controlnet_both_act(stocked: Server) -> None:
+    both, alone = (stocked.run(instant_id(before=hook)).image() for hook in (control, None))
+    assert difference(both, alone) > ACTS
+
+
+def test_instantids_controlnet_refuses_the_tokens_of_another_kind(stocked: Server) -> None:
+    with pytest.raises(ExecutionError, match=r"Encode the face with InstantID's ip-adapter\.bin") as failed:
+        stocked.run(instant_id(kind="FaceID"))
+    assert failed.value.node_type == "IPA_InstantIDControl"
 
 
 @pytest.mark.parametrize("kind", OF_FACES)

@@ -108,6 +108,8 @@ def test_the_name_as_it_is_written_finds_the_one_node_then_the_loader(typed: str
         ("faceid", "IPA_Face"),
         ("reference", "IPA_Prepare"),
         ("region", "IPA_Region"),
+        ("InstantID Apply ControlNet", "IPA_InstantIDControl"),
+        ("Face Keypoints Preprocessor", "IPA_FaceKeyPoints"),
     ],
 )
 def test_what_people_want_to_do_finds_the_node_for_it(typed: str, first: str) -> None:

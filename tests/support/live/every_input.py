@@ -58,6 +58,7 @@ GIVES: dict[str, Gives] = {
     "MASK": lambda graph: graph.add("SolidMask", "mask", value=1.0, width=64, height=64),
     "SIGMAS": _sigmas,
     "CLIP_VISION": lambda graph: graph.add("IPA_LoadVision", "tower", file=ENCODER, activation="auto"),
+    "CONTROL_NET": lambda graph: graph.add("ControlNetLoader", control_net_name="tiny.safetensors"),
     "IP_ADAPTER": lambda graph: graph.add("IPA_LoadAdapter", "adapter", file=BASE),
     "IMAGE_PROMPT": _prompt,
     "FACE_FEATURES": lambda graph: graph.add("IPA_FaceEmbeds", "faces", file="me.npy"),
