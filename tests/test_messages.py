@@ -20,6 +20,7 @@ ACTIONS = {
 
 HANDED_ON = {
     ("nodes/node.py", "message"): "a message that is shown shorter",
+    ("nodes/host/moodboard.py", "error"): "a message about a picture, with the picture's number behind it",
     ("nodes/host/files.py", "_with_name(name, error)"): "a message with the name of the file behind it",
     ("nodes/host/faces.py", "reason"): "a complaint, of which the returns are asked below",
     ("nodes/train_command.py", "error"): "a message of the package, for the terminal",

@@ -122,8 +122,8 @@ def check(model: ModelPatcher, layers: Iterable[Layer], use: ApplyOptions) -> No
         for refusal in row.refused:
             found = getattr(use, refusal.option)
             if found != refusal.only:
-                advice = f'Set {refusal.option} to "{refusal.only}"{refusal.instead}'
-                raise ValueError(f"{advice}; {refusal.why.format(found)}.")
+                why = refusal.why.format(found)
+                raise ValueError(f'Set {refusal.option} to "{refusal.only}"{refusal.instead}; {why}.')
 
 
 def of_layers(images: ImagesByLayer) -> Hooks:
