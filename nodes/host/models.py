@@ -41,6 +41,11 @@ def layers(model: ModelPatcher, adapter: Geometry | None = None) -> tuple[Layer,
     return architectures.layers(config(model), adapter)
 
 
+def layers_of_all(model: ModelPatcher) -> tuple[tuple[Layer, ...], ...]:
+    """The same for the adapters of each author, the usual ones first. Raises ValueError like `geometry`."""
+    return tuple(layers(model, each) for each in architectures.geometries(config(model)))
+
+
 def cross_attentions(model: ModelPatcher) -> tuple[Layer, ...]:
     """The cross-attentions of this UNet. Raises ValueError for other models, that they take image prompts or not."""
     return layout.layers(config(model))
