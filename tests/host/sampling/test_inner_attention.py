@@ -337,6 +337,8 @@ OTHERS: dict[str, Any] = {
 def test_other_patches_of_the_same_blocks_keep_their_effect_in_any_order(
     model: Any, prompt: ImagePrompt, name: str
 ) -> None:
+    if torch.equal(sample(OTHERS[name](model)), sample(model)):
+        pytest.skip("this ComfyUI has no such patch")  # of what is before attention, 0.16
     ours_last = sample(apply(OTHERS[name](model), prompt))
     assert torch.equal(ours_last, sample(OTHERS[name](apply(model, prompt))))
     assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
