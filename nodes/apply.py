@@ -103,7 +103,7 @@ class Apply(Node):
             balance=balance,
         )
         patched = model_patch.apply(model, image_prompt, use)
-        notices = [*of_use(use), *of_layers(layer_weights, models.layers(model))]
+        notices = [*of_use(use), *of_layers(layer_weights, models.layers(model, image_prompt.identity.geometry))]
         return io.NodeOutput(patched, ui=with_notices(notices))
 
 

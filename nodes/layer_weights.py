@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.plots import layer_bars
 from ..ip_adapter_core.settings import layer_weights
 from ..ip_adapter_core.settings.layer_weights import MERGE_MODES, TYPES, from_weight_type, merge_weights
@@ -111,10 +113,22 @@ def _weights(weight_type: str, weight: float, second: float, text: str) -> layer
 
 def _picture(chosen: layer_weights.LayerWeights, model: Any | None) -> Tensor:
     """On the model, or on those that people mostly have, (1, height, width, 3). Raises ValueError for a poor fit."""
-    on = layer_bars.EXAMPLES if model is None else {models.family(model): models.layers(model)}
-    if model is not None:
-        chosen.per_layer(models.layers(model))
+    on = layer_bars.EXAMPLES if model is None else {models.family(model): _layers(chosen, model)}
     return to_image(layer_bars.draw(chosen, on))
+
+
+def _layers(chosen: layer_weights.LayerWeights, model: Any) -> tuple[Layer, ...]:
+    """The layers of the model that the weights name: adapters of several authors may have others.
+
+    Raises ValueError where they fit none of them.
+    """
+    usual, *others = models.layers_of_all(model)
+    for layers in (usual, *others):
+        with suppress(ValueError):
+            chosen.per_layer(layers)
+            return layers
+    chosen.per_layer(usual)
+    return usual
 
 
 def _number(name: str, tooltip: str) -> io.Float.Input:

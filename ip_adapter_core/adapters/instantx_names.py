@@ -1,6 +1,7 @@
-"""SD3.5 adapters of InstantX: the numbers of their layers become those of other published files.
+"""InstantX's adapters for SD3.5 and Flux: the numbers of their layers become those of other published files.
 
-Source of the names: InstantX/SD3.5-Large-IP-Adapter, pipeline_stable_diffusion_3_ipa.py.
+Sources of the names: InstantX/SD3.5-Large-IP-Adapter, pipeline_stable_diffusion_3_ipa.py;
+InstantX/FLUX.1-dev-IP-Adapter, infer_flux_ipa_siglip.py.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-_TIME = re.compile(r"image_proj(?:_model)?\.time_embedding\..+")
+_PROJECTION = re.compile(r"image_proj(?:_model)?\.(?:time_embedding\..+|proj\.0\.weight)")
 _LAYER = re.compile(r"(ip_adapter|adapter_modules)\.(0|[1-9]\d{0,3})\.(.+)")
 _OF_THE_FIRST = re.compile(r"(?:ip_adapter|adapter_modules)\.0\.(?:to_[kv]_ip|norm_).+")
 
@@ -19,7 +20,7 @@ def is_of_instantx(names: Iterable[str]) -> bool:
     The files that this package saves have odd numbers, as those of other adapters.
     """
     names = list(names)
-    return all(any(map(sign.fullmatch, names)) for sign in (_TIME, _OF_THE_FIRST))
+    return all(any(map(sign.fullmatch, names)) for sign in (_PROJECTION, _OF_THE_FIRST))
 
 
 def find_sources(named: Mapping[str, object]) -> dict[str, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The other half of an adapter's network: what makes K' and V' of tokens, a module for each layer.
 
 KeyValueLayers        K' and V' are linear in the tokens, and hold at every noise level
+NormedKeyValueLayers  so are these; then K' is normalised by head
 TimedKeyValueLayers   the noise level shifts and scales the tokens first; K' is normalised by head
 """
 
@@ -18,6 +19,7 @@ from .projections import LayerClasses
 
 _KEY = "to_k_ip.weight"
 _EPS = 1e-6
+_FLUX_HEAD, _FLUX_EPS = 128, 1e-5  # of InstantX's norm, which has no weights that would tell
 
 
 class KeyValueLayers(nn.Module):
@@ -32,6 +34,19 @@ class KeyValueLayers(nn.Module):
     def forward(self, tokens: Tensor) -> KeysValues:
         """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
         return KeysValues(self.to_k_ip(tokens), self.to_v_ip(tokens))
+
+
+class NormedKeyValueLayers(KeyValueLayers):
+    """to_k_ip and to_v_ip of one block of Flux, where every head of K' gets an RMS of 1.
+
+    Source of the formula: InstantX/FLUX.1-dev-IP-Adapter, attention_processor.py.
+    """
+
+    def forward(self, tokens: Tensor) -> KeysValues:
+        """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
+        keys, values = super().forward(tokens)
+        heads = keys.float().unflatten(-1, (-1, _FLUX_HEAD))
+        return KeysValues(rms_norm(heads, (_FLUX_HEAD,), eps=_FLUX_EPS).flatten(-2).to(keys), values)
 
 
 class TimedKeyValueLayers(KeyValueLayers):

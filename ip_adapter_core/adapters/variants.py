@@ -10,7 +10,7 @@ from typing import Any
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
 from .checkpoint import Parts
-from .key_value_layers import KeyValueLayers, TimedKeyValueLayers
+from .key_value_layers import KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
 from .projections import (
     FacePlusProjection,
     FaceProjection,
@@ -178,6 +178,15 @@ VARIANTS = (
     ),
     Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
+    Variant(
+        "InstantX Flux",
+        _size("proj.0.weight", 1, 1152),
+        ("embeds",),
+        FaceProjection,
+        menu="plus",
+        preference=-1,
+        layer=NormedKeyValueLayers,
+    ),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),
     Variant(
@@ -197,6 +206,7 @@ VARIANTS = (
 ENCODER_NAMES = {
     ("embeds", 768): "CLIP-ViT-L-14",
     ("embeds", 1024): "CLIP-ViT-H-14",
+    ("embeds", 1152): "ViT-SO400M-14-SigLIP-384",
     ("embeds", 1280): "CLIP-ViT-bigG-14",
     ("hidden", 1024): "CLIP-ViT-L-14-336",
     ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",

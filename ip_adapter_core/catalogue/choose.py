@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..adapters.identity import Identity
 from ..adapters.variants import VARIANTS
+from ..layers.families import alike
 from ..layers.families import family as family_of
 from ..layers.layout import Geometry
 from ..vision.encoder import Tower
@@ -90,11 +91,11 @@ def fitting(adapters: Mapping[str, Identity], geometry: Geometry, kind: str, fam
 
     family: of the model, where its layers do not tell.
     """
-    wish, made_for = KINDS[kind], (geometry, family or family_of(geometry))
+    wish, geometries, family = KINDS[kind], alike(geometry), family or family_of(geometry)
     fit = [
         name
         for name, it in adapters.items()
-        if (it.geometry, it.family) == made_for and it.variant.name in wish.variants
+        if it.geometry in geometries and it.family == family and it.variant.name in wish.variants
     ]
     return sorted(fit, key=lambda name: (*_rank(name, wish), -adapters[name].variant.preference, name))
 

@@ -21,7 +21,7 @@ _FACEID = "https://huggingface.co/h94/IP-Adapter-FaceID/resolve/main/"
 _KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
 _XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
-_INSTANTX = "https://huggingface.co/InstantX/SD3.5-Large-IP-Adapter/resolve/main/"
+_INSTANTX = "https://huggingface.co/InstantX/{}-IP-Adapter/resolve/main/ip-adapter.bin"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -29,7 +29,9 @@ def _row(folder: str, file: str) -> Published:
     return Published(file, folder + file)
 
 
-# (family of families.FAMILIES, kind of choose.KINDS) -> file
+_FLUX = Published("flux-ip-adapter-v2.safetensors", _XLABS + "ip_adapter.safetensors")
+
+# (family of families.FAMILIES, kind of choose.KINDS) -> file; without a row of its own, any is plus or else base
 ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SD1.5", "base"): _row(_H94 + "models/", "ip-adapter_sd15.safetensors"),
     ("SD1.5", "light"): _row(_H94 + "models/", "ip-adapter_sd15_light_v11.bin"),
@@ -47,8 +49,10 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
-    ("Flux", "base"): Published("flux-ip-adapter-v2.safetensors", _XLABS + "ip_adapter.safetensors"),
-    ("SD3.5 Large", "plus"): Published("ip-adapter_sd35_large.bin", _INSTANTX + "ip-adapter.bin"),
+    ("Flux", "any"): _FLUX,
+    ("Flux", "base"): _FLUX,
+    ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
+    ("SD3.5 Large", "plus"): Published("ip-adapter_sd35_large.bin", _INSTANTX.format("SD3.5-Large")),
     ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }

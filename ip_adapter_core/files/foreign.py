@@ -65,11 +65,6 @@ _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_module
 
 FOREIGN = (
     Foreign(
-        "a Flux adapter of InstantX",
-        _NODES.format("ComfyUI-IPAdapter-Flux") + ", from models/ipadapter-flux",
-        (Sign(_PROJECTION + r"proj\.0\.weight", (None, 1152)),),
-    ),
-    Foreign(
         "InstantCharacter for Flux",
         _OWN_CODE.format("Tencent/InstantCharacter"),
         (Sign(_LAYER + r"norm_ip_q\.weight"), Sign(_LAYER + r"to_k_ip\.weight", (3072, None))),

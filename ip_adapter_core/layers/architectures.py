@@ -19,32 +19,54 @@ class Architecture(NamedTuple):
     fits: whether a configuration describes a model of this construction.
     layers: its layers, in the order of adapter files.
     context: the width of its text tokens, as its layers read them.
+    others: its layers as adapters of other authors have them.
     """
 
     fits: Callable[[Config], bool]
     layers: Callable[[Config], tuple[Layer, ...]]
     context: Callable[[Config], int]
+    others: tuple[Callable[[Config], tuple[Layer, ...]], ...] = ()
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "UNet": Architecture(layout.is_unet, layout.layers, itemgetter("context_dim")),
-    "Flux": Architecture(double_stream.is_double_stream, double_stream.layers, itemgetter("context_in_dim")),
+    "Flux": Architecture(
+        double_stream.is_double_stream,
+        double_stream.layers,
+        itemgetter("context_in_dim"),
+        (double_stream.inner_layers,),
+    ),
     "SD3": Architecture(joint_stream.is_joint_stream, joint_stream.layers, joint_stream.width),
 }
 
 
-def layers(config: Config) -> tuple[Layer, ...]:
+def layers(config: Config, adapter: Geometry | None = None) -> tuple[Layer, ...]:
     """Where a model of this configuration takes image attention, in the order of adapter files.
 
+    adapter: the one that it is for, where those of several authors have other layers.
     Raises ValueError for a construction that takes no image prompts.
     """
-    return _architecture(config).layers(config)
+    row = _architecture(config)
+    fitting = (find for find in row.others if adapter and adapter == _geometry(row.context(config), find(config)))
+    return next(fitting, row.layers)(config)
 
 
 def geometry(config: Config) -> Geometry:
     """What an adapter must match to fit a model of this configuration. Raises ValueError like `layers`."""
+    return geometries(config)[0]
+
+
+def geometries(config: Config) -> tuple[Geometry, ...]:
+    """What an adapter must match one of, where those of several authors have other layers; the usual one is first.
+
+    Raises ValueError like `layers`.
+    """
     row = _architecture(config)
-    return Geometry(row.context(config), tuple(layer.width for layer in row.layers(config)))
+    return tuple(_geometry(row.context(config), find(config)) for find in (row.layers, *row.others))
+
+
+def _geometry(context: int, found: tuple[Layer, ...]) -> Geometry:
+    return Geometry(context, tuple(layer.width for layer in found))
 
 
 def _architecture(config: Config) -> Architecture:

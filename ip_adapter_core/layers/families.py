@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .architectures import geometry
+from .architectures import geometries
 from .layout import Geometry
 
 _SD: dict[str, Any] = {
@@ -30,17 +30,32 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "transformer_depth_middle": 10,
         "context_dim": 2048,
     },
-    "Flux": {"image_model": "flux", "hidden_size": 3072, "num_heads": 24, "depth": 19, "context_in_dim": 4096},
+    "Flux": {
+        "image_model": "flux",
+        "hidden_size": 3072,
+        "num_heads": 24,
+        "depth": 19,
+        "depth_single_blocks": 38,
+        "context_in_dim": 4096,
+    },
     "SD3.5 Large": {"depth": 38, "qk_norm": "rms", "x_block_self_attn_layers": []},
 }
 """Configurations as ComfyUI has them, as far as layers depend on them."""
 
-FAMILIES: dict[str, Geometry] = {name: geometry(config) for name, config in CONFIGS.items()}
+GEOMETRIES: dict[str, tuple[Geometry, ...]] = {name: geometries(config) for name, config in CONFIGS.items()}
+"""What adapters for each family match one of."""
+
+FAMILIES: dict[str, Geometry] = {name: usual for name, (usual, *_) in GEOMETRIES.items()}
 
 
 def family(geometry: Geometry) -> str:
     """Name of the published family with this geometry, or `a model of its own kind`."""
-    return next((name for name, published in FAMILIES.items() if published == geometry), "a model of its own kind")
+    return next((name for name, published in GEOMETRIES.items() if geometry in published), "a model of its own kind")
+
+
+def alike(geometry: Geometry) -> tuple[Geometry, ...]:
+    """The geometries of adapters for the same published family; for other models this one alone."""
+    return GEOMETRIES.get(family(geometry), (geometry,))
 
 
 def describe(geometry: Geometry, name: str | None = None) -> str:

@@ -51,6 +51,11 @@ class Features(NamedTuple):
                     f"Load {needed} in place of the connected {encoder}: this {identity.variant.name} adapter "
                     f"reads {field} of width {width}, and that gives {actual}."
                 )
+            if field == "embeds" and tensor.ndim != 2:
+                raise ValueError(
+                    f"Load {identity.encoder} with Load CLIP Vision (OpenCLIP): this {identity.variant.name} adapter "
+                    f"reads one embedding of each image, and {encoder} gives one of each of {tensor.shape[1]} patches."
+                )
         return inputs if self.kept is None or not identity.variant.selective else (*inputs, self.kept)
 
 

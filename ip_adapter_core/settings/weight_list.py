@@ -142,5 +142,5 @@ def names_in(layers: tuple[Layer, ...]) -> str:
 def _blocks(layers: Iterable[Layer]) -> Iterator[str]:
     """Numbers of the blocks of a stage; a block with several transformers also has their numbers."""
     for block, inside in groupby(layers, attrgetter("block")):
-        *_, last = inside
-        yield f"{block} (0-{last.depth})" if last.depth else f"{block}"
+        first, *others = inside
+        yield f"{block} ({first.depth}-{others[-1].depth})" if others else f"{block}"

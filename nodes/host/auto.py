@@ -80,7 +80,7 @@ def _report(pair: FilePair, others: list[str]) -> str:
 
 
 def _no_adapter(geometry: Geometry, family: str, kind: str, asked: str) -> str:
-    kinds = ("plus", "base") if kind == ANY else (kind,)
+    kinds = (ANY, "plus", "base") if kind == ANY else (kind,)
     published = next(filter(None, (downloads.ADAPTER_FILES.get((family, kind)) for kind in kinds)), None)
     what = "IP-Adapter" if kind == ANY else f"IP-Adapter of kind {kind}"
     what += f", preset {asked}," if asked else ""

@@ -33,9 +33,17 @@ def family(model: ModelPatcher) -> str:
     return KOLORS if _is_kolors(model) else families.family(geometry(model))
 
 
-def layers(model: ModelPatcher) -> tuple[Layer, ...]:
-    """Where this model takes image attention. Raises ValueError like `geometry`."""
-    return architectures.layers(config(model))
+def layers(model: ModelPatcher, adapter: Geometry | None = None) -> tuple[Layer, ...]:
+    """Where this model takes image attention of an adapter, by default of the usual ones.
+
+    Raises ValueError like `geometry`.
+    """
+    return architectures.layers(config(model), adapter)
+
+
+def layers_of_all(model: ModelPatcher) -> tuple[tuple[Layer, ...], ...]:
+    """The same for the adapters of each author, the usual ones first. Raises ValueError like `geometry`."""
+    return tuple(layers(model, each) for each in architectures.geometries(config(model)))
 
 
 def cross_attentions(model: ModelPatcher) -> tuple[Layer, ...]:

@@ -9,13 +9,13 @@ from foreign_shapes import REFUSED, write_header
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
-INSTANTX = "ip-adapter (InstantX Flux)"
-OF_PACKS = ["instantid/SDXL/ip-adapter.bin", f"ipadapter-flux/{INSTANTX}.safetensors"]
+REFUSED_FILE = "instantcharacter_ip-adapter"
+OF_PACKS = ["instantid/SDXL/ip-adapter.bin", f"ipadapter-flux/{REFUSED_FILE}.safetensors"]
 
 
 @pytest.fixture
 def models(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """ComfyUI's models, with an adapter of its own, InstantID's and one of InstantX."""
+    """ComfyUI's models, with an adapter of its own, InstantID's and one that does not run."""
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "models_dir", str(model_folders))
@@ -23,7 +23,7 @@ def models(model_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tiny_adapter(model_folders / "instantid" / "SDXL" / "ip-adapter.bin", **KINDS["portrait unnorm"])
     (model_folders / "instantid" / "notes.txt").write_text("no weights")
     (model_folders / "ipadapter-flux").mkdir()
-    write_header(model_folders / "ipadapter-flux", INSTANTX)
+    write_header(model_folders / "ipadapter-flux", REFUSED_FILE)
     return model_folders
 
 
@@ -52,9 +52,9 @@ def test_one_that_runs_is_loaded(models: Path) -> None:
 def test_one_that_does_not_run_is_told_as_what_it_is(models: Path) -> None:
     from comfyui_ip_adapter.nodes.host import files
 
-    _, _, what, use = REFUSED[INSTANTX]
+    _, _, what, use = REFUSED[REFUSED_FILE]
     (line,) = [line for line in files.listing(files.ADAPTERS) if line.startswith("ipadapter-flux")]
-    assert line.startswith(f"{OF_PACKS[1]} cannot be used. Choose another file, or use this one with the nodes of")
+    assert line.startswith(f"{OF_PACKS[1]} cannot be used. Choose another file, or use this one with")
     assert use in line
     assert f"it is {what} (" in line
     assert list(files.adapters()) == ["own.safetensors", OF_PACKS[0]]

@@ -13,6 +13,7 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import (
     from_weight_type,
     merge_weights,
 )
+from flux_twins import FluxTwins
 from published_weights import BLOCKS, ROWS, expected
 from twins import Twins
 
@@ -127,3 +128,11 @@ def test_mistakes_are_told_by_the_node(weight_type: str, custom: str, message: s
 
 def test_a_list_that_is_not_used_is_not_judged() -> None:
     assert made("linear", "output.1").name == "linear"
+
+
+def test_a_list_may_name_the_layers_of_any_author_on_flux(comfy: None) -> None:
+    flux = FluxTwins().patcher
+    assert run(LIST, "double.2 = 1", model=flux).args[1].shape[1] == SIZE[1]
+    assert run(LIST, "single.1 = 1", model=flux).args[1].shape[1] == SIZE[1]
+    with pytest.raises(ValueError, match=r"found single\.2"):
+        run(LIST, "single.2 = 1", model=flux)

@@ -42,15 +42,25 @@ FLUX = Construction(
     },
     3,
 )
+WIDE = Construction(
+    {**FLUX.comfy, "hidden_size": 256, "num_heads": 2, "depth": 2, "depth_single_blocks": 3, "axes_dim": [16, 56, 56]},
+    {
+        **FLUX.diffusers,
+        **{"num_layers": 2, "num_single_layers": 3, "attention_head_dim": 128, "num_attention_heads": 2},
+        "axes_dims_rope": (16, 56, 56),
+    },
+    5,
+)
+"""With heads as wide as the published ones."""
 
 
 class FluxTwins(Twins):
     """Flux in both libraries with the same weights, norms and biases included."""
 
-    def __init__(self) -> None:
-        self.construction = FLUX
-        self.reference = _reference()
-        self.patcher = _patcher(self.reference)
+    def __init__(self, construction: Construction = FLUX) -> None:
+        self.construction = construction
+        self.reference = _reference(construction)
+        self.patcher = _patcher(self.reference, construction)
         self.context = 48
 
     def attach(self, nested: dict[str, dict[str, Tensor]]) -> None:
@@ -83,7 +93,7 @@ class FluxTwins(Twins):
         return {"y": call.pooled, "guidance": torch.full((len(call.x),), GUIDANCE)}
 
 
-def weakened(model: Any, number: int) -> Any:
+def weakened(model: Any, number: int, kind: str = "double_block") -> Any:
     """Another pack's patch: this block changes the picture half as much."""
 
     def patch(args: Any, extra: Any) -> Any:
@@ -92,15 +102,15 @@ def weakened(model: Any, number: int) -> Any:
         return {**out, "img": before + 0.5 * (out["img"] - before)}
 
     clone = model.clone()
-    clone.set_model_patch_replace(patch, "dit", "double_block", number)
+    clone.set_model_patch_replace(patch, "dit", kind, number)
     return clone
 
 
-def _reference() -> Any:
+def _reference(construction: Construction) -> Any:
     from diffusers import FluxTransformer2DModel
 
     torch.manual_seed(1)
-    model = FluxTransformer2DModel(**FLUX.diffusers)
+    model = FluxTransformer2DModel(**construction.diffusers)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -108,11 +118,11 @@ def _reference() -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _patcher(reference: Any) -> Any:
+def _patcher(reference: Any, construction: Construction) -> Any:
     import comfy.model_patcher
     from comfy import latent_formats, model_base, ops, supported_models, utils
 
-    config = supported_models.Flux(dict(FLUX.comfy))
+    config = supported_models.Flux(dict(construction.comfy))
     config.unet_config["dtype"] = torch.float32
     config.latent_format = latent_formats.SD15()  # of four channels, as in the other models of these tests
     config.custom_operations = ops.disable_weight_init
@@ -120,7 +130,7 @@ def _patcher(reference: Any) -> Any:
     model.encode_adm = lambda **given: given.get("pooled_output")  # as from 0.24 on, where texts need no pooled one
     values = reference.state_dict()
     weights = {name: torch.full_like(part, torch.nan) for name, part in model.diffusion_model.state_dict().items()}
-    for theirs, ours in utils.flux_to_diffusers(FLUX.comfy).items():
+    for theirs, ours in utils.flux_to_diffusers(construction.comfy).items():
         if theirs in values:
             name, part, change = (ours, None, None) if isinstance(ours, str) else (*ours, None, None)[:3]
             target = weights[name] if part is None else weights[name].narrow(*part)

@@ -15,12 +15,6 @@ def _under(prefix: str, shapes: Shapes) -> Shapes:
     return {f"{prefix}.{key}": shape for key, shape in shapes.items()}
 
 
-def _instantx_flux() -> Shapes:
-    projection = projection_shapes("FaceID", 4096, tokens=128, face=1152, mlp=2304)
-    layers = {f"ip_adapter.{n}.{name}.weight": (3072, 4096) for n in range(57) for name in ("to_k_ip", "to_v_ip")}
-    return {f"image_proj.{key}": shape for key, shape in projection.items()} | layers
-
-
 def _perceiver(name: str, width: int, read: int, inner: int) -> Shapes:
     """Attention of latents to what they read, and its two norms."""
     shapes = norm(f"{name}.norm1", read) | norm(f"{name}.norm2", width)
@@ -205,12 +199,6 @@ _ANIMA = "comfyui-anima-ipadapter"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
-    "ip-adapter (InstantX Flux)": (
-        _instantx_flux(),
-        2_645_600_512,
-        "a Flux adapter of InstantX",
-        "models/ipadapter-flux",
-    ),
     "instantcharacter_ip-adapter": (
         _instant_character(),
         None,

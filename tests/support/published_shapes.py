@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
-from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
+from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
 from fabricate.adapters import as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
 
 BYTES = {"F16": 2, "F32": 4}
@@ -18,7 +18,8 @@ class File(NamedTuple):
     layers: the family whose layers it has; token_width: where its tokens are not as wide as the layers read; rank: of
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
     the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
-    head: width of a head, where layers are timed and numbered one by one, as InstantX does.
+    head: width of a head, where layers are timed; counted: whether layers are numbered one by one, as InstantX does;
+    inner: whether it has the layers inside all blocks of Flux.
     """
 
     layers: str
@@ -33,6 +34,8 @@ class File(NamedTuple):
     dtypes: tuple[str, str] = ("F16", "F16")
     xlabs: bool = False
     head: int | None = None
+    counted: bool = False
+    inner: bool = False
     safetensors: int | None = None
     pickle: int | None = None
 
@@ -94,6 +97,16 @@ FILES: dict[str, File] = {
         "InstantX SD3.5",
         797_925_888,
         head=64,
+        counted=True,
+    ),
+    "ip-adapter (InstantX Flux)": File(
+        "Flux",
+        "InstantX Flux",
+        {"embed": 1152, "tokens": 128},
+        "InstantX Flux",
+        2_645_600_512,
+        counted=True,
+        inner=True,
     ),
     "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }
@@ -113,13 +126,14 @@ def entries(file: str) -> dict[str, Entry]:
 
 def header(file: File) -> dict[str, Entry]:
     """Names, shapes and dtypes of a file with these sizes."""
-    known = FAMILIES[file.layers]
+    known = GEOMETRIES[file.layers][file.inner]
     halves = {
         "image_proj": projection_shapes(file.kind, file.token_width or known.context, **file.sizes),
         "ip_adapter": layer_shapes(known.widths, known.context, file.rank, file.xlabs),
     }
     if file.head is not None:
         halves["ip_adapter"] |= timed_shapes(len(known.widths), known.context, file.sizes["width"], file.head)
+    if file.counted:
         halves = counted(halves)
     named = {
         f"{half}.{key}": Entry(shape, dtype)

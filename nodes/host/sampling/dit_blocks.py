@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ....ip_adapter_core.layers.double_stream import SINGLE
 from ....ip_adapter_core.settings.masks import Grid
 from .layer_options import Address, Options
 from .layer_patch import PREPARED, ROWS
@@ -41,18 +42,19 @@ class Place(NamedTuple):
 
 def options_of(address: Address, heads: int, images: ImagesByLayer, options: Options, grid: Grid) -> Options:
     """What tells of a layer; grid: height and width of the picture in tokens."""
-    told = {"block": address[:2], "block_index": 0, "n_heads": heads, "activations_shape": grid}
+    *block, depth = address
+    told = {"block": tuple(block), "block_index": depth, "n_heads": heads, "activations_shape": grid}
     return {**told, ROWS: options[ROWS], PREPARED: images}
 
 
 def add_patches(options: Options, places: Mapping[Address, Place]) -> Options:
     """Options whose patches add images to these blocks, inside whatever other packs do there."""
     replace = options.get("patches_replace", {})
-    existing = replace.get("dit", {})
-    ours = {
-        key_of(address): partial(_attend, existing.get(key_of(address)), place) for address, place in places.items()
-    }
-    return {**options, "patches_replace": {**replace, "dit": {**existing, **ours}}}
+    blocks = dict(replace.get("dit", {}))
+    for address, place in places.items():
+        key = key_of(address)
+        blocks[key] = partial(_attend, blocks.get(key), place)
+    return {**options, "patches_replace": {**replace, "dit": blocks}}
 
 
 def remove_patches(options: Options) -> Options:
@@ -70,13 +72,15 @@ def foreign_patches(options: Options, images: ImagesByLayer) -> list[Any]:
 
 
 def key_of(address: Address) -> tuple[str, int]:
-    """The key under which the host looks for patches of a block with two streams, whatever the model calls it."""
-    return "double_block", address[1]
+    """The key under which the host looks for patches of a block; those of SD3.5 are double blocks to it."""
+    return "single_block" if address[0] == SINGLE else "double_block", address[1]
 
 
 def _without_ours(patch: Any) -> Any:
-    """What a patch of ours is around, None where that is the block itself; another pack's patch as it is."""
-    return patch.args[0] if isinstance(patch, partial) and patch.func is _attend else patch
+    """What patches of ours are in, None where that is nothing; another pack's patch as it is."""
+    while isinstance(patch, partial) and patch.func is _attend:
+        patch = patch.args[0]
+    return patch
 
 
 def _attend(existing: BlockPatch | None, place: Place, args: Options, extra: Options) -> Options:

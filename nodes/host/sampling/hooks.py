@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ....ip_adapter_core.attention.application import ApplyOptions
 from ....ip_adapter_core.attention.balance import OFF
-from ....ip_adapter_core.layers.double_stream import DOUBLE
+from ....ip_adapter_core.layers.double_stream import DOUBLE, SINGLE
 from ....ip_adapter_core.layers.joint_stream import JOINT
 from ....ip_adapter_core.layers.layout import Layer
 from . import dit_blocks, double_blocks, joint_blocks, layer_patch
@@ -111,7 +111,7 @@ SD3 = Hooks(
         ),
     ),
 )
-HOOKS: dict[str, Hooks] = {**dict.fromkeys(("input", "middle", "output"), UNET), DOUBLE: FLUX, JOINT: SD3}
+HOOKS: dict[str, Hooks] = {**dict.fromkeys(("input", "middle", "output"), UNET), DOUBLE: FLUX, SINGLE: FLUX, JOINT: SD3}
 """By the stage of a layer."""
 
 

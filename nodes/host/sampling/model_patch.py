@@ -47,7 +47,7 @@ def applications_on(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions)
     """The applications of a prompt on a model, which stays as it is. Raises ValueError when they do not fit."""
     context = models.geometry(model).context
     models.check_family(model, prompt.identity)
-    layers = models.layers(model)
+    layers = models.layers(model, prompt.identity.geometry)
     hooks.check(model, layers, use)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
     made, applied = applications(projected, layers, context, use), Applied(prompt, use)

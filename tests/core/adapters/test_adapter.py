@@ -93,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) == 22
+    assert len(answers) == len(layouts) == 23
 
 
 ALIKE = [
@@ -126,6 +126,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip_adapter_plus_general (Kolors)", "CLIP-ViT-L-14-336"),
         ("ip_adapter (XLabs Flux)", "CLIP-ViT-L-14"),
         ("ip-adapter (InstantX SD3.5)", "ViT-SO400M-14-SigLIP-384"),
+        ("ip-adapter (InstantX Flux)", "ViT-SO400M-14-SigLIP-384"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
     ],
 )
@@ -262,6 +263,7 @@ MISSHAPEN = {
     "portrait unnorm": "image_proj.norm_out.weight",
     "XLabs": "ip_adapter.17.to_v_ip.bias",
     "InstantX SD3.5": "ip_adapter.17.norm_ip.linear.bias",
+    "InstantX Flux": "image_proj.proj.2.bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",

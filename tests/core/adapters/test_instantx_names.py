@@ -79,3 +79,43 @@ def test_layers_of_two_files_in_one_keep_their_numbers(tmp_path: Path) -> None:
     flat = adapters.flat(adapters.counted(adapters.adapter(**adapters.KINDS["InstantX SD3.5"])))
     save_file({name: value.clone() for name, value in adapters.doubled(flat).items()}, tmp_path / "twice.safetensors")
     assert len(load(tmp_path / "twice.safetensors").layers()) == len(adapters.TINY_WIDTHS)
+
+
+# Flux
+
+FLUX = "ip-adapter (InstantX Flux)"
+
+
+def test_the_published_file_for_flux_says_what_it_is(tmp_path: Path) -> None:
+    found = describe(write(tmp_path, FLUX, entries(FLUX)))
+    assert found.usable
+    said = " ".join((found.line, *found.details))
+    assert "InstantX Flux, Flux (57 layers, context 4096), 128 tokens, reads ViT-SO400M-14-SigLIP-384" in said
+    assert "as InstantX numbers blocks" in said
+
+
+def test_blocks_of_flux_keep_their_order(tmp_path: Path) -> None:
+    nested = adapters.adapter(**adapters.KINDS["InstantX Flux"])
+    ours = load(adapters.save(tmp_path / "a.bin", adapters.counted(nested)))
+    for number, layer in enumerate(ours.layers()):
+        assert torch.equal(layer.to_k_ip.weight, nested["ip_adapter"][f"{2 * number + 1}.to_k_ip.weight"])
+    save(ours, tmp_path / "b.safetensors", "fp32")
+    assert load(tmp_path / "b.safetensors").digest() == ours.digest()
+
+
+def test_keys_for_flux_have_heads_of_an_rms_of_1_and_values_are_as_they_come(tmp_path: Path) -> None:
+    nested = adapters.adapter(**adapters.KINDS["InstantX Flux"] | {"widths": (256,)})
+    network = load(adapters.save(tmp_path / "a.bin", adapters.counted(nested)))
+    tokens = torch.randn(2, 3, adapters.TINY_CONTEXT)
+    ((keys, values),) = network.keys_values(tokens)
+    plain = tokens @ nested["ip_adapter"]["1.to_k_ip.weight"].T
+    heads = plain.unflatten(-1, (2, 128))
+    torch.testing.assert_close(keys, (heads / (heads.square().mean(-1, keepdim=True) + 1e-5).sqrt()).flatten(-2))
+    torch.testing.assert_close(values, tokens @ nested["ip_adapter"]["1.to_v_ip.weight"].T)
+
+
+def test_a_damaged_file_for_flux_is_refused_by_name() -> None:
+    named = entries(FLUX)
+    del named["ip_adapter.56.to_v_ip.weight"]
+    with pytest.raises(UnsupportedCheckpoint, match=r"lacks ip_adapter\.113\.to_v_ip\.weight"):
+        identify(named)

@@ -145,3 +145,14 @@ def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
     assert {family for family, _ in downloads.ADAPTER_FILES} <= {*FAMILIES, KOLORS}
     assert {kind for _, kind in downloads.ADAPTER_FILES} <= set(KINDS)
     assert set(downloads.ENCODER_FILES) <= set(ENCODER_NAMES.values())
+
+
+def test_flux_has_the_adapters_of_two_authors_and_the_lighter_one_first() -> None:
+    flux = FAMILIES["Flux"]
+    assert fitting(IDENTITIES, flux, "plus") == ["ip-adapter (InstantX Flux)"]
+    assert fitting(IDENTITIES, flux, "base") == ["ip_adapter (XLabs Flux v2)", "ip_adapter (XLabs Flux)"]
+    assert fitting(IDENTITIES, flux, "any")[-1] == "ip-adapter (InstantX Flux)"
+    siglip = {"siglip": tower("ViT-SO400M-14-SigLIP-384", 1152, 1152)}
+    assert choose(IDENTITIES, siglip, flux, "plus") == ("ip-adapter (InstantX Flux)", "siglip")
+    assert choose(IDENTITIES, siglip, flux, "any") == ("ip-adapter (InstantX Flux)", "siglip")
+    assert downloads.ADAPTER_FILES["Flux", "any"] == downloads.ADAPTER_FILES["Flux", "base"]

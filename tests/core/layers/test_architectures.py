@@ -3,7 +3,7 @@
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
-from comfyui_ip_adapter.ip_adapter_core.layers.architectures import ARCHITECTURES, geometry, layers
+from comfyui_ip_adapter.ip_adapter_core.layers.architectures import ARCHITECTURES, geometries, geometry, layers
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
 
 
@@ -28,3 +28,17 @@ def test_other_constructions_are_refused_by_name(config: dict[str, object]) -> N
             ValueError, match=rf"^Connect a model such as SD1\.5, .* or Flux, .*this model is {kind}\.$"
         ):
             asked(config)
+
+
+def test_flux_has_other_layers_for_adapters_of_other_authors() -> None:
+    usual, inner = geometries(CONFIGS["Flux"])
+    assert [len(usual.widths), len(inner.widths)] == [19, 57]
+    assert layers(CONFIGS["Flux"], usual) == layers(CONFIGS["Flux"])
+    found = layers(CONFIGS["Flux"], inner)
+    assert [layer.address for layer in found[18:20]] == [("double", 18, 1), ("single", 0, 1)]
+    assert len({layer.address for layer in (*found, *layers(CONFIGS["Flux"]))}) == 76
+
+
+def test_an_adapter_of_no_such_layers_gets_the_usual_ones() -> None:
+    other = geometry(CONFIGS["SDXL"])
+    assert layers(CONFIGS["Flux"], other) == layers(CONFIGS["Flux"])

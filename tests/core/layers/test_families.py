@@ -3,7 +3,7 @@
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.layers.architectures import geometry
-from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS, FAMILIES, describe, family
+from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS, FAMILIES, GEOMETRIES, alike, describe, family
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 
 # Runs of equal inner widths in the order of adapter files: input, output, middle.
@@ -24,3 +24,11 @@ def test_a_family_has_the_geometry_of_its_published_adapters(name: str, context:
 
 def test_an_unknown_geometry_keeps_its_numbers() -> None:
     assert describe(Geometry(64, (32, 32))) == "a model of its own kind (2 layers, context 64)"
+
+
+def test_adapters_of_both_authors_are_for_flux() -> None:
+    usual, inner = GEOMETRIES["Flux"]
+    assert family(usual) == family(inner) == "Flux"
+    assert alike(usual) == alike(inner) == (usual, inner)
+    assert alike(FAMILIES["SDXL"]) == (FAMILIES["SDXL"],)
+    assert alike(Geometry(1, (2,))) == (Geometry(1, (2,)),)

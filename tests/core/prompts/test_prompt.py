@@ -283,3 +283,10 @@ def test_a_part_tells_how_many_images_stand_under_its_softmax(adapter: Adapter, 
     prompt = image_prompt(adapter, embeds(3), BLANK, Gathering(how))
     assert [part.images for part in prompt.parts] == images
     assert all(part.tokens.shape[1] == 4 * part.images for part in prompt.parts)
+
+
+def test_embeddings_of_patches_are_refused(adapter: Adapter) -> None:
+    """As ComfyUI's own SigLIP gives them."""
+    features = Features(torch.zeros(1, 729, 32))
+    with pytest.raises(ValueError, match=r"^Load .* with Load CLIP Vision .*, and tower gives .* 729 patches\.$"):
+        features.select_for(adapter.identity(), "tower")

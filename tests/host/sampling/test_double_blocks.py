@@ -70,10 +70,10 @@ def test_prompted_models_agree(
     weight: float,
     hands_out_queries: bool,
 ) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import double_blocks
+    from comfyui_ip_adapter.nodes.host.sampling import flux_queries
 
     if not hands_out_queries:
-        monkeypatch.setattr(double_blocks, "_hands_out_queries", lambda block: False)
+        monkeypatch.setattr(flux_queries, "_hands_out_queries", lambda block: False)
     given, cond = call(flux.context, 2, height, width), embeds()
     flux.set_reference_weight(weight)
     expected = flux.call_reference(given, cond.expand(2, 1, EMBED))
@@ -128,13 +128,13 @@ def test_every_block_is_called_exactly_once(
     from comfyui_ip_adapter.nodes.host.sampling import double_blocks
 
     calls: Counter[Any] = Counter()
-    add = double_blocks._add_behind
+    add = double_blocks._ADD[double_blocks.BEHIND]
 
     def counting(block: Any, place: Any, args: Any) -> Any:
         calls[place.options["block"]] += 1
         return add(block, place, args)
 
-    monkeypatch.setattr(double_blocks, "_add_behind", counting)
+    monkeypatch.setitem(double_blocks._ADD, double_blocks.BEHIND, counting)
     flux.call_comfy(call(flux.context), apply(flux.patcher, prompt), cond_or_uncond=[0])
     assert calls == {("double", number): 1 for number in range(3)}
 

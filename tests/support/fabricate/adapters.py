@@ -23,6 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "portrait unnorm": {"kind": "portrait unnorm", "tokens": 16},
     "XLabs": {"bias": True},
     "InstantX SD3.5": {"kind": "InstantX SD3.5", "embed": 64, "tokens": 16, "head": 16},
+    "InstantX Flux": {"kind": "InstantX Flux", "widths": (128,) * 16, "embed": 1152, "tokens": 16},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -214,6 +215,10 @@ def _instantx_sd35(size: Sizes) -> Shapes:
     return shapes
 
 
+def _instantx_flux(size: Sizes) -> Shapes:
+    return _face(size._replace(face=size.embed, mlp=2 * size.embed))
+
+
 def _portrait_unnorm(size: Sizes) -> Shapes:
     return _plus(size._replace(embed=size.face))
 
@@ -249,4 +254,5 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "FaceID-Plus": _face_plus,
     "portrait unnorm": _portrait_unnorm,
     "InstantX SD3.5": _instantx_sd35,
+    "InstantX Flux": _instantx_flux,
 }

@@ -17,7 +17,6 @@ from drawn import draw
 from fabricate.loras import tiny_lora
 from fabricate.towers import TINY
 from fabricate.upscalers import tiny_upscaler
-from foreign_shapes import REFUSED
 from live import specimens
 from live.models import fabricate_models
 from live.pictures import EXAMPLE, FACE, face, landscape
@@ -28,13 +27,6 @@ OLD = SIGNATURES | OTHER_SHAPES
 LORA, UPSCALER, VAE = "tiny.safetensors", "tiny.safetensors", "sdxl_vae.safetensors"
 SMALLEST, SCALE, STEPS = 64, 8, 2
 SIDE, WIDE = 128, (0, 16, 128, 112)  # pixels of pictures, and the part of one that is no square
-
-
-def flux_adapter(path: Path) -> Path:
-    """A file that is refused: InstantX's names and shapes, without numbers."""
-    shapes = REFUSED["ip-adapter (InstantX Flux)"][0]
-    torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
-    return path
 
 
 FILES: dict[str, Callable[[Path], Path]] = {
@@ -54,7 +46,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
             start=10,
         )
     },
-    "ipadapter/ip-adapter-flux.bin": flux_adapter,
+    "ipadapter/ip-adapter-flux.bin": of_kind("InstantX Flux", 30),
     f"loras/{LORA}": tiny_lora,
     f"upscale_models/{UPSCALER}": tiny_upscaler,
 }
