@@ -102,7 +102,11 @@ GOOD = Trial(foreign=0, wrong=[], failure="", old=3, converted=2, unlike="")
         ({}, "opened 1 of 1, ran 1 of 1; converted 2 of 3 nodes, same picture 1 of 1"),
         ({"wrong": ["IPAdapter is red"]}, "opened 0 of 1, ran 1 of 1"),
         ({"failure": "no"}, "opened 1 of 1, ran 0 of 1; converted 0 of 0"),
-        ({"failure": "it is a Flux adapter of InstantX (a.b)"}, "ran 0 of 0 (1 refused with a reason)"),
+        ({"failure": "it is InstantCharacter for Flux (a.b)"}, "ran 0 of 0 (1 refused with a reason)"),
+        (
+            {"failure": "Load it: this InstantX Flux adapter reads embeds of 9"},
+            "ran 0 of 0 (1 refused with a reason)",
+        ),
         ({"unlike": "another picture"}, "same picture 0 of 1"),
     ],
 )

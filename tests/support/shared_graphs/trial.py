@@ -16,6 +16,8 @@ from shared_graphs.disk import OLD, fit_embeds, miniature
 from shared_graphs.opening import Sent, complaints, sent, switch_on
 
 LEVELS, LEVEL = 256, 1  # of a picture, and what two ways to the same picture may differ by
+UNREADABLE = {"this InstantX Flux adapter reads embeds": "an encoder that InstantX's Flux adapter does not read"}
+"""Words of a failure -> what a graph asks for that never ran with any pack."""
 NOTHING = "no IP-Adapter node leads to a picture"
 
 
@@ -41,8 +43,9 @@ class Trial(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """What kind of adapter it asks for, if that is one of those that are recognised and not run."""
-        return next((what for _, _, what, _ in REFUSED.values() if what in self.failure), "")
+        """What it asks for, if that is a kind of adapter that is recognised and not run, or a row of UNREADABLE."""
+        kinds = {what: what for _, _, what, _ in REFUSED.values()}
+        return next((what for words, what in (kinds | UNREADABLE).items() if words in self.failure), "")
 
 
 def tried(editor: Editor, graph: Mapping[str, Any], name: str, described: Described) -> Trial:
