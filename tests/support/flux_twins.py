@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from twins import Call, Construction, Twins
+from twins import Call, Construction, Twins, random_reference, transformer_patcher
 
 GUIDANCE = 3.5
 FLUX = Construction(
@@ -109,33 +109,11 @@ def weakened(model: Any, number: int, kind: str = "double_block") -> Any:
 def _reference(construction: Construction) -> Any:
     from diffusers import FluxTransformer2DModel
 
-    torch.manual_seed(1)
-    model = FluxTransformer2DModel(**construction.diffusers)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return model.eval().requires_grad_(False)
+    return random_reference(FluxTransformer2DModel, **construction.diffusers)
 
 
 def _patcher(reference: Any, construction: Construction) -> Any:
-    import comfy.model_patcher
-    from comfy import latent_formats, model_base, ops, supported_models, utils
+    from comfy import model_base, supported_models, utils
 
-    config = supported_models.Flux(dict(construction.comfy))
-    config.unet_config["dtype"] = torch.float32
-    config.latent_format = latent_formats.SD15()  # of four channels, as in the other models of these tests
-    config.custom_operations = ops.disable_weight_init
-    model = model_base.Flux(config, device="cpu")
-    model.encode_adm = lambda **given: given.get("pooled_output")  # as from 0.24 on, where texts need no pooled one
-    values = reference.state_dict()
-    weights = {name: torch.full_like(part, torch.nan) for name, part in model.diffusion_model.state_dict().items()}
-    for theirs, ours in utils.flux_to_diffusers(construction.comfy).items():
-        if theirs in values:
-            name, part, change = (ours, None, None) if isinstance(ours, str) else (*ours, None, None)[:3]
-            target = weights[name] if part is None else weights[name].narrow(*part)
-            target.copy_(change(values[theirs]) if change else values[theirs])
-    assert not any(part.isnan().any() for part in weights.values())
-    model.diffusion_model.load_state_dict(weights, strict=True)
-    device = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+    config, names = supported_models.Flux(dict(construction.comfy)), utils.flux_to_diffusers(construction.comfy)
+    return transformer_patcher(model_base.Flux, config, names, reference)

@@ -1,5 +1,7 @@
 """Sampling with ComfyUI's own samplers in the test process: prompts, conds, noise, and how far results differ."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,11 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
+from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
 from comfyui_ip_adapter.ip_adapter_core.layers.joint_stream import JOINT
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
@@ -44,6 +47,15 @@ def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | Non
     from comfyui_ip_adapter.nodes.host.sampling import model_patch
 
     return model_patch.apply(model, prompt, ApplyOptions(weight, span or Span(), **how))
+
+
+def with_layers(model: Any, prompt: ImagePrompt, layers: Sequence[Layer], context: int) -> Any:
+    """A MODEL with a prompt whose keys and values are assigned to these layers, in their order."""
+    from comfyui_ip_adapter.nodes.host.sampling import model_patch
+
+    (right,) = applications(prompt, architectures.layers(model.model.model_config.unet_config), context)
+    assigned = dict(zip(layers, right.layers.values(), strict=True))
+    return model_patch.install(model, (replace(right, layers=assigned),))
 
 
 def cond(seed: int, context: int = 48) -> list[Any]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fabricate import adapters
-from twins import Call, Construction, Twins, call
+from twins import Call, Construction, Twins, call, random_reference, transformer_patcher
 
 EMBED, PATCHES, TIME = 40, 6, 64
 SD3 = Construction(
@@ -102,33 +102,11 @@ def sd3_call(batch: int = 2, height: int = 16, width: int = 16, sigma: float = 0
 def _reference() -> Any:
     from diffusers import SD3Transformer2DModel
 
-    torch.manual_seed(1)
-    model = SD3Transformer2DModel(**SD3.diffusers)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return model.eval().requires_grad_(False)
+    return random_reference(SD3Transformer2DModel, **SD3.diffusers)
 
 
 def _patcher(reference: Any) -> Any:
-    import comfy.model_patcher
-    from comfy import latent_formats, model_base, ops, supported_models, utils
+    from comfy import model_base, supported_models, utils
 
-    config = supported_models.SD3(dict(SD3.comfy))
-    config.unet_config["dtype"] = torch.float32
-    config.latent_format = latent_formats.SD15()  # of four channels, as in the other models of these tests
-    config.custom_operations = ops.disable_weight_init
-    model = model_base.SD3(config, device="cpu")
-    model.encode_adm = lambda **given: given.get("pooled_output")
-    values = reference.state_dict()
-    weights = {name: torch.full_like(part, torch.nan) for name, part in model.diffusion_model.state_dict().items()}
-    for theirs, ours in utils.mmdit_to_diffusers(SD3.comfy).items():
-        if theirs in values:
-            name, part, change = (ours, None, None) if isinstance(ours, str) else (*ours, None, None)[:3]
-            target = weights[name] if part is None else weights[name].narrow(*part)
-            target.copy_(change(values[theirs]) if change else values[theirs])
-    assert not any(part.isnan().any() for part in weights.values())
-    model.diffusion_model.load_state_dict(weights, strict=True)
-    device = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+    config, names = supported_models.SD3(dict(SD3.comfy)), utils.mmdit_to_diffusers(SD3.comfy)
+    return transformer_patcher(model_base.SD3, config, names, reference)

@@ -1,6 +1,6 @@
 """The same random UNet twice: in diffusers and as a real ComfyUI model, with an adapter attached on both sides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -192,20 +192,56 @@ def _patched_weights(model: Any) -> Iterator[None]:
         model.unpatch_model(device_to=model.offload_device)
 
 
+def random_reference(kind: Callable[..., Any], **options: Any) -> Any:
+    """A random model of diffusers, the same each time, in which no norm and no bias is neutral."""
+    torch.manual_seed(1)
+    model = kind(**options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval().requires_grad_(False)
+
+
+def transformer_patcher(kind: Callable[..., Any], config: Any, names: Mapping[str, Any], reference: Any) -> Any:
+    """The MODEL of a transformer with the weights of diffusers' model.
+
+    kind: of the host's model; config: of the host's supported models; names: the host's, of diffusers' tensors.
+    """
+    from comfy import latent_formats, ops
+
+    config.unet_config["dtype"] = torch.float32
+    config.latent_format = latent_formats.SD15()  # of four channels, as in the other models of these tests
+    config.custom_operations = ops.disable_weight_init
+    model = kind(config, device="cpu")
+    model.encode_adm = lambda **given: given.get("pooled_output")  # as Flux has it from 0.24 on
+    values = reference.state_dict()
+    weights = {name: torch.full_like(part, torch.nan) for name, part in model.diffusion_model.state_dict().items()}
+    for theirs, ours in names.items():
+        if theirs in values:
+            name, part, change = (ours, None, None) if isinstance(ours, str) else (*ours, None, None)[:3]
+            target = weights[name] if part is None else weights[name].narrow(*part)
+            target.copy_(change(values[theirs]) if change else values[theirs])
+    assert not any(part.isnan().any() for part in weights.values())
+    model.diffusion_model.load_state_dict(weights, strict=True)
+    return _patcher_of(model)
+
+
+def _patcher_of(model: Any) -> Any:
+    import comfy.model_patcher
+
+    device = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+
+
 def _reference(construction: Construction) -> Any:
     from diffusers import UNet2DConditionModel
 
-    torch.manual_seed(1)
-    unet = UNet2DConditionModel(sample_size=16, layers_per_block=2, norm_num_groups=32, **construction.diffusers)
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return unet.eval().requires_grad_(False)
+    sizes = {"sample_size": 16, "layers_per_block": 2, "norm_num_groups": 32}
+    return random_reference(UNet2DConditionModel, **sizes, **construction.diffusers)
 
 
 def _patcher(construction: Construction, reference: Any) -> Any:
-    import comfy.model_patcher
     from comfy import latent_formats, model_base, ops, supported_models_base, utils
 
     class Config(supported_models_base.BASE):
@@ -219,8 +255,7 @@ def _patcher(construction: Construction, reference: Any) -> Any:
     values = reference.state_dict()
     weights = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
     model.diffusion_model.load_state_dict(weights, strict=True)
-    device = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
+    return _patcher_of(model)
 
 
 def _unet_config(construction: Construction) -> dict[str, Any]:

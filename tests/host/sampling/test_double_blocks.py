@@ -1,7 +1,6 @@
 """The adapter of XLabs on Flux: equal to diffusers, block by block, and beside other packs' patches of the blocks."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
@@ -20,7 +17,7 @@ from fabricate import adapters
 from flux_twins import FluxTwins, weakened
 from parts import half
 from published_shapes import entries
-from sampled import EMBED, STEPS, apply, difference, embeds, make_prompt, sample
+from sampled import EMBED, STEPS, apply, difference, embeds, make_prompt, sample, with_layers
 from twins import TOLERANCE, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -110,15 +107,11 @@ def test_the_map_of_this_package_is_right(flux: FluxTwins, nested: Any, tmp_path
 
 
 def _error_of_map(flux: FluxTwins, nested: Any, folder: Path, change: Any) -> float:
-    from comfyui_ip_adapter.nodes.host.sampling import model_patch
-
     given, cond = call(flux.context), embeds()
     flux.set_reference_weight(1.0)
     expected = flux.call_reference(given, cond.expand(2, 1, EMBED))
     layers = architectures.layers(flux.construction.comfy)
-    (right,) = applications(ours(nested, folder, cond, cond), layers, flux.context)
-    assigned: dict[Layer, Any] = dict(zip(change(list(layers)), right.layers.values(), strict=True))
-    wrong = model_patch.install(flux.patcher, (replace(right, layers=assigned),))
+    wrong = with_layers(flux.patcher, ours(nested, folder, cond, cond), change(list(layers)), flux.context)
     return error(flux.call_comfy(given, wrong, cond_or_uncond=[0]), expected)
 
 

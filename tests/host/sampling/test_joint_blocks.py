@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
-from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
@@ -21,7 +19,7 @@ from fabricate import adapters
 from flux_twins import weakened
 from parts import half
 from published_shapes import entries
-from sampled import STEPS, apply, difference, make_prompt, noise, sample
+from sampled import STEPS, apply, difference, make_prompt, noise, sample, with_layers
 from sd3_twins import SD3Twins, hidden, sd3_adapter, sd3_call
 from twins import TOLERANCE, error
 
@@ -116,15 +114,11 @@ def test_the_map_of_this_package_is_right(sd3: SD3Twins, nested: Any, tmp_path: 
 
 
 def _error_of_map(sd3: SD3Twins, nested: Any, folder: Path, change: Any) -> float:
-    from comfyui_ip_adapter.nodes.host.sampling import model_patch
-
     given, cond = sd3_call(), hidden()
     sd3.set_reference_weight(1.0)
     expected = sd3.call_reference(given, cond.expand(2, -1, -1))
     layers = architectures.layers(sd3.construction.comfy)
-    (right,) = applications(ours(nested, folder, cond, cond), layers, sd3.context)
-    assigned: dict[Layer, Any] = dict(zip(change(list(layers)), right.layers.values(), strict=True))
-    wrong = model_patch.install(sd3.patcher, (replace(right, layers=assigned),))
+    wrong = with_layers(sd3.patcher, ours(nested, folder, cond, cond), change(list(layers)), sd3.context)
     return error(sd3.call_comfy(given, wrong, cond_or_uncond=[0]), expected)
 
 
