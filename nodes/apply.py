@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.balance import BALANCES, OFF
+from ..ip_adapter_core.attention.projection import AUTO, METHODS
 from ..ip_adapter_core.attention.scaling import SCALINGS
 from ..ip_adapter_core.prompts import prompt
 from ..ip_adapter_core.settings import layer_weights as weights
@@ -68,6 +69,7 @@ class Apply(Node):
                     "looked at. The C penalties weaken layers with fewer channels, which hold details.",
                 ),
                 balance_input(),
+                method_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the image prompt.")],
             has_intermediate_output=True,
@@ -90,6 +92,7 @@ class Apply(Node):
         mask: Tensor | None = None,
         scaling: str = "V only",
         balance: str = OFF,
+        method: str = AUTO,
     ) -> io.NodeOutput:
         use = ApplyOptions(
             weight,
@@ -101,6 +104,7 @@ class Apply(Node):
             lora_strength=lora_strength,
             skip_middle=skip_middle_block,
             balance=balance,
+            method=method,
         )
         patched = model_patch.apply(model, image_prompt, use)
         notices = [*of_use(use), *of_layers(layer_weights, models.layers(model, image_prompt.identity.geometry))]
@@ -131,6 +135,20 @@ def balance_input() -> io.Combo.Input:
         tooltip="What the weight is measured by. off: by the adapter alone, and several references add up. cap: in no "
         "layer do all references together say more than the weight times what the text says. equalise: they say "
         "exactly that, whatever the adapter and however many they are.",
+    )
+
+
+def method_input() -> io.Combo.Input:
+    """The input for how far what is added is turned away from the text."""
+    return io.Combo.Input(
+        "method",
+        optional=True,
+        options=[AUTO, *METHODS],
+        default=AUTO,
+        advanced=True,
+        tooltip="Of PuLID alone: how much of what the text says already a face may say again. auto: fidelity for v1, "
+        "editable for v1.1. fidelity: nearest to the face. editable: the same, and weaker. style: leaves the most to "
+        "the text. neutral: as other adapters act; lower the weight then.",
     )
 
 

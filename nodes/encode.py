@@ -168,7 +168,7 @@ class EncodeFace(Node):
         prompt, seen = encoding.face_prompt(
             ip_adapter, clip_vision, faces, negative, gathering, shortcut, reference_mask, alpha
         )
-        notices = _of_faces(ip_adapter, encoding.face_pictures(faces, clip_vision), reference_mask, alpha)
+        notices = _of_faces(ip_adapter, encoding.face_pictures(ip_adapter, faces, clip_vision), reference_mask, alpha)
         return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
 
 

@@ -39,6 +39,13 @@ _NEUTRAL = "What reference_mask or alpha leave out became the encoder's neutral 
 _BY_PATCHES = f"{_NEUTRAL}, and adapters of kind {{kind}} look at no patch of it."
 _AS_A_WHOLE = f"{_NEUTRAL}. Adapters of kind {{kind}} take the whole square, so they still see the outline."
 
+_READ_WHOLE = {
+    "grey on white": "All of the face's picture is read, its background too. Adapters of kind {kind} were trained on "
+    "faces and hair on white: make the rest black in reference_mask, or transparent with alpha.",
+}
+"""What is said where nothing is left out, by how the kind of adapter reads a face's picture."""
+_READ_IN_PART = {"grey on white": "What reference_mask or alpha leave out became white."}
+
 
 def of_use(use: ApplyOptions) -> list[str]:
     """The notices for settings of which each alone makes an image prompt do nothing."""
@@ -82,9 +89,11 @@ def of_unread_mask(mask: Tensor | None, is_read: bool) -> list[str]:
 
 
 def of_reference_mask(adapter: Identity, partly_read: bool) -> list[str]:
-    """What became of the surroundings of references that are read in part, by an adapter's kind."""
-    text = _BY_PATCHES if adapter.variant.selective else _AS_A_WHOLE
-    return [text.format(kind=adapter.variant.name)] if partly_read else []
+    """What became of the surroundings of references that are read in part, or should be, by an adapter's kind."""
+    variant = adapter.variant
+    usual = (_BY_PATCHES if variant.selective else _AS_A_WHOLE) if partly_read else None
+    text = (_READ_IN_PART if partly_read else _READ_WHOLE).get(variant.portrayal, usual)
+    return [text.format(kind=variant.name)] if text else []
 
 
 def with_notices(notices: list[str], preview: ui.PreviewImage | None = None) -> Any:

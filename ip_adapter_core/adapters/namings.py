@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ..files.tensor_file import Entry
-from . import diffusers_names, instantx_names, xlabs_names
+from . import diffusers_names, instantx_names, pulid_names, xlabs_names
 from .diffusers_names import Sources
 
 
@@ -28,6 +28,7 @@ NAMINGS = (
         "as diffusers saves its processors", diffusers_names.is_saved_by_diffusers, diffusers_names.find_sources
     ),
     FileNaming("as XLabs names them", xlabs_names.is_of_xlabs, xlabs_names.find_sources),
+    FileNaming("as PuLID names them", pulid_names.is_of_pulid, pulid_names.find_sources),
     FileNaming("as InstantX numbers blocks", instantx_names.is_of_instantx, instantx_names.find_sources),
 )
 

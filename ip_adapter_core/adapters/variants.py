@@ -20,12 +20,13 @@ from .projections import (
     Resampler,
     Shapes,
 )
+from .pulid import IDEncoder, IDFormer
 from .time_resampler import TimeResampler
 
 Test = Callable[[Parts[Shape]], bool]
 
 KOLORS = "Kolors"
-ENCODED = ("embeds", "hidden")
+ENCODED = ("embeds", "hidden", "normed_embeds", "levels")
 """Fields of `Features` that a vision encoder gives; the others are of faces."""
 
 
@@ -44,6 +45,9 @@ class Variant:
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
     layer: makes to_k_ip and to_v_ip of a layer from its shapes.
+    portrayal: how it reads the picture of a face, a row of PORTRAYALS in nodes/host/encoding.py.
+    method: how what it adds is turned away from the text unless the user says, a row of METHODS in
+        attention/projection.py; None where it was never trained for any.
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
@@ -57,11 +61,13 @@ class Variant:
     menu: str | None = None
     preference: int = 0
     family: str | None = None
-    zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
+    zeroed: tuple[str, ...] = ("embeds", "face", "normed_face", "normed_embeds", "levels")
     black: bool = False
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
     layer: Callable[[Mapping[str, Shape], Any], KeyValueLayers] = KeyValueLayers
+    portrayal: str = "crop"
+    method: str | None = None
     timed: bool = False
     selective: bool = False
     feeds_control: bool = False
@@ -149,6 +155,25 @@ VARIANTS = (
         selective=True,
     ),
     Variant(
+        "PuLID v1",
+        _has("body.0.weight"),
+        ("face", "normed_embeds", "levels"),
+        IDEncoder,
+        menu="PuLID",
+        portrayal="grey on white",
+        method="fidelity",
+    ),
+    Variant(
+        "PuLID v1.1",
+        _has("latents", "id_embedding_mapping.0.weight"),
+        ("face", "normed_embeds", "levels"),
+        IDFormer,
+        menu="PuLID",
+        preference=1,
+        portrayal="grey on white",
+        method="editable",
+    ),
+    Variant(
         "portrait unnorm",
         _all(_has("latents"), _size("proj_in.weight", 1, 512)),
         ("face",),
@@ -209,6 +234,7 @@ ENCODER_NAMES = {
     ("embeds", 1152): "ViT-SO400M-14-SigLIP-384",
     ("embeds", 1280): "CLIP-ViT-bigG-14",
     ("hidden", 1024): "CLIP-ViT-L-14-336",
+    ("levels", 1024): "EVA02-L-14-336",
     ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",
     ("hidden", 1280): "CLIP-ViT-H-14",
     ("hidden", 1664): "CLIP-ViT-bigG-14",

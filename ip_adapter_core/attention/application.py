@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
 from ..adapters.lora import LoraUse
+from ..adapters.variants import Variant
 from ..layers.families import describe
 from ..layers.layout import Geometry, Layer
 from ..prompts.prompt import COND, UNCOND, ImagePrompt, PromptPart, TimedNetwork
@@ -36,6 +37,7 @@ from ..settings.span import WHOLE, Span
 from ..settings.weight_list import names_in
 from ..text.checks import check_choice, check_finite
 from .balance import BALANCES, OFF
+from .projection import AUTO, METHODS, NEUTRAL
 from .scaling import SCALINGS
 
 
@@ -54,6 +56,7 @@ class ApplyOptions:
     mean_of_each: whether a scaling with a mean takes it over the tokens of each image, as there.
     point_masks: whether masks are read at points in place of over cells, and may leave 0..1, as there.
     balance: how what is added is held against the text, a row of BALANCES.
+    method: how far it is turned away from the text, a row of METHODS, or AUTO for what the adapter's kind is used with.
     """
 
     weight: float = 1.0
@@ -67,14 +70,17 @@ class ApplyOptions:
     mean_of_each: bool = False
     point_masks: bool = False
     balance: str = OFF
+    method: str = AUTO
 
     def check(self) -> ApplyOptions:
-        """These options. Raises ValueError when a number, the scaling, the balance or the span is not valid."""
+        """These options. Raises ValueError when a number, the scaling, the balance, the method or the span is not
+        valid."""
         check_finite(weight=self.weight)
         if self.lora_strength is not None:
             check_finite(lora_strength=self.lora_strength)
         check_choice("scaling", self.scaling, SCALINGS)
         check_choice("balance", self.balance, BALANCES)
+        check_choice("method", self.method, (AUTO, *METHODS))
         self.span.check()
         return self
 
@@ -118,6 +124,7 @@ class Application:
     masks: where it acts, (frames, height, width) each; their product counts.
     lora: what the adapter adds to the model's own weights, in every step and at any λ.
     mean_of_each, point_masks, balance: as in ApplyOptions.
+    method: a row of METHODS.
     network: makes K' and V' at each noise level; None where they hold at all of them.
     applied: what it was made of, so that another prompt can take its place.
     """
@@ -132,6 +139,7 @@ class Application:
     mean_of_each: bool = False
     point_masks: bool = False
     balance: str = OFF
+    method: str = NEUTRAL
     network: TimedNetwork | None = None
     applied: Applied | None = None
 
@@ -167,12 +175,26 @@ def applications(
     """
     options = (options or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
+    method = method_for(prompt.identity.variant, options.method)
     per_part = (_application(part, layers, options) for part in prompt.parts)
-    effective = tuple(replace(application, network=prompt.timed) for application in per_part if application)
+    effective = tuple(replace(one, method=method, network=prompt.timed) for one in per_part if one)
     if not (effective and prompt.lora):
         return effective
     first, *others = effective
     return (replace(first, lora=prompt.lora.use_on(layers, options.lora_strength)), *others)
+
+
+def method_for(variant: Variant, wanted: str) -> str:
+    """The row of METHODS that a prompt of this kind is applied with; wanted: a row, or AUTO.
+
+    Raises ValueError for a method that turns, where the kind was not trained for any.
+    """
+    if variant.method is None and wanted not in (AUTO, NEUTRAL):
+        raise ValueError(
+            f'Set method to "{AUTO}"; "{wanted}" is for adapters of PuLID, and this image prompt is of kind '
+            f"{variant.name}."
+        )
+    return wanted if wanted != AUTO else variant.method or NEUTRAL
 
 
 def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:

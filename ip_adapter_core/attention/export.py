@@ -23,6 +23,7 @@ from ..layers.roles import has_roles
 from ..prompts.prompt import COND
 from .application import Application, LayerTerm
 from .balance import OFF
+from .projection import NEUTRAL
 from .scaling import scale_each
 
 _FORMAT, _VERSION = "IP-Adapter keys and values", "1"
@@ -36,6 +37,7 @@ _DIFFERS: dict[str, Callable[[Application], bool]] = {
     "the schedule": lambda one: one.schedule.over_time,
     "the masks": lambda one: bool(one.masks),
     "the balance": lambda one: one.balance != OFF,
+    "the method": lambda one: one.method != NEUTRAL,
 }
 """What is not exported -> whether an application has it."""
 

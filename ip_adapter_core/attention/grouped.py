@@ -27,6 +27,7 @@ from ..settings.masks import Grid, for_layer
 from .balance import Balance, Balanced
 from .balance import join as join_balances
 from .joint import Joint
+from .projection import METHODS, NEUTRAL
 from .reference import image_attention, split_heads
 
 MAX_TOKENS = 32  # tokens of a prompt in a product; with more, one attention for each prompt is as fast
@@ -45,6 +46,7 @@ class ImageKV(NamedTuple):
     owners: number of the application that it comes from.
     balance: how it is held against the text; None is not at all.
     joint: how they share a softmax with the picture's own keys and values; None where they have one of their own.
+    method: how far what it adds is turned away from the text, a row of METHODS.
     """
 
     kv: KeysValues
@@ -53,6 +55,12 @@ class ImageKV(NamedTuple):
     owners: tuple[int, ...] = ()
     balance: Balance | None = None
     joint: Joint | None = None
+    method: str = NEUTRAL
+
+    @property
+    def turned(self) -> bool:
+        """Whether what it adds depends on what the text says."""
+        return METHODS[self.method].kept is not None
 
 
 class GroupedKV(NamedTuple):
@@ -75,6 +83,11 @@ class GroupedKV(NamedTuple):
     masks: MasksByGrid | None = None
     owners: tuple[int, ...] = ()
     balance: Balance | None = None
+
+    @property
+    def turned(self) -> bool:
+        """Prompts that are turned away from the text stand by themselves."""
+        return False
 
     @property
     def groups(self) -> int:
@@ -110,7 +123,7 @@ def group_images(images: Sequence[ImageKV], heads: int) -> tuple[ImageKV | Group
     by_kind: dict[Hashable, list[ImageKV]] = {}
     for image in images:
         held = image.balance and (image.balance.mode, image.balance.place)
-        by_kind.setdefault((image.kv.keys.shape, held), []).append(image)
+        by_kind.setdefault((image.kv.keys.shape, held, image.method), []).append(image)
     return tuple(one for alike in by_kind.values() for one in _group_alike(alike, heads))
 
 
@@ -140,7 +153,7 @@ def _group_alike(images: Sequence[ImageKV], heads: int) -> Iterable[ImageKV | Gr
     """Image prompts of equal shape, in groups of their device's form."""
     name = FORM_OF.get(images[0].kv.keys.device.type, "")
     form = FORMS.get(name)
-    if form is None or images[0].joint or not form.accepts(images[0].kv):
+    if form is None or images[0].joint or images[0].turned or not form.accepts(images[0].kv):
         return images
     chunks = [images[start : start + form.max_images] for start in range(0, len(images), form.max_images)]
     return [one for each in chunks for one in ([_group(each, heads, name)] if len(each) >= form.min_images else each)]

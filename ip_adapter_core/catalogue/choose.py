@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..adapters.identity import Identity
@@ -75,6 +75,14 @@ OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_
 """Kinds whose adapters read faces, and not pictures alone."""
 
 
+_WIDTHS: dict[str, Callable[[Tower], int]] = {
+    "embeds": lambda tower: tower.embed_dim,
+    "hidden": lambda tower: tower.width,
+    "levels": lambda tower: tower.width if tower.levels else 0,
+}
+"""What an adapter reads of an encoder last -> how wide a tower gives it, 0 for nothing of the kind."""
+
+
 class FilePair(NamedTuple):
     """An adapter and the encoder it reads.
 
@@ -104,8 +112,8 @@ def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]
     """Names of the encoders that an adapter can read, the one it was trained with first."""
     if identity.encoder is None:
         return []
-    width = {"embeds": "embed_dim", "hidden": "width"}[identity.variant.reads[-1]]
-    fit = [name for name, tower in encoders.items() if getattr(tower, width) == identity.widths[-1]]
+    width = _WIDTHS[identity.variant.reads[-1]]
+    fit = [name for name, tower in encoders.items() if width(tower) == identity.widths[-1]]
     return sorted(
         fit, key=lambda name: (identity.encoder not in (encoders[name].name, f"CLIP-{encoders[name].name}"), name)
     )

@@ -49,6 +49,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
+    ("SDXL", "PuLID"): _row("https://huggingface.co/guozinan/PuLID/resolve/main/", "pulid_v1.1.safetensors"),
     ("Flux", "any"): _FLUX,
     ("Flux", "base"): _FLUX,
     ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
@@ -72,6 +73,10 @@ ENCODER_FILES: dict[str, Published] = {
     "ViT-SO400M-14-SigLIP-384": Published(
         "siglip-so400m-patch14-384.safetensors",
         "https://huggingface.co/google/siglip-so400m-patch14-384/resolve/main/model.safetensors",
+    ),
+    "EVA02-L-14-336": Published(
+        "EVA02_CLIP_L_336_psz14_s6B.pt",
+        "https://huggingface.co/QuanSun/EVA-CLIP/resolve/main/EVA02_CLIP_L_336_psz14_s6B.pt",
     ),
     "CLIP-ViT-L-14-336": Published(
         "clip-vit-large-patch14-336.bin",

@@ -14,14 +14,16 @@ TEMPLATE = np.array(
 _TIGHT, _WIDE, _BORDER = 112, 128, np.array([8, 0])  # sides of two conventions in pixels; the wide one has a border
 
 
-def align(picture: Tensor, points: Tensor, size: int) -> Tensor:
+def align(picture: Tensor, points: Tensor, size: int, target: np.ndarray | None = None) -> Tensor:
     """The crops of several faces of one picture, (faces, size, size, channels), 0..1, black where the picture ends.
 
-    picture: (height, width, channels) in eight-bit levels; points: (faces, 5, 2), x and y in pixels.
-    Raises ValueError when the points of a face are all in one place.
+    picture: (height, width, channels) in eight-bit levels; points: (faces, 5, 2), x and y in pixels; target: where they
+    lie in the crop, (5, 2), by default those of `template`. Raises ValueError when the points of a face are
+    all in one place.
     """
+    there = template(size) if target is None else target
     source = picture.movedim(-1, 0)[None].float() / 255
-    crops = [_warp(source, similarity(face.double().numpy(), template(size)), size) for face in points.cpu()]
+    crops = [_warp(source, similarity(face.double().numpy(), there), size) for face in points.cpu()]
     return torch.stack(crops) if crops else picture.new_empty(0, size, size, picture.shape[-1], dtype=torch.float32)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,14 +35,17 @@ class Portrait(NamedTuple):
             return fit(self.picture[None] / 255, size)[0]
         return align(self.picture[..., :3], self.points[None], size)[0]
 
-    def opacity(self, size: int) -> Tensor:
-        """How opaque the crop is, (size, size), 0..1; all of it where the picture says nothing or has ended."""
+    def opacity(self, size: int, target: np.ndarray | None = None) -> Tensor:
+        """How opaque the crop is, (size, size), 0..1; all of it where the picture says nothing or has ended.
+
+        target: as in `align`.
+        """
         clear = 255 - self.picture[..., 3:]
         if not clear.any():
             return torch.ones(size, size)
         if self.points is None:
             return 1 - fit(clear[None] / 255, size)[0, ..., 0]
-        return 1 - align(clear, self.points[None], size)[0, ..., 0]
+        return 1 - align(clear, self.points[None], size, target)[0, ..., 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +87,14 @@ class Faces:
         """The faces' pictures, (faces, size, size, 3), 0..1; None when there are only embeddings."""
         return torch.stack([portrait.crop(size) for portrait in self.portraits]) if self.portraits else None
 
-    def opacity(self, size: int) -> Tensor | None:
-        """How opaque each crop is, (faces, size, size), 0..1; None when no picture has a fourth channel."""
+    def opacity(self, size: int, target: np.ndarray | None = None) -> Tensor | None:
+        """How opaque each crop is, (faces, size, size), 0..1; None when no picture has a fourth channel.
+
+        target: as in `align`.
+        """
         if all(portrait.picture.shape[-1] == 3 for portrait in self.portraits):
             return None
-        return torch.stack([portrait.opacity(size) for portrait in self.portraits])
+        return torch.stack([portrait.opacity(size, target) for portrait in self.portraits])
 
 
 def cat(parts: Sequence[Faces | None]) -> Faces:

@@ -59,7 +59,6 @@ class Found(NamedTuple):
     name: str
 
 
-_PULID = _NODES.format("PuLID_ComfyUI") + ", from models/pulid"
 _ANIMA = _NODES.format("comfyui-anima-ipadapter")
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
 
@@ -79,9 +78,6 @@ FOREIGN = (
         _NODES.format("ComfyUI_PuLID_Flux_ll") + ", from models/pulid",
         (Sign(r"pulid_encoder\..+|pulid_ca\.\d+\..+"),),
     ),
-    Foreign("PuLID for SDXL, version 1.1", _PULID, (Sign(r"(?:id_adapter|image_proj)\.id_embedding_mapping\..+"),)),
-    Foreign("PuLID for SDXL, version 1", _PULID, (Sign(r"(?:id_adapter|image_proj)\.body\.0\.weight", (None, 1280)),)),
-    Foreign("PuLID for SDXL", _PULID, (Sign(r"id_adapter\..+|id_adapter_attn_layers\.\d+\.id_to_[kv]\.weight"),)),
     Foreign(
         "an Anima adapter that reads PE-Core",
         _NODES.format("anima-ipadapter-reference-control"),
@@ -123,11 +119,6 @@ FOREIGN = (
         "a SigLIP2 for pictures of any shape (NaFlex)",
         "transformers itself, or take a SigLIP2 for squares such as siglip2-base-patch16-512",
         (Sign(r"(?:.+\.)?vision_model\.embeddings\.patch_embedding\.weight", (None, None)),),
-    ),
-    Foreign(
-        "an EVA-CLIP in its authors' naming",
-        "nodes that read it so, as PuLID's do, or take the one in OpenCLIP's naming (visual.trunk…)",
-        (Sign(r"(?:visual\.)?blocks\.\d+\.attn\.inner_attn_ln\.weight"),),
     ),
     Foreign(
         "PhotoMaker",

@@ -25,12 +25,19 @@ class Features(NamedTuple):
     hidden: its hidden states, (images, patches, width).
     face: embeddings of a face recognition network, not normalised, (images, face).
     kept: which hidden states a selective adapter may read, (images, patches), boolean; None for all.
+    levels: hidden states after several layers, (images, levels, states, width).
     """
 
     embeds: Tensor | None = None
     hidden: Tensor | None = None
     face: Tensor | None = None
     kept: Tensor | None = None
+    levels: Tensor | None = None
+
+    @property
+    def normed_embeds(self) -> Tensor | None:
+        """Embeddings of the vision encoder of length 1."""
+        return None if self.embeds is None else normalize(self.embeds, dim=-1)
 
     @property
     def normed_face(self) -> Tensor | None:

@@ -34,6 +34,7 @@ __all__ = [
     "blank",
     "config_files",
     "encode",
+    "encode_levels",
     "find_config",
     "identify",
     "load",
@@ -142,13 +143,27 @@ def encode(encoder: VisionEncoder, pictures: Tensor) -> VisionOutput:
 
     Raises ValueError when their size is not the encoder's.
     """
+    # Not inference mode: features made in it could not be used for training outside of it.
+    with torch.no_grad():
+        return encoder(_pixels(encoder, pictures))
+
+
+def encode_levels(encoder: VisionEncoder, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeds of square pictures, and the outputs of the tower's levels, (images, levels, tokens, width).
+
+    Pictures and errors as in `encode`; the tower has levels.
+    """
+    with torch.no_grad():
+        embeds, states = encoder.states(_pixels(encoder, pictures), encoder.tower.levels)
+    return embeds, torch.stack([state for state in states if state is not None], dim=1)
+
+
+def _pixels(encoder: VisionEncoder, pictures: Tensor) -> Tensor:
     size = encoder.tower.image_size
     if pictures.shape[1:] != (size, size, 3):
         shape = "x".join(map(str, pictures.shape[1:]))
         raise ValueError(f"Fit pictures to {size}x{size}x3 for {encoder.tower.name}; these are {shape}.")
-    # Not inference mode: features made in it could not be used for training outside of it.
-    with torch.no_grad():
-        return encoder(normalise(pictures.float().to(encoder.weight.device), encoder.tower.mean, encoder.tower.std))
+    return normalise(pictures.float().to(encoder.weight.device), encoder.tower.mean, encoder.tower.std)
 
 
 def blank(encoder: VisionEncoder, images: int = 1) -> VisionOutput:

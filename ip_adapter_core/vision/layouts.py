@@ -11,7 +11,7 @@ from torch import Tensor
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry, Shape
 from .parts import Layout, Part
-from .timm_layouts import pe_core_parts, siglip_parts
+from .timm_layouts import eva_constants, eva_parts, pe_core_parts, siglip_parts
 
 _HF_ONCE = {
     "class_embedding": "embeddings.class_embedding",
@@ -31,6 +31,7 @@ _HF_LAYER = {
     "mlp.c_proj": ("mlp.fc2",),
 }
 HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
+_EVA = "blocks.0.attn.inner_attn_ln.weight"
 _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool.")
 
 # Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
@@ -51,7 +52,7 @@ _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def is_encoder(names: Collection[str]) -> bool:
     """Whether a file with these keys is meant to hold a vision tower, complete or not."""
-    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual."))
+    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual.", _EVA))
     return inside or any(name.startswith(_BARE) for name in names)
 
 
@@ -122,9 +123,17 @@ def _pe_core_layout(names: Collection[str], prefix: str, model: str, file: str) 
     return _checked(pe_core_parts(model, layers), names, model, file)
 
 
-def _checked(parts: dict[str, Part], names: Collection[str], model: str, file: str) -> Layout:
-    """Raises UnsupportedCheckpoint when a tensor of the tower is missing, or the file has one more."""
-    in_model = {name for name in names if name.startswith(model)} - {model + name for name in HF_UNUSED}
+def _eva_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    layers = _count_layers(names, f"{model}blocks.")
+    return _checked(eva_parts(model, layers), names, model, file, eva_constants(model, layers))
+
+
+def _checked(
+    parts: dict[str, Part], names: Collection[str], model: str, file: str, unused: Collection[str] = ()
+) -> Layout:
+    """Raises UnsupportedCheckpoint when a tensor of the tower is missing, or the file has one that is neither of it nor
+    unused."""
+    in_model = {name for name in names if name.startswith(model)} - {model + name for name in HF_UNUSED} - {*unused}
     _check_keys({key for part in parts.values() for key in part.keys}, in_model, names, file)
     return Layout("", parts)
 
@@ -134,6 +143,7 @@ _NAMINGS: tuple[tuple[str, str, Callable[[Collection[str], str, str, str], Layou
     ("vision_model.embeddings.patch_embedding.bias", "vision_model.", _siglip_layout),
     ("vision_model.", "vision_model.", _hf_layout),
     ("visual.attn_pool.probe", "visual.", _pe_core_layout),
+    (_EVA, "", _eva_layout),
     ("visual.", "visual.", _openclip_layout),
 )
 

@@ -1,7 +1,8 @@
-"""Towers that OpenCLIP builds of timm's, in the naming of those who published them: SigLIP and PE-Core.
+"""Towers that OpenCLIP builds of timm's, in the naming of those who published them: SigLIP, PE-Core and EVA02.
 
-Source of PE-Core's names: timm, models/eva.py. SigLIP's are transformers' SiglipVisionModel, SigLIP2's of a fixed size
-too. Both were trained on pictures squashed to a square, with mean and deviation 0.5 (open_clip, pretrained.py).
+Source of the names of PE-Core and EVA02: timm, models/eva.py. SigLIP's are transformers' SiglipVisionModel, SigLIP2's
+of a fixed size too. SigLIP and PE-Core were trained on pictures squashed to a square, with mean and deviation 0.5
+(open_clip, pretrained.py).
 """
 
 from __future__ import annotations
@@ -44,6 +45,24 @@ _PE_CORE_LAYER = {
     "mlp.fc1": ("mlp.c_fc",),
     "mlp.fc2": ("mlp.c_proj",),
 }
+_EVA = {"patch_embed.proj": "patch_embed.proj", "norm": "norm", "head": "head"}
+_EVA_LAYER = {
+    "norm1": ("norm1",),
+    "attn.norm": ("attn.inner_attn_ln",),
+    "attn.proj": ("attn.proj",),
+    "norm2": ("norm2",),
+    "mlp.fc1_g": ("mlp.w1",),
+    "mlp.fc1_x": ("mlp.w2",),
+    "mlp.norm": ("mlp.ffn_ln",),
+    "mlp.fc2": ("mlp.w3",),
+}
+_EVA_ATTENTION = {
+    "q_proj.weight": "q_proj.weight",
+    "q_proj.bias": "q_bias",
+    "k_proj.weight": "k_proj.weight",
+    "v_proj.weight": "v_proj.weight",
+    "v_proj.bias": "v_bias",
+}
 
 
 def siglip_parts(model: str, layers: int) -> dict[str, Part]:
@@ -76,6 +95,24 @@ def pe_core_parts(model: str, layers: int) -> dict[str, Part]:
         parts |= dict(_layer(block, layer, _PE_CORE_LAYER))
         parts |= {f"trunk.blocks.{layer}.attn.qkv.{kind}": Part((f"{block}attn.in_proj_{kind}",)) for kind in _KINDS}
     return parts
+
+
+def eva_parts(model: str, layers: int) -> dict[str, Part]:
+    """EVA02 in its authors' naming, by OpenCLIP's names; model: what the authors' names begin with."""
+    parts = {f"trunk.{name}": Part((f"{model}{name}",)) for name in ("cls_token", "pos_embed")} | _once(model, _EVA)
+    for layer in range(layers):
+        block = f"blocks.{layer}"
+        parts |= dict(_layer(f"{model}{block}.", layer, _EVA_LAYER))
+        parts |= {
+            f"trunk.{block}.attn.{name}": Part((f"{model}{block}.attn.{key}",)) for name, key in _EVA_ATTENTION.items()
+        }
+    return parts
+
+
+def eva_constants(model: str, layers: int) -> set[str]:
+    """The rotary angles that files of EVA02 carry: they follow from the sizes."""
+    owners = ("rope", *(f"blocks.{layer}.attn.rope" for layer in range(layers)))
+    return {f"{model}{owner}.freqs_{wave}" for owner in owners for wave in ("cos", "sin")}
 
 
 def _once(model: str, names: Mapping[str, str]) -> dict[str, Part]:

@@ -20,6 +20,8 @@ from .positions import Positions, find_positions
 from .registry import Candidate, Config, empty_tower
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
+_EVA02 = "eva02_"
+_LEVELS = 6  # parts into which the layers of EVA02 are cut, for those who read its pictures at several depths
 AS_TRAINED, DOUBLE = "as trained", "double"
 RESOLUTIONS = (AS_TRAINED, DOUBLE, "336", "448", "560", "672")
 _LONGEST = 64  # patches along a side, 4096 tokens; interpolated positions mean nothing far beyond that
@@ -64,6 +66,17 @@ class Tower:
     def grid(self) -> int:
         """Number of patches along a side; 0 for towers without patches."""
         return self.image_size // self.patch if self.patch else 0
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The layers of EVA02 whose outputs PuLID reads: five of 24, after every fourth; of other towers none.
+
+        Source: ToTheBeginning/PuLID, eva_clip/eva_vit_model.py, forward_features. Widths would not tell: those of
+        ViT-L-14-336 are the same.
+        """
+        if not str(self.config["vision_cfg"].get("timm_model_name", "")).startswith(_EVA02):
+            return ()
+        return tuple(self.layers * part // _LEVELS - 1 for part in range(1, _LEVELS))
 
     def at(self, resolution: str) -> Tower:
         """The same tower for pictures of another size: a row of RESOLUTIONS, or a number of pixels in digits.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...ip_adapter_core.faces.features import WIDTH, Faces
+from ...ip_adapter_core.faces.on_white import cut_out, on_white
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
@@ -19,7 +20,7 @@ from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
 from .adapters import LoadedAdapter
-from .vision import encode, fit_pictures, missing_features, neutral
+from .vision import encode, encode_levels, fit_pictures, missing_features, neutral
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Choice -> whether the whole picture is read, and whether its tiles are."""
@@ -185,7 +186,7 @@ def face_inputs(
     """
     identity = adapter.identity
     embeddings = faces.raw if "face" in identity.variant.reads else faces.embeddings
-    crops = face_pictures(faces, encoder)
+    crops = face_pictures(adapter, faces, encoder)
     if identity.encoder is None:
         if mask is not None:
             raise ValueError(f"Disconnect reference_mask: {_reads_no_pictures(adapter)}")
@@ -195,19 +196,52 @@ def face_inputs(
         raise ValueError(
             "Connect a picture to these faces; the adapter also reads the face's picture, and they have none."
         )
-    shown = images_to_read(encoder, crops, Look(mask=mask, alpha=alpha))
-    seen = fit_pictures(encoder, shown.images, FITS[0])
-    return select_inputs(adapter, encoder, _encode(encoder, seen, shown, FITS[0])._replace(face=embeddings)), seen
+    features, seen = PORTRAYALS[identity.variant.portrayal].read(encoder, crops, mask, alpha)
+    return select_inputs(adapter, encoder, features._replace(face=embeddings)), seen
 
 
-def face_pictures(faces: Faces, encoder: Any | None) -> Tensor | None:
-    """The pictures of faces as large as the encoder reads them, (faces, size, size, channels); None without any.
+def face_pictures(adapter: LoadedAdapter, faces: Faces, encoder: Any | None) -> Tensor | None:
+    """The pictures of faces as they are cut out for an adapter, (faces, size, size, channels); None without any.
 
     They have opacity as a fourth channel where the pictures that they were cut out of have it.
     """
+    return PORTRAYALS[adapter.identity.variant.portrayal].cut(faces, encoder)
+
+
+class Portrayal(NamedTuple):
+    """How the picture of a face is read: a row of PORTRAYALS.
+
+    cut: faces and encoder -> the pictures that are cut out, as `face_pictures` gives them.
+    read: encoder, such pictures, mask and alpha -> their features, and what the encoder saw.
+    """
+
+    cut: Callable[[Faces, Any | None], Tensor | None]
+    read: Callable[[Any, Tensor, Tensor | None, bool], tuple[Features, Tensor]]
+
+
+def _cut_crops(faces: Faces, encoder: Any | None) -> Tensor | None:
+    """As large as the encoder reads them."""
     size = encoder.image_size if encoder else _CROP
     crops, opacity = faces.crops(size), faces.opacity(size)
     return crops if crops is None or opacity is None else torch.cat([crops, opacity[..., None]], -1)
+
+
+def _read_crops(encoder: Any, crops: Tensor, mask: Tensor | None, alpha: bool) -> tuple[Features, Tensor]:
+    shown = images_to_read(encoder, crops, Look(mask=mask, alpha=alpha))
+    seen = fit_pictures(encoder, shown.images, FITS[0])
+    return _encode(encoder, seen, shown, FITS[0]), seen
+
+
+def _read_on_white(encoder: Any, pictures: Tensor, mask: Tensor | None, alpha: bool) -> tuple[Features, Tensor]:
+    seen = on_white(pictures, reference(pictures, mask, alpha).mask, encoder.image_size)
+    return encode_levels(encoder, seen), seen.clamp(0, 1)
+
+
+PORTRAYALS: dict[str, Portrayal] = {
+    "crop": Portrayal(_cut_crops, _read_crops),
+    "grey on white": Portrayal(lambda faces, encoder: cut_out(faces), _read_on_white),
+}
+"""By the word in Variant.portrayal."""
 
 
 def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Faces | Tensor) -> AdapterInputs:
@@ -218,7 +252,9 @@ def _negative_inputs(adapter: LoadedAdapter, encoder: Any | None, negative: Face
         raise ValueError(
             f"Disconnect negative_image, or connect negative_faces in its place: {_reads_no_pictures(adapter)}"
         )
-    return inputs_of_nobody(adapter, encoder, encode(encoder, fit_pictures(encoder, negative, FITS[0])), len(negative))
+    portrayal = PORTRAYALS[adapter.identity.variant.portrayal]
+    features, _ = portrayal.read(encoder, fit_pictures(encoder, negative, FITS[0]), None, False)
+    return inputs_of_nobody(adapter, encoder, features, len(negative))
 
 
 def _reads_no_pictures(adapter: LoadedAdapter) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import comfy.clip_vision
@@ -64,6 +64,12 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         pictures = fit(image, self.image_size, "center crop" if crop else "squash", self.image_mean)
         memory.load_models_gpu([self.patcher])
         return self._output(core.encode(self.encoder, pictures))
+
+    def encode_levels(self, pictures: Tensor) -> Features:
+        """Embeds and levels of pictures of the encoder's size, (images, size, size, 3), of a tower that has levels."""
+        memory.load_models_gpu([self.patcher])
+        embeds, levels = core.encode_levels(self.encoder, pictures)
+        return Features(_off_device(embeds), levels=_off_device(levels))
 
     def encode_blank(self) -> comfy.clip_vision.Output:
         """One image of zeros after normalisation."""
@@ -147,11 +153,22 @@ def neutral(encoder: Any) -> Sequence[float]:
 
 def encode(encoder: Any, pictures: Tensor) -> Features:
     """Features of pictures that already have the encoder's size, encoded in chunks with a progress bar."""
+    return _in_chunks(encoder, pictures, lambda chunk: _features(encoder.encode_image(chunk)))
+
+
+def encode_levels(encoder: Any, pictures: Tensor) -> Features:
+    """Embeds and levels of pictures that already have the encoder's size; nothing of an encoder without levels."""
+    if not (isinstance(encoder, OpenClipVision) and encoder.tower.levels):
+        return Features()
+    return _in_chunks(encoder, pictures, encoder.encode_levels)
+
+
+def _in_chunks(encoder: Any, pictures: Tensor, read: Callable[[Tensor], Features]) -> Features:
     progress = comfy.utils.ProgressBar(len(pictures))
     by_chunk = []
     for chunk in pictures.split(_chunk(encoder)):
         memory.throw_exception_if_processing_interrupted()
-        by_chunk.append(_features(encoder.encode_image(chunk)))
+        by_chunk.append(read(chunk))
         progress.update(len(chunk))
     return Features(*(None if field[0] is None else torch.cat(field) for field in zip(*by_chunk, strict=True)))
 

@@ -8,6 +8,8 @@ from fabricate.adapters import layer_shapes, projection_shapes
 from fabricate.unet import linear, norm
 from published_shapes import safetensors_header, tensor_bytes
 
+PULID_V11 = {"embed": 768, "tokens": 32, "width": 1024, "depth": 10}
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -25,37 +27,8 @@ def _perceiver(name: str, width: int, read: int, inner: int) -> Shapes:
     }
 
 
-def _mlp(name: str, read: int, wide: int) -> Shapes:
-    """PuLID's mappings: two layers with norms, and a third one."""
-    shapes = linear(f"{name}.0", read, 1024) | norm(f"{name}.1", 1024) | linear(f"{name}.3", 1024, 1024)
-    return shapes | norm(f"{name}.4", 1024) | linear(f"{name}.6", 1024, wide)
-
-
-def _id_former() -> Shapes:
-    width = 1024
-    shapes: Shapes = {"latents": (1, 32, width), "proj_out": (width, 2048)}
-    for layer in range(10):
-        shapes |= _perceiver(f"layers.{layer}.0", width, width, width) | norm(f"layers.{layer}.1.0", width)
-        shapes |= {f"layers.{layer}.1.1.weight": (4 * width, width), f"layers.{layer}.1.3.weight": (width, 4 * width)}
-    for level in range(5):
-        shapes |= _mlp(f"mapping_{level}", 1024, width)
-    return shapes | _mlp("id_embedding_mapping", 1280, 5 * width)
-
-
-def _id_encoder() -> Shapes:
-    shapes = _mlp("body", 1280, 5 * 2048)
-    for level in range(5):
-        shapes |= _mlp(f"mapping_{level}", 1024, 2048) | _mlp(f"mapping_patch_{level}", 1024, 2048)
-    return shapes
-
-
-def _pulid_layers(names: tuple[str, str]) -> Shapes:
-    widths = FAMILIES["SDXL"].widths
-    return {f"{2 * n + 1}.{name}.weight": (width, 2048) for n, width in enumerate(widths) for name in names}
-
-
 def _pulid_flux() -> Shapes:
-    shapes = _under("pulid_encoder", _id_former())
+    shapes = _under("pulid_encoder", projection_shapes("PuLID v1.1", 2048, **PULID_V11))
     for block in range(20):
         shapes |= _perceiver(f"pulid_ca.{block}", 3072, 2048, 2048)
     return shapes
@@ -176,16 +149,6 @@ def _uso() -> Shapes:
     return _under("feature_embedder", shapes)
 
 
-def _eva_clip() -> Shapes:
-    shapes: Shapes = {"visual.cls_token": (1, 1, 1024), "visual.pos_embed": (1, 577, 1024)}
-    shapes["visual.patch_embed.proj.weight"] = (1024, 3, 14, 14)
-    for block in range(24):
-        name = f"visual.blocks.{block}.attn"
-        shapes |= norm(f"{name}.inner_attn_ln", 1024) | linear(f"{name}.proj", 1024, 1024)
-        shapes |= {f"{name}.{part}_proj.weight": (1024, 1024) for part in "qkv"}
-    return shapes | {"text.positional_embedding": (77, 768)}
-
-
 def _photomaker() -> Shapes:
     shapes: Shapes = {"id_encoder.vision_model.embeddings.class_embedding": (1024,)}
     shapes |= {
@@ -206,24 +169,6 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "Tencent/InstantCharacter",
     ),
     "ip-adapter-instruct-sd15": (_instruct(), None, "an IP-Adapter-Instruct", "unity-research/IP-Adapter-Instruct"),
-    "pulid_v1": (
-        _under("id_adapter", _id_encoder()) | _under("id_adapter_attn_layers", _pulid_layers(("id_to_k", "id_to_v"))),
-        None,
-        "PuLID for SDXL, version 1",
-        "models/pulid",
-    ),
-    "ip-adapter_pulid_sdxl_fp16": (
-        _under("image_proj", _id_encoder()) | _under("ip_adapter", _pulid_layers(("to_k_ip", "to_v_ip"))),
-        None,
-        "PuLID for SDXL, version 1",
-        "models/pulid",
-    ),
-    "pulid_v1.1": (
-        _under("id_adapter", _id_former()) | _under("id_adapter_attn_layers", _pulid_layers(("id_to_k", "id_to_v"))),
-        None,
-        "PuLID for SDXL, version 1.1",
-        "models/pulid",
-    ),
     "pulid_flux_v0.9.1": (_pulid_flux(), None, "PuLID for Flux", "models/pulid"),
     "anima_ip_adapter_quality_20260610": (
         _anima_pe_core(),
@@ -256,7 +201,6 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "a SigLIP2 for pictures of any shape (NaFlex)",
         "transformers itself",
     ),
-    "EVA02_CLIP_L_336_psz14_s6B": (_eva_clip(), None, "an EVA-CLIP in its authors' naming", "nodes that read it so"),
     "photomaker-v1": (_photomaker(), None, "PhotoMaker", "Load PhotoMaker Model"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
-from fabricate.adapters import as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
+from fabricate.adapters import as_pulid, as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
 
 BYTES = {"F16": 2, "F32": 4}
 
@@ -19,7 +19,8 @@ class File(NamedTuple):
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
     the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
     head: width of a head, where layers are timed; counted: whether layers are numbered one by one, as InstantX does;
-    inner: whether it has the layers inside all blocks of Flux.
+    inner: whether it has the layers inside all blocks of Flux; reads: the sizes that are widths of what it reads;
+    pulid: whether it has PuLID's names.
     """
 
     layers: str
@@ -36,6 +37,8 @@ class File(NamedTuple):
     head: int | None = None
     counted: bool = False
     inner: bool = False
+    reads: tuple[str, ...] = ("embed",)
+    pulid: bool = False
     safetensors: int | None = None
     pickle: int | None = None
 
@@ -112,6 +115,14 @@ FILES: dict[str, File] = {
 }
 
 # Layouts that no published file has and people make all the same.
+_ID_ENCODER = ("PuLID v1", {"embed": 768, "tokens": 10, "width": 1024}, "PuLID v1")
+_ID_FORMER = ("PuLID v1.1", {"embed": 768, "tokens": 32, "width": 1024, "depth": 10}, "PuLID v1.1")
+_OF_PULID: dict[str, Any] = {"reads": ("embed", "width")}
+FILES |= {
+    "pulid_v1": File("SDXL", *_ID_ENCODER, 395_673_600, pulid=True, **_OF_PULID),
+    "ip-adapter_pulid_sdxl_fp16": File("SDXL", *_ID_ENCODER, 395_673_600, **_OF_PULID),
+    "pulid_v1.1": File("SDXL", *_ID_FORMER, 492_185_600, pulid=True, **_OF_PULID),
+}
 UNPUBLISHED: dict[str, File] = {
     "base for SD2": File("SD2", *_BASE_H, 29_759_488),
     "plus for SDXL on bigG": File("SDXL", "plus", {"embed": 1664, "tokens": 16, "width": 1280}, "plus", 424_240_384),
@@ -140,6 +151,8 @@ def header(file: File) -> dict[str, Entry]:
         for (half, shapes), dtype in zip(halves.items(), file.dtypes, strict=True)
         for key, shape in shapes.items()
     }
+    if file.pulid:
+        return as_pulid(named)
     return as_xlabs(named) if file.xlabs else named
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ....ip_adapter_core.adapters.keys_values import KeysValues
 from ....ip_adapter_core.attention.application import Application, LayerTerm
@@ -122,7 +123,7 @@ class CapturingRun(Run):
         self._note_share(text, q, list(zip(images, found, strict=True)), options)
         for image, factor, prompt in self._images_of(address, images, found):
             for tokens, one in zip(prompt.token_groups, prompt.maps, strict=True):
-                added = image_result(q, self._of_tokens(image, tokens), options)
+                added = image_result(q, self._of_tokens(image, tokens), options, text if self._kind.grows else None)
                 measured = self._kind.measure(added * factor if self._kind.grows else added, text)
                 for row, window in self._call.windows:
                     one.add(measured[row].reshape(grid_of(options)), window, self._layer_weights[address])
@@ -133,7 +134,7 @@ class CapturingRun(Run):
         """Keep, on the device, what all prompts add to the picture in a layer, as a share of the text's norm."""
         rows = [row for row, _ in self._call.windows]
         if rows and images:
-            added = reduce(torch.add, (image_result(q, image, options) * factor for image, factor in images))
+            added = reduce(torch.add, (image_result(q, image, options, text) * factor for image, factor in images))
             self._shares.setdefault(address_of(options), []).append(relative_norm(added[rows], text[rows]).mean())
 
     def _images_of(
@@ -148,7 +149,8 @@ class CapturingRun(Run):
     def _of_tokens(self, image: ImageKV, tokens: Tensor) -> ImageKV:
         """The image with values that show these tokens (tokens,) alone."""
         keys, values = image.kv
-        return image._replace(kv=KeysValues(keys, self._kind.value_override(values, tokens[:, None].to(values))))
+        chosen = pad(tokens, (0, values.shape[-2] - len(tokens)))  # a method's zeros stand behind the tokens
+        return image._replace(kv=KeysValues(keys, self._kind.value_override(values, chosen[:, None].to(values))))
 
     def _empty_maps(self, number: int, application: Application) -> _PromptMaps:
         terms = {layer.address: terms for layer, terms in application.layers.items()}

@@ -76,7 +76,8 @@ def _signature(image: ImageKV | GroupedKV) -> tuple[Any, ...]:
     parts = (*image.kv, image.attn_bias, limit, *joint)
     tensors = [None if part is None else (tuple(part.shape), part.dtype) for part in parts]
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
-    return (image.form, image.groups) if isinstance(image, GroupedKV) else None, mode, tensors, masks
+    how = (image.form, image.groups) if isinstance(image, GroupedKV) else image.method
+    return how, mode, tensors, masks
 
 
 def _graph_breaks() -> int:

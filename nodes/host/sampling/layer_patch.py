@@ -3,20 +3,23 @@
     Z = Attn(Q, K, V) + Σ f·λ·Attn(Q, K', V')
 
 The first term belongs to the text: it is computed by the host, or by another pack's patch. The sum has a term for each
-image prompt, whose V' holds λ already; f is 1 unless it is balanced. Z goes into the layer's output projection.
+image prompt, whose V' holds λ already; f is 1 unless it is balanced, and PuLID's is turned away from the first term. Z
+goes into the layer's output projection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
+import torch
 from comfy.ldm.modules import attention
 from torch import Tensor, contiguous_format
 
 from ....ip_adapter_core.attention.balance import Balanced, factors, hold
 from ....ip_adapter_core.attention.grouped import GroupedKV, ImageKV, add_grouped_, balanced, mask_for
+from ....ip_adapter_core.attention.projection import turn_away
 from ....ip_adapter_core.attention.reference import apply_mask, image_attention
 from . import foreign_attention
 from .foreign_attention import Attentions, TextKV
@@ -116,7 +119,7 @@ def _add_to_zeros(zeros: Tensor, q: Tensor, text_kv: TextKV, options: Options) -
     images = options[PREPARED].get(address_of(options), ())
     if not images:
         return zeros
-    text = _text_attention(q, *text_kv(), options) if any(image.balance for image in images) else None
+    text = _text_attention(q, *text_kv(), options) if any(map(_depends_on_text, images)) else None
     return add_images(zeros, q, options, in_place=True, text=text)
 
 
@@ -126,45 +129,67 @@ def add_images(attended: Tensor, q: Tensor, options: Options, in_place: bool, te
     in_place: whether `attended` may be changed. text: the attention to the text, by default `attended`.
     """
     images = options[PREPARED][address_of(options)]
-    held = _held(attended if text is None else text, q, images, options)
+    dependent = _dependent(attended if text is None else text, q, images, options)
     for image in images:
-        if not image.balance:
+        if not _depends_on_text(image):
             attended, in_place = _add_image(attended, q, image, options, in_place), True
-    if held is None:
+    if dependent is None:
         return attended
-    return attended.add_(held) if in_place else attended + held
+    return attended.add_(dependent) if in_place else attended + dependent
 
 
-def _add_image(attended: Tensor, q: Tensor, image: ImageKV | GroupedKV, options: Options, in_place: bool) -> Tensor:
+def _add_image(
+    attended: Tensor,
+    q: Tensor,
+    image: ImageKV | GroupedKV,
+    options: Options,
+    in_place: bool,
+    text: Tensor | None = None,
+) -> Tensor:
     if isinstance(image, GroupedKV):
         return add_grouped_(_writeable(attended, in_place), q, image, options["n_heads"], grid_of(options))
-    result = image_result(q, image, options)
+    result = image_result(q, image, options, text)
     return attended.add_(result) if in_place else attended + result
 
 
-def _held(text: Tensor, q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options) -> Tensor | None:
-    """The sum of those image prompts that are held against the text; None where there are none."""
-    parts = balanced_results(q, images, options)
-    return hold(text, parts) if parts else None
+def _depends_on_text(image: ImageKV | GroupedKV) -> bool:
+    """Whether what it adds is held against what the text says, or turned away from it."""
+    return image.turned or image.balance is not None
 
 
-def balanced_results(q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options) -> list[Balanced]:
+def _dependent(text: Tensor, q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options) -> Tensor | None:
+    """The sum of those image prompts that depend on the text; None where there are none."""
+    held = balanced_results(text, q, images, options)
+    turned = [image for image in images if isinstance(image, ImageKV) and image.turned and not image.balance]
+    parts = [*([hold(text, held)] if held else []), *(image_result(q, image, options, text) for image in turned)]
+    return reduce(torch.add, parts) if parts else None
+
+
+def balanced_results(
+    text: Tensor, q: Tensor, images: Sequence[ImageKV | GroupedKV], options: Options
+) -> list[Balanced]:
     """What each image prompt adds that is held against the text, before it is."""
     held = [(image, image.balance) for image in images if image.balance]
-    added = [_add_image(q.new_zeros(q.shape), q, image, options, in_place=True) for image, _ in held]
+    added = [_add_image(q.new_zeros(q.shape), q, image, options, in_place=True, text=text) for image, _ in held]
     return [balanced(each, *of, grid_of(options)) for each, of in zip(added, held, strict=True)]
 
 
 def factors_of(text: Tensor, q: Tensor, images: Sequence[ImageKV], options: Options) -> list[Tensor | float]:
     """f of each image prompt: (batch, 1, 1), or 1 where it is not balanced."""
-    parts = balanced_results(q, images, options)
+    parts = balanced_results(text, q, images, options)
     found = iter(factors(text, parts) if parts else ())
     return [next(found) if image.balance else 1.0 for image in images]
 
 
-def image_result(q: Tensor, image: ImageKV, options: Options) -> Tensor:
-    """λ·Attn(Q, K', V') of one image prompt, 0 outside its mask: (batch, pixels, inner)."""
-    result = image_attention(q, image.kv, options["n_heads"], image.attn_bias)
+def image_result(q: Tensor, image: ImageKV, options: Options, text: Tensor | None = None) -> Tensor:
+    """λ·Attn(Q, K', V') of one image prompt, 0 outside its mask: (batch, pixels, inner).
+
+    text: the attention to the text, from which it is turned away where its method says so; None leaves it as it is.
+    """
+    heads = options["n_heads"]
+    result = image_attention(q, image.kv, heads, image.attn_bias)
+    if text is not None and image.turned:
+        result = turn_away(text, result, q, image.kv.keys, heads, image.method)
     mask = None if image.masks is None else mask_for(image, grid_of(options))
     return result if mask is None else apply_mask(result, mask)
 

@@ -13,6 +13,7 @@ from ....ip_adapter_core.attention.application import Application, LayerTerm
 from ....ip_adapter_core.attention.balance import balance_at
 from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
 from ....ip_adapter_core.attention.joint import Joint
+from ....ip_adapter_core.attention.projection import bias_with_zeros, with_zeros
 from ....ip_adapter_core.attention.scaling import Weight, scale_each
 from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
@@ -31,7 +32,7 @@ class PreparedPrompt:
 
     def __init__(self, application: Application, contents: Contents, pictures: int) -> None:
         self.application = application
-        attn_bias = application.part.attn_bias
+        attn_bias = bias_with_zeros(application.part.attn_bias, application.method)
         self.attn_bias = None if attn_bias is None else attn_bias.to(contents.device)
         self.place = tuple(map(id, application.masks))
         self.row_weights = _row_weights(application, contents, pictures)
@@ -51,9 +52,11 @@ class PreparedPrompt:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
         if isinstance(image, JointKeysValues):
             return ImageKV(image.kv, self.attn_bias, joint=Joint(image.norms, _as_tensor(weight, image.kv.keys)))
-        images = self.application.images if self.application.mean_of_each else 1
-        balance = balance_at(self.application.balance, weight, image.keys, self.place)
-        return ImageKV(scale_each(image, weight, self.application.scaling, images), self.attn_bias, balance=balance)
+        application = self.application
+        balance = balance_at(application.balance, weight, image.keys, self.place)
+        scaled = scale_each(image, weight, application.scaling, application.images if application.mean_of_each else 1)
+        kv = with_zeros(scaled, application.method)
+        return ImageKV(kv, self.attn_bias, balance=balance, method=application.method)
 
 
 def masks_of(application: Application, batch: Batch, pictures: int) -> MasksByGrid | None:

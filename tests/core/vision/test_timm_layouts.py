@@ -1,4 +1,4 @@
-"""SigLIP and PE-Core in the naming of those who published them say what their authors' code says."""
+"""SigLIP, PE-Core and EVA02 in the naming of those who published them say what their authors' code says."""
 
 import json
 from pathlib import Path
@@ -11,20 +11,22 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from timm.models.eva import _convert_pe
+from timm.models.eva import Eva, _convert_pe
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from transformers import SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
-from comfyui_ip_adapter.ip_adapter_core.vision.encoder import VisionEncoder, load
+from comfyui_ip_adapter.ip_adapter_core.vision.encoder import VisionEncoder, encode_levels, load
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import fit, normalise
-from comfyui_ip_adapter.ip_adapter_core.vision.timm_layouts import pe_core_parts, siglip_parts
+from comfyui_ip_adapter.ip_adapter_core.vision.timm_layouts import eva_constants, eva_parts, pe_core_parts, siglip_parts
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import identify
+from fabricate.towers import VIT_L_14_336, hf_shapes
 
 SIGLIP = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
 PICTURES = {"image_size": 64, "patch_size": 16}
+EVA_LAYERS, EVA_HEADS = 12, 2
 PE_CORE = "vit_pe_core_tiny_patch16_384"  # the smallest published one: 6 million parameters
 
 
@@ -34,6 +36,16 @@ def small_siglip_of_tests(pretrained: bool = False, **options: Any) -> VisionTra
     small = {"img_size": 64, "embed_dim": 64, "depth": 3, "num_heads": 4, "mlp_ratio": 1.5, "class_token": False}
     head = {name: options[name] for name in ("num_classes", "global_pool")}
     return VisionTransformer(**small, act_layer="gelu_tanh", **head)
+
+
+@timm.models.register_model
+def eva02_small_of_tests(pretrained: bool = False, **options: Any) -> Eva:
+    """The construction of EVA02's CLIP at a size of no published model."""
+    small = {"img_size": 56, "patch_size": 14, "embed_dim": 64, "depth": EVA_LAYERS, "num_heads": EVA_HEADS}
+    inside = {"qkv_fused": False, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True}
+    rotary = {"use_rot_pos_emb": True, "ref_feat_shape": (16, 16), "mlp_ratio": 4 * 2 / 3}
+    head = {name: options[name] for name in ("num_classes", "global_pool")}
+    return Eva(**small, **inside, **rotary, **head)
 
 
 def under_vision_model(model: SiglipVisionModel) -> dict[str, Tensor]:
@@ -51,10 +63,12 @@ def siglip(seed: int = 0) -> SiglipVisionModel:
     return made
 
 
-def save(path: Path, weights: dict[str, Tensor], model: str, size: int, proj: str | None, width: int) -> VisionEncoder:
+def save(
+    path: Path, weights: dict[str, Tensor], model: str, size: int, proj: str | None, width: int, pool: str = "map"
+) -> VisionEncoder:
     """A file and OpenCLIP's config beside it, loaded."""
     save_file({name: value.contiguous() for name, value in weights.items()}, path)
-    vision = {"timm_model_name": model, "timm_pool": "map", "timm_proj": proj, "image_size": size}
+    vision = {"timm_model_name": model, "timm_pool": pool, "timm_proj": proj, "image_size": size}
     path.with_suffix(".json").write_text(json.dumps({"embed_dim": width, "vision_cfg": vision}))
     return load(path)
 
@@ -182,3 +196,166 @@ def test_squashed_pictures_are_those_of_siglips_reference() -> None:
     resized = np.asarray(picture.resize((64, 64), resample=Image.Resampling.BICUBIC)).astype(np.float32)
     wanted = torch.from_numpy((resized / 255 - 0.5) / 0.5).permute(2, 0, 1)
     torch.testing.assert_close(found[0], wanted, atol=1e-6, rtol=0)
+
+
+EVA_WIDTH, EVA_INNER, EVA_EMBED, EVA_GRID = 64, 170, 32, 4
+
+
+def eva_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a small EVA02 as its authors' code makes them (eva_clip/eva_vit_model.py)."""
+    width, inner = EVA_WIDTH, EVA_INNER
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, EVA_GRID**2 + 1, width),
+        "patch_embed.proj.weight": (width, 3, 14, 14),
+        "patch_embed.proj.bias": (width,),
+        "head.weight": (EVA_EMBED, width),
+        "head.bias": (EVA_EMBED,),
+    }
+    norms, wide = ["norm"], {}
+    for layer in range(EVA_LAYERS):
+        block = f"blocks.{layer}"
+        shapes |= {f"{block}.attn.{part}_proj.weight": (width, width) for part in "qkv"}
+        shapes |= {f"{block}.attn.{part}_bias": (width,) for part in "qv"}
+        shapes |= {f"{block}.attn.proj.weight": (width, width), f"{block}.attn.proj.bias": (width,)}
+        shapes |= {f"{block}.mlp.w{number}.weight": (inner, width) for number in (1, 2)}
+        shapes |= {f"{block}.mlp.w{number}.bias": (inner,) for number in (1, 2)}
+        shapes |= {f"{block}.mlp.w3.weight": (width, inner), f"{block}.mlp.w3.bias": (width,)}
+        norms += [f"{block}.{name}" for name in ("norm1", "norm2", "attn.inner_attn_ln")]
+        wide[f"{block}.mlp.ffn_ln"] = inner
+    for name in (*norms, *wide):
+        shapes |= {f"{name}.{kind}": (wide.get(name, width),) for kind in ("weight", "bias")}
+    return shapes
+
+
+def eva_weights(seed: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, shape in eva_shapes().items():
+        values = torch.randn(shape, generator=random)
+        neutral = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
+        found[name] = values * 0.2 + neutral if len(shape) == 1 else values * np.prod(shape[1:]) ** -0.5
+    return found
+
+
+def rotated(x: Tensor) -> Tensor:
+    """Patches (patches, head) of one head, turned by their rows in the first half and by their columns in the second.
+
+    EVA02-CLIP was trained on 16 patches along a side before it saw 24: places are stretched to 16 of them.
+    """
+    quarter = x.shape[1] // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter) / quarter)
+    places = torch.arange(EVA_GRID) / EVA_GRID * 16
+    turned = torch.empty_like(x)
+    for patch in range(EVA_GRID**2):
+        for half, place in enumerate((places[patch // EVA_GRID], places[patch % EVA_GRID])):
+            for number, frequency in enumerate(frequencies):
+                first = half * 2 * quarter + 2 * number
+                a, b = x[patch, first], x[patch, first + 1]
+                cos, sin = torch.cos(place * frequency), torch.sin(place * frequency)
+                turned[patch, first], turned[patch, first + 1] = a * cos - b * sin, b * cos + a * sin
+    return turned
+
+
+def plain_eva(weights: dict[str, Tensor], pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The embedding of one picture (3, size, size), and the state after each block, as eva_vit_model.py has it."""
+
+    def linear(name: str, x: Tensor, bias: str | None = None) -> Tensor:
+        found = x @ weights[f"{name}.weight"].T
+        bias = bias or f"{name}.bias"
+        return found + weights[bias] if bias in weights else found
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-6)
+
+    patches = pixels.unfold(1, 14, 14).unfold(2, 14, 14).permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1)
+    embedded = patches @ weights["patch_embed.proj.weight"].flatten(1).T + weights["patch_embed.proj.bias"]
+    x = torch.cat([weights["cls_token"][0], embedded]) + weights["pos_embed"][0]
+    head, states = EVA_WIDTH // EVA_HEADS, []
+    for layer in range(EVA_LAYERS):
+        name = f"blocks.{layer}"
+        read = norm(f"{name}.norm1", x)
+        q = linear(f"{name}.attn.q_proj", read, f"{name}.attn.q_bias")
+        k, v = linear(f"{name}.attn.k_proj", read), linear(f"{name}.attn.v_proj", read, f"{name}.attn.v_bias")
+        seen = []
+        for one, keys, values in zip(*(part.split(head, -1) for part in (q, k, v)), strict=True):
+            turned = [torch.cat([part[:1], rotated(part[1:])]) for part in (one, keys)]
+            seen.append((turned[0] @ turned[1].T * head**-0.5).softmax(-1) @ values)
+        x = x + linear(f"{name}.attn.proj", norm(f"{name}.attn.inner_attn_ln", torch.cat(seen, -1)))
+        read = norm(f"{name}.norm2", x)
+        gated = torch.nn.functional.silu(linear(f"{name}.mlp.w1", read)) * linear(f"{name}.mlp.w2", read)
+        x = x + linear(f"{name}.mlp.w3", norm(f"{name}.mlp.ffn_ln", gated))
+        states.append(x)
+    return linear("head", norm("norm", x)[0]), states
+
+
+def constants(prefix: str) -> dict[str, Tensor]:
+    """The rotary angles that the authors' files carry: nothing here reads their values."""
+    return dict.fromkeys(eva_constants(prefix, EVA_LAYERS), torch.zeros(EVA_GRID**2, EVA_WIDTH // EVA_HEADS))
+
+
+def small_eva(path: Path, prefix: str = "visual.", **more: Tensor) -> VisionEncoder:
+    weights = {prefix + name: value for name, value in eva_weights().items()} | constants(prefix) | more
+    weights = {name: value.clone() for name, value in weights.items()}
+    return save(path, weights, "eva02_small_of_tests", 56, None, EVA_EMBED, "token")
+
+
+@pytest.mark.parametrize("prefix", ["visual.", ""])
+def test_eva02_in_its_authors_naming_says_what_their_formula_says(tmp_path: Path, prefix: str) -> None:
+    text = {"text.positional_embedding": torch.zeros(4, 4), "logit_scale": torch.zeros(())} if prefix else {}
+    encoder = small_eva(tmp_path / "eva.safetensors", prefix, **text)
+    pixels = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(1))
+    embeds, states = plain_eva({k: v.double() for k, v in eva_weights().items()}, pixels[0].double())
+    found, levels = encoder.states(pixels, encoder.tower.levels)
+    torch.testing.assert_close(found[0].double(), embeds, atol=1e-4, rtol=0)
+    assert encoder.tower.levels == (1, 3, 5, 7, 9)
+    for level, layer in zip(levels, encoder.tower.levels, strict=True):
+        assert level is not None
+        torch.testing.assert_close(level[0].double(), states[layer], atol=1e-4, rtol=0)
+
+
+def test_levels_of_pictures_are_read_together(tmp_path: Path) -> None:
+    encoder = small_eva(tmp_path / "eva.safetensors")
+    pictures = torch.rand(3, 56, 56, 3, generator=torch.Generator().manual_seed(1))
+    embeds, levels = encode_levels(encoder, pictures)
+    assert levels.shape == (3, 5, 17, EVA_WIDTH)
+    pixels = normalise(pictures, encoder.tower.mean, encoder.tower.std)
+    wanted, states = plain_eva(eva_weights(), pixels[2])
+    torch.testing.assert_close(embeds[2], wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(levels[2], torch.stack([states[layer] for layer in (1, 3, 5, 7, 9)]), atol=1e-4, rtol=0)
+
+
+def eva_header() -> dict[str, Entry]:
+    """The names and shapes of EVA02_CLIP_L_336_psz14_s6B.pt."""
+    with torch.device("meta"):
+        trunk = timm.create_model("eva02_large_patch14_clip_336", num_classes=768, global_pool="token")
+    shapes = {f"trunk.{name}": tuple(value.shape) for name, value in trunk.state_dict().items()}
+    parts = eva_parts("visual.", 24)
+    assert parts.keys() == shapes.keys()
+    named = {part.keys[0]: Entry(shapes[name], "F32") for name, part in parts.items()}
+    return named | dict.fromkeys(eva_constants("visual.", 24), Entry((576, 64), "F32"))
+
+
+def test_the_published_eva02_is_told_from_its_header_and_has_the_levels_that_pulid_reads() -> None:
+    tower = identify(eva_header())
+    assert (tower.name, tower.tokens, tower.embed_dim, tower.width) == ("EVA02-L-14-336", 577, 768, 1024)
+    assert tower.levels == (3, 7, 11, 15, 19)
+    assert tower.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert tower.std == pytest.approx((0.26862954, 0.26130258, 0.27577711))
+
+
+def test_a_tower_as_wide_as_eva02_has_no_levels() -> None:
+    assert identify({k: Entry(v, "F16") for k, v in hf_shapes(VIT_L_14_336).items()}).levels == ()
+
+
+@pytest.mark.parametrize("key", ["blocks.3.attn.q_bias", "blocks.0.mlp.ffn_ln.bias", "head.weight", "pos_embed"])
+def test_an_eva02_without_a_tensor_names_it(key: str) -> None:
+    named = eva_header()
+    del named[f"visual.{key}"]
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download This file again; it lacks visual\.{key}"):
+        identify(named)
+
+
+def test_an_eva02_with_a_tensor_too_many_is_refused() -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=r"holds visual\.blocks\.0\.gamma_1"):
+        identify(eva_header() | {"visual.blocks.0.gamma_1": Entry((1024,), "F32")})

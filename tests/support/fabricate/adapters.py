@@ -1,6 +1,7 @@
 """Adapter files with random weights, in the published layouts."""
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 TINY_WIDTHS = (32, 32, 64, 64, 128, 128, 128, 128, 128, 64, 64, 64, 32, 32, 32, 128)
 TINY_CONTEXT = 64
 SPREAD = 0.35  # of to_k_ip and to_v_ip: an effect far above every tolerance
+LEVELS, IDENTITY = 5, 5  # of PuLID: levels of a picture, and tokens of an embedding in its IDFormer
 LORA = ("to_q", "to_k", "to_v", "to_out")
 
 # Every kind at a small size: options of `adapter`. What tells a kind (512, 1024 and 2048) is as it is published.
@@ -24,6 +26,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "XLabs": {"bias": True},
     "InstantX SD3.5": {"kind": "InstantX SD3.5", "embed": 64, "tokens": 16, "head": 16},
     "InstantX Flux": {"kind": "InstantX Flux", "widths": (128,) * 16, "embed": 1152, "tokens": 16},
+    "PuLID v1": {"kind": "PuLID v1", "embed": 64, "tokens": 10, "width": 192, "mlp": 32},
+    "PuLID v1.1": {"kind": "PuLID v1.1", "embed": 64, "tokens": 12, "width": 192, "inner": 128, "mlp": 32, "depth": 10},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -127,6 +131,13 @@ def as_xlabs(named: Mapping[str, Any]) -> dict[str, Any]:
     return {_name_of_xlabs(name): value for name, value in named.items()}
 
 
+def as_pulid(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file under the names that PuLID gives to its tensors."""
+    halves = ("image_proj.", "id_adapter."), ("ip_adapter.", "id_adapter_attn_layers.")
+    kv = ("to_k_ip", "id_to_k"), ("to_v_ip", "id_to_v")
+    return {reduce(lambda name, pair: name.replace(*pair, 1), (*halves, *kv), old): v for old, v in named.items()}
+
+
 def _name_of_xlabs(name: str) -> str:
     half, inner = name.split(".", 1)
     if half == "image_proj":
@@ -223,10 +234,37 @@ def _portrait_unnorm(size: Sizes) -> Shapes:
     return _plus(size._replace(embed=size.face))
 
 
+def _id_encoder(size: Sizes) -> Shapes:
+    shapes = _mapping("body", size.face + size.embed, size.mlp, (size.tokens - LEVELS) * size.context)
+    for level in range(LEVELS):
+        for name in ("mapping", "mapping_patch"):
+            shapes |= _mapping(f"{name}_{level}", size.width, size.mlp, size.context)
+    return shapes
+
+
+def _id_former(size: Sizes) -> Shapes:
+    """Its latents are as wide as its levels."""
+    width = size.width
+    shapes: Shapes = {"latents": (1, size.tokens, width), "proj_out": (width, size.context)} | _layers(size)
+    for level in range(LEVELS):
+        shapes |= _mapping(f"mapping_{level}", width, size.mlp, width)
+    return shapes | _mapping("id_embedding_mapping", size.face + size.embed, size.mlp, IDENTITY * width)
+
+
+def _mapping(name: str, read: int, inner: int, wide: int) -> Shapes:
+    """PuLID's mappings: two layers with norms, and a third one."""
+    shapes = _linear(f"{name}.0", read, inner) | _norm(f"{name}.1", inner) | _linear(f"{name}.3", inner, inner)
+    return shapes | _norm(f"{name}.4", inner) | _linear(f"{name}.6", inner, wide)
+
+
 def _perceiver(size: Sizes) -> Shapes:
+    outer = _linear("proj_in", size.embed, size.width) | _linear("proj_out", size.width, size.context)
+    return outer | _norm("norm_out", size.context) | _layers(size)
+
+
+def _layers(size: Sizes) -> Shapes:
     width, inner, feed = size.width, size.inner or size.width, size.feed or 4 * size.width
-    shapes = _linear("proj_in", size.embed, width) | _linear("proj_out", width, size.context)
-    shapes |= _norm("norm_out", size.context)
+    shapes: Shapes = {}
     for layer in range(size.depth):
         name = f"layers.{layer}"
         for norm in ("0.norm1", "0.norm2", "1.0"):
@@ -253,6 +291,8 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "portrait": _face,
     "FaceID-Plus": _face_plus,
     "portrait unnorm": _portrait_unnorm,
+    "PuLID v1": _id_encoder,
+    "PuLID v1.1": _id_former,
     "InstantX SD3.5": _instantx_sd35,
     "InstantX Flux": _instantx_flux,
 }
