@@ -99,9 +99,9 @@ class EncodeFace(Node):
         return schema(
             "IPA_EncodeFace",
             "Encode Face Prompt",
-            "Read faces with a FaceID or portrait adapter. Shows their pictures as the encoder sees them.",
+            "Read faces with a FaceID, portrait or PuLID adapter. Shows their pictures as the encoder sees them.",
             inputs=[
-                IpAdapter.Input("ip_adapter", tooltip="A FaceID, FaceID-Plus or portrait adapter."),
+                IpAdapter.Input("ip_adapter", tooltip="A FaceID, FaceID-Plus, portrait or PuLID adapter."),
                 FaceFeatures.Input(
                     "faces",
                     tooltip="From Face Embedding. Several faces together make one prompt. The place of a picture "
@@ -117,7 +117,9 @@ class EncodeFace(Node):
                     "1 as in the reference; more keeps the picture's structure. Other kinds do not read it.",
                 ),
                 io.ClipVision.Input(
-                    "clip_vision", optional=True, tooltip="For FaceID-Plus: the encoder that reads the face's picture."
+                    "clip_vision",
+                    optional=True,
+                    tooltip="For FaceID-Plus and PuLID: the encoder that reads the face's picture.",
                 ),
                 FaceFeatures.Input(
                     "negative_faces",
@@ -128,8 +130,8 @@ class EncodeFace(Node):
                 io.Image.Input(
                     "negative_image",
                     optional=True,
-                    tooltip="For FaceID-Plus, in place of negative_faces: a picture to move away from, whoever is in "
-                    "it. Beside it stands the embedding of no face.",
+                    tooltip="For FaceID-Plus and PuLID, in place of negative_faces: a picture to move away from, whoever "
+                    "is in it. Beside it stands the embedding of no face.",
                 ),
                 reference_mask_input("face's picture"),
                 alpha_input(),
@@ -138,7 +140,7 @@ class EncodeFace(Node):
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
                 io.Image.Output(display_name="seen", tooltip="The faces' pictures; black where they have none."),
             ],
-            aliases=["faceid", "apply faceid batch ipadapter", "faceid kolors ipadapter", "portrait"],
+            aliases=["faceid", "apply faceid batch ipadapter", "faceid kolors ipadapter", "portrait", "pulid"],
             has_intermediate_output=True,
         )
 

@@ -153,7 +153,7 @@ def kind_input(of_faces: bool = True) -> io.Combo.Input:
     of_faces: whether the node can use adapters that read faces. Else it is optional, and graphs keep a choice of them
     that the menu once had.
     """
-    faces = " FaceID, FaceID-Plus and portrait read faces, for Encode Face Prompt."
+    faces = " FaceID, FaceID-Plus, portrait and PuLID read faces, for Encode Face Prompt."
     return io.Combo.Input(
         "kind",
         options=list(KINDS) if of_faces else Menu((kind for kind in KINDS if kind not in OF_FACES), OF_FACES),

@@ -14,10 +14,11 @@ _ENDING = re.compile(r"\.[a-z0-9]+$", re.IGNORECASE)
 _NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 # What words in the names of published files say; the first row that is found counts.
-_OTHERS = "flux", "sd3", "hunyuan", "instant", "anima", "pulid", "photomaker"
+_OTHERS = "flux", "sd3", "hunyuan", "instant", "anima", "photomaker"
 _FAMILY_WORDS = (
     *((word, "none of ours") for word in _OTHERS),
     ("kolors", "Kolors"),
+    ("pulid", "SDXL"),
     ("xl", "SDXL"),
     ("sd2", "SD2"),
     ("sd1", "SD1.5"),
@@ -26,6 +27,7 @@ _FAMILY_WORDS = (
 _OF_SEVERAL = "ipadapter"  # what the files of InstantID and others are called
 _UNNORMED = "unnorm"
 _KIND_WORDS = (
+    ("pulid", "PuLID"),
     ("portrait", "portrait"),
     ("faceidplus", "FaceID-Plus"),
     ("faceid", "FaceID"),

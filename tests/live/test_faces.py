@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.attention.projection import METHODS
 from live import faces
 from live.faces import NONE, ONE, TWO, Faced
 from live.graphs import ConditioningHook, Graph, Node, control, text_to_image
-from live.kinds import OF_FACES
+from live.kinds import OF_FACES, OF_PULID
 from live.prompting import difference
 from live.results import ExecutionError, Result
 from live.server import Server
@@ -120,10 +121,73 @@ def test_faces_through_the_old_node_are_ours_bit_for_bit(stocked: Server, kind: 
     def hook(graph: Graph, model: Any) -> Node:
         adapter = graph.add("IPAdapterModelLoader", ipadapter_file=named(f"{kind}.bin"))
         reader = graph.add("IPAdapterInsightFaceLoader", provider="CPU", model_name="buffalo_l")
-        tower = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
+        file = Faced(kind).tower or "tower.safetensors"
+        tower = graph.add("IPA_LoadVision", file=named(file), activation="auto")
         image = graph.add("LoadImage", image=ONE)
         links = {"ipadapter": adapter, "insightface": reader, "clip_vision": tower, "image": image}
         values = {"weight": 1.0, "weight_faceidv2": 1.0, "weight_type": "linear", "combine_embeds": "concat"}
         return graph.add("IPAdapterFaceID", model=model, **links, **values, start_at=0.0, end_at=1.0)
 
     assert np.array_equal(run(stocked, hook).image(), run(stocked, Faced(kind, lora=0.0)).image())
+
+
+def pulid(kind: str, how: str, method: str = "auto") -> Graph:
+    """The first face with PuLID; how: what says which part of the picture is face."""
+    faced = Faced(kind)
+
+    def hook(graph: Graph, model: Any) -> Node:
+        faced(graph, model)
+        encode, apply = graph["encode"]["inputs"], graph["apply"]["inputs"]
+        apply["method"] = method
+        if how == "reference_mask":
+            encode["reference_mask"] = graph.add("SolidMask", value=1.0, width=512, height=256)
+            bottom = graph.add("SolidMask", value=0.0, width=512, height=512)
+            places = {"x": 0, "y": 0, "operation": "add"}
+            encode["reference_mask"] = graph.add(
+                "MaskComposite", destination=bottom, source=encode["reference_mask"], **places
+            )
+        if how == "alpha":
+            encode["alpha"] = True
+            ground = graph.add("SolidMask", value=1.0, width=640, height=480)
+            hole = graph.add("SolidMask", value=0.0, width=60, height=30)
+            mask = graph.add("MaskComposite", destination=ground, source=hole, x=200, y=150, operation="multiply")
+            image = graph["face"]["inputs"]["image"]
+            graph["face"]["inputs"]["image"] = graph.add("JoinImageWithAlpha", image=image, alpha=mask)
+        return Node("apply")
+
+    return text_to_image(hook)
+
+
+@pytest.mark.parametrize("kind", OF_PULID)
+def test_pulid_sees_a_grey_face_on_white_where_a_mask_or_transparency_says_so(stocked: Server, kind: str) -> None:
+    seen, pictures = {}, {}
+    for how in ("", "reference_mask", "alpha"):
+        result = stocked.run(pulid(kind, how))
+        (seen[how],), pictures[how] = result.images("encode"), result.image()
+        assert ("All of the face's picture is read" in result.outputs["encode"]["text"][0]) == (how == "")
+        assert ("became white" in result.outputs["encode"]["text"][0]) == (how != "")
+    for picture in seen.values():
+        assert picture.shape == (224, 224, 3)
+        assert np.ptp(picture.astype(int), axis=-1).max() == 0
+    assert seen[""].min(axis=(1, 2)).max() < 255
+    assert seen["reference_mask"][120:].min() == 255
+    assert np.array_equal(seen["reference_mask"][:100], seen[""][:100])
+    assert seen["alpha"][190:].min() == 255
+    assert difference(pictures[""], pictures["alpha"]) > 0
+    assert difference(pictures[""], pictures["reference_mask"]) > 0
+
+
+def test_pulids_methods_differ_and_auto_is_that_of_the_version(stocked: Server) -> None:
+    found = {method: stocked.run(pulid("PuLID v1", "", method)).image() for method in ("auto", *METHODS)}
+    assert np.array_equal(found["auto"], found["fidelity"])
+    assert all(difference(found["fidelity"], found[other]) > 0 for other in ("editable", "style", "neutral"))
+
+
+def test_pulid_refuses_an_encoder_without_levels(stocked: Server) -> None:
+    graph = text_to_image(Faced("PuLID v1"))
+    for node in graph.values():
+        if node["class_type"] == "IPA_LoadVision":
+            node["inputs"]["file"] = named("tower.safetensors")
+    with pytest.raises(ExecutionError, match="reads normed_embeds of width 64, and that gives none") as failed:
+        stocked.run(graph)
+    assert failed.value.node_type == "IPA_EncodeFace"

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from fabricate.unet import Shapes, linear, norm
 
+EVA, EVA_EMBED = "eva02_tiny_patch14_224", 64
 QKV = ("q", "k", "v")
 
 
@@ -48,6 +49,18 @@ def tiny_tower(
     save_file(weights, path)
     path.with_suffix(".json").write_text(json.dumps({"model_cfg": model_config(size) | config}))
     return weights
+
+
+def tiny_eva(path: Path, seed: int = 0) -> None:
+    """Write the smallest EVA02 of timm, of 12 layers and 192 wide, and its config, as PuLID reads one of 24."""
+    import timm
+
+    torch.manual_seed(seed)
+    trunk = timm.create_model(EVA, num_classes=EVA_EMBED, global_pool="token")
+    loud = {name: value + 0.1 * torch.randn_like(value) for name, value in trunk.state_dict().items()}
+    save_file({f"visual.trunk.{name}": value for name, value in loud.items()}, path)
+    vision = {"timm_model_name": EVA, "timm_pool": "token", "timm_proj": None, "image_size": 224}
+    path.with_suffix(".json").write_text(json.dumps({"embed_dim": EVA_EMBED, "vision_cfg": vision}))
 
 
 def model_config(size: Size) -> dict[str, Any]:

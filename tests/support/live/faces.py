@@ -6,9 +6,10 @@ from typing import Any
 
 from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.faces import Square, pack, picture
+from fabricate.towers import tiny_eva
 from live import specimens
 from live.graphs import Graph, Node
-from live.kinds import OF_FACES
+from live.kinds import OF_FACES, OF_PULID
 from live.server import Server
 from live.specimens import named
 
@@ -17,6 +18,7 @@ FACES = {ONE: [Square(200, 150, 60)], TWO: [Square(40, 60, 60), Square(400, 40, 
 FILES: dict[str, specimens.Fabricate] = {
     **{f"ipadapter/{kind}.bin": partial(tiny_adapter, seed=7, **KINDS[kind]) for kind in OF_FACES},
     "insightface/pack": pack,
+    "clip_vision/eva.safetensors": tiny_eva,
 }
 
 
@@ -42,11 +44,16 @@ class Faced:
     def __call__(self, graph: Graph, model: Any) -> Node:
         adapter = graph.add("IPA_LoadAdapter", "adapter", file=named(f"{self.kind}.bin"), variant="auto")
         inputs = {"ip_adapter": adapter, "faces": self.faces(graph), "shortcut": self.shortcut}
-        if "Plus" in self.kind:
-            inputs["clip_vision"] = graph.add("IPA_LoadVision", file=named("tower.safetensors"), activation="auto")
+        if tower := self.tower:
+            inputs["clip_vision"] = graph.add("IPA_LoadVision", file=named(tower), activation="auto")
         prompt = graph.add("IPA_EncodeFace", "encode", **inputs)
         span = {"start": 0.0, "end": 1.0, "unit": "percent", "lora_strength": self.lora, "skip_middle_block": False}
         return graph.add("IPA_Apply", "apply", model=model, image_prompt=prompt, weight=self.weight, **span)
+
+    @property
+    def tower(self) -> str:
+        """The file of the encoder that the kind reads, empty where it reads none."""
+        return "eva.safetensors" if self.kind in OF_PULID else "tower.safetensors" * ("Plus" in self.kind)
 
     def faces(self, graph: Graph) -> Node:
         """The step that finds them."""
