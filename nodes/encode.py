@@ -130,8 +130,8 @@ class EncodeFace(Node):
                 io.Image.Input(
                     "negative_image",
                     optional=True,
-                    tooltip="For FaceID-Plus and PuLID, in place of negative_faces: a picture to move away from, whoever "
-                    "is in it. Beside it stands the embedding of no face.",
+                    tooltip="For FaceID-Plus and PuLID, in place of negative_faces: a picture to move away from, "
+                    "whoever is in it. Beside it stands the embedding of no face.",
                 ),
                 reference_mask_input("face's picture"),
                 alpha_input(),

@@ -10,6 +10,7 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.adapters.variants import VARIANTS
 from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS
 from comfyui_ip_adapter.ip_adapter_core.attention.balance import BALANCES
+from comfyui_ip_adapter.ip_adapter_core.attention.projection import METHODS
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS
 from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, OF_FACES
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import PROMPT_OPS
@@ -182,6 +183,12 @@ TABLES = {
         "BALANCES of ip_adapter_core/attention/balance.py",
         (("IPA_Apply", "balance"), ("IPA_Simple", "balance"), ("IPA_Moodboard", "balance")),
         "core/attention/test_balance.py",
+    ),
+    "method of PuLID": Table(
+        METHODS,
+        "METHODS of ip_adapter_core/attention/projection.py",
+        (("IPA_Apply", "method"),),
+        "core/attention/test_projection.py",
     ),
     "kind of noise": Table(
         noise.NOISE_KINDS,

@@ -254,7 +254,9 @@ WIDGETS_IN_ORDER = {
     "IPA_StyleComposition": [
         *("style_weight", "composition_weight", "start", "end", "unit", "kind", "fit", "strong_style"),
     ],
-    "IPA_Apply": ["weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling", "balance"],
+    "IPA_Apply": [
+        *("weight", "start", "end", "unit", "lora_strength", "skip_middle_block", "scaling", "balance", "method"),
+    ],
     "IPA_Region": ["weight", "text_strength", "start", "end", "unit", "place"],
     "IPA_Schedule": [
         *("shape", "start_value", "end_value", "unit", "points", "n", "random_seed", "shown_over"),
