@@ -31,10 +31,6 @@ IN_NO_GRAPH = {
     "IPA_Score": "it measures what any graph made",
     "IPA_Grid": "it samples a picture many times over, which templates are too slow for",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
-    **dict.fromkeys(
-        ("IPA_FaceKeyPoints", "IPA_InstantIDControl"),
-        "InstantID needs 4 GB of files of its own and a face network for research only",
-    ),
 }
 """Nodes that no template shows, and why."""
 
