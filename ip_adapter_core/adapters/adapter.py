@@ -16,6 +16,7 @@ from .keys_values import JointKeysValues, KeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
+from .stored_layers import stored_weights
 from .variants import candidates
 
 
@@ -85,4 +86,4 @@ class Adapter(nn.Module):
 
     def named_tensors(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""
-        return {**self.state_dict(), **(self.lora.named_tensors() if self.lora else {})}
+        return {**self.state_dict(), **stored_weights(self), **(self.lora.named_tensors() if self.lora else {})}

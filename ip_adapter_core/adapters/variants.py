@@ -47,6 +47,7 @@ class Variant:
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
+    stays_in_file: whether its weights are too many to be held, and are read while they make tokens, K' and V'.
     twins: kinds that may have the same tensors.
     """
 
@@ -65,6 +66,7 @@ class Variant:
     timed: bool = False
     selective: bool = False
     feeds_control: bool = False
+    stays_in_file: bool = False
     twins: tuple[str, ...] = ()
 
     @property
@@ -186,6 +188,7 @@ VARIANTS = (
         menu="plus",
         preference=-1,
         layer=NormedKeyValueLayers,
+        stays_in_file=True,
     ),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),
