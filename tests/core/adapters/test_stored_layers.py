@@ -91,6 +91,20 @@ def test_an_adapter_that_stays_in_its_file_is_the_one_in_memory(
     assert here.identity() == held.identity()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_of_the_file_is_within_its_rounding(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Of a sum of many products, each off by at most the half step of the dtype, the errors mostly cancel."""
+    whole = load(written(tmp_path, save_file, torch.float32))
+    with torch.no_grad():
+        exact = whole(readings())
+    half = load(written(tmp_path, torch.save, dtype)).float()
+    step = torch.finfo(dtype).eps
+    with torch.no_grad():
+        for pair, wanted in zip(half(readings()), exact, strict=True):
+            for found, right in zip(pair, wanted, strict=True):
+                assert 0 < ((found - right).norm() / right.norm()).item() < 2 * step
+
+
 def test_it_is_saved_with_all_its_weights(tmp_path: Path) -> None:
     path = written(tmp_path, save_file, torch.float16)
     save(load(path), tmp_path / "again.safetensors", "fp16")
