@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -17,10 +18,11 @@ class StoredLinear(nn.Module):
     input is and in its dtype.
     """
 
-    def __init__(self, stored: Stored, bias: nn.Parameter | None) -> None:
+    def __init__(self, stored: Stored, has_bias: bool) -> None:
         super().__init__()
-        self.stored, self.bias = stored, bias
+        self.stored = stored
         self.out_features, self.in_features = stored.shape
+        self.bias = nn.Parameter(torch.empty(self.out_features, device="meta")) if has_bias else None
 
     @property
     def weight(self) -> Tensor:
@@ -38,13 +40,16 @@ class StoredLinear(nn.Module):
 
 
 def leave_in_file(network: nn.Module, places: Mapping[str, Stored]) -> set[str]:
-    """Put such layers in the place of a network's linear ones whose weights have a place, by name; those names."""
+    """Put such layers in the place of a network's linear ones whose weights have a place, by name; those names.
+
+    Whether one has a bias is told by the places too: layers of a host may have none yet (ComfyUI's DynamicVRAM).
+    """
     left = set()
     for name, module in list(network.named_modules()):
         weight = f"{name}.weight"
         if isinstance(module, nn.Linear) and weight in places:
             parent, _, own = name.rpartition(".")
-            setattr(network.get_submodule(parent), own, StoredLinear(places[weight], module.bias))
+            setattr(network.get_submodule(parent), own, StoredLinear(places[weight], f"{name}.bias" in places))
             left.add(weight)
     return left
 

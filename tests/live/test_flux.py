@@ -1,5 +1,6 @@
 """The template for Flux on a server: the stock loaders read its miniatures, and its image prompt does what λ says."""
 
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from develop import demo_graph
 from fabricate import adapters, flux, siglip
 from live.miniatures import shrunk
-from live.server import Server
+from live.models import fabricate_models
+from live.pictures import draw_inputs
+from live.server import PACKS, Server
 from live.ui_graphs import place, read, to_prompt
+from package import SUPPORT
 
 NAME = "flux_image_prompt"
 runs = count()
@@ -21,13 +25,22 @@ SMALL = {"width": 64, "height": 64, "steps": 3, "seed": 7}
 INSTANTX, SIGLIP = "ip-adapter_flux_instantx.bin", "siglip-so400m-patch14-384.safetensors"
 
 
-def stock(server: Server) -> None:
-    """InstantX's adapter in the published layout, in half precision, and the encoder that it reads."""
-    tiny, models = flux.TINY, server.base / "models"
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that can build a small SigLIP, with InstantX's adapter in half precision beside the files of all tests.
+
+    It is one of its own, as the others shall start without timm, which that encoder needs.
+    """
+    base = tmp_path_factory.mktemp("flux")
+    models, tiny = base / "models", flux.TINY
+    fabricate_models(models)
     widths = (tiny.width,) * (tiny.double + tiny.single)
     nested = adapters.counted(adapters.adapter("InstantX Flux", widths, tiny.context, siglip.WIDTH, tokens=16))
     adapters.save(models / "ipadapter" / INSTANTX, nested, torch.bfloat16)
     siglip.tiny_siglip(models / "clip_vision" / SIGLIP)
+    with Server(base, packs={**PACKS, "tinysiglip": SUPPORT / "tinysiglip"}) as server:
+        draw_inputs(base / "input")
+        yield server
 
 
 @pytest.fixture(scope="module", params=["XLabs", "InstantX"])
@@ -36,7 +49,6 @@ def prompt(server: Server, request: pytest.FixtureRequest) -> dict[str, Any]:
     given = shrunk(to_prompt(read(place(NAME)), server.object_info()), SMALL)
     if request.param == "XLabs":
         return given
-    stock(server)
     return with_inputs(with_inputs(given, "IPA_LoadAdapter", file=INSTANTX), "IPA_LoadVision", file=SIGLIP)
 
 
@@ -81,7 +93,6 @@ def test_the_picture_moves_further_away_with_the_weight(
 
 
 def test_both_adapters_act_on_one_model_in_either_order(server: Server) -> None:
-    stock(server)
     given = shrunk(to_prompt(read(place(NAME)), server.object_info()), SMALL)
     numbers = [of(given, kind) for kind in ("IPA_LoadAdapter", "IPA_LoadVision", "IPA_Encode", "IPA_Apply")]
     loader, vision, encode, apply = numbers

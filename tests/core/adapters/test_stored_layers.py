@@ -66,10 +66,11 @@ def test_it_is_the_linear_layer_of_its_weight(tmp_path: Path, monkeypatch: pytes
     parts = Stored.parts
     monkeypatch.setattr(Stored, "parts", lambda self: parts(self, size))
     for bias in (plain.bias, None):
-        layer = StoredLinear(place, bias)
+        layer = StoredLinear(place, bias is not None)
+        layer.bias = bias
         torch.testing.assert_close(layer(x), nn.functional.linear(x, plain.weight, bias))
     assert torch.equal(layer.weight, plain.weight)
-    assert not layer.state_dict()
+    assert not layer.state_dict()  # of the last, which has no bias
 
 
 @pytest.mark.parametrize("write", [save_file, torch.save])
@@ -102,7 +103,7 @@ def test_half_precision_of_the_file_is_within_its_rounding(tmp_path: Path, dtype
     with torch.no_grad():
         for pair, wanted in zip(half(readings()), exact, strict=True):
             for found, right in zip(pair, wanted, strict=True):
-                assert 0 < ((found - right).norm() / right.norm()).item() < 2 * step
+                assert 0 < ((found - right).norm() / right.norm()).item() < step
 
 
 def test_it_is_saved_with_all_its_weights(tmp_path: Path) -> None:

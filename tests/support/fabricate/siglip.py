@@ -1,4 +1,4 @@
-"""A small file of SigLIP in transformers' layout, as wide as the published one; support/packs/tinysiglip builds it."""
+"""A small file of SigLIP in transformers' layout, as wide as the published one; support/tinysiglip builds it."""
 
 import json
 from pathlib import Path
