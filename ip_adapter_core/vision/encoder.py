@@ -51,13 +51,11 @@ class VisionOutput(NamedTuple):
     penultimate: after all layers but the last, CLS first, without the final norm, (images, tokens, width); this is
         transformers' hidden_states[-2].
     last: after the last layer, also without the final norm, (images, tokens, width).
-    normed: the same after the final norm, of towers that pool all tokens by attention; else None.
     """
 
     embeds: Tensor
     penultimate: Tensor | None
     last: Tensor | None
-    normed: Tensor | None = None
 
 
 class VisionEncoder(nn.Module):
@@ -76,13 +74,16 @@ class VisionEncoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> VisionOutput:
         """Encode normalised pixels, (images, 3, size, size), in any dtype and on any device."""
         embeds, (penultimate, last) = self.states(pixel_values, (-2, -1))
-        return VisionOutput(embeds, penultimate, last, self._normed(last))
+        return VisionOutput(embeds, penultimate, last)
 
-    def _normed(self, last: Tensor | None) -> Tensor | None:
-        """What the pooling head reads."""
-        trunk = getattr(self.visual, "trunk", None)
-        pools = getattr(trunk, "attn_pool", None) is not None
-        normed: Tensor | None = trunk.norm(last) if pools and trunk is not None and last is not None else None
+    @torch.no_grad()
+    def normed(self, last: Tensor | None) -> Tensor | None:
+        """The last states after the final norm, (images, tokens, width), as a head that pools them by attention reads
+        them; None for towers without such a head."""
+        trunk: Any = getattr(self.visual, "trunk", None)
+        if last is None or getattr(trunk, "attn_pool", None) is None:
+            return None
+        normed: Tensor = trunk.norm(last)
         return normed
 
     def states(self, pixel_values: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:

@@ -78,7 +78,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         output["image_embeds"] = _off_device(encoded.embeds)
         output["penultimate_hidden_states"] = _off_device(encoded.penultimate)
         output["last_hidden_state"] = _off_device(encoded.last)
-        output[NORMED] = _off_device(encoded.normed)
+        output[NORMED] = _off_device(self.encoder.normed(encoded.last))
         output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(encoded.embeds)
         output["mm_projected"] = None
         return output

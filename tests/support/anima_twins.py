@@ -83,7 +83,7 @@ def anima_call(batch: int = 2, height: int = 16, width: int = 16, sigma: float =
 
 def anima_adapter(seed: int = 0, tokens: int = 4) -> adapters.Nested:
     """An adapter for the model of these tests."""
-    sizes: dict[str, int] = {"tokens": tokens, "width": 32, "depth": 2}
+    sizes: dict[str, Any] = {"tokens": tokens, "width": 32, "depth": 2}
     return adapters.adapter("Anima PE-Core", (WIDTH,) * 3, CONTEXT, EMBED, seed, gated=True, **sizes)
 
 

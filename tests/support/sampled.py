@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 import anima_twins
@@ -50,7 +51,7 @@ def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> Image
 
 def _save_as_anima(folder: Path, seed: int, tokens: int) -> Path:
     named = adapters.as_anima(adapters.flat(anima_twins.anima_adapter(seed, tokens)))
-    adapters.save_file(named, folder / f"{seed}.safetensors")
+    save_file(named, folder / f"{seed}.safetensors")
     return folder / f"{seed}.safetensors"
 
 
@@ -88,10 +89,17 @@ def sample(model: Any, cfg: float = 4.0, sampler: str = "euler", given: Tensor |
 
     start = for_model(model, noise() if given is None else given)
     options = {"steps": STEPS, "cfg": cfg, "sampler_name": sampler, "scheduler": "normal"} | more
-    latent = for_model(model, options.pop("latent", torch.zeros_like(start)))
+    latent: Any = options.pop("latent", torch.zeros_like(start))
     positive, negative = options.pop("positive", cond(1)), options.pop("negative", cond(2))
     return comfy.sample.sample(
-        model, start, positive=positive, negative=negative, latent_image=latent, disable_pbar=True, seed=1, **options
+        model,
+        start,
+        positive=positive,
+        negative=negative,
+        latent_image=for_model(model, latent),
+        disable_pbar=True,
+        seed=1,
+        **options,
     )
 
 
