@@ -80,10 +80,7 @@ class VisionEncoder(nn.Module):
     def normed(self, last: Tensor | None) -> Tensor | None:
         """The last states after the final norm, (images, tokens, width), as a head that pools them by attention reads
         them; None for towers without such a head."""
-        trunk: Any = getattr(self.visual, "trunk", None)
-        if last is None or getattr(trunk, "attn_pool", None) is None:
-            return None
-        normed: Tensor = trunk.norm(last)
+        normed: Tensor | None = self.visual.trunk.norm(last) if self.tower.pools else None
         return normed
 
     def states(self, pixel_values: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
