@@ -9,8 +9,9 @@ from typing import Any
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
+from .centred_resampler import CentredResampler
 from .checkpoint import Parts
-from .key_value_layers import KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
+from .key_value_layers import GatedKeyValueLayers, KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
 from .projections import (
     FacePlusProjection,
     FaceProjection,
@@ -25,7 +26,7 @@ from .time_resampler import TimeResampler
 Test = Callable[[Parts[Shape]], bool]
 
 KOLORS = "Kolors"
-ENCODED = ("embeds", "hidden")
+ENCODED = ("embeds", "hidden", "normed_hidden")
 """Fields of `Features` that a vision encoder gives; the others are of faces."""
 
 
@@ -40,6 +41,8 @@ class Variant:
     preference: among the kinds that one choice allows, the one with the higher number comes first.
     family: of the base model, where that does not follow from the layers.
     zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
+    guided: whether a missing image has tokens of its own; else both sides read the same, so that guidance, which takes
+        their difference, leaves the image alone.
     black: whether that image is a black one, in place of one whose pixels are zero after normalisation.
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
@@ -59,6 +62,7 @@ class Variant:
     preference: int = 0
     family: str | None = None
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face")
+    guided: bool = True
     black: bool = False
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
@@ -178,6 +182,16 @@ VARIANTS = (
         layer=TimedKeyValueLayers,
         timed=True,
     ),
+    Variant(
+        "Anima PE-Core",
+        _has("queries", "kv_proj.weight"),
+        ("normed_hidden",),
+        CentredResampler,
+        menu="plus",
+        guided=False,
+        layer=GatedKeyValueLayers,
+        selective=True,
+    ),
     Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant(
@@ -215,6 +229,7 @@ ENCODER_NAMES = {
     ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",
     ("hidden", 1280): "CLIP-ViT-H-14",
     ("hidden", 1664): "CLIP-ViT-bigG-14",
+    ("normed_hidden", 1024): "PE-Core-L-14-336",
 }
 
 

@@ -104,7 +104,7 @@ def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]
     """Names of the encoders that an adapter can read, the one it was trained with first."""
     if identity.encoder is None:
         return []
-    width = {"embeds": "embed_dim", "hidden": "width"}[identity.variant.reads[-1]]
+    width = {"embeds": "embed_dim", "hidden": "width", "normed_hidden": "pooled_width"}[identity.variant.reads[-1]]
     fit = [name for name, tower in encoders.items() if getattr(tower, width) == identity.widths[-1]]
     return sorted(
         fit, key=lambda name: (identity.encoder not in (encoders[name].name, f"CLIP-{encoders[name].name}"), name)

@@ -73,6 +73,9 @@ ENCODER_FILES: dict[str, Published] = {
         "siglip-so400m-patch14-384.safetensors",
         "https://huggingface.co/google/siglip-so400m-patch14-384/resolve/main/model.safetensors",
     ),
+    "PE-Core-L-14-336": Published(
+        "PE-Core-L14-336.pt", "https://huggingface.co/facebook/PE-Core-L14-336/resolve/main/PE-Core-L14-336.pt"
+    ),
     "CLIP-ViT-L-14-336": Published(
         "clip-vit-large-patch14-336.bin",
         _KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/image_encoder/pytorch_model.bin",

@@ -83,9 +83,9 @@ FOREIGN = (
     Foreign("PuLID for SDXL, version 1", _PULID, (Sign(r"(?:id_adapter|image_proj)\.body\.0\.weight", (None, 1280)),)),
     Foreign("PuLID for SDXL", _PULID, (Sign(r"id_adapter\..+|id_adapter_attn_layers\.\d+\.id_to_[kv]\.weight"),)),
     Foreign(
-        "an Anima adapter that reads PE-Core",
-        _NODES.format("anima-ipadapter-reference-control"),
-        (Sign(r"resampler\.kv_proj\.weight"), Sign(r"to_k_ip\.0\.weight", (2048, 1024))),
+        "an Anima adapter that changes PE-Core by a LoRA of its own",
+        _OWN_CODE.format("sorryhyun/anima_lora"),
+        (Sign(r"_pe_lora\..+"),),
     ),
     Foreign("an Anima adapter of Wenaka's layout", _ANIMA, (Sign(r"ip_cross_attns\.\d+\.to_k_ip\.weight"),)),
     Foreign(

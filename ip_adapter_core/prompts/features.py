@@ -25,12 +25,15 @@ class Features(NamedTuple):
     hidden: its hidden states, (images, patches, width).
     face: embeddings of a face recognition network, not normalised, (images, face).
     kept: which hidden states a selective adapter may read, (images, patches), boolean; None for all.
+    normed_hidden: the states after the last layer and the final norm, (images, patches, width), of encoders that pool
+        all of these, as PE-Core and SigLIP do.
     """
 
     embeds: Tensor | None = None
     hidden: Tensor | None = None
     face: Tensor | None = None
     kept: Tensor | None = None
+    normed_hidden: Tensor | None = None
 
     @property
     def normed_face(self) -> Tensor | None:

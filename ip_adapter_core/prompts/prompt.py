@@ -133,7 +133,8 @@ def image_prompt(
     """One prompt of all images.
 
     cond: features of the images, (images, …) each. uncond: features of the negative images, (1 to images, …) each; when
-    there are fewer than images, they are repeated in turn, and when images are merged, so are negative images.
+    there are fewer than images, they are repeated in turn, and when images are merged, so are negative images. The
+    same object as cond: both sides read the same.
     gathering: how several images become one prompt, by default with tokens side by side under one softmax. scales: the
     numbers that Variant.scales names. Raises ValueError when there are more negative images than images, or when
     weights or masks do not fit the images.
@@ -188,10 +189,12 @@ def _part_specs(gathering: Gathering, cond: AdapterInputs, uncond: AdapterInputs
         return
     indices = [index for index, weight in enumerate(weights) if weight]
     negative_indices = [index % len(uncond[0]) for index in indices]
-    negatives, cond, uncond = uncond, select_rows(cond, indices), select_rows(uncond, negative_indices)
+    negatives, alike = uncond, uncond is cond
+    cond, uncond = select_rows(cond, indices), select_rows(uncond, negative_indices)
     weights = tuple(weights[index] for index in indices)
     if mode.merge:
-        yield _PartSpec(_merge(mode.merge, cond, weights), _merge_negatives(mode.merge, negatives))
+        merged = _merge(mode.merge, cond, weights)
+        yield _PartSpec(merged, merged if alike else _merge_negatives(mode.merge, negatives))
     elif mode.apart:
         for row, (index, weight) in enumerate(zip(indices, weights, strict=True)):
             own = tuple(mask[index : index + 1] for mask in masks)

@@ -71,11 +71,10 @@ def encode_prompt(
         read(adapter, encoder, shown, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
     ]
     first = views[0].inputs[0]
-    uncond = (
-        blank_inputs(adapter, encoder, first)
-        if negative is None
-        else _read(adapter, encoder, Reference(negative), look.fit)[0]
-    )
+    if negative is not None:
+        uncond: AdapterInputs | None = _read(adapter, encoder, Reference(negative), look.fit)[0]
+    else:
+        uncond = blank_inputs(adapter, encoder, first) if adapter.identity.variant.guided else None
     prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
 
@@ -102,13 +101,13 @@ class _View:
     masks: Tensor | None = None
     gaps: tuple[Collection[int], ...] = ()
 
-    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs, gathering: Gathering) -> ImagePrompt:
-        """The prompt of all inputs together."""
+    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs | None, gathering: Gathering) -> ImagePrompt:
+        """The prompt of all inputs together; without an uncond both sides read the same."""
         if self.masks is None:
-            return adapter.prompt(self.inputs[0], uncond, gathering)
+            return adapter.prompt(self.inputs[0], uncond or self.inputs[0], gathering)
         gathering = gathering.check(len(self.inputs[0][0]))
         prompts = [
-            add_mask(adapter.prompt(cond, uncond, gathering.without(gaps)), mask[None])
+            add_mask(adapter.prompt(cond, uncond or cond, gathering.without(gaps)), mask[None])
             for cond, mask, gaps in zip(self.inputs, self.masks, self.gaps, strict=True)
             if not gaps or any(gathering.without(gaps).weights)
         ]
@@ -247,11 +246,14 @@ def _encode(encoder: Any, seen: Tensor, shown: Reference, fit: str) -> Features:
 def blank_inputs(
     adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs, blank: Callable[[Any], Features] | None = None
 ) -> AdapterInputs:
-    """The unconditional input: zeros, or the encoder's features of a blank image, as the variant was trained.
+    """The unconditional input, as the variant was trained: zeros, the encoder's features of a blank image, or what cond
+    is, where the image is outside guidance.
 
     blank: encoder -> features of another image that stands for none.
     """
     variant = adapter.identity.variant
+    if not variant.guided:
+        return cond
     pairs = zip(variant.reads, zero_inputs(adapter, cond), strict=True)
     read = blank or partial(missing_features, variant=variant)
     return tuple(getattr(read(encoder), field) if zeros is None else zeros for field, zeros in pairs)

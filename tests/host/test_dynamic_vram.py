@@ -54,7 +54,7 @@ def read(file: Path) -> Any:
 def readings(network: Adapter) -> tuple[Tensor, ...]:
     """What an adapter reads of two pictures."""
     random, identity = torch.Generator().manual_seed(0), network.identity()
-    shapes = [(2, 5, width) if field == "hidden" else (2, width) for field, width in _fields(identity)]
+    shapes = [(2, 5, width) if field.endswith("hidden") else (2, width) for field, width in _fields(identity)]
     return tuple(torch.randn(shape, generator=random) for shape in shapes)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
-from live.kinds import OF_PICTURES
+from live.kinds import OF_PICTURES, TOWERS
 from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, forget, load, picture
 from live.results import PICTURE, ExecutionError
 from live.server import Server
@@ -37,7 +37,8 @@ def test_a_bypassed_node_leaves_no_trace(stocked: Server, plain: np.ndarray, pro
 
 @pytest.mark.parametrize("kind", OF_PICTURES)
 def test_every_kind_of_adapter_that_reads_pictures_acts(stocked: Server, plain: np.ndarray, kind: str) -> None:
-    assert difference(picture(stocked, Prompted(adapter=named(f"{kind}.safetensors"))), plain) > ACTS
+    hook = Prompted(adapter=named(f"{kind}.safetensors"), tower=named(TOWERS[kind]))
+    assert difference(picture(stocked, hook), plain) > ACTS
 
 
 def test_a_negative_weight_acts_in_another_way(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:

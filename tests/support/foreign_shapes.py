@@ -88,25 +88,6 @@ def _instant_character() -> Shapes:
     return shapes
 
 
-def _anima_pe_core() -> Shapes:
-    width = 1024
-    shapes: Shapes = {"ip_centroid": (width,), "resampler.queries": (1, 16, width)}
-    shapes |= _under(
-        "resampler", linear("kv_proj", width, width) | norm("out_norm", width) | linear("out", width, width)
-    )
-    for block in range(2):
-        name = f"resampler.blocks.{block}"
-        for part in ("q_norm_x", "kv_norm_x", "norm_s", "norm_f"):
-            shapes |= norm(f"{name}.{part}", width)
-        for part in ("xattn", "sattn"):
-            shapes |= {f"{name}.{part}.in_proj_weight": (3 * width, width), f"{name}.{part}.in_proj_bias": (3 * width,)}
-            shapes |= linear(f"{name}.{part}.out_proj", width, width)
-        shapes |= linear(f"{name}.ffn.0", width, 4 * width) | linear(f"{name}.ffn.2", 4 * width, width)
-    for block in range(28):
-        shapes |= {f"to_{kind}_ip.{block}.weight": (2048, width) for kind in "kv"} | {f"ip_gate.{block}": ()}
-    return shapes
-
-
 def _anima_lucifer(shared: bool) -> Shapes:
     shapes: Shapes = {"siglip_compressor.queries": (64, 768)}
     if shared:
@@ -225,11 +206,16 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "models/pulid",
     ),
     "pulid_flux_v0.9.1": (_pulid_flux(), None, "PuLID for Flux", "models/pulid"),
-    "anima_ip_adapter_quality_20260610": (
-        _anima_pe_core(),
-        153_156_636,
-        "an Anima adapter that reads PE-Core",
-        "anima-ipadapter-reference-control",
+    "anima_ip_adapter (with a LoRA)": (
+        {
+            "ip_centroid": (1024,),
+            "to_k_ip.0.weight": (2048, 1024),
+            "ip_gate.0": (),
+            "_pe_lora.resblocks_0_attn.lora_down": (16, 1024),
+        },
+        None,
+        "an Anima adapter that changes PE-Core by a LoRA of its own",
+        "sorryhyun/anima_lora",
     ),
     "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
     "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _ANIMA),

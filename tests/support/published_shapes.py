@@ -7,9 +7,17 @@ from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
-from fabricate.adapters import as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
+from fabricate.adapters import (
+    as_anima,
+    as_xlabs,
+    counted,
+    gate_shapes,
+    layer_shapes,
+    projection_shapes,
+    timed_shapes,
+)
 
-BYTES = {"F16": 2, "F32": 4}
+BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
 
 class File(NamedTuple):
@@ -19,7 +27,7 @@ class File(NamedTuple):
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
     the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
     head: width of a head, where layers are timed; counted: whether layers are numbered one by one, as InstantX does;
-    inner: whether it has the layers inside all blocks of Flux.
+    inner: whether it has the layers inside all blocks of Flux; anima: whether it has anima_lora's names and gates.
     """
 
     layers: str
@@ -36,6 +44,7 @@ class File(NamedTuple):
     head: int | None = None
     counted: bool = False
     inner: bool = False
+    anima: bool = False
     safetensors: int | None = None
     pickle: int | None = None
 
@@ -108,6 +117,15 @@ FILES: dict[str, File] = {
         counted=True,
         inner=True,
     ),
+    "anima_ip_adapter_quality_20260610": File(
+        "Anima",
+        "Anima PE-Core",
+        {"embed": 1024, "tokens": 16, "width": 1024, "depth": 2},
+        "Anima PE-Core",
+        153_156_636,
+        dtypes=("BF16", "BF16"),
+        anima=True,
+    ),
     "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }
 
@@ -133,6 +151,8 @@ def header(file: File) -> dict[str, Entry]:
     }
     if file.head is not None:
         halves["ip_adapter"] |= timed_shapes(len(known.widths), known.context, file.sizes["width"], file.head)
+    if file.anima:
+        halves["ip_adapter"] |= gate_shapes(len(known.widths))
     if file.counted:
         halves = counted(halves)
     named = {
@@ -140,6 +160,8 @@ def header(file: File) -> dict[str, Entry]:
         for (half, shapes), dtype in zip(halves.items(), file.dtypes, strict=True)
         for key, shape in shapes.items()
     }
+    if file.anima:
+        return as_anima(named)
     return as_xlabs(named) if file.xlabs else named
 
 

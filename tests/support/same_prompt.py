@@ -27,7 +27,7 @@ GATHERINGS = {
 def read(identity: Identity, images: int = 3, seed: int = 0) -> AdapterInputs:
     """Something that the adapter could read of images, in the order of its fields."""
     random = torch.Generator().manual_seed(seed)
-    shapes = [(5, width) if field == "hidden" else (width,) for field, width in _fields(identity)]
+    shapes = [(5, width) if field.endswith("hidden") else (width,) for field, width in _fields(identity)]
     return tuple(torch.randn(images, *shape, generator=random) for shape in shapes)
 
 

@@ -93,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) == 23
+    assert len(answers) == len(layouts) == 24
 
 
 ALIKE = [
@@ -127,6 +127,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip_adapter (XLabs Flux)", "CLIP-ViT-L-14"),
         ("ip-adapter (InstantX SD3.5)", "ViT-SO400M-14-SigLIP-384"),
         ("ip-adapter (InstantX Flux)", "ViT-SO400M-14-SigLIP-384"),
+        ("anima_ip_adapter_quality_20260610", "PE-Core-L-14-336"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
     ],
 )
@@ -220,7 +221,7 @@ TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in ad
 # Of the kind.
 TELLING = (
     *("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias"),
-    "time_embedding.linear_1.weight",
+    *("time_embedding.linear_1.weight", "image_proj.queries", "kv_proj.weight"),
 )
 
 
@@ -264,6 +265,7 @@ MISSHAPEN = {
     "XLabs": "ip_adapter.17.to_v_ip.bias",
     "InstantX SD3.5": "ip_adapter.17.norm_ip.linear.bias",
     "InstantX Flux": "image_proj.proj.2.bias",
+    "Anima PE-Core": "image_proj.blocks.1.xattn.in_proj_bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",

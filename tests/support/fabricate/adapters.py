@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "XLabs": {"bias": True},
     "InstantX SD3.5": {"kind": "InstantX SD3.5", "embed": 64, "tokens": 16, "head": 16},
     "InstantX Flux": {"kind": "InstantX Flux", "widths": (128,) * 16, "embed": 1152, "tokens": 16},
+    "Anima PE-Core": {"kind": "Anima PE-Core", "embed": 64, "tokens": 16, "depth": 2, "gated": True},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -77,6 +78,11 @@ def timed_shapes(layers: int, context: int, time: int, head: int) -> Shapes:
     return shapes
 
 
+def gate_shapes(layers: int) -> Shapes:
+    """Names and shapes of the gates of layers of Anima."""
+    return {f"{number}.ip_gate": () for number in range(1, 2 * layers, 2)}
+
+
 def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None, bias: bool = False) -> Shapes:
     """Names and shapes of the other half of a file: keys and values of every cross-attention, and a LoRA."""
     shapes: Shapes = {
@@ -99,18 +105,21 @@ def adapter(
     token_width: int | None = None,
     bias: bool = False,
     head: int | None = None,
+    gated: bool = False,
     **more: int,
 ) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
     rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
-    values have one; head: width of a head, where layers are timed; more: of `Sizes`.
+    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
     layers = layer_shapes(widths, context, rank, bias)
     if head is not None:
         layers |= timed_shapes(len(widths), context, projection["latents"][2], head)
+    if gated:
+        layers |= gate_shapes(len(widths))
     return {
         "image_proj": {name: _value(name, shape, random) for name, shape in projection.items()},
         "ip_adapter": {name: _layer_value(name, shape, random) for name, shape in layers.items()},
@@ -134,6 +143,19 @@ def _name_of_xlabs(name: str) -> str:
     number, layer, part = inner.split(".")
     block, which = (int(number) - 1) // 2, layer[3]
     return f"double_blocks.{block}.processor.ip_adapter_double_stream_{which}_proj.{part}"
+
+
+def as_anima(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file under the names that anima_lora gives to its tensors."""
+    return {_name_of_anima(name): value for name, value in named.items()}
+
+
+def _name_of_anima(name: str) -> str:
+    half, inner = name.split(".", 1)
+    if half == "image_proj":
+        return inner if inner == "ip_centroid" else f"resampler.{inner}"
+    number, layer, *part = inner.split(".")
+    return ".".join([layer, str(int(number) // 2), *part])
 
 
 def counted(nested: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -178,6 +200,8 @@ def _layer_value(name: str, shape: tuple[int, ...], random: torch.Generator) -> 
     """Strong enough to be seen, and a LoRA about as strong as a third of the weights it is added to."""
     if ".norm_" in name:
         return _value(name, shape, random)
+    if not shape:  # a gate, of either sign and far from 1
+        return 0.6 * torch.randn(shape, generator=random).sign() + 0.1 * torch.randn(shape, generator=random)
     values = torch.randn(shape, generator=random)
     return values * (SPREAD * shape[-1] ** -0.5 if "_lora." in name else SPREAD)
 
@@ -219,6 +243,21 @@ def _instantx_flux(size: Sizes) -> Shapes:
     return _face(size._replace(face=size.embed, mlp=2 * size.embed))
 
 
+def _anima_pe_core(size: Sizes) -> Shapes:
+    width = size.width
+    shapes: Shapes = {"ip_centroid": (size.embed,), "queries": (1, size.tokens, width)}
+    shapes |= _linear("kv_proj", size.embed, width) | _norm("out_norm", width) | _linear("out", width, size.context)
+    for block in range(size.depth):
+        name = f"blocks.{block}"
+        for part in ("q_norm_x", "kv_norm_x", "norm_s", "norm_f"):
+            shapes |= _norm(f"{name}.{part}", width)
+        for part in ("xattn", "sattn"):
+            shapes |= {f"{name}.{part}.in_proj_weight": (3 * width, width), f"{name}.{part}.in_proj_bias": (3 * width,)}
+            shapes |= _linear(f"{name}.{part}.out_proj", width, width)
+        shapes |= _linear(f"{name}.ffn.0", width, 4 * width) | _linear(f"{name}.ffn.2", 4 * width, width)
+    return shapes
+
+
 def _portrait_unnorm(size: Sizes) -> Shapes:
     return _plus(size._replace(embed=size.face))
 
@@ -255,4 +294,5 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "portrait unnorm": _portrait_unnorm,
     "InstantX SD3.5": _instantx_sd35,
     "InstantX Flux": _instantx_flux,
+    "Anima PE-Core": _anima_pe_core,
 }
