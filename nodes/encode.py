@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.prompts.combine import COMBINE_MODES, Gathering, read_weights
-from ..ip_adapter_core.prompts.instruction import Instruction
+from ..ip_adapter_core.settings.instruction import Instruction
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
 from .host import encoding
@@ -51,12 +51,7 @@ class Encode(Node):
                 *detail_inputs(),
                 reference_mask_input("image"),
                 alpha_input(),
-                InstructionSocket.Input(
-                    "instruction",
-                    optional=True,
-                    tooltip="For adapters of kind Instruct, which need it: what to take from the images, from Image "
-                    "Prompt Instruction. Other kinds do not read it.",
-                ),
+                instruction_input(),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -237,6 +232,16 @@ def reference_mask_input(what: str) -> io.Mask.Input:
         optional=True,
         tooltip=f"Which part of the {what} is read: white is, and the rest becomes the encoder's neutral colour. One "
         "for each or one for all, of any size. Where in the result it acts is another mask.",
+    )
+
+
+def instruction_input() -> io.Input:
+    """The input for what an adapter of an instructed kind takes from a reference."""
+    return InstructionSocket.Input(
+        "instruction",
+        optional=True,
+        tooltip="From Image Prompt Instruction: what to take from the image. Adapters of kind Instruct need it; others "
+        "do not read it.",
     )
 
 

@@ -25,9 +25,10 @@ from torch import Tensor
 from ..adapters.identity import Identity
 from ..adapters.keys_values import JointKeysValues, KeysValues
 from ..adapters.lora import AdapterLora
+from ..settings.instruction import Instruction
 from .combine import CONCAT, Gathering, Merge, attn_bias
 from .features import AdapterInputs, select_rows
-from .instruction import Instruction, Sides, tell
+from .told import Sides, tell
 
 COND, UNCOND = 0, 1
 """The two sides of a prompt: tokens for the positive rows of a batch, and for the negative ones."""

@@ -20,8 +20,8 @@ from ...ip_adapter_core.adapters.keys_values import JointKeysValues, KeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs
-from ...ip_adapter_core.prompts.instruction import Instruction
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, image_prompt
+from ...ip_adapter_core.settings.instruction import Instruction
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches

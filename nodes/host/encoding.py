@@ -14,8 +14,8 @@ from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
-from ...ip_adapter_core.prompts.instruction import Instruction
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.instruction import Instruction
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference

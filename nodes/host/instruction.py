@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...ip_adapter_core.prompts.instruction import Instruction
+from ...ip_adapter_core.settings.instruction import Instruction
 
 _PART = "l"  # ComfyUI's name of CLIP-L among the text encoders of a CLIP
 

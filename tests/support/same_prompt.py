@@ -11,8 +11,8 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
-from comfyui_ip_adapter.ip_adapter_core.prompts.instruction import Instruction
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 
 MASKS = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(7))
 GATHERINGS = {

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
-from comfyui_ip_adapter.ip_adapter_core.prompts.instruction import Instruction
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 from fabricate import adapters
 from instructed import plain_tokens
 from sampled import apply, with_layers

@@ -1,32 +1,16 @@
-"""Texts that an adapter reads beside the pictures: what to take from them, and what the result shows."""
+"""What the two sides of a prompt are told beside the pictures: what to take from them, and what the result shows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ..adapters.identity import Identity
+from ..settings.instruction import Instruction
 
 Texts = dict[str, Tensor]
 """States of texts, (1, words, width) each, by the names under which a projection takes them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Instruction:
-    """What an adapter of an instructed kind is told: states of a text encoder, (1, words, width) each.
-
-    instruction: what to take from the pictures.
-    prompt: what the result shows.
-    negative: what it does not show.
-    nothing: an empty text, which stands for no instruction.
-    """
-
-    instruction: Tensor
-    prompt: Tensor
-    negative: Tensor
-    nothing: Tensor
 
 
 class Sides(NamedTuple):
@@ -46,8 +30,8 @@ def tell(identity: Identity, instruction: Instruction | None) -> Sides:
         return Sides({}, {})
     if instruction is None:
         raise ValueError(
-            "Connect Image Prompt Instruction to the instruction of Encode Image Prompt, or use an adapter of another "
-            f"kind; {identity.variant.name} adapters must be told what to take from a picture."
+            "Connect Image Prompt Instruction to the instruction of Encode Image Prompt or Moodboard Picture, or use "
+            f"an adapter of another kind; {identity.variant.name} adapters must be told what to take from a picture."
         )
     width = instruction.instruction.shape[-1]
     if width != identity.text_width:

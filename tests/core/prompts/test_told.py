@@ -11,8 +11,8 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
-from comfyui_ip_adapter.ip_adapter_core.prompts.instruction import Instruction
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, PromptPart, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 from fabricate import adapters
 from instructed import plain_tokens
 from same_prompt import read, told
