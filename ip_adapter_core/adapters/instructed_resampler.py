@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from .projections import LayerClasses, Resampler, ResamplerLayer, Shapes, mask_of_kept
+from .projections import LayerClasses, Perceiver, ResamplerLayer, Shapes, mask_of_kept
 
 
-class InstructedResampler(Resampler):
+class InstructedResampler(Perceiver):
     """Instruct kind: learned queries read the patches and two texts.
 
     text_width: of the states of both texts.
@@ -22,7 +23,9 @@ class InstructedResampler(Resampler):
 
     def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
         super().__init__(shapes, nn_)
-        width, self.text_width = shapes["proj_new_input.weight"]
+        _, self.tokens, width = shapes["latents"]
+        _, self.text_width = shapes["proj_new_input.weight"]
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
         self.proj_new_input = nn_.Linear(self.text_width, width)
         self.proj_prompt_input = nn_.Linear(self.text_width, width)
         self.prompt_layers, self.new_input_layers = (

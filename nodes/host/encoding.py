@@ -172,7 +172,7 @@ def face_prompt(
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, None, **scales), seen
 
 
 def face_inputs(

@@ -68,7 +68,7 @@ def _instruct_sd3() -> Shapes:
     renamed = {key.replace("_out.", "_out_big."): shape for key, shape in shapes.items() if key.count(".") == 1}
     projection = {key: shape for key, shape in shapes.items() if not key.startswith(("proj_out", "norm_out"))} | renamed
     maps = ("to_k_ip", "to_v_ip", "add_k_proj_ip", "add_v_proj_ip", "proj_ip")
-    layers = {f"{number}.{name}.weight": (model, model) for number in range(0, 24, 2) for name in maps}
+    layers: Shapes = {f"{number}.{name}.weight": (model, model) for number in range(0, 24, 2) for name in maps}
     return _under("image_proj", projection) | _under("ip_adapter", layers)
 
 

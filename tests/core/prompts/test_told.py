@@ -12,6 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, PromptPart, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.told import Sides, tell
 from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 from fabricate import adapters
 from instructed import plain_tokens
@@ -96,6 +97,7 @@ def test_texts_of_another_encoder_are_named_with_both_widths(network: Adapter) -
 def test_other_kinds_are_told_nothing(adapter: Adapter, network: Adapter) -> None:
     identity = adapter.identity()
     assert identity.text_width is None
+    assert tell(identity, instruction(network)) == Sides({}, {})
     given = read(identity), read(identity, 1, seed=1)
     (one,), (other,) = (image_prompt(adapter, *given, instruction=said).parts for said in (None, instruction(network)))
     assert torch.equal(one.tokens, other.tokens)
