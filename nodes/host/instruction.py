@@ -22,7 +22,7 @@ def instruct(clip: Any, instruction: str, prompt: str, negative: str = "") -> In
 
 
 def _states(clip: Any, text: str) -> Tensor:
-    """(1, words, width), with the words as they are: no weights in brackets.
+    """(1, words, width), with the words as they are: no weights in brackets, and the end of a longer text cut off.
 
     SDXL's conditioning has the state of the layer before, without the norm, so it is not what is asked for. Source:
     unity-research/IP-Adapter-Instruct, ip_adapter/ip_adapter_instruct.py, generate of both classes.
@@ -35,7 +35,7 @@ def _states(clip: Any, text: str) -> Tensor:
         )
     alone = clip.clone()
     alone.cond_stage_model = _LastState(encoder)
-    states: Tensor = alone.encode_from_tokens([_cut(clip.tokenize(text, disable_weights=True)[_PART])])
+    states: Tensor = alone.encode_from_tokens(clip.tokenize(text, disable_weights=True)[_PART][:1])
     return states.float()
 
 
@@ -53,12 +53,3 @@ class _LastState:
 
     def set_clip_options(self, options: dict[str, Any]) -> None:
         self._set(options | {"layer": None})
-
-
-def _cut(parts: list[list[tuple[Any, float]]]) -> list[tuple[Any, float]]:
-    """The tokens of a text that are read at once, the end of a longer one cut off, as in the training."""
-    start, *_, end = first = parts[0]
-    marks = {start[0], end[0]}
-    words = [token for part in parts for token in part if not (isinstance(token[0], int) and token[0] in marks)]
-    kept = [start, *words[: len(first) - 2]]
-    return kept + [end] * (len(first) - len(kept))
