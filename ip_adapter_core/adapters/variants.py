@@ -11,6 +11,7 @@ from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
 from .centred_resampler import CentredResampler
 from .checkpoint import Parts
+from .instructed_resampler import InstructedResampler
 from .key_value_layers import GatedKeyValueLayers, KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
 from .projections import (
     FacePlusProjection,
@@ -49,6 +50,7 @@ class Variant:
     layer: makes to_k_ip and to_v_ip of a layer from its shapes.
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
+    instructed: its network also takes the states of two texts, one of which says what to take from an image.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
     stays_in_file: whether its weights are too many to be held, and are read while they make tokens, K' and V'.
     twins: kinds that may have the same tensors.
@@ -69,6 +71,7 @@ class Variant:
     layer: Callable[[Mapping[str, Shape], Any], KeyValueLayers] = KeyValueLayers
     timed: bool = False
     selective: bool = False
+    instructed: bool = False
     feeds_control: bool = False
     stays_in_file: bool = False
     twins: tuple[str, ...] = ()
@@ -77,6 +80,11 @@ class Variant:
     def reads_faces(self) -> bool:
         """Whether it reads face embeddings."""
         return self.reads[0] not in ENCODED
+
+    @property
+    def reads_pictures_alone(self) -> bool:
+        """Whether pictures are all that it needs."""
+        return not self.reads_faces and not self.instructed
 
     @property
     def choice(self) -> str:
@@ -191,6 +199,14 @@ VARIANTS = (
         guided=False,
         layer=GatedKeyValueLayers,
         selective=True,
+    ),
+    Variant(
+        "Instruct",
+        _has("latents", "proj_new_input.weight"),
+        ("hidden",),
+        InstructedResampler,
+        selective=True,
+        instructed=True,
     ),
     Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),

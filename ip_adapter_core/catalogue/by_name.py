@@ -26,6 +26,7 @@ _FAMILY_WORDS = (
 _OF_SEVERAL = "ipadapter"  # what the files of InstantID and others are called
 _UNNORMED = "unnorm"
 _KIND_WORDS = (
+    ("instruct", "Instruct"),
     ("portrait", "portrait"),
     ("faceidplus", "FaceID-Plus"),
     ("faceid", "FaceID"),

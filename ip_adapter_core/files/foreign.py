@@ -70,9 +70,9 @@ FOREIGN = (
         (Sign(_LAYER + r"norm_ip_q\.weight"), Sign(_LAYER + r"to_k_ip\.weight", (3072, None))),
     ),
     Foreign(
-        "an IP-Adapter-Instruct",
+        "an IP-Adapter-Instruct for SD3 Medium",
         _OWN_CODE.format("unity-research/IP-Adapter-Instruct"),
-        (Sign(_PROJECTION + r"proj_new_input\.weight"),),
+        (Sign(_PROJECTION + r"proj_out_big\.weight"), Sign(_PROJECTION + r"proj_new_input\.weight")),
     ),
     Foreign(
         "PuLID for Flux",

@@ -15,6 +15,7 @@ from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.instruction import Instruction
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
@@ -37,6 +38,7 @@ class Look:
     detail: whether the encoder sees the whole picture or tiles of it, a row of DETAILS.
     tiles: how many tiles lie along the short side.
     mask: which part of each reference is read, as in `reference`; alpha: whether transparency says so too.
+    instruction: what to take from them, for an adapter that is told so.
     """
 
     fit: str = FITS[0]
@@ -45,6 +47,7 @@ class Look:
     tiles: int = 2
     mask: Tensor | None = None
     alpha: bool = False
+    instruction: Instruction | None = None
 
 
 WHOLE = Look()
@@ -75,7 +78,7 @@ def encode_prompt(
         uncond: AdapterInputs | None = _read(adapter, encoder, Reference(negative), look.fit)[0]
     else:
         uncond = blank_inputs(adapter, encoder, first) if adapter.identity.variant.guided else None
-    prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
+    prompts = [scale_prompt(view.prompt(adapter, uncond, look), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
 
 
@@ -101,13 +104,13 @@ class _View:
     masks: Tensor | None = None
     gaps: tuple[Collection[int], ...] = ()
 
-    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs | None, gathering: Gathering) -> ImagePrompt:
+    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs | None, look: Look) -> ImagePrompt:
         """The prompt of all inputs together; without an uncond both sides read the same."""
         if self.masks is None:
-            return adapter.prompt(self.inputs[0], uncond or self.inputs[0], gathering)
-        gathering = gathering.check(len(self.inputs[0][0]))
+            return adapter.prompt(self.inputs[0], uncond or self.inputs[0], look.gathering, look.instruction)
+        gathering = look.gathering.check(len(self.inputs[0][0]))
         prompts = [
-            add_mask(adapter.prompt(cond, uncond or cond, gathering.without(gaps)), mask[None])
+            add_mask(adapter.prompt(cond, uncond or cond, gathering.without(gaps), look.instruction), mask[None])
             for cond, mask, gaps in zip(self.inputs, self.masks, self.gaps, strict=True)
             if not gaps or any(gathering.without(gaps).weights)
         ]
@@ -168,7 +171,7 @@ def face_prompt(
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, None, **scales), seen
 
 
 def face_inputs(

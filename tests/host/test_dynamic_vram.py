@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import same_prompt
 from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
@@ -64,7 +65,8 @@ def _fields(identity: core.Identity) -> list[tuple[str, int]]:
 
 def told(adapter: Any, given: tuple[Tensor, ...]) -> list[Tensor]:
     """Everything that a prompt of an adapter holds."""
-    (part,) = adapter.prompt(given, tuple(reading[:1] * 0 for reading in given)).parts
+    said = same_prompt.told(adapter.identity)
+    (part,) = adapter.prompt(given, tuple(reading[:1] * 0 for reading in given), instruction=said).parts
     return [part.tokens, *(tensor for pair in part.keys_values or () for tensor in pair)]
 
 

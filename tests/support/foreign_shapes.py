@@ -61,16 +61,15 @@ def _pulid_flux() -> Shapes:
     return shapes
 
 
-def _instruct() -> Shapes:
-    width, known = 768, FAMILIES["SD1.5"]
-    projection = projection_shapes("plus", width, embed=1280, tokens=16, width=width)
-    for name in ("new_input", "prompt_input"):
-        projection |= linear(f"proj_{name}", width, width)
-    for part in ("prompt_layers", "new_input_layers"):
-        for layer in range(4):
-            projection |= _perceiver(f"{part}.{layer}.0", width, width, width) | norm(f"{part}.{layer}.1.0", width)
-            projection |= {f"{part}.{layer}.1.{n}.weight": s for n, s in ((1, (1536, 768)), (3, (768, 1536)))}
-    return _under("image_proj", projection) | _under("ip_adapter", layer_shapes(known.widths, known.context))
+def _instruct_sd3() -> Shapes:
+    """The projection whole; the joint attention has more maps than the others' cross-attention."""
+    width, tokens, model = 1280, 4096, 1536
+    shapes = projection_shapes("Instruct", tokens, embed=1280, tokens=16, width=width, text=768)
+    renamed = {key.replace("_out.", "_out_big."): shape for key, shape in shapes.items() if key.count(".") == 1}
+    projection = {key: shape for key, shape in shapes.items() if not key.startswith(("proj_out", "norm_out"))} | renamed
+    maps = ("to_k_ip", "to_v_ip", "add_k_proj_ip", "add_v_proj_ip", "proj_ip")
+    layers: Shapes = {f"{number}.{name}.weight": (model, model) for number in range(0, 24, 2) for name in maps}
+    return _under("image_proj", projection) | _under("ip_adapter", layers)
 
 
 def _instant_character() -> Shapes:
@@ -186,7 +185,12 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "InstantCharacter for Flux",
         "Tencent/InstantCharacter",
     ),
-    "ip-adapter-instruct-sd15": (_instruct(), None, "an IP-Adapter-Instruct", "unity-research/IP-Adapter-Instruct"),
+    "ip-adapter-instruct-sd3": (
+        _instruct_sd3(),
+        None,
+        "an IP-Adapter-Instruct for SD3 Medium",
+        "unity-research/IP-Adapter-Instruct",
+    ),
     "pulid_v1": (
         _under("id_adapter", _id_encoder()) | _under("id_adapter_attn_layers", _pulid_layers(("id_to_k", "id_to_v"))),
         None,

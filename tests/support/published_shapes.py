@@ -53,6 +53,7 @@ _BASE_H = ("base", {"embed": 1024}, "base")
 _BASE_G = ("base", {"embed": 1280}, "base")
 _PLUS = ("plus", {"embed": 1280, "tokens": 16, "width": 768}, "plus")
 _PLUS_XL = ("plus", {"embed": 1280, "tokens": 16, "width": 1280}, "plus")
+_INSTRUCT: dict[str, int] = {"embed": 1280, "tokens": 16, "text": 768}
 _FACE: tuple[str, dict[str, int], str] = ("FaceID", {}, "FaceID")
 _PORTRAIT = ("portrait", {"tokens": 16}, "portrait")
 _UNNORM = ("portrait unnorm", {"tokens": 16, "width": 1280}, "portrait unnorm")
@@ -125,6 +126,10 @@ FILES: dict[str, File] = {
         153_156_636,
         dtypes=("BF16", "BF16"),
         anima=True,
+    ),
+    "ip-adapter-instruct-sd15": File("SD1.5", "Instruct", {**_INSTRUCT, "width": 768}, "Instruct", 88_054_272, **_FP32),
+    "ip-adapter-instruct-sdxl": File(
+        "SDXL", "Instruct", {**_INSTRUCT, "width": 1280}, "Instruct", 530_636_544, **_FP32
     ),
     "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }

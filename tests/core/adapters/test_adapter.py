@@ -93,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) == 24
+    assert len(answers) == len(layouts) == 26
 
 
 ALIKE = [
@@ -221,7 +221,7 @@ TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in ad
 # Of the kind.
 TELLING = (
     *("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias"),
-    *("time_embedding.linear_1.weight", "image_proj.queries", "kv_proj.weight"),
+    *("time_embedding.linear_1.weight", "image_proj.queries", "kv_proj.weight", "proj_new_input.weight"),
 )
 
 
@@ -258,6 +258,7 @@ def test_no_kind_has_a_tensor_too_many(kind: str) -> None:
 MISSHAPEN = {
     "base": "image_proj.proj.bias",
     "plus": "image_proj.layers.3.0.to_kv.weight",
+    "Instruct": "image_proj.proj_prompt_input.bias",
     "full face": "image_proj.proj.2.bias",
     "FaceID": "image_proj.proj.0.bias",
     "portrait": "image_proj.norm.bias",

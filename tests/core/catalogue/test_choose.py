@@ -43,6 +43,8 @@ IDENTITIES = identities(*published_shapes.FILES)
         ("SD1.5", "plus face", "ip-adapter-plus-face_sd15"),
         ("SD1.5", "full face", "ip-adapter-full-face_sd15"),
         ("SD1.5", "composition", "ip_plus_composition_sd15"),
+        ("SD1.5", "Instruct", "ip-adapter-instruct-sd15"),
+        ("SDXL", "Instruct", "ip-adapter-instruct-sdxl"),
         ("SDXL", "any", "ip-adapter-plus_sdxl_vit-h"),
         ("SDXL", "base", "ip-adapter_sdxl_vit-h"),
         ("SDXL", "composition", "ip_plus_composition_sdxl"),
@@ -52,6 +54,12 @@ IDENTITIES = identities(*published_shapes.FILES)
 )
 def test_each_wish_finds_its_file(family: str, kind: str, adapter: str) -> None:
     assert choose(IDENTITIES, {"h": H}, FAMILIES[family], kind) == (adapter, "h")
+
+
+def test_an_adapter_that_must_be_told_something_is_not_just_any() -> None:
+    only = identities("ip-adapter-instruct-sd15")
+    assert choose(only, {"h": H}, FAMILIES["SD1.5"], "any") is None
+    assert choose(only, {"h": H}, FAMILIES["SD1.5"], "Instruct") == ("ip-adapter-instruct-sd15", "h")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ LORA = ("to_q", "to_k", "to_v", "to_out")
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
     "plus": {"kind": "plus", "embed": 64, "tokens": 16},
+    "Instruct": {"kind": "Instruct", "embed": 64, "tokens": 16, "text": 64},
     "full face": {"kind": "full face", "embed": 64},
     "FaceID": {"kind": "FaceID", "mlp": 32, "rank": 4},
     "portrait": {"kind": "portrait", "tokens": 16, "mlp": 32},
@@ -38,7 +39,8 @@ class Sizes(NamedTuple):
     """The numbers that fix an image projection; no kind has them all.
 
     context: of its tokens; embed: of what it reads of an encoder; width, depth, inner and feed: of a resampler, whose
-    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it; waves: of a timestep.
+    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it; waves: of a timestep;
+    text: of the states of a text.
     """
 
     context: int
@@ -51,6 +53,7 @@ class Sizes(NamedTuple):
     face: int = 512
     mlp: int = 1024
     waves: int = 32
+    text: int = 64
 
 
 def projection_shapes(kind: str, context: int, **sizes: int) -> Shapes:
@@ -231,6 +234,16 @@ def _plus(size: Sizes) -> Shapes:
     return {"latents": (1, size.tokens, size.width)} | _perceiver(size)
 
 
+def _instruct(size: Sizes) -> Shapes:
+    """Two more stacks of layers, half as wide inside, which read texts."""
+    shapes = _plus(size)
+    for name in ("proj_new_input", "proj_prompt_input"):
+        shapes |= _linear(name, size.text, size.width)
+    for name in ("new_input_layers", "prompt_layers"):
+        shapes |= _perceiver_layers(size._replace(feed=size.feed or 2 * size.width), name)
+    return shapes
+
+
 def _instantx_sd35(size: Sizes) -> Shapes:
     shapes = _plus(size) | _linear("time_embedding.linear_1", size.waves, size.width)
     shapes |= _linear("time_embedding.linear_2", size.width, size.width)
@@ -263,11 +276,15 @@ def _portrait_unnorm(size: Sizes) -> Shapes:
 
 
 def _perceiver(size: Sizes) -> Shapes:
+    shapes = _linear("proj_in", size.embed, size.width) | _linear("proj_out", size.width, size.context)
+    return shapes | _norm("norm_out", size.context) | _perceiver_layers(size)
+
+
+def _perceiver_layers(size: Sizes, stack: str = "layers") -> Shapes:
     width, inner, feed = size.width, size.inner or size.width, size.feed or 4 * size.width
-    shapes = _linear("proj_in", size.embed, width) | _linear("proj_out", width, size.context)
-    shapes |= _norm("norm_out", size.context)
+    shapes: Shapes = {}
     for layer in range(size.depth):
-        name = f"layers.{layer}"
+        name = f"{stack}.{layer}"
         for norm in ("0.norm1", "0.norm2", "1.0"):
             shapes |= _norm(f"{name}.{norm}", width)
         shapes |= {f"{name}.0.to_q.weight": (inner, width), f"{name}.0.to_kv.weight": (2 * inner, width)}
@@ -287,6 +304,7 @@ def _norm(name: str, width: int) -> Shapes:
 PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "base": _base,
     "plus": _plus,
+    "Instruct": _instruct,
     "full face": _full_face,
     "FaceID": _face,
     "portrait": _face,

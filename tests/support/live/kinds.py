@@ -9,6 +9,7 @@ _OWN_PARTS = {kind for kind in KINDS if _ROWS[kind].family == KOLORS} | {"Instan
 tests/host the others."""
 
 OF_PICTURES = [kind for kind in KINDS if kind not in _OWN_PARTS and _ROWS[kind].reads[0] in ENCODED]
+TOLD = [kind for kind in OF_PICTURES if _ROWS[kind].instructed]
 OF_FACES = [kind for kind in KINDS if kind not in _OWN_PARTS and kind not in OF_PICTURES]
 
 TOWER, POOLING_TOWER = "tower.safetensors", "tower_pooling.safetensors"
