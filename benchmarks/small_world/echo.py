@@ -70,8 +70,8 @@ def contexts() -> Tensor:
 def listeners(said: Tensor) -> list[Listener]:
     """The model's cross-attentions, with queries of pictures at all noise levels, each with its caption."""
     model, pictures = host.checkpoint().model, base.latents("train")
-    weights = attention_weights(model)
-    with adapters.SimpleBase(model) as frozen:
+    weights, frozen = attention_weights(model), adapters.SimpleBase(model)
+    with frozen:
         layers = [attention(model.model.diffusion_model, layer) for layer in models.cross_attentions(model)]
         asked: list[list[Tensor]] = [[] for _ in layers]
         with ExitStack() as hooks:
