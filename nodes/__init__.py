@@ -3,7 +3,7 @@
 In: what a user connects and types. Out: what other nodes read. Each file has one node or a few that belong together;
 node is what all of them share, sockets their types, notices what several say. Tests: tests/nodes; sockets and notices
 in test_node.py, input_checks in test_node.py through node, and input_checks in tests/live/test_every_input.py through
-every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, load and simple in
+every_input. Graphs of the nodes run on a ComfyUI server in tests/live: apply, encode, instruction, load and simple in
 tests/live/test_nodes.py through prompting; combine, regions, schedule, transition and again simple in
 tests/live/test_control_nodes.py; moodboard in tests/live/test_moodboard.py through boards and in
 tests/live/test_moodboard_again.py; face and face_control in tests/live/test_faces.py; train and save in
@@ -27,6 +27,7 @@ from .face_control import FaceKeyPoints, InstantIDControl
 from .grid import ImagePromptGrid
 from .grid_parts import GridModel, GridSheet
 from .host import demo_files
+from .instruction import Instruction
 from .layer_weights import LayerWeights
 from .load import AutoLoad, LoadAdapter, LoadVision
 from .moodboard import Moodboard, MoodboardPicture
@@ -73,6 +74,7 @@ NODES: list[type[io.ComfyNode]] = [
     Prepare,
     Score,
     ImagePromptGrid,
+    Instruction,
 ]
 
 PARTS: list[type[io.ComfyNode]] = [GridModel, GridSheet]

@@ -133,8 +133,8 @@ def export(model: Any, file: str | Path) -> None:
     """Write K', V' and λ of the image prompts that a MODEL follows to a safetensors file, for other programs.
 
     What is in it, and how it is applied: docs/python-api.md and its own header. A file that is there is replaced.
-    Raises ValueError for a model without image prompts, for Flux and SD3.5, and for prompts that differ by frame, by
-    place, by a schedule or by what the text says.
+    Raises ValueError for a model without image prompts, for Flux, SD3.5 and Anima, and for prompts that differ by
+    frame, by place, by a schedule or by what the text says.
     """
     exporting.export(model_patch.installed_applications(model), models.layers(model)).save(Path(file))
 

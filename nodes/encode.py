@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.prompts.combine import COMBINE_MODES, Gathering, read_weights
+from ..ip_adapter_core.settings.instruction import Instruction
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
 from .host import encoding
@@ -16,9 +17,10 @@ from .host.adapters import LoadedAdapter
 from .host.encoding import DETAILS, Look
 from .input_checks import readable
 from .node import Node
-from .notices import of_mask, of_pictures, of_reference_mask, with_notices
+from .notices import of_instruction, of_mask, of_pictures, of_reference_mask, with_notices
 from .preview import preview
 from .sockets import FaceFeatures, ImagePrompt, IpAdapter, schema
+from .sockets import Instruction as InstructionSocket
 
 
 class Encode(Node):
@@ -49,6 +51,7 @@ class Encode(Node):
                 *detail_inputs(),
                 reference_mask_input("image"),
                 alpha_input(),
+                instruction_input(),
             ],
             outputs=[
                 ImagePrompt.Output(display_name="image_prompt", tooltip="For Apply Image Prompt."),
@@ -83,11 +86,14 @@ class Encode(Node):
         tiles: int = 2,
         reference_mask: Tensor | None = None,
         alpha: bool = False,
+        instruction: Instruction | None = None,
     ) -> io.NodeOutput:
-        look = Look(fit, Gathering(combine, read_weights(weights), masks), detail, tiles, reference_mask, alpha)
+        gathering = Gathering(combine, read_weights(weights), masks)
+        look = Look(fit, gathering, detail, tiles, reference_mask, alpha, instruction)
         prompt, seen = encoding.encode_prompt(ip_adapter, clip_vision, image, look, negative_image)
-        partly = is_partly_read(image, reference_mask, alpha)
-        notices = [*of_pictures(image, alpha), *of_mask(masks), *of_reference_mask(ip_adapter.identity, partly)]
+        identity, partly = ip_adapter.identity, is_partly_read(image, reference_mask, alpha)
+        of_look = [*of_reference_mask(identity, partly), *of_instruction(identity, instruction is not None)]
+        notices = [*of_pictures(image, alpha), *of_mask(masks), *of_look]
         return io.NodeOutput(prompt, seen, ui=with_notices(notices, preview(seen, cls)))
 
 
@@ -228,6 +234,16 @@ def reference_mask_input(what: str) -> io.Mask.Input:
         optional=True,
         tooltip=f"Which part of the {what} is read: white is, and the rest becomes the encoder's neutral colour. One "
         "for each or one for all, of any size. Where in the result it acts is another mask.",
+    )
+
+
+def instruction_input() -> io.Input:
+    """The input for what an adapter of an instructed kind takes from a reference."""
+    return InstructionSocket.Input(
+        "instruction",
+        optional=True,
+        tooltip="From Image Prompt Instruction: what to take from the image. Adapters of kind Instruct need it; others "
+        "do not read it.",
     )
 
 

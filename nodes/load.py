@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..ip_adapter_core.adapters.identity import Identity
 from ..ip_adapter_core.adapters.resolution import AUTO, CHOICES
-from ..ip_adapter_core.catalogue.choose import ANY, KINDS, OF_FACES
+from ..ip_adapter_core.catalogue.choose import ANY, KINDS, OF_FACES, OF_PICTURES
 from ..ip_adapter_core.files.tensor_file import entries
 from ..ip_adapter_core.identify import weights
 from ..ip_adapter_core.vision.towers import ACTIVATIONS, AS_TRAINED, RESOLUTIONS, Tower
@@ -147,21 +147,24 @@ class AutoLoad(Node):
         return io.NodeOutput(chosen.adapter, chosen.encoder, ui=ui.PreviewText(chosen.report))
 
 
-def kind_input(of_faces: bool = True) -> io.Combo.Input:
+def kind_input(of_pictures: bool = False) -> io.Combo.Input:
     """The input of the automatic nodes that says which kind of adapter is wanted.
 
-    of_faces: whether the node can use adapters that read faces. Else it is optional, and graphs keep a choice of them
-    that the menu once had.
+    of_pictures: whether the node has nothing but pictures to give to an adapter. Then it is optional, and graphs keep a
+    choice of kinds that read faces, which the menu once had.
     """
-    faces = " FaceID, FaceID-Plus, portrait and PuLID read faces, for Encode Face Prompt."
+    others = (
+        " FaceID, FaceID-Plus, portrait and PuLID read faces, for Encode Face Prompt. Instruct is told what to take "
+        "from the picture, by Image Prompt Instruction."
+    )
     return io.Combo.Input(
         "kind",
-        options=list(KINDS) if of_faces else Menu((kind for kind in KINDS if kind not in OF_FACES), OF_FACES),
-        optional=not of_faces,
+        options=Menu(OF_PICTURES, OF_FACES) if of_pictures else list(KINDS),
+        optional=of_pictures,
         default=ANY,
         tooltip="Which kind of adapter to look for. any: plus before the others. plus follows the reference "
         "closely, base more loosely, light even more so; plus face and full face want a cropped face; composition "
-        "takes only the layout." + (faces if of_faces else ""),
+        "takes only the layout." + ("" if of_pictures else others),
     )
 
 

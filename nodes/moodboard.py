@@ -12,20 +12,21 @@ from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.balance import OFF
 from ..ip_adapter_core.layers.layout import Layer
 from ..ip_adapter_core.plots import moodboard as plot
+from ..ip_adapter_core.settings.instruction import Instruction
 from ..ip_adapter_core.settings.moodboard import ROLES, Card
 from ..ip_adapter_core.settings.schedule import CONSTANT, Schedule
 from ..ip_adapter_core.settings.span import TIME_UNITS, Span
 from ..ip_adapter_core.vision.preprocess import FITS
 from ..ip_adapter_core.vision.reference_mask import is_partly_read
 from .apply import balance_input, mask_input, schedule_input, span_inputs, weight_input
-from .encode import fit_input, reference_mask_input
+from .encode import fit_input, instruction_input, reference_mask_input
 from .host import models
 from .host import moodboard as host
 from .host.adapters import LoadedAdapter
 from .host.pictures import to_image
 from .input_checks import check_socket
 from .node import Node
-from .notices import of_mask, of_pictures, of_reference_mask, of_span, of_weight, with_notices
+from .notices import of_instruction, of_mask, of_pictures, of_reference_mask, of_span, of_weight, with_notices
 from .preview import preview
 from .sockets import IpAdapter, MoodboardCard, schema
 
@@ -63,6 +64,7 @@ class MoodboardPicture(Node):
                 _share("end", 1.0, "ceases"),
                 fit_input(optional=True),
                 reference_mask_input("image"),
+                instruction_input(),
             ],
             outputs=[MoodboardCard.Output(display_name="picture", tooltip="For Moodboard.")],
             aliases=["moodboard card", "reference with a role", "avoid picture"],
@@ -78,8 +80,9 @@ class MoodboardPicture(Node):
         end: float = 1.0,
         fit: str = FITS[0],
         reference_mask: Tensor | None = None,
+        instruction: Instruction | None = None,
     ) -> io.NodeOutput:
-        return io.NodeOutput(Card(image, role, strength, start, end, fit, reference_mask).check())
+        return io.NodeOutput(Card(image, role, strength, start, end, fit, reference_mask, instruction).check())
 
 
 class Moodboard(Node):
@@ -169,7 +172,8 @@ def _notices(cards: Sequence[Card], adapter: LoadedAdapter, use: ApplyOptions) -
     partly = any(is_partly_read(card.images, card.mask) for card in cards)
     of_cards = [notice for card in cards for notice in (*of_pictures(card.images), *of_span(card.within(use.span)))]
     of_all = [*of_weight(use.weight, what="the moodboard"), *of_mask(use.mask)]
-    return [*of_all, *dict.fromkeys(of_cards), *of_reference_mask(adapter.identity, partly)]
+    told = of_instruction(adapter.identity, any(card.instruction for card in cards))
+    return [*of_all, *dict.fromkeys(of_cards), *of_reference_mask(adapter.identity, partly), *told]
 
 
 def _share(name: str, default: float, does: str) -> io.Float.Input:

@@ -31,6 +31,10 @@ _NO_LAYER = (
 )
 _TRANSPARENT = "Transparency is not looked at: the encoder reads what is under it too."
 _UNREAD = "Set crop to mask, or background to a colour; as they are, the connected mask is not read."
+_UNTOLD = (
+    "Load an adapter of kind Instruct, or disconnect instruction; adapters of kind {kind} are not told what to take "
+    "from a picture."
+)
 _OPAQUE = (
     "alpha is on, but the picture has no fourth channel, so all of it is read. Load Image gives transparency as a "
     "mask: invert it for reference_mask."
@@ -94,6 +98,11 @@ def of_reference_mask(adapter: Identity, partly_read: bool) -> list[str]:
     usual = (_BY_PATCHES if variant.selective else _AS_A_WHOLE) if partly_read else None
     text = (_READ_IN_PART if partly_read else _READ_WHOLE).get(variant.portrayal, usual)
     return [text.format(kind=variant.name)] if text else []
+
+
+def of_instruction(adapter: Identity, told: bool) -> list[str]:
+    """The notice for an instruction that is connected and that an adapter's kind does not read."""
+    return [_UNTOLD.format(kind=adapter.variant.name)] if told and not adapter.variant.instructed else []
 
 
 def with_notices(notices: list[str], preview: ui.PreviewImage | None = None) -> Any:

@@ -44,7 +44,7 @@ class Simple(Node):
                 io.Image.Input("image", tooltip="One or more reference images."),
                 weight_input(),
                 *span_inputs(),
-                kind_input(of_faces=False),
+                kind_input(of_pictures=True),
                 fit_input(optional=True),
                 io.Combo.Input(
                     "weight_type",
@@ -107,7 +107,7 @@ class StyleComposition(Node):
                 weight_input("style_weight", "how strongly the style acts"),
                 weight_input("composition_weight", "how strongly the composition acts"),
                 *span_inputs(),
-                kind_input(of_faces=False),
+                kind_input(of_pictures=True),
                 fit_input(optional=True),
                 io.Boolean.Input(
                     "strong_style",

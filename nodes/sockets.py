@@ -14,6 +14,7 @@ FaceFeatures = io.Custom("FACE_FEATURES")
 LayerWeights = io.Custom("LAYER_WEIGHTS")
 WeightSchedule = io.Custom("WEIGHT_SCHEDULE")
 Regions = io.Custom("IMAGE_PROMPT_REGIONS")
+Instruction = io.Custom("IMAGE_PROMPT_INSTRUCTION")
 MoodboardCard = io.Custom("MOODBOARD_PICTURE")
 
 CATEGORY = "IP-Adapter"

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import FACE_FILES
-from live.needed_files import TITLE, complete, only_names, without
+from live.needed_files import PACKS, TITLE, complete, only_names, without
 from live.ui_graphs import NOTES, named, originals, read
 
 LISTED = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx", ".gguf")
@@ -76,7 +75,8 @@ def test_what_our_nodes_need_is_listed(path: Path) -> None:
     if ours & {*FINDERS, "IPA_LoadVision"}:
         assert "clip_vision" in directories
     if "IPA_Face" in ours:
-        assert {file.file for file in FACE_FILES} <= listed(graph).keys()
+        (pack,) = {node["widgets_values"][0] for node in without(graph)["nodes"] if node["type"] == "IPA_Face"}
+        assert {file.file for file in PACKS[pack]} <= listed(graph).keys()
         assert "insightface" in directories
     if "CheckpointLoaderSimple" in ours:
         assert "checkpoints" in directories

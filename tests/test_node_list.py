@@ -31,10 +31,7 @@ IN_NO_GRAPH = {
     "IPA_Score": "it measures what any graph made",
     "IPA_Grid": "it samples a picture many times over, which templates are too slow for",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
-    **dict.fromkeys(
-        ("IPA_FaceKeyPoints", "IPA_InstantIDControl"),
-        "InstantID needs 4 GB of files of its own and a face network for research only",
-    ),
+    "IPA_Instruction": "its adapter was trained for SD1.5 and SDXL only, and the demo models have none of its kind",
 }
 """Nodes that no template shows, and why."""
 

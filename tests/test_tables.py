@@ -12,7 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.attention.attention_map import MAP_KINDS
 from comfyui_ip_adapter.ip_adapter_core.attention.balance import BALANCES
 from comfyui_ip_adapter.ip_adapter_core.attention.projection import METHODS
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS
-from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, OF_FACES
+from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, OF_PICTURES
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import PROMPT_OPS
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import COMBINE_MODES
 from comfyui_ip_adapter.ip_adapter_core.prompts.transitions import EASINGS
@@ -95,7 +95,7 @@ def test_a_choice_of_kinds_is_explained_in_the_help_page(choice: str) -> None:
 
 OFFERED = {
     "IPA_AutoLoad": tuple(KINDS),
-    **dict.fromkeys(("IPA_Simple", "IPA_StyleComposition"), tuple(kind for kind in KINDS if kind not in OF_FACES)),
+    **dict.fromkeys(("IPA_Simple", "IPA_StyleComposition"), OF_PICTURES),
 }
 """By the node, the kinds that it can run."""
 

@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 const COLOURS = {
   FACE_FEATURES: "#F2A65A",
   IMAGE_PROMPT: "#4FC3B5",
+  IMAGE_PROMPT_INSTRUCTION: "#5FB0D9",
   IMAGE_PROMPT_REGIONS: "#9CCC65",
   IP_ADAPTER: "#E06C9F",
   LAYER_WEIGHTS: "#C9B458",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters.projections import ImageProjection
 from ...ip_adapter_core.layers.layout import Geometry, geometry
+from ...ip_adapter_core.prompts.features import Features
+from ...ip_adapter_core.small_world.drawing import PICTURE, draw
 from ...ip_adapter_core.training.examples import TensorExamples
 from ...ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh
 from ...ip_adapter_core.training.interface import Step
@@ -30,8 +32,10 @@ from .shelf import (
     pictures,
     plain_attention,
     publish,
+    read,
     record,
     save,
+    scenes,
 )
 
 UNSAID = 0.5
@@ -39,6 +43,9 @@ UNSAID = 0.5
 the shape included: a text that always says the shape leaves the image nothing to tell of it."""
 BATCH = min(48, COUNTS["train"])
 READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
+CYCLES = {"base": {0: 2000, 1: 1200}, "plus": {1: 2000}, "simple": {0: 2000, 1: 1200}}
+"""Steps of the learning rate's cycles. In the first one the encoder reads sketches, in the second one pictures; in
+place of its first one plus has an echo."""
 
 
 def file(kind: str) -> Path:
@@ -63,24 +70,40 @@ def simple(shape: Geometry, width: int) -> nn.Module:
     return ImageProjection(shapes(shape.context, width, tokens), nn)
 
 
-def seen(split: str) -> dict[str, Tensor]:
-    """The encoder's features of a split's pictures; computed once and written to disk."""
+def sketches() -> Iterator[Features]:
+    """The encoder's features of the training scenes' sketches, part by part."""
+    yield from (host.features(part.float() / 255) for part in pictures("train").split(2000))
+
+
+def drawn() -> Iterator[Features]:
+    """The encoder's features of their pictures, drawn at half of the size: to the encoder they are the same."""
+    shown = scenes("train")
+    yield from (host.features(draw(shown[n : n + 200], PICTURE // 2)) for n in range(0, len(shown), 200))
+
+
+SEEN = (sketches, drawn)
+"""What the encoder reads in each cycle."""
+
+
+def seen(cycle: int) -> dict[str, Tensor]:
+    """The encoder's features in a cycle; computed once and written to disk."""
+    name = f"train_{SEEN[cycle].__name__}"
     try:
-        return load(f"{split}_features")
+        return load(name)
     except FileNotFoundError:
-        chunks = [host.features(part.float() / 255) for part in pictures(split).split(2000)]
-        named = {name: torch.cat([getattr(c, name).half() for c in chunks]) for name in ("embeds", "hidden")}
-        save(f"{split}_features", named)
+        chunks = list(SEEN[cycle]())
+        named = {field: torch.cat([getattr(c, field).half() for c in chunks]) for field in ("embeds", "hidden")}
+        save(name, named)
         return named
 
 
-def examples(kind: str) -> TensorExamples:
+def examples(kind: str, cycle: int) -> TensorExamples:
     """Latents, features and captions."""
     dice = np.random.default_rng(7)
     texts = ["" if dice.random() < UNSAID else text for text in captions("train", silence=0.5, nameless=0.5)]
     rows = {
         "latents": base.latents("train"),
-        "features": seen("train")[READS[kind]],
+        "features": seen(cycle)[READS[kind]],
         "context": host.contexts(texts).half(),
     }
     return TensorExamples(rows, {"features": getattr(host.blank(), READS[kind]), "context": host.contexts([""])})
@@ -97,16 +120,26 @@ def part_latents(network: nn.Module) -> None:
         nn.init.normal_(network.get_parameter("image_proj.latents"))
 
 
-def train_one(kind: str, settings: Settings) -> None:
-    """Train an adapter of a kind and write it."""
-    model, shown, name = host.checkpoint().model, examples(kind), f"adapter_{kind}"
+def beginning(kind: str, width: int) -> nn.Module:
+    """A new adapter that reads features of a width."""
+    model = host.checkpoint().model
+    shape = geometry(model.model.model_config.unet_config)
+    if kind == "simple":
+        return simple(shape, width)
+    network = fresh(kind, shape, width, attention_weights(model))
+    if kind == "plus":
+        part_latents(network)
+    return network
+
+
+def train_one(kind: str, cycle: int, settings: Settings) -> None:
+    """Train an adapter of a kind and write it; a later cycle goes on from the weights that are there."""
+    shown, name = examples(kind, cycle), f"adapter_{kind}_{cycle}"
     started = time.time()
-    with (SimpleBase if kind == "simple" else HostBase)(model) as frozen:
-        shape = geometry(model.model.model_config.unet_config)
-        width = shown.nulls["features"].shape[-1]
-        network = simple(shape, width) if kind == "simple" else fresh(kind, shape, width, attention_weights(model))
-        if kind == "plus":
-            part_latents(network)
+    with (SimpleBase if kind == "simple" else HostBase)(host.checkpoint().model) as frozen:
+        network = beginning(kind, shown.nulls["features"].shape[-1])
+        if cycle:
+            network.load_state_dict(read(file(kind)))
         with plain_attention(), mixed_precision():
             outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
     publish(file(kind), outcome.network.state_dict())
@@ -118,8 +151,9 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str, steps: int) -> None:
+def main(kind: str, steps: int, cycle: int = 0) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    train_one(
-        kind, Settings(steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250)
+    settings = Settings(
+        steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250, seed=cycle
     )
+    train_one(kind, cycle, settings)

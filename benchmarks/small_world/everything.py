@@ -1,18 +1,19 @@
 """The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style."""
 
-from . import adapters, autoencoder, base, clip, controlnet, history, judge, style, words
+import sys
+
+from . import adapters, autoencoder, base, clip, controlnet, echo, history, judge, style, words
 
 STEPS = {
     "judge": 1200,
     "autoencoder": 3000,
-    "adapters": 2000,
     "controlnet": 1200,
     "style": 400,
 }
 """How long each part of what is shipped was trained."""
 
 
-def main(limit: int = max(*STEPS.values(), *clip.CYCLES, *base.CYCLES)) -> None:
+def main(limit: int = sys.maxsize) -> None:
     """Make every file that the package ships, each in at most `limit` steps."""
     steps = {name: min(count, limit) for name, count in STEPS.items()}
     words.main()
@@ -22,8 +23,10 @@ def main(limit: int = max(*STEPS.values(), *clip.CYCLES, *base.CYCLES)) -> None:
     for cycle, count in enumerate(base.CYCLES):
         base.main(min(count, limit), cycle)
     autoencoder.main(steps["autoencoder"])
-    for kind in adapters.READS:
-        adapters.main(kind, steps["adapters"])
+    echo.main("plus", min(echo.STEPS, limit))
+    for kind, cycles in adapters.CYCLES.items():
+        for cycle, count in cycles.items():
+            adapters.main(kind, min(count, limit), cycle)
     controlnet.main(steps["controlnet"])
     style.main(steps["style"])
     history.main()

@@ -16,6 +16,7 @@ from .keys_values import JointKeysValues, KeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
+from .stored_layers import stored_weights
 from .variants import candidates
 
 
@@ -40,9 +41,12 @@ class Adapter(nn.Module):
         """K' and V' of every layer from features, a row for each image: training calls this."""
         return self.keys_values(self.tokens(*features))
 
-    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
-        """Tokens from the features that the variant reads: (images, …) each -> (images, tokens, context)."""
-        return self.image_proj(*features, **scales)
+    def tokens(self, *features: Tensor, **beside: float | Tensor) -> Tensor:
+        """Tokens from the features that the variant reads: (images, …) each -> (images, tokens, context).
+
+        beside: the numbers, or the states of texts, that its network takes beside.
+        """
+        return self.image_proj(*features, **beside)
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, in adapter order: (…, tokens, context) -> (…, tokens, inner)."""
@@ -72,8 +76,8 @@ class Adapter(nn.Module):
         """What this adapter is."""
         layers, projection = self.layers(), self.image_proj
         geometry = Geometry(layers[0].context, tuple(layer.width for layer in layers))
-        has_lora = self.lora is not None
-        return Identity(self.variant, geometry, projection.tokens, projection.widths, has_lora, self.rule)
+        has_lora, text_width = self.lora is not None, projection.text_width if self.variant.instructed else None
+        return Identity(self.variant, geometry, projection.tokens, projection.widths, has_lora, self.rule, text_width)
 
     def digest(self) -> str:
         """The sha256 of the first and the last layer's weights: files with the same weights have the same digest."""
@@ -85,4 +89,4 @@ class Adapter(nn.Module):
 
     def named_tensors(self) -> dict[str, Tensor]:
         """All its tensors under the names of published files."""
-        return {**self.state_dict(), **(self.lora.named_tensors() if self.lora else {})}
+        return {**self.state_dict(), **stored_weights(self), **(self.lora.named_tensors() if self.lora else {})}

@@ -41,6 +41,15 @@ class Parts(NamedTuple, Generic[T]):
         )
         return Parts({key: change(value) for key, value in self.projection.items()}, layers, lora)
 
+    def without(self, names: Collection[str]) -> Parts[T]:
+        """The same parts without the projection's and the layers' tensors of these published names."""
+        layers = {
+            number: {key: value for key, value in inner.items() if f"ip_adapter.{number}.{key}" not in names}
+            for number, inner in self.layers.items()
+        }
+        projection = {key: value for key, value in self.projection.items() if f"image_proj.{key}" not in names}
+        return Parts(projection, layers, self.lora)
+
     def flat(self) -> dict[str, T]:
         """One dictionary under the published names: `image_proj.…`, `ip_adapter.<number>.…`."""
         named = {f"image_proj.{key}": value for key, value in self.projection.items()}

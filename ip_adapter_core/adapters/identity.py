@@ -19,6 +19,7 @@ class Identity(NamedTuple):
     widths: of the features that the variant reads, in its order.
     lora: whether the file contains one.
     rule: what decided the variant, in words.
+    text_width: of the states of the texts that it reads beside images; None when it reads none.
     """
 
     variant: Variant
@@ -27,6 +28,7 @@ class Identity(NamedTuple):
     widths: tuple[int, ...]
     lora: bool = False
     rule: str = TENSORS
+    text_width: int | None = None
 
     @property
     def family(self) -> str:
@@ -50,6 +52,7 @@ class Identity(NamedTuple):
         """One line for people: kind, what decided it unless the tensors did, family, tokens, and what it reads."""
         tokens = "a token per hidden state" if self.tokens is None else f"{self.tokens} tokens"
         read = ["face embeddings"] * self.reads_faces + [self.encoder or ""] * bool(self.encoder)
+        read += ["an instruction"] * self.variant.instructed
         source = "" if self.rule == TENSORS else f" (told by {self.rule})"
         line = (
             f"{self.variant.name}{source}, {describe(self.geometry, self.family)}, {tokens}, reads {' and '.join(read)}"

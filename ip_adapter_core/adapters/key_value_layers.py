@@ -1,6 +1,7 @@
 """The other half of an adapter's network: what makes K' and V' of tokens, a module for each layer.
 
 KeyValueLayers        K' and V' are linear in the tokens, and hold at every noise level
+GatedKeyValueLayers   so are these; then V' is multiplied with a trained number
 NormedKeyValueLayers  so are these; then K' is normalised by head
 TimedKeyValueLayers   the noise level shifts and scales the tokens first; K' is normalised by head
 """
@@ -34,6 +35,22 @@ class KeyValueLayers(nn.Module):
     def forward(self, tokens: Tensor) -> KeysValues:
         """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
         return KeysValues(self.to_k_ip(tokens), self.to_v_ip(tokens))
+
+
+class GatedKeyValueLayers(KeyValueLayers):
+    """to_k_ip and to_v_ip of one block of Anima, and how much the block takes of what is read.
+
+    Source of the formula: sorryhyun/anima_lora, bench/ip_adapter/impl/ip_adapter.py.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses) -> None:
+        super().__init__(shapes, nn_)
+        self.ip_gate = nn.Parameter(torch.empty(()))
+
+    def forward(self, tokens: Tensor) -> KeysValues:
+        """(…, tokens, context) -> K' and V', (…, tokens, inner)."""
+        keys, values = super().forward(tokens)
+        return KeysValues(keys, values * self.ip_gate.to(values))
 
 
 class NormedKeyValueLayers(KeyValueLayers):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.foreign import check_runs_here
+from ..files.stored import Stored, stored_tensors
 from ..files.tensor_file import Entry, Shape, entries, joined, joined_shape, tensors
 from ..layers.families import FAMILIES
 from ..layers.layout import Geometry
@@ -21,6 +22,7 @@ from .lora import AdapterLora
 from .namings import find_sources
 from .projections import LayerClasses
 from .resolution import AUTO, NOTHING, Evidence, gather_evidence
+from .stored_layers import leave_in_file
 
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
@@ -46,21 +48,33 @@ def identify_file(path: str | Path, choice: str = AUTO) -> Identity:
 def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapter:
     """The adapter of a file with its weights in memory, in the dtype of the file.
 
+    Weights of kinds that are too large for that stay in the file, which must not be changed while the adapter is used.
     nn_: the classes Linear and LayerNorm to build it of. choice: as in `identify_file`. Raises UnsupportedCheckpoint
     like `identify`, before any weight is loaded.
     """
     named, evidence = entries(path), gather_evidence(path, choice)
     shapes = _split_shapes(named)
     _check(shapes, evidence)
-    adapter, stored = _empty(shapes, nn_, evidence), tensors(path)
-    sources = split(find_sources(named))
-    parts = sources.map(lambda names: joined([stored[name] for name in names]))  # reads only what the adapter needs
-    if parts.map(lambda tensor: tuple(tensor.shape)) != shapes:
+    adapter, sources = _empty(shapes, nn_, evidence), split(find_sources(named))
+    places = stored_tensors(path) if adapter.variant.stays_in_file else {}
+    left, read = leave_in_file(adapter, _places_of(sources, places)), _reader(path, places)
+    parts = sources.without(left).map(lambda names: joined([read(name) for name in names]))  # no more than is needed
+    if parts.map(lambda tensor: tuple(tensor.shape)) != shapes.without(left):
         raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
         adapter.lora = AdapterLora(Path(path).name, parts.lora)
     return adapter.train(False).requires_grad_(False)
+
+
+def _places_of(sources: Parts[tuple[str, ...]], places: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Where tensors are, by published name, of those that are one tensor of the file."""
+    return {name: places[first] for name, (first, *more) in sources.flat().items() if first in places and not more}
+
+
+def _reader(path: str | Path, places: Mapping[str, Stored]) -> Callable[[str], Tensor]:
+    """What reads a tensor of a file by its name there."""
+    return (lambda name: places[name].read()) if places else tensors(path).__getitem__
 
 
 def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:

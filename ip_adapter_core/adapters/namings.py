@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ..files.tensor_file import Entry
-from . import diffusers_names, instantx_names, pulid_names, xlabs_names
+from . import anima_names, diffusers_names, instantx_names, pulid_names, xlabs_names
 from .diffusers_names import Sources
 
 
@@ -30,6 +30,7 @@ NAMINGS = (
     FileNaming("as XLabs names them", xlabs_names.is_of_xlabs, xlabs_names.find_sources),
     FileNaming("as PuLID names them", pulid_names.is_of_pulid, pulid_names.find_sources),
     FileNaming("as InstantX numbers blocks", instantx_names.is_of_instantx, instantx_names.find_sources),
+    FileNaming("as anima_lora names them", anima_names.is_of_anima, anima_names.find_sources),
 )
 
 

@@ -125,7 +125,7 @@ class Perceiver(nn.Module):
         """
         image = self.proj_in(hidden)
         latents = latents.to(image)
-        attn_mask = None if kept is None else _attn_mask(kept, latents.shape[1])
+        attn_mask = None if kept is None else mask_of_kept(kept, latents.shape[1])
         for layer in self.layers:
             latents = layer(image, latents, attn_mask)
         return self.norm_out(self.proj_out(latents))
@@ -187,7 +187,7 @@ class PerceiverAttention(nn.Module):
         self.to_out = nn_.Linear(inner, width, bias=False)
 
     def forward(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `_attn_mask`."""
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `mask_of_kept`."""
         return self.read(self.norm1(image), self.norm2(latents), attn_mask)
 
     def read(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
@@ -208,12 +208,12 @@ class ResamplerLayer(nn.ModuleList):
         super().__init__([PerceiverAttention(width, inner, nn_), feed_forward])
 
     def forward(self, image: Tensor, latents: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `_attn_mask`."""
+        """(images, patches, width), (images, tokens, width) -> (images, tokens, width); attn_mask of `mask_of_kept`."""
         attention, feed_forward = self
         latents = latents + attention(image, latents, attn_mask)
         return latents + feed_forward(latents)
 
 
-def _attn_mask(kept: Tensor, latents: int) -> Tensor:
+def mask_of_kept(kept: Tensor, latents: int) -> Tensor:
     """Kept patches (images, patches), and behind them all latents, as attention wants it: (images, 1, 1, keys)."""
     return rearrange(torch.cat([kept, kept.new_ones(len(kept), latents)], dim=1), "n keys -> n 1 1 keys")

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
+from .centred_resampler import CentredResampler
 from .checkpoint import Parts
-from .key_value_layers import KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
+from .instructed_resampler import InstructedResampler
+from .key_value_layers import GatedKeyValueLayers, KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
 from .projections import (
     FacePlusProjection,
     FaceProjection,
@@ -26,7 +28,7 @@ from .time_resampler import TimeResampler
 Test = Callable[[Parts[Shape]], bool]
 
 KOLORS = "Kolors"
-ENCODED = ("embeds", "hidden", "normed_embeds", "levels")
+ENCODED = ("embeds", "hidden", "normed_hidden", "normed_embeds", "levels")
 """Fields of `Features` that a vision encoder gives; the others are of faces."""
 
 
@@ -41,6 +43,8 @@ class Variant:
     preference: among the kinds that one choice allows, the one with the higher number comes first.
     family: of the base model, where that does not follow from the layers.
     zeroed: fields that stand for a missing image as zeros; the others are what an encoder says of an image of zeros.
+    guided: whether a missing image has tokens of its own; else both sides read the same, so that guidance, which takes
+        their difference, leaves the image alone.
     black: whether that image is a black one, in place of one whose pixels are zero after normalisation.
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
@@ -50,7 +54,9 @@ class Variant:
         attention/projection.py; None where it was never trained for any.
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
     selective: its network also takes which of the hidden states it may read.
+    instructed: its network also takes the states of two texts, one of which says what to take from an image.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
+    stays_in_file: whether its weights are too many to be held, and are read while they make tokens, K' and V'.
     twins: kinds that may have the same tensors.
     """
 
@@ -62,6 +68,7 @@ class Variant:
     preference: int = 0
     family: str | None = None
     zeroed: tuple[str, ...] = ("embeds", "face", "normed_face", "normed_embeds", "levels")
+    guided: bool = True
     black: bool = False
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
@@ -70,13 +77,20 @@ class Variant:
     method: str | None = None
     timed: bool = False
     selective: bool = False
+    instructed: bool = False
     feeds_control: bool = False
+    stays_in_file: bool = False
     twins: tuple[str, ...] = ()
 
     @property
     def reads_faces(self) -> bool:
         """Whether it reads face embeddings."""
         return self.reads[0] not in ENCODED
+
+    @property
+    def reads_pictures_alone(self) -> bool:
+        """Whether pictures are all that it needs."""
+        return not self.reads_faces and not self.instructed
 
     @property
     def choice(self) -> str:
@@ -201,6 +215,24 @@ VARIANTS = (
         layer=TimedKeyValueLayers,
         timed=True,
     ),
+    Variant(
+        "Anima PE-Core",
+        _has("queries", "kv_proj.weight"),
+        ("normed_hidden",),
+        CentredResampler,
+        menu="plus",
+        guided=False,
+        layer=GatedKeyValueLayers,
+        selective=True,
+    ),
+    Variant(
+        "Instruct",
+        _has("latents", "proj_new_input.weight"),
+        ("hidden",),
+        InstructedResampler,
+        selective=True,
+        instructed=True,
+    ),
     Variant("plus", _has("latents"), ("hidden",), Resampler, preference=2, selective=True),
     Variant("full face", _has("proj.3.weight"), ("hidden",), FullFaceProjection, preference=1),
     Variant(
@@ -211,6 +243,7 @@ VARIANTS = (
         menu="plus",
         preference=-1,
         layer=NormedKeyValueLayers,
+        stays_in_file=True,
     ),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),
@@ -238,6 +271,7 @@ ENCODER_NAMES = {
     ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",
     ("hidden", 1280): "CLIP-ViT-H-14",
     ("hidden", 1664): "CLIP-ViT-bigG-14",
+    ("normed_hidden", 1024): "PE-Core-L-14-336",
 }
 
 

@@ -28,6 +28,7 @@ _OF_SEVERAL = "ipadapter"  # what the files of InstantID and others are called
 _UNNORMED = "unnorm"
 _KIND_WORDS = (
     ("pulid", "PuLID"),
+    ("instruct", "Instruct"),
     ("portrait", "portrait"),
     ("faceidplus", "FaceID-Plus"),
     ("faceid", "FaceID"),

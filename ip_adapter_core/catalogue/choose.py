@@ -38,7 +38,7 @@ class NamedKind(NamedTuple):
 
 
 ANY = "any"
-"""The choice of whatever an encoder reads."""
+"""The choice of whatever reads pictures alone."""
 
 NAMED: dict[str, NamedKind] = {
     "light": NamedKind("base", "light"),
@@ -57,7 +57,7 @@ _ORDER = (
 def _read_choice(choice: str) -> WantedKind:
     if named := NAMED.get(choice):
         return WantedKind(frozenset({named.variant}), wanted=(named.word,))
-    allowed = [it for it in VARIANTS if (not it.reads_faces if choice == ANY else it.choice == choice)]
+    allowed = [it for it in VARIANTS if (it.reads_pictures_alone if choice == ANY else it.choice == choice)]
     names = frozenset(variant.name for variant in allowed)
     return WantedKind(names, avoided=tuple(named.word for named in NAMED.values() if named.variant in names))
 
@@ -74,10 +74,15 @@ _CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads_fac
 OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_FACES)
 """Kinds whose adapters read faces, and not pictures alone."""
 
+_CHOICES_OF_PICTURES = {ANY, *NAMED, *(variant.choice for variant in VARIANTS if variant.reads_pictures_alone)}
+
+OF_PICTURES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_PICTURES)
+"""Kinds whose adapters need nothing but pictures."""
 
 _WIDTHS: dict[str, Callable[[Tower], int]] = {
     "embeds": lambda tower: tower.embed_dim,
     "hidden": lambda tower: tower.width,
+    "normed_hidden": lambda tower: tower.pooled_width,
     "levels": lambda tower: tower.width if tower.levels else 0,
 }
 """What an adapter reads of an encoder last -> how wide a tower gives it, 0 for nothing of the kind."""

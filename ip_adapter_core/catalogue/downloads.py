@@ -20,6 +20,7 @@ _H94 = "https://huggingface.co/h94/IP-Adapter/resolve/main/"
 _FACEID = "https://huggingface.co/h94/IP-Adapter-FaceID/resolve/main/"
 _KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
+_INSTRUCT = "https://huggingface.co/CiaraRowles/IP-Adapter-Instruct/resolve/main/"
 _XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
 _INSTANTX = "https://huggingface.co/InstantX/{}-IP-Adapter/resolve/main/ip-adapter.bin"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
@@ -42,6 +43,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SD1.5", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sd15.bin"),
     ("SD1.5", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sd15.bin"),
     ("SD1.5", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait-v11_sd15.bin"),
+    ("SD1.5", "Instruct"): _row(_INSTRUCT, "ip-adapter-instruct-sd15.bin"),
     ("SDXL", "base"): _row(_H94 + "sdxl_models/", "ip-adapter_sdxl_vit-h.safetensors"),
     ("SDXL", "plus"): _row(_H94 + "sdxl_models/", "ip-adapter-plus_sdxl_vit-h.safetensors"),
     ("SDXL", "plus face"): _row(_H94 + "sdxl_models/", "ip-adapter-plus-face_sdxl_vit-h.safetensors"),
@@ -50,6 +52,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
     ("SDXL", "PuLID"): _row("https://huggingface.co/guozinan/PuLID/resolve/main/", "pulid_v1.1.safetensors"),
+    ("SDXL", "Instruct"): _row(_INSTRUCT, "ip-adapter-instruct-sdxl.bin"),
     ("Flux", "any"): _FLUX,
     ("Flux", "base"): _FLUX,
     ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
@@ -77,6 +80,9 @@ ENCODER_FILES: dict[str, Published] = {
     "EVA02-L-14-336": Published(
         "EVA02_CLIP_L_336_psz14_s6B.pt",
         "https://huggingface.co/QuanSun/EVA-CLIP/resolve/main/EVA02_CLIP_L_336_psz14_s6B.pt",
+    ),
+    "PE-Core-L-14-336": Published(
+        "PE-Core-L14-336.pt", "https://huggingface.co/facebook/PE-Core-L14-336/resolve/main/PE-Core-L14-336.pt"
     ),
     "CLIP-ViT-L-14-336": Published(
         "clip-vit-large-patch14-336.bin",

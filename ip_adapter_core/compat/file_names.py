@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from . import instantid
 from .signatures import OTHER_SHAPES, SIGNATURES
 from .ui_graph import Node, levels
 
-ADAPTER, ENCODER, EMBEDS, FACES = "adapter", "encoder", "embeds", "faces"
+ADAPTER, ENCODER, EMBEDS, FACES, INSTANTID = "adapter", "encoder", "embeds", "faces", "instantid_file"
 
 Find = Callable[[str, str], "tuple[str, str] | None"]
 """Kind of file and saved name -> the name of a file here and a remark or "", or None where none is meant."""
@@ -30,10 +31,10 @@ class Place(NamedTuple):
 
 
 def _old_places() -> Iterator[tuple[str, Place]]:
-    for node, signature in (SIGNATURES | OTHER_SHAPES).items():
+    for node, signature in (SIGNATURES | OTHER_SHAPES | instantid.SIGNATURES).items():
         for number, given in enumerate(signature.widgets):
             if given.of_files:
-                yield node, Place(number, EMBEDS if given.name == EMBEDS else ADAPTER)
+                yield node, Place(number, given.name if given.name in (EMBEDS, INSTANTID) else ADAPTER)
 
 
 PLACES: dict[str, Place] = {

@@ -69,9 +69,9 @@ FOREIGN = (
         (Sign(_LAYER + r"norm_ip_q\.weight"), Sign(_LAYER + r"to_k_ip\.weight", (3072, None))),
     ),
     Foreign(
-        "an IP-Adapter-Instruct",
+        "an IP-Adapter-Instruct for SD3 Medium",
         _OWN_CODE.format("unity-research/IP-Adapter-Instruct"),
-        (Sign(_PROJECTION + r"proj_new_input\.weight"),),
+        (Sign(_PROJECTION + r"proj_out_big\.weight"), Sign(_PROJECTION + r"proj_new_input\.weight")),
     ),
     Foreign(
         "PuLID for Flux",
@@ -79,9 +79,9 @@ FOREIGN = (
         (Sign(r"pulid_encoder\..+|pulid_ca\.\d+\..+"),),
     ),
     Foreign(
-        "an Anima adapter that reads PE-Core",
-        _NODES.format("anima-ipadapter-reference-control"),
-        (Sign(r"resampler\.kv_proj\.weight"), Sign(r"to_k_ip\.0\.weight", (2048, 1024))),
+        "an Anima adapter that changes PE-Core by a LoRA of its own",
+        _OWN_CODE.format("sorryhyun/anima_lora"),
+        (Sign(r"_pe_lora\..+"),),
     ),
     Foreign("an Anima adapter of Wenaka's layout", _ANIMA, (Sign(r"ip_cross_attns\.\d+\.to_k_ip\.weight"),)),
     Foreign(

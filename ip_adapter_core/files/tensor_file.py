@@ -57,7 +57,7 @@ class Entry(NamedTuple):
     dtype: str
 
 
-class _Extent(NamedTuple):
+class Extent(NamedTuple):
     """Where the values of a tensor are in a safetensors file.
 
     entry: the tensor's shape and dtype.
@@ -82,10 +82,10 @@ def entries(path: str | Path) -> dict[str, Entry]:
     Raises UnsupportedCheckpoint when the file is missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    if not _is_pickle(path):
-        return {name: extent.entry for name, extent in _header(path).items()}
+    if not is_pickle(path):
+        return {name: extent.entry for name, extent in header(path).items()}
     named = flatten(unpickle_mapping(path, mapped=True))
-    return {name: Entry(tuple(tensor.shape), _dtype_name(tensor)) for name, tensor in named}
+    return {name: Entry(tuple(tensor.shape), dtype_name(tensor)) for name, tensor in named}
 
 
 def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
@@ -96,20 +96,20 @@ def tensors(path: str | Path) -> Mapping[str, torch.Tensor]:
     missing, truncated, or no plain weight file.
     """
     path = _existing(path)
-    return dict(flatten(unpickle_mapping(path))) if _is_pickle(path) else _LazyTensors(path, _header(path))
+    return dict(flatten(unpickle_mapping(path))) if is_pickle(path) else _LazyTensors(path, header(path))
 
 
 class _LazyTensors(Mapping[str, torch.Tensor]):
     """Tensors of a safetensors file; each access reads the file again."""
 
-    def __init__(self, path: Path, extents: Mapping[str, _Extent]) -> None:
+    def __init__(self, path: Path, extents: Mapping[str, Extent]) -> None:
         self._path, self._extents = path, extents
 
     def __getitem__(self, name: str) -> torch.Tensor:
         extent = self._extents[name]
         try:
             with open(self._path, "rb", buffering=0) as file:
-                return _read_tensor(file, extent)
+                return read_tensor(file, extent)
         except _MALFORMED as error:
             raise report_damage(self._path, error) from error
 
@@ -135,7 +135,7 @@ def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 def container(path: str | Path) -> str:
     """The kind of container, in words, such as `nested pickle`. Raises UnsupportedCheckpoint like `entries`."""
     path = _existing(path)
-    if not _is_pickle(path):
+    if not is_pickle(path):
         return "flat safetensors"
     nested = any(isinstance(value, Mapping) for value in unpickle_mapping(path, mapped=True).values())
     return "nested pickle" if nested else "flat pickle"
@@ -158,7 +158,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _is_pickle(path: Path) -> bool:
+def is_pickle(path: Path) -> bool:
     """Whether a file is a pickle, by its first bytes. Raises UnsupportedCheckpoint when they are of something else."""
     try:
         with open(path, "rb") as file:
@@ -175,16 +175,17 @@ def _is_pickle(path: Path) -> bool:
     return start.startswith(STARTS)
 
 
-def _header(path: Path) -> dict[str, _Extent]:
+def header(path: Path) -> dict[str, Extent]:
+    """Where the values of a safetensors file are, by name. Raises UnsupportedCheckpoint when it is damaged."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_LARGEST_HEADER, path.stat().st_size):
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        _check_offsets(header, path.stat().st_size - 8 - length)
-        return {name: _extent(row, 8 + length) for name, row in header.items()}
+            rows = json.loads(file.read(length))
+        rows.pop("__metadata__", None)
+        _check_offsets(rows, path.stat().st_size - 8 - length)
+        return {name: _extent(row, 8 + length) for name, row in rows.items()}
     except _MALFORMED as error:
         raise report_damage(path, error) from error
 
@@ -197,12 +198,12 @@ def _check_offsets(header: dict[str, dict], available: int) -> None:
             raise ValueError(f"its tensors need {needed} bytes and it holds {available}")
 
 
-def _extent(row: dict[str, Any], first: int) -> _Extent:
+def _extent(row: dict[str, Any], first: int) -> Extent:
     start, end = map(int, row["data_offsets"])
-    return _Extent(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
+    return Extent(Entry(tuple(map(int, row["shape"])), str(row["dtype"])), first + start, end - start)
 
 
-def _read_tensor(file: FileIO, extent: _Extent) -> torch.Tensor:
+def read_tensor(file: FileIO, extent: Extent) -> torch.Tensor:
     """A tensor with its values. Raises ValueError when the file does not hold what its header says."""
     shape, name = extent.entry
     dtype = _DTYPES.get(name)
@@ -230,7 +231,7 @@ def _fill(file: FileIO, memory: memoryview) -> None:
         done += count
 
 
-def _dtype_name(tensor: torch.Tensor) -> str:
+def dtype_name(tensor: torch.Tensor) -> str:
     """The name a safetensors header would have for the dtype: F16, BF16, I64, …"""
     name = str(tensor.dtype).removeprefix("torch.")
     return name.replace("bfloat", "BF").replace("float", "F").replace("uint", "U").replace("int", "I").upper()

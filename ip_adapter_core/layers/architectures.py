@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from . import double_stream, joint_stream, layout
+from . import cross_stream, double_stream, joint_stream, layout
 from .layout import Geometry, Layer
 
 Config = Mapping[str, Any]
@@ -37,6 +37,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         (double_stream.inner_layers,),
     ),
     "SD3": Architecture(joint_stream.is_joint_stream, joint_stream.layers, joint_stream.width),
+    "Anima": Architecture(cross_stream.is_cross_stream, cross_stream.layers, itemgetter("crossattn_emb_channels")),
 }
 
 
@@ -74,7 +75,7 @@ def _architecture(config: Config) -> Architecture:
     if fitting is None:
         kind = config.get("image_model", "of another construction")
         raise ValueError(
-            "Connect a model such as SD1.5, SD2, SDXL, SD3.5 Large or Flux, as image prompts need one; this model is "
-            f"{kind}."
+            "Connect a model such as SD1.5, SD2, SDXL, SD3.5 Large, Anima or Flux, as image prompts need one; this "
+            f"model is {kind}."
         )
     return fitting

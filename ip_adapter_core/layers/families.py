@@ -38,6 +38,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "depth_single_blocks": 38,
         "context_in_dim": 4096,
     },
+    "Anima": {
+        "image_model": "anima",
+        "model_channels": 2048,
+        "num_heads": 16,
+        "num_blocks": 28,
+        "crossattn_emb_channels": 1024,
+    },
     "SD3.5 Large": {"depth": 38, "qk_norm": "rms", "x_block_self_attn_layers": []},
 }
 """Configurations as ComfyUI has them, as far as layers depend on them."""

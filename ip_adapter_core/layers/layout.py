@@ -14,7 +14,7 @@ _REQUIRED = (
 class Layer(NamedTuple):
     """One place of a base model where image attention is added: of a UNet, a cross-attention.
 
-    stage: "input", "middle" or "output" of a UNet; "double" and "joint" for such blocks of a transformer.
+    stage: "input", "middle" or "output" of a UNet; "double", "joint" and "cross" for such blocks of a transformer.
     block: number of the block within the stage, as ComfyUI counts.
     depth: number of the transformer block within that block.
     width: inner width of queries, keys and values.

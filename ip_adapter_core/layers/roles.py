@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from .cross_stream import CROSS
 from .double_stream import DOUBLE, SINGLE
 from .joint_stream import JOINT
 from .layout import Layer
@@ -12,7 +13,7 @@ from .layout import Layer
 Block = tuple[str, int]
 """Stage and number of a block that holds a transformer, as in the addresses of its layers."""
 
-_OF_TRANSFORMERS = (DOUBLE, SINGLE, JOINT)
+_OF_TRANSFORMERS = (DOUBLE, SINGLE, JOINT, CROSS)
 STAGES = ("input", "middle", "output", *_OF_TRANSFORMERS)
 """Of a UNet in the order in which it runs, where adapter files have the middle last; then those of other models."""
 

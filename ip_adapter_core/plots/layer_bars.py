@@ -7,20 +7,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..layers.cross_stream import CROSS
 from ..layers.double_stream import DOUBLE, SINGLE
 from ..layers.families import CONFIGS
 from ..layers.joint_stream import JOINT
 from ..layers.layout import Layer, layers
 from ..settings.layer_weights import Bar, LayerWeights
 from .axes import Axis, ToPixels, axis
-from .drawing import BLUE, COMPOSITION, FAINT, GREEN, GRID, INK, ORANGE, PAPER, STYLE, TEAL, TRACK, VIOLET, YELLOW, font
+from .drawing import (
+    BLUE,
+    COMPOSITION,
+    FAINT,
+    GREEN,
+    GRID,
+    INK,
+    ORANGE,
+    PAPER,
+    PINK,
+    STYLE,
+    TEAL,
+    TRACK,
+    VIOLET,
+    YELLOW,
+    font,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 SIZE = (700, 360)  # of each panel; on a node it is shown at about half of that, hence the large letters
-COLOURS = {"input": BLUE, "middle": VIOLET, "output": ORANGE, DOUBLE: TEAL, SINGLE: GREEN, JOINT: YELLOW}
+COLOURS = {"input": BLUE, "middle": VIOLET, "output": ORANGE, DOUBLE: TEAL, SINGLE: GREEN, JOINT: YELLOW, CROSS: PINK}
 _MARKS = {"style": (STYLE, ("style", "S")), "composition": (COMPOSITION, ("composition", "comp.", "C"))}
 _LEFT, _TOP, _RIGHT, _BOTTOM = 66, 76, 688, 264
 _TITLE, _LEGEND, _MARKS_AT, _NUMBERS, _STAGES = 24, 56, 285, 313, 338

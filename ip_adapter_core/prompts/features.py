@@ -26,6 +26,8 @@ class Features(NamedTuple):
     face: embeddings of a face recognition network, not normalised, (images, face).
     kept: which hidden states a selective adapter may read, (images, patches), boolean; None for all.
     levels: hidden states after several layers, (images, levels, states, width).
+    normed_hidden: the states after the last layer and the final norm, (images, patches, width), of encoders that pool
+        all of these, as PE-Core and SigLIP do.
     """
 
     embeds: Tensor | None = None
@@ -33,6 +35,7 @@ class Features(NamedTuple):
     face: Tensor | None = None
     kept: Tensor | None = None
     levels: Tensor | None = None
+    normed_hidden: Tensor | None = None
 
     @property
     def normed_embeds(self) -> Tensor | None:

@@ -25,8 +25,10 @@ from torch import Tensor
 from ..adapters.identity import Identity
 from ..adapters.keys_values import JointKeysValues, KeysValues
 from ..adapters.lora import AdapterLora
+from ..settings.instruction import Instruction
 from .combine import CONCAT, Gathering, Merge, attn_bias
 from .features import AdapterInputs, select_rows
+from .told import Sides, tell
 
 COND, UNCOND = 0, 1
 """The two sides of a prompt: tokens for the positive rows of a batch, and for the negative ones."""
@@ -120,23 +122,30 @@ class Network(TimedNetwork, Protocol):
     def identity(self) -> Identity:
         """What the adapter is."""
 
-    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
-        """(images, …) each -> (images, tokens, context)."""
+    def tokens(self, *features: Tensor, **beside: float | Tensor) -> Tensor:
+        """(images, …) each -> (images, tokens, context); beside: as in `Adapter.tokens`."""
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """(…, tokens, context) -> (…, tokens, inner) of every layer."""
 
 
 def image_prompt(
-    network: Network, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
+    network: Network,
+    cond: AdapterInputs,
+    uncond: AdapterInputs,
+    gathering: Gathering = CONCAT,
+    instruction: Instruction | None = None,
+    **scales: float,
 ) -> ImagePrompt:
     """One prompt of all images.
 
     cond: features of the images, (images, …) each. uncond: features of the negative images, (1 to images, …) each; when
-    there are fewer than images, they are repeated in turn, and when images are merged, so are negative images.
-    gathering: how several images become one prompt, by default with tokens side by side under one softmax. scales: the
-    numbers that Variant.scales names. Raises ValueError when there are more negative images than images, or when
-    weights or masks do not fit the images.
+    there are fewer than images, they are repeated in turn, and when images are merged, so are negative images. The
+    same object as cond: both sides read the same.
+    gathering: how several images become one prompt, by default with tokens side by side under one softmax. instruction:
+    what an instructed adapter is told, and others do not read. scales: the numbers that Variant.scales names. Raises
+    ValueError when there are more negative images than images, when weights or masks do not fit the images, and as
+    `tell` does.
     """
     count, negative = len(cond[0]), len(uncond[0])
     if negative > count:
@@ -144,8 +153,8 @@ def image_prompt(
             f"Give at most as many negative images as images; found {negative} negative images for {count} images."
         )
     specs = [spec for spec in _part_specs(gathering.check(count), cond, uncond) if spec.has_effect]
-    parts = tuple(_part(network, spec, **scales) for spec in specs)
-    variant = network.identity().variant
+    sides, variant = tell(network.identity(), instruction), network.identity().variant
+    parts = tuple(_part(network, spec, sides, **scales) for spec in specs)
     make_keys_values = network.keys_values if variant.needs_text_projection else None
     timed = network if variant.timed else None
     return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, timed=timed)
@@ -188,10 +197,12 @@ def _part_specs(gathering: Gathering, cond: AdapterInputs, uncond: AdapterInputs
         return
     indices = [index for index, weight in enumerate(weights) if weight]
     negative_indices = [index % len(uncond[0]) for index in indices]
-    negatives, cond, uncond = uncond, select_rows(cond, indices), select_rows(uncond, negative_indices)
+    negatives, alike = uncond, uncond is cond
+    cond, uncond = select_rows(cond, indices), select_rows(uncond, negative_indices)
     weights = tuple(weights[index] for index in indices)
     if mode.merge:
-        yield _PartSpec(_merge(mode.merge, cond, weights), _merge_negatives(mode.merge, negatives))
+        merged = _merge(mode.merge, cond, weights)
+        yield _PartSpec(merged, merged if alike else _merge_negatives(mode.merge, negatives))
     elif mode.apart:
         for row, (index, weight) in enumerate(zip(indices, weights, strict=True)):
             own = tuple(mask[index : index + 1] for mask in masks)
@@ -213,9 +224,10 @@ def _merge_negatives(merge: Merge, inputs: AdapterInputs) -> AdapterInputs:
     return inputs if count == 1 else _merge(merge, inputs, (1.0,) * count)
 
 
-def _part(network: Network, spec: _PartSpec, **scales: float) -> PromptPart:
+def _part(network: Network, spec: _PartSpec, sides: Sides, **scales: float) -> PromptPart:
     """A part with its tokens and their K' and V'; the rows are as in the examples above."""
-    cond, uncond = network.tokens(*spec.cond, **scales), network.tokens(*spec.uncond, **scales)
+    cond = network.tokens(*spec.cond, **sides.cond, **scales)
+    uncond = network.tokens(*spec.uncond, **sides.uncond, **scales)
     identity, images = network.identity(), 1 if spec.framed else len(cond)
     bias = attn_bias(spec.weights, identity.tokens or cond.shape[1])
     if spec.framed:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..layers.layout import Layer
 from ..text.checks import check_choice, check_finite
+from .instruction import Instruction
 from .layer_weights import LINEAR, LayerWeight, LayerWeights, act_nowhere, from_weight_type
 from .span import Span
 from .weight_list import names_in
@@ -34,6 +35,7 @@ class Card:
     start, end: when it acts, as shares 0..1 of the time in which the moodboard does.
     fit: how it gets the encoder's size, a row of preprocess.FITS.
     mask: which part of it is read; None for all.
+    instruction: what to take from it, for an adapter that is told so.
     """
 
     images: Tensor
@@ -43,6 +45,7 @@ class Card:
     end: float = 1.0
     fit: str = "center crop"
     mask: Tensor | None = None
+    instruction: Instruction | None = None
 
     def check(self) -> Card:
         """This card. Raises ValueError when its role, its strength or its time is not valid."""

@@ -17,7 +17,7 @@ SCALE = 8
 PICTURE = SIDE * SCALE
 """The side of a picture in pixels."""
 _OUTLINE = 1.0  # lengths are in pixels of a sketch, unless it is said
-_EDGES = {SIDE: 0.8, PICTURE: 0.2}  # the width over which an edge fades, by the side of what is drawn
+_EDGES = {SIDE: 0.8, PICTURE // 2: 0.2, PICTURE: 0.2}  # over which an edge fades, by the side of what is drawn
 _DARK = 0.42  # a texture's second tone, as a share of the first
 _PITCH = 4  # between the stripes, dots and squares of a texture; they lie on the picture's grid
 _LAMP = (-0.6, -0.8)  # where the light comes from, in the plane of the picture
@@ -31,9 +31,9 @@ def sketch(scenes: Sequence[Scene]) -> torch.Tensor:
     return _drawn(scenes, SIDE, lit=False)
 
 
-def draw(scenes: Sequence[Scene]) -> torch.Tensor:
-    """Pictures of scenes, with light and shadow, (n, 3, PICTURE, PICTURE), 0 to 1."""
-    return _drawn(scenes, PICTURE, lit=True)
+def draw(scenes: Sequence[Scene], side: int = PICTURE) -> torch.Tensor:
+    """Pictures of scenes, with light and shadow, (n, 3, side, side), 0 to 1; side: PICTURE or half of it."""
+    return _drawn(scenes, side, lit=True)
 
 
 def pastel(pictures: torch.Tensor) -> torch.Tensor:

@@ -77,6 +77,13 @@ class VisionEncoder(nn.Module):
         embeds, (penultimate, last) = self.states(pixel_values, (-2, -1))
         return VisionOutput(embeds, penultimate, last)
 
+    @torch.no_grad()
+    def normed(self, last: Tensor | None) -> Tensor | None:
+        """The last states after the final norm, (images, tokens, width), as a head that pools them by attention reads
+        them; None for towers without such a head."""
+        normed: Tensor | None = self.visual.trunk.norm(last) if self.tower.pools else None
+        return normed
+
     def states(self, pixel_values: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
         """Embeds as `forward` gives them, and the output of each of these layers, (images, tokens, width).
 

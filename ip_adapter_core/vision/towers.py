@@ -47,6 +47,7 @@ class Tower:
     std: standard deviation of the pixels, for each colour.
     config: OpenCLIP's, to build the tower of.
     positions: position embeddings that can be interpolated for pictures of another size; None when nothing can.
+    pools: whether its head pools all hidden states by attention, after the final norm.
     """
 
     name: str
@@ -61,6 +62,12 @@ class Tower:
     std: tuple[float, ...]
     config: Config = field(repr=False, compare=False)
     positions: Positions | None = field(default=None, repr=False)
+    pools: bool = field(default=False, repr=False)
+
+    @property
+    def pooled_width(self) -> int:
+        """Width of the states that its head pools; 0 where it does not."""
+        return self.width if self.pools else 0
 
     @property
     def grid(self) -> int:
@@ -173,6 +180,7 @@ class _Sizes(NamedTuple):
     image_size: side of the pictures in pixels.
     tokens: number of hidden states, CLS included.
     positions: position embeddings that can be interpolated; None when nothing can.
+    pools: whether its head pools all hidden states by attention.
     """
 
     width: int
@@ -181,6 +189,7 @@ class _Sizes(NamedTuple):
     image_size: int
     tokens: int
     positions: Positions | None = None
+    pools: bool = False
 
 
 def _measure(visual: Any, config: Config) -> _Sizes:
@@ -194,5 +203,6 @@ def _measure(visual: Any, config: Config) -> _Sizes:
         patches = trunk.patch_embed
         tokens = patches.num_patches + trunk.num_prefix_tokens
         patch, size = patches.patch_size[0], patches.img_size[0]
-        return _Sizes(trunk.embed_dim, len(trunk.blocks), patch, size, tokens, find_positions(visual))
+        pools = getattr(trunk, "attn_pool", None) is not None
+        return _Sizes(trunk.embed_dim, len(trunk.blocks), patch, size, tokens, find_positions(visual), pools)
     return _Sizes(0, 0, 0, config["vision_cfg"].get("image_size", 224), 0)

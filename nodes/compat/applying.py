@@ -11,6 +11,7 @@ from torch import Tensor
 from ...ip_adapter_core.compat.old_noise import noisy_negative
 from ...ip_adapter_core.compat.words import read_weight_type
 from ..host import server
+from ..host.vision import NORMED
 from ..notices import of_mask
 from . import references, regions
 from .numbers import Numbers, numbers_of
@@ -134,6 +135,12 @@ def _embeds_of_output(bundle: Bundle, output: Any) -> Tensor:
     """What an adapter reads of a CLIP_VISION_OUTPUT. Raises ValueError where there is none."""
     if output is None:
         raise ValueError("Connect image to a picture: there is nothing that the model could follow.")
-    fields = {"hidden": "penultimate_hidden_states"}
-    found: Tensor = output[fields.get(bundle.adapter.identity.variant.reads[0], "image_embeds")]
+    fields = {"hidden": "penultimate_hidden_states", "normed_hidden": NORMED}
+    identity = bundle.adapter.identity
+    found = getattr(output, fields.get(identity.variant.reads[0], "image_embeds"), None)
+    if not isinstance(found, Tensor):
+        raise ValueError(
+            f"Encode the picture with {identity.encoder}, loaded by Load CLIP Vision (OpenCLIP); the connected output "
+            f"has nothing that {bundle.adapter.name} reads."
+        )
     return found

@@ -8,11 +8,13 @@ from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
 
+from ...ip_adapter_core.compat import file_names
 from ...ip_adapter_core.compat.presets import read_preset
 from ...ip_adapter_core.compat.signatures import MENU, Input
 from ...ip_adapter_core.compat.words import RESAMPLINGS, read_weight_type
 from ...ip_adapter_core.text.wording import quoted
 from ..host import files, old_names, prompt_files
+from . import instantid
 from .numbers import chosen
 
 Values = Mapping[str, Any]
@@ -132,9 +134,13 @@ _ADAPTERS = FileMenu(
 _EMBEDS = FileMenu(prompt_files.embeds_in_input, prompt_files.load_embeds, prompt_files.embeds_fingerprint)
 
 
+_INSTANTID = _ADAPTERS._replace(check=instantid.find_file, fingerprint=instantid.file_fingerprint)
+_FILE_MENUS = {file_names.EMBEDS: _EMBEDS, file_names.INSTANTID: _INSTANTID}
+
+
 def file_menu(spec: Input) -> FileMenu:
     """The menu of an input whose options are files."""
-    return _EMBEDS if spec.name == "embeds" else _ADAPTERS
+    return _FILE_MENUS.get(spec.name, _ADAPTERS)
 
 
 def _is_timing(spec: Input, value: Any) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Iterable
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from ...ip_adapter_core.compat import instantid
 from ...ip_adapter_core.compat.signatures import MENU, OTHER_SHAPES, SIGNATURES, Input, Signature
 from ...ip_adapter_core.compat.words import NUMBERS, NUMBERS_ROW, OF_SERVER
 from ..node import legible_errors
 from . import checks
-from .doors import BEHAVIOURS, Behaviour
+from .doors import BEHAVIOURS, OF_INSTANTID, Behaviour
 
-CATEGORY = "IP-Adapter/IPAdapter Plus"
+PACKS = IPADAPTER_PLUS, INSTANTID = "IPAdapter Plus", "ComfyUI_InstantID"
 
 _NUMBERS = Input(NUMBERS_ROW, MENU, OF_SERVER, None, NUMBERS, optional=True)
 
-_ABOUT = "A node of IPAdapter Plus, kept for graphs that have it. New graphs are made with this package's own nodes."
+_ABOUT = "A node of {}, kept for graphs that have it. New graphs are made with this package's own nodes."
 _NUMBERS_TOOLTIP = (
     "right: as the adapters were trained. IPAdapter Plus: that pack's numbers, without the middle block and with a "
     "black negative. As set for the server: what ComfyUI's settings say, right unless changed."
@@ -51,8 +52,8 @@ def _input_types(inputs: Iterable[Input], late: Container[str]) -> dict[str, dic
     return {name: section for name, section in sections.items() if section or name == "required"}
 
 
-def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
-    """The class of an old node."""
+def make(node: str, signature: Signature, behaviour: Behaviour, pack: str = IPADAPTER_PLUS) -> type:
+    """The class of an old node, of one of PACKS."""
     inputs = (*signature.inputs, *((_NUMBERS,) if behaviour.has_numbers else ()))
     by_name = {given.name: given for given in inputs}
     arguments = behaviour.arguments or tuple(by_name)
@@ -69,9 +70,9 @@ def make(node: str, signature: Signature, behaviour: Behaviour) -> type:
         node,
         (),
         {
-            "__doc__": _ABOUT,
-            "DESCRIPTION": _ABOUT,
-            "CATEGORY": CATEGORY,
+            "__doc__": _ABOUT.format(pack),
+            "DESCRIPTION": _ABOUT.format(pack),
+            "CATEGORY": f"IP-Adapter/{pack}",
             "DEPRECATED": True,
             "FUNCTION": behaviour.method,
             "OUTPUT_NODE": signature.saves,
@@ -102,10 +103,27 @@ def _validation(inputs: Iterable[Input]) -> dict[str, Any]:
     return {"VALIDATE_INPUTS": classmethod(validate_file)}
 
 
-_ALL = SIGNATURES | OTHER_SHAPES
+class OldNodes(NamedTuple):
+    """The nodes of another pack: a row of OLD_NODES.
 
-CLASSES: dict[str, type] = {node: make(node, signature, BEHAVIOURS[node]) for node, signature in _ALL.items()}
-"""The class of each id."""
+    classes: by id. names: what people see, by id.
+    """
 
-NAMES: dict[str, str] = {node: signature.name for node, signature in _ALL.items()}
-"""What people see, by id."""
+    classes: dict[str, type]
+    names: dict[str, str]
+
+
+def _made(pack: str, signatures: Mapping[str, Signature], behaviours: Mapping[str, Behaviour]) -> OldNodes:
+    return OldNodes(
+        {node: make(node, signature, behaviours[node], pack) for node, signature in signatures.items()},
+        {node: signature.name for node, signature in signatures.items()},
+    )
+
+
+OLD_NODES: dict[str, OldNodes] = {
+    IPADAPTER_PLUS: _made(IPADAPTER_PLUS, SIGNATURES | OTHER_SHAPES, BEHAVIOURS),
+    INSTANTID: _made(INSTANTID, instantid.SIGNATURES, OF_INSTANTID),
+}
+"""By the name of the pack."""
+
+CLASSES, NAMES = OLD_NODES[IPADAPTER_PLUS]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...ip_adapter_core.compat.signatures import OLD_ENCODER, OTHER_IPADAPTER
-from . import applying, embeds, frames, loading, pictures, regions, tiled
+from . import applying, embeds, frames, instantid, loading, pictures, regions, tiled
 from .other_shapes import apply_other
 
 Door = Callable[..., tuple[Any, ...]]
@@ -105,5 +105,23 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
         "IPAdapterTilesMasked": _APPLY_OLD._replace(run=tiled.apply_masked),
         OLD_ENCODER: Behaviour("preprocess", embeds.preprocess),
         OTHER_IPADAPTER: Behaviour("load_ip_adapter", apply_other, has_numbers=True),
+    }
+)
+
+_WHOLE = (
+    "instantid", "insightface", "control_net", "image", "model", "positive", "negative", "start_at", "end_at",
+    "weight", "ip_weight", "cn_strength", "noise", "image_kps", "mask", "combine_embeds",
+)  # fmt: skip
+_WHOLE_INSTANTID = Behaviour("apply_instantid", instantid.apply_whole, _WHOLE)
+
+OF_INSTANTID: Mapping[str, Behaviour] = MappingProxyType(
+    {
+        "InstantIDModelLoader": Behaviour("load_model", instantid.load_model),
+        "InstantIDFaceAnalysis": Behaviour("load_insight_face", instantid.load_faces),
+        "ApplyInstantID": _WHOLE_INSTANTID,
+        "ApplyInstantIDAdvanced": _WHOLE_INSTANTID,
+        "FaceKeypointsPreprocessor": Behaviour("preprocess_image", instantid.draw_key_points),
+        "InstantIDAttentionPatch": Behaviour("patch_attention", instantid.patch_attention),
+        "ApplyInstantIDControlNet": Behaviour("apply_controlnet", instantid.apply_control),
     }
 )

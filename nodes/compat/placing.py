@@ -85,7 +85,7 @@ def _prompt(adapter: LoadedAdapter, references: References, settings: Settings, 
         uncond = tuple(part[:1] for part in uncond)
     shortcut = settings.weights[0] * 2 if settings.shortcut is None else settings.shortcut
     scales = dict.fromkeys(adapter.identity.variant.scales, shortcut)
-    prompt = replace(adapter.prompt(references.cond, uncond, gathering, **scales), lora=None)
+    prompt = replace(adapter.prompt(references.cond, uncond, gathering, None, **scales), lora=None)
     return _scale_tokens(prompt, settings.tokens_weight)
 
 

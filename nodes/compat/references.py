@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -74,9 +75,11 @@ def _features(encoder: Any, images: Tensor, numbers: Numbers, look: Look) -> Fea
     if side < 2:
         return whole
     parts = numbers.encode(encoder, enhance.cut_parts(images, side), look.mask)
+    join = partial(enhance.join_hidden, side=side)
     return Features(
         embeds=_mix(whole.embeds, parts.embeds, lambda embeds: numbers.join_embeds(embeds, side), look.ratio),
-        hidden=_mix(whole.hidden, parts.hidden, lambda hidden: enhance.join_hidden(hidden, side), look.ratio),
+        hidden=_mix(whole.hidden, parts.hidden, join, look.ratio),
+        normed_hidden=_mix(whole.normed_hidden, parts.normed_hidden, join, look.ratio),
     )
 
 

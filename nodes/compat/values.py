@@ -61,7 +61,7 @@ def split_embeds(adapter: LoadedAdapter, embeds: Tensor) -> tuple[Tensor, Tensor
             f"Use IPAdapter FaceID in place of this node: {adapter.name} is a {identity.variant.name} adapter, which "
             "reads faces, and embeds hold none."
         )
-    axes, width = {"embeds": 2, "hidden": 3}[field], identity.widths[0]
+    axes, width = {"embeds": 2, "hidden": 3, "normed_hidden": 3}[field], identity.widths[0]
     if not isinstance(embeds, Tensor) or embeds.shape[-1] != width or embeds.ndim not in (axes, axes + 1):
         raise ValueError(
             f"Connect embeds that were made for this adapter: it reads {field} of width {width} "

@@ -21,6 +21,7 @@ from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, image_prompt
+from ...ip_adapter_core.settings.instruction import Instruction
 from . import files
 
 _CHUNK = 16  # images at once: bounds memory for long batches
@@ -40,16 +41,21 @@ class LoadedAdapter:
     patcher: comfy.model_patcher.ModelPatcher
 
     def prompt(
-        self, cond: AdapterInputs, uncond: AdapterInputs, gathering: Gathering = CONCAT, **scales: float
+        self,
+        cond: AdapterInputs,
+        uncond: AdapterInputs,
+        gathering: Gathering = CONCAT,
+        instruction: Instruction | None = None,
+        **scales: float,
     ) -> ImagePrompt:
         """The image prompt of what this adapter reads, computed in fp32 on the adapter's device and kept off it.
 
-        cond, uncond: what this adapter reads of the reference and of the negative images; gathering, scales and errors
-        as in `image_prompt`.
+        cond, uncond: what this adapter reads of the reference and of the negative images; gathering, instruction,
+        scales and errors as in `image_prompt`.
         """
         origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
-        prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, **scales)
+        prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, instruction, **scales)
         make_keys_values, timed = self.keys_values if prompt.make_keys_values else None, self if prompt.timed else None
         return replace(prompt, make_keys_values=make_keys_values, origin=origin, timed=timed)
 
@@ -92,9 +98,10 @@ class _OnDevice:
     def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
         return self.adapter.keys_values_at(tokens, images, timestep)
 
-    def tokens(self, *features: Tensor, **scales: float) -> Tensor:
+    def tokens(self, *features: Tensor, **beside: float | Tensor) -> Tensor:
+        held = {name: self._on(value) if isinstance(value, Tensor) else value for name, value in beside.items()}
         chunks = zip(*(part.split(_CHUNK) for part in features), strict=True)
-        return torch.cat([_off(self.network.tokens(*map(self._on, chunk), **scales)) for chunk in chunks])
+        return torch.cat([_off(self.network.tokens(*map(self._on, chunk), **held)) for chunk in chunks])
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         chunks = [self._chunk_keys_values(chunk) for chunk in tokens.split(_CHUNK)]

@@ -16,6 +16,7 @@ from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs, Features, select_rows
 from ...ip_adapter_core.prompts.prompt import ImagePrompt
+from ...ip_adapter_core.settings.instruction import Instruction
 from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
@@ -38,6 +39,7 @@ class Look:
     detail: whether the encoder sees the whole picture or tiles of it, a row of DETAILS.
     tiles: how many tiles lie along the short side.
     mask: which part of each reference is read, as in `reference`; alpha: whether transparency says so too.
+    instruction: what to take from them, for an adapter that is told so.
     """
 
     fit: str = FITS[0]
@@ -46,6 +48,7 @@ class Look:
     tiles: int = 2
     mask: Tensor | None = None
     alpha: bool = False
+    instruction: Instruction | None = None
 
 
 WHOLE = Look()
@@ -72,12 +75,11 @@ def encode_prompt(
         read(adapter, encoder, shown, look) for read, wanted in ((_read_whole, whole), (_read_tiles, tiled)) if wanted
     ]
     first = views[0].inputs[0]
-    uncond = (
-        blank_inputs(adapter, encoder, first)
-        if negative is None
-        else _read(adapter, encoder, Reference(negative), look.fit)[0]
-    )
-    prompts = [scale_prompt(view.prompt(adapter, uncond, look.gathering), 1 / len(views)) for view in views]
+    if negative is not None:
+        uncond: AdapterInputs | None = _read(adapter, encoder, Reference(negative), look.fit)[0]
+    else:
+        uncond = blank_inputs(adapter, encoder, first) if adapter.identity.variant.guided else None
+    prompts = [scale_prompt(view.prompt(adapter, uncond, look), 1 / len(views)) for view in views]
     return concat_parts(prompts), torch.cat([view.seen for view in views])
 
 
@@ -103,13 +105,13 @@ class _View:
     masks: Tensor | None = None
     gaps: tuple[Collection[int], ...] = ()
 
-    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs, gathering: Gathering) -> ImagePrompt:
-        """The prompt of all inputs together."""
+    def prompt(self, adapter: LoadedAdapter, uncond: AdapterInputs | None, look: Look) -> ImagePrompt:
+        """The prompt of all inputs together; without an uncond both sides read the same."""
         if self.masks is None:
-            return adapter.prompt(self.inputs[0], uncond, gathering)
-        gathering = gathering.check(len(self.inputs[0][0]))
+            return adapter.prompt(self.inputs[0], uncond or self.inputs[0], look.gathering, look.instruction)
+        gathering = look.gathering.check(len(self.inputs[0][0]))
         prompts = [
-            add_mask(adapter.prompt(cond, uncond, gathering.without(gaps)), mask[None])
+            add_mask(adapter.prompt(cond, uncond or cond, gathering.without(gaps), look.instruction), mask[None])
             for cond, mask, gaps in zip(self.inputs, self.masks, self.gaps, strict=True)
             if not gaps or any(gathering.without(gaps).weights)
         ]
@@ -170,7 +172,7 @@ def face_prompt(
     if isinstance(negative, Faces) and gathering.mode.framed:
         uncond = select_rows(uncond, negative.face_indices)
     scales = dict.fromkeys(identity.variant.scales, shortcut)
-    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, **scales), seen
+    return adapter.prompt(select_rows(cond, faces.face_indices), uncond, gathering, None, **scales), seen
 
 
 def face_inputs(
@@ -283,11 +285,14 @@ def _encode(encoder: Any, seen: Tensor, shown: Reference, fit: str) -> Features:
 def blank_inputs(
     adapter: LoadedAdapter, encoder: Any, cond: AdapterInputs, blank: Callable[[Any], Features] | None = None
 ) -> AdapterInputs:
-    """The unconditional input: zeros, or the encoder's features of a blank image, as the variant was trained.
+    """The unconditional input, as the variant was trained: zeros, the encoder's features of a blank image, or what cond
+    is, where the image is outside guidance.
 
     blank: encoder -> features of another image that stands for none.
     """
     variant = adapter.identity.variant
+    if not variant.guided:
+        return cond
     pairs = zip(variant.reads, zero_inputs(adapter, cond), strict=True)
     read = blank or partial(missing_features, variant=variant)
     return tuple(getattr(read(encoder), field) if zeros is None else zeros for field, zeros in pairs)

@@ -62,7 +62,7 @@ def apply(
     ControlNets that are there already stay. Raises ValueError where adapter, ControlNet and hint do not go together.
     """
     tokens = control_tokens(prompt)
-    _check_network(control_net, tokens)
+    check_network(control_net, tokens)
     hint = hint.check()
     mask = None if hint.mask is None else masks.usable(hint.mask)
     if hint.strength == 0:
@@ -157,7 +157,7 @@ def _free_name(conditioning: Conditioning) -> str:
     return next(name for name in map(_OURS.format, count()) if name not in taken)
 
 
-def _check_network(control_net: Any, tokens: ControlTokens) -> None:
+def check_network(control_net: Any, tokens: ControlTokens) -> None:
     """Raises ValueError where a ControlNet does not read what is as wide as the tokens."""
     network = getattr(control_net, "control_model", None)
     reads = _context(network) if isinstance(network, torch.nn.Module) else None

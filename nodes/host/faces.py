@@ -169,6 +169,15 @@ def read(reader: Reader, images: Tensor, choose: Choose, index: int = 0) -> tupl
     return cat(parts), without
 
 
+def find(reader: Reader, images: Tensor, choose: Choose) -> list[Portrait]:
+    """The chosen faces of pictures, of those that have any; images as in `read`."""
+    found = []
+    for picture in levels_and_opacity(images):
+        chosen = choose(reader.detect(picture[..., :3].contiguous()), 0)
+        found += [Portrait(picture, points) for points in chosen.points]
+    return found
+
+
 def _missing(faces: int, index: int) -> str:
     return f"no face with index {index}, the last is {faces - 1}" if faces else "no face was found"
 

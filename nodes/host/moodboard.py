@@ -13,6 +13,7 @@ from ...ip_adapter_core.attention.application import ApplyOptions
 from ...ip_adapter_core.settings.moodboard import Card, check_roles
 from . import models, readings
 from .adapters import LoadedAdapter
+from .encoding import Look
 from .sampling import model_patch
 
 
@@ -38,7 +39,8 @@ def apply(model: ModelPatcher, adapter: LoadedAdapter, encoder: Any, cards: Sequ
     seen = []
     for number, (card, span) in enumerate(zip(cards, spans, strict=True), 1):
         try:
-            prompt, pictures = readings.encode(adapter, encoder, card.images, card.fit, card.mask)
+            look = Look(card.fit, mask=card.mask, instruction=card.instruction)
+            prompt, pictures = readings.encode(adapter, encoder, card.images, look)
         except ValueError as error:
             raise ValueError(f"{error} This is so in picture {number} of the moodboard.") from error
         own = replace(use, weight=use.weight * card.strength, span=span, layer_weights=card.layer_weights)

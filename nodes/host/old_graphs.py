@@ -21,6 +21,7 @@ ROUTE = "/ip_adapter/old_graph"
 
 T = TypeVar("T")
 Holds = Callable[[], bool]
+HoldsNode = Callable[[str], bool]
 
 _OURS = "IPA_"
 _CATEGORIES = {file_names.ADAPTER: files.ADAPTERS, file_names.ENCODER: files.ENCODERS}
@@ -28,17 +29,18 @@ _CATEGORIES = {file_names.ADAPTER: files.ADAPTERS, file_names.ENCODER: files.ENC
 _log = logging.getLogger(__name__)
 
 
-def register(holds: Holds) -> None:
+def register(holds: Holds, holds_node: HoldsNode) -> None:
     """Let the running server bring prompts, and graphs that the editor opens, into today's shape.
 
-    holds: whether the ids of the old nodes are this package's; else those are left as they are.
+    holds: whether the ids of IPAdapter Plus are this package's; else those are left as they are. holds_node: the same
+    of one id of any old node.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
 
     async def answer(request: web.Request) -> web.Response:
-        return await _answer(request, holds)
+        return await _answer(request, holds, holds_node)
 
     server.add_on_prompt_handler(lambda sent: _read_prompt(sent, holds))
     server.routes.post(ROUTE)(answer)
@@ -52,21 +54,21 @@ def _read_prompt(sent: Any, holds: Holds) -> Any:
     return {**sent, "prompt": changed} if lines else sent
 
 
-async def _answer(request: web.Request, holds: Holds) -> web.Response:
+async def _answer(request: web.Request, holds: Holds, holds_node: HoldsNode) -> web.Response:
     """The graph of a request in today's shape, with a line for each change, and with files that are here."""
     try:
         graph = await sent_json(request)
     except ValueError as error:
         return web.json_response({"error": str(error)}, status=400)
     shaped, lines = _changed(normalise_graph, graph, holds)
-    named, taken = _changed(lambda graph: _take_files(graph, holds), shaped, lambda: True)
+    named, taken = _changed(lambda graph: _take_files(graph, holds_node), shaped, lambda: True)
     _say([*lines, *(one.remark for one in taken)])
     return web.json_response({"graph": named, "lines": lines, "taken": [one._asdict() for one in taken]})
 
 
-def _take_files(graph: Any, holds: Holds) -> list[Taken]:
-    every = holds()
-    return take_files(graph, {node: place for node, place in PLACES.items() if every or node.startswith(_OURS)}, _find)
+def _take_files(graph: Any, holds_node: HoldsNode) -> list[Taken]:
+    places = {node: place for node, place in PLACES.items() if node.startswith(_OURS) or holds_node(node)}
+    return take_files(graph, places, _find)
 
 
 def _find(kind: str, name: str) -> tuple[str, str] | None:
@@ -75,6 +77,8 @@ def _find(kind: str, name: str) -> tuple[str, str] | None:
         return old_names.face_file(name)
     if kind == file_names.EMBEDS:
         return old_names.among(prompt_files.embeds_in_input(), name)
+    if kind == file_names.INSTANTID:
+        return old_names.instantid_file(name)
     try:
         return old_names.find(_CATEGORIES[kind], name)
     except ValueError:

@@ -80,3 +80,15 @@ def face_file(name: str) -> Match | None:
     folder, _, file = name.rpartition("/")
     found = face_model(folder).name
     return Match(found) if folder and file.endswith(".onnx") and found in faces.names() else None
+
+
+def instantid_file(name: str) -> Match | None:
+    """The adapter that feeds a ControlNet and is meant by a name; of a name that none of them has, the first.
+
+    Its file is called as those of other kinds are, so only such adapters are asked. None where there is none.
+    """
+    fitting = sorted(listed for listed, identity in files.adapters().items() if identity.variant.feeds_control)
+    meant = among(fitting, name)
+    if meant is not None or not fitting:
+        return meant
+    return Match(fitting[0], f"Took {fitting[0]}, as there is no {shown(name)}.")

@@ -129,10 +129,12 @@ def save_embeds(embeds: Tensor, prefix: str) -> str:
 
 def _uncond(adapter: LoadedAdapter, cond: AdapterInputs, encoder: Any | None, negative: str) -> AdapterInputs:
     """The unconditional input: what is read of a negative file; else the encoder's features of the blank image, where
-    the kind was trained with them; else zeros."""
+    the kind was trained with them, or cond, where it was trained without any; else zeros."""
     variant = adapter.identity.variant
     if negative != NONE:
         return _check_shapes(ipadpt.read_inputs(_path(negative), adapter.identity), cond, negative)
+    if not variant.guided:
+        return cond
     if encoder is None or set(variant.reads) <= set(variant.zeroed):
         return tuple(torch.zeros_like(part[:1]) for part in cond)
     connected = "CLIP vision encoder"

@@ -50,13 +50,13 @@ def read(model: ModelPatcher, images: Tensor, kind: str, fit: str, mask: Tensor 
     return reading
 
 
-def encode(
-    adapter: LoadedAdapter, encoder: Any, images: Tensor, fit: str, mask: Tensor | None = None
-) -> tuple[ImagePrompt, Tensor]:
-    """As `encode_prompt` with such a look, which is asked once for as long as all of these are there."""
-    key = (ref(adapter), ref(encoder), fit, _digest(mask))
+def encode(adapter: LoadedAdapter, encoder: Any, images: Tensor, look: Look) -> tuple[ImagePrompt, Tensor]:
+    """As `encode_prompt`, which is asked once for as long as all of these are there; of a look count fit, mask and
+    instruction."""
+    told = None if look.instruction is None else ref(look.instruction)
+    key = (ref(adapter), ref(encoder), look.fit, _digest(look.mask), told)
     read: tuple[ImagePrompt, Tensor] = _once(
-        images, key, lambda: encoding.encode_prompt(adapter, encoder, images, Look(fit, mask=mask))
+        images, key, lambda: encoding.encode_prompt(adapter, encoder, images, look)
     )
     return read
 

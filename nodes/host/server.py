@@ -22,16 +22,16 @@ _FOLDER = Path(__file__).parents[2].name
 _SETTINGS = Path("default", "comfy.settings.json")  # of the user that a server has if nobody made others
 
 
-def take_ids_at_start(classes: Mapping[str, type], names: Mapping[str, str]) -> None:
+def take_ids_at_start(pack: str, classes: Mapping[str, type], names: Mapping[str, str]) -> None:
     """Register nodes under ids of another pack once all packs are loaded, if no other pack has any of them.
 
-    names: as people see them, by id.
+    pack: its name. names: as people see the nodes, by id.
     """
 
     async def take(app: Any) -> None:
         taken = [node for node in classes if node in nodes.NODE_CLASS_MAPPINGS]
         if taken:
-            _log.info("Another pack has %s: the ids of IPAdapter Plus are left to it.", ", ".join(taken))
+            _log.info("Another pack has %s: the ids of %s are left to it.", ", ".join(taken), pack)
             return
         for node, made in classes.items():
             made.RELATIVE_PYTHON_MODULE = f"custom_nodes.{_FOLDER}"  # type: ignore[attr-defined]

@@ -27,6 +27,9 @@ from .vision_model import CoreModel
 # few as fast as many and then finds their activations in its cache; fewer if images are larger.
 _CHUNK, _CHUNK_ON_PROCESSOR, _CHUNK_SIZE = 16, 4, 224
 
+NORMED = "normed_hidden_states"
+"""What a CLIP_VISION_OUTPUT of our encoders has beside core's fields: the last states after the final norm."""
+
 
 class OpenClipVision(comfy.clip_vision.ClipVisionModel):
     """An OpenCLIP tower on the CLIP_VISION socket, with the attributes and methods of ComfyUI's own encoders.
@@ -81,6 +84,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         output["image_embeds"] = _off_device(encoded.embeds)
         output["penultimate_hidden_states"] = _off_device(encoded.penultimate)
         output["last_hidden_state"] = _off_device(encoded.last)
+        output[NORMED] = _off_device(self.encoder.normed(encoded.last))
         output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(encoded.embeds)
         output["mm_projected"] = None
         return output
@@ -199,7 +203,8 @@ def _encode_blank(encoder: Any) -> Any:
 
 
 def _features(output: Any) -> Features:
-    return Features(_off_device(output["image_embeds"]), _off_device(output["penultimate_hidden_states"]))
+    embeds, hidden = (_off_device(output[name]) for name in ("image_embeds", "penultimate_hidden_states"))
+    return Features(embeds, hidden, normed_hidden=_off_device(getattr(output, NORMED, None)))
 
 
 def _off_device(tensor: Tensor | None) -> Tensor | None:

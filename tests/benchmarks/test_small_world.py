@@ -101,6 +101,18 @@ def test_a_probe_reads_what_is_there_and_nothing_else(recipe: Any) -> None:
     assert probe(silent[:400], right[:400], silent[400:], right[400:]) < 0.4
 
 
+def test_an_echo_is_of_what_a_caption_adds_to_silence(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world.echo import Listener, losses
+
+    torch.manual_seed(0)
+    layers = [Listener(2, torch.randn(8, 6), torch.randn(8, 6), torch.randn(64, 8)) for _ in range(3)]
+    caption, silence = torch.randn(5, 4, 6), torch.zeros(1, 4, 6)  # nothing is heard of zeros
+    image = [(caption @ layer.to_k.T, caption @ layer.to_v.T) for layer in layers]
+    assert max(losses(layers, image, caption, silence)) < 1e-6
+    assert min(losses(layers, image, caption.roll(1, 0), silence)) > 0.2
+    assert min(losses(layers, image, caption, silence + 1)) > 0.2
+
+
 def test_the_shipped_encoder_is_an_openclip_model_with_both_towers(recipe: Any) -> None:
     from comfyui_ip_adapter.benchmarks.small_world import clip
 

@@ -49,6 +49,15 @@ FACES = """file => {
     if (app.graph.nodes.some(node => node.type == 'IPA_Face'))
         for (const node of app.graph.nodes) if (node.type == 'LoadImage') node.widgets[0].value = file;
 }"""
+INSTRUCTION = """() => {
+    const find = type => app.graph.nodes.find(node => node.type == type);
+    const encode = find('IPA_Encode'), told = LiteGraph.createNode('IPA_Instruction');
+    app.graph.add(told);
+    told.pos = [encode.pos[0] - 420, encode.pos[1] + 420];
+    told.widgets.find(widget => widget.name == 'prompt').value = 'a lighthouse at night';
+    find('CheckpointLoaderSimple').connect(1, told, 0);
+    told.connect(0, encode, encode.inputs.findIndex(input => input.name == 'instruction'));
+}"""
 READY = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_Face').pos], [310, 130]];
@@ -300,6 +309,12 @@ def test_a_node_of_instantid(editor: Editor, node_type: str) -> None:
     assert editor.run() == {}
     editor.settle(AFTER)
     take(editor, node_type)
+
+
+def test_an_instruction(editor: Editor) -> None:
+    run(editor, CHAIN)
+    editor.page.evaluate(INSTRUCTION)
+    take(editor, "IPA_Instruction")
 
 
 def test_ready_made_faces(editor: Editor) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anima_twins import AnimaTwins
 from flux_twins import FluxTwins
 from sd3_twins import SD3Twins
 from twins import Twins
@@ -33,6 +34,19 @@ def flux(comfy: None) -> FluxTwins:
 def sd3(comfy: None) -> SD3Twins:
     """An SD3.5 of three joint blocks."""
     return SD3Twins()
+
+
+@pytest.fixture(scope="module")
+def anima(comfy: None) -> AnimaTwins:
+    """An Anima of three blocks, on a ComfyUI whose Anima takes image prompts."""
+    from comfyui_ip_adapter.nodes.host.sampling import cross_blocks
+
+    twins = AnimaTwins()
+    try:
+        cross_blocks.check(twins.patcher)
+    except ValueError as refusal:
+        pytest.skip(str(refusal))
+    return twins
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import same_prompt
 from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
@@ -54,7 +55,7 @@ def read(file: Path) -> Any:
 def readings(network: Adapter) -> tuple[Tensor, ...]:
     """What an adapter reads of two pictures."""
     random, identity = torch.Generator().manual_seed(0), network.identity()
-    shapes = [(2, 5, width) if field == "hidden" else (2, width) for field, width in _fields(identity)]
+    shapes = [(2, 5, width) if field.endswith("hidden") else (2, width) for field, width in _fields(identity)]
     return tuple(torch.randn(shape, generator=random) for shape in shapes)
 
 
@@ -64,7 +65,8 @@ def _fields(identity: core.Identity) -> list[tuple[str, int]]:
 
 def told(adapter: Any, given: tuple[Tensor, ...]) -> list[Tensor]:
     """Everything that a prompt of an adapter holds."""
-    (part,) = adapter.prompt(given, tuple(reading[:1] * 0 for reading in given)).parts
+    said = same_prompt.told(adapter.identity)
+    (part,) = adapter.prompt(given, tuple(reading[:1] * 0 for reading in given), instruction=said).parts
     return [part.tokens, *(tensor for pair in part.keys_values or () for tensor in pair)]
 
 

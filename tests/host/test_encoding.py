@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.faces.features import Faces, Portrait
+from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt, image_prompt
 from fabricate import adapters
@@ -24,7 +25,8 @@ class Encoder:
 
     def say(self, value: Tensor) -> Features:
         images = value.reshape(-1, 1, 1)
-        return Features(images[:, 0].expand(-1, 32), images.expand(-1, PATCHES, WIDTH))
+        hidden = images.expand(-1, PATCHES, WIDTH)
+        return Features(images[:, 0].expand(-1, 32), hidden, normed_hidden=hidden + torch.arange(WIDTH))
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +94,46 @@ def test_what_stands_for_no_picture_is_what_the_kind_was_trained_with(
     expected = of_features(adapter, *(encoder.say(torch.tensor([value])) for value in (0.5, level)))
     for one in (COND, UNCOND):
         torch.testing.assert_close(side(found, one), side(expected, one))
+
+
+GATHERED: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "weighted": {"gathering": Gathering(weights=(1.0, 0.0, 2.0))},
+    "merged": {"gathering": Gathering("average", weights=(1.0, 0.3, 2.0))},
+    "apart": {"gathering": Gathering("separate")},
+    "one per frame": {"gathering": Gathering("one per frame")},
+    "tiles": {"detail": "whole and tiles"},
+}
+
+
+@pytest.mark.parametrize("how", GATHERED)
+def test_an_image_outside_guidance_stands_on_both_sides(
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from comfyui_ip_adapter.nodes.host import encoding
+    from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
+    from comfyui_ip_adapter.nodes.host.pictures import resize_like
+
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: resize_like(images, torch.zeros(1, 8, 8, 3)))
+    adapter = loaded(tmp_path, "Anima PE-Core")
+    graded = pictures(0.2, 0.5, 0.8) * torch.linspace(0.5, 1.0, 8)[:, None]  # tiles differ
+    found, _ = encode_prompt(adapter, encoder, graded, Look(**GATHERED[how]))
+    for part in found.parts:
+        assert torch.equal(part.side(COND), part.side(UNCOND))
+    away, _ = encode_prompt(adapter, encoder, graded, Look(**GATHERED[how]), pictures(0.1))
+    for part, usual in zip(away.parts, found.parts, strict=True):
+        assert torch.equal(part.side(COND), usual.side(COND))
+        assert not torch.allclose(part.side(UNCOND), usual.side(UNCOND))
+
+
+def test_an_encoder_without_normed_states_is_refused_for_anima(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import select_inputs
+
+    adapter, said = loaded(tmp_path, "Anima PE-Core"), encoder.say(torch.tensor([0.5]))
+    with pytest.raises(ValueError, match=r"^Load an encoder of width 64 in place of .* and that gives none\.$"):
+        select_inputs(adapter, encoder, said._replace(normed_hidden=None))
+    with pytest.raises(ValueError, match=r"reads normed_hidden of width 64, and that gives 63\.$"):
+        select_inputs(adapter, encoder, said._replace(normed_hidden=torch.zeros(1, PATCHES, 63)))
 
 
 @pytest.mark.parametrize("kind", ["FaceID", "FaceID-Plus v2", "portrait"])

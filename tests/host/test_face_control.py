@@ -11,9 +11,9 @@ from torch import Tensor
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.control import ControlTokens, control_tokens
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from control_nets import SIDES, Sides, network, texts_for
 from fabricate import adapters
 from fabricate.adapters import KINDS
-from fabricate.weights import random_weights
 from sampled import noise, sample
 from twins import Twins
 
@@ -22,27 +22,11 @@ pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("igno
 PICTURE = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(4))
 LEFT = torch.zeros(1, 64, 64)
 LEFT[:, :, :32] = 1
-SIDES = (1, 2)  # seeds of the positive and of the negative text
-Sides = tuple[list[Any], list[Any]]
 
 
 @pytest.fixture(scope="module")
 def sdxl(comfy: None) -> Twins:
     return Twins("SDXL")
-
-
-def network(twins: Twins, seed: int, **changed: Any) -> Any:
-    """A ControlNet of the model's construction with random weights, as the loader gives it."""
-    from comfy import ops
-    from comfy.cldm.cldm import ControlNet as Network
-    from comfy.controlnet import ControlNet
-
-    config = {**twins.patcher.model.model_config.unet_config, "hint_channels": 3, **changed}
-    config.pop("out_channels")
-    model = Network(**config, operations=ops.disable_weight_init)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(random_weights(shapes, seed, ""))
-    return ControlNet(model.eval().requires_grad_(False), load_device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +56,7 @@ def face(sdxl: Twins, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int
 
 @pytest.fixture
 def texts(sdxl: Twins) -> Sides:
-    """Positive and negative, with the vector that models like SDXL have beside the text."""
-    from comfy.conds import CONDRegular
-
-    def side(seed: int) -> list[Any]:
-        random = torch.Generator().manual_seed(seed)
-        text, vector = torch.randn(1, 7, sdxl.context, generator=random), torch.randn(1, 64, generator=random)
-        return [[text, {"model_conds": {"y": CONDRegular(vector)}, "mine": seed}]]
-
-    return side(SIDES[0]), side(SIDES[1])
+    return texts_for(sdxl.context)
 
 
 def apply(sides: Sides, net: Any, prompt: ImagePrompt, **how: Any) -> Sides:

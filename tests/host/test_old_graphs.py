@@ -48,7 +48,7 @@ def registered(comfy: None, monkeypatch: pytest.MonkeyPatch) -> Registered:
     def register(holds: Callable[[], bool]) -> FakeServer:
         server = FakeServer()
         monkeypatch.setattr(PromptServer, "instance", server, raising=False)
-        old_graphs.register(holds)
+        old_graphs.register(holds, lambda node: node in ("IPAdapterEncoder", "IPAdapterModelLoader") and holds())
         return server
 
     return register
@@ -102,6 +102,28 @@ def test_files_have_the_names_that_they_have_here_on_nodes_that_are_ours(
     assert [one["name"] for one in answer["taken"]] == expected[not holds :]
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_instantids_file_is_found_among_those_alone_that_feed_a_controlnet(
+    comfy: None, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    """All its kind are called ip-adapter.bin, whatever they are."""
+    from server import PromptServer
+
+    from comfyui_ip_adapter.nodes.host import files, old_graphs
+
+    feeds = {"flux/ip-adapter.bin": False, "instantid/ip-adapter.bin": True, "mine.safetensors": True}
+    found = {name: SimpleNamespace(variant=SimpleNamespace(feeds_control=fits)) for name, fits in feeds.items()}
+    monkeypatch.setattr(files, "adapters", lambda: found)
+    server = FakeServer()
+    monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+    old_graphs.register(lambda: False, lambda node: holds)
+    names = ("ip-adapter.bin", "SDXL\\ip-adapter.bin", "gone.bin", "mine.safetensors")
+    nodes = [{"id": id, "type": "InstantIDModelLoader", "widgets_values": [name]} for id, name in enumerate(names)]
+    _, answer = server.ask(json.dumps({"nodes": nodes}))
+    here = ["instantid/ip-adapter.bin"] * 3 + ["mine.safetensors"]
+    assert [node["widgets_values"][0] for node in answer["graph"]["nodes"]] == (here if holds else [*names])
+
+
 def test_an_error_of_ours_is_logged(registered: Registered, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         registered(broken).handlers[0](sent())
@@ -125,5 +147,5 @@ def test_without_a_server_nothing_is_registered(comfy: None, monkeypatch: pytest
     from comfyui_ip_adapter.nodes.host import old_graphs
 
     monkeypatch.delattr(PromptServer, "instance", raising=False)
-    old_graphs.register(lambda: True)
+    old_graphs.register(lambda: True, lambda node: True)
     assert not hasattr(PromptServer, "instance")

@@ -9,7 +9,7 @@ import torch
 from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.towers import TINY, tiny_tower
 from payload import Payload
-from same_prompt import GATHERINGS, assert_same, read
+from same_prompt import GATHERINGS, assert_same, read, told
 
 pytestmark = pytest.mark.usefixtures("comfy", "inference_mode")
 OF_TOWER = {
@@ -46,7 +46,7 @@ def loaded(folders: Path, kind: str = "base", name: str = "a.safetensors", seed:
 
 def prompt_of(adapter: Any, how: str = "alike") -> Any:
     negative = read(adapter.identity, 2, seed=1)
-    return adapter.prompt(read(adapter.identity), negative, GATHERINGS[how])
+    return adapter.prompt(read(adapter.identity), negative, GATHERINGS[how], told(adapter.identity))
 
 
 def save(prompt: Any, prefix: str = "prompt", **more: str) -> tuple[Any, str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import FilePair
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
@@ -109,12 +110,18 @@ def test_no_more_than_a_few_readings_of_a_picture_are_kept(read: Any) -> None:
 def test_a_picture_is_encoded_once_by_each_adapter_and_encoder(read: Any) -> None:
     """A moodboard asks so in every run: another strength, role, time or weight of a card leaves all of these alike."""
     from comfyui_ip_adapter.nodes.host import readings
+    from comfyui_ip_adapter.nodes.host.encoding import Look
 
     first, second, encoder = Loaded(), Loaded(), Loaded()
     image, mask = picture(), torch.rand(1, 4, 4)
-    prompt = readings.encode(first, encoder, image, "pad")
-    assert readings.encode(first, encoder, image, "pad") is prompt
-    assert readings.encode(second, encoder, image, "pad") is not prompt
-    assert readings.encode(first, Loaded(), image, "pad") is not prompt
-    assert readings.encode(first, encoder, image, "pad", mask) is not prompt
-    assert len(read.noted) == 4
+    told, other = (Instruction(*torch.rand(4, 1, 2, 3)) for _ in range(2))
+    prompt = readings.encode(first, encoder, image, Look("pad"))
+    assert readings.encode(first, encoder, image, Look("pad")) is prompt
+    assert readings.encode(second, encoder, image, Look("pad")) is not prompt
+    assert readings.encode(first, Loaded(), image, Look("pad")) is not prompt
+    assert readings.encode(first, encoder, image, Look("pad", mask=mask)) is not prompt
+    instructed = readings.encode(first, encoder, image, Look("pad", instruction=told))
+    assert instructed is not prompt
+    assert readings.encode(first, encoder, image, Look("pad", instruction=told)) is instructed
+    assert readings.encode(first, encoder, image, Look("pad", instruction=other)) is not instructed
+    assert len(read.noted) == 6

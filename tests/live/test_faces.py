@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.attention.projection import METHODS
+from comfyui_ip_adapter.ip_adapter_core.compat.instantid import SIGNATURES as INSTANTID
 from live import faces
 from live.faces import NONE, ONE, TWO, Faced
 from live.graphs import ConditioningHook, Graph, Node, control, text_to_image
@@ -189,3 +190,54 @@ def test_pulid_refuses_an_encoder_without_levels(stocked: Server) -> None:
     with pytest.raises(ExecutionError, match="reads normed_embeds of width 64, and that gives none") as failed:
         stocked.run(graph)
     assert failed.value.node_type == "IPA_EncodeFace"
+
+
+# Graphs of ComfyUI_InstantID
+
+
+def from_there(node: str, **inputs: Any) -> Graph:
+    """Its loaders, before one of its nodes for both halves; or the two for each half."""
+
+    def hook(graph: Graph, positive: Any, negative: Any) -> tuple[Any, Any]:
+        network = graph.add("ControlNetLoader", control_net_name="tiny.safetensors")
+        face = {
+            "instantid": graph.add("InstantIDModelLoader", "adapter", instantid_file="ip-adapter.bin"),
+            "insightface": graph.add("InstantIDFaceAnalysis", "reader", provider="CPU"),
+            "image": graph.add("LoadImage", "face", image=ONE),
+            "model": ["loader", 0],
+        }
+        sides, span = {"positive": positive, "negative": negative}, {"start_at": 0.0, "end_at": 1.0}
+        if node != "ApplyInstantIDControlNet":
+            applied = graph.add(node, "apply", **face, **sides, **span, control_net=network, **inputs)
+            return applied[1], applied[2]
+        patched = graph.add("InstantIDAttentionPatch", "apply", **face, **span, weight=0.8, noise=0.0)
+        points = graph.add("FaceKeypointsPreprocessor", "points", faceanalysis=["reader", 0], image=["face", 0])
+        links = {"face_embeds": patched[1], "control_net": network, "image_kps": points}
+        applied = graph.add(node, **links, **sides, **span, **inputs)
+        return applied[0], applied[1]
+
+    return text_to_image(lambda graph, model: ["apply", 0], hook)
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        ("ApplyInstantID", {"weight": 0.8}),
+        (
+            "ApplyInstantIDAdvanced",
+            {"ip_weight": 0.8, "cn_strength": 0.8, "noise": 0.3, "combine_embeds": "norm average"},
+        ),
+        ("ApplyInstantIDControlNet", {"strength": 0.8}),
+    ],
+)
+def test_a_prompt_with_the_nodes_of_instantid_runs(
+    stocked: Server, plain: np.ndarray, node: str, inputs: dict[str, Any]
+) -> None:
+    result = stocked.run(from_there(node, **inputs))
+    assert difference(result.image(), plain) > ACTS
+    assert "Took" in result.outputs.get("adapter", {}).get("text", ["Took"])[0]
+
+
+def test_the_nodes_of_instantid_are_registered_and_hidden(stocked: Server) -> None:
+    about = stocked.object_info()
+    assert all(about[node]["deprecated"] and "IP-Adapter" in about[node]["category"] for node in INSTANTID)

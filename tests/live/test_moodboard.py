@@ -9,9 +9,10 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.plots.moodboard import ROW, TOGETHER, WIDTH
 from live.boards import Board, Use, loaders, place_and_time
 from live.graphs import Graph, text_to_image
-from live.prompting import OTHER, REFERENCE, WIDE, Prompted, difference, picture
+from live.prompting import OTHER, REFERENCE, WIDE, Prompted, difference, load, picture
 from live.results import ExecutionError
 from live.server import Server
+from live.specimens import named
 
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
 TYPES = {"all": "linear", "style": "style transfer", "composition": "composition"}
@@ -123,3 +124,29 @@ def test_mistakes_are_told_in_words(stocked: Server, wrong: Any, words: str) -> 
         stocked.run(graph)
     if isinstance(told.value, ExecutionError):
         assert told.value.node_id == ("card 1" if "start" in words else "board")
+
+
+def test_each_picture_may_have_an_instruction_of_its_own_bit_for_bit(stocked: Server) -> None:
+    adapter, told = named("Instruct.safetensors"), ("use the style", "use the pose")
+
+    def instructed(graph: Graph, words: str) -> Any:
+        return graph.add("IPA_Instruction", clip=["loader", 1], instruction=words, prompt="a red apple")
+
+    def by_nodes(graph: Graph, model: Any) -> Any:
+        loaded, tower = loaders(graph, adapter)
+        for image, words in zip((REFERENCE, OTHER), told, strict=True):
+            inputs = {"image": load(graph, image), "fit": "center crop", "instruction": instructed(graph, words)}
+            prompt = graph.add("IPA_Encode", ip_adapter=loaded, clip_vision=tower, **inputs)
+            applied = {"weight": 1.0, "start": 0.0, "end": 1.0, "unit": "percent"}
+            model = graph.add("IPA_Apply", model=model, image_prompt=prompt, **applied)
+        return model
+
+    graph = text_to_image(Board((Use(REFERENCE), Use(OTHER))))
+    graph["adapter"]["inputs"]["file"] = adapter
+    with pytest.raises(ExecutionError) as failed:
+        stocked.run(graph)
+    assert failed.value.message.startswith("Connect Image Prompt Instruction to the instruction of")
+    assert failed.value.message.endswith("This is so in picture 1 of the moodboard.")
+    for number, words in enumerate(told, 1):
+        graph[f"card {number}"]["inputs"]["instruction"] = instructed(graph, words)[0]
+    assert np.array_equal(stocked.run(graph).image(), picture(stocked, by_nodes))

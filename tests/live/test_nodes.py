@@ -11,15 +11,16 @@ import pytest
 
 from live import specimens
 from live.graphs import Graph, Node, control, text_to_image
-from live.kinds import OF_PICTURES
+from live.kinds import OF_PICTURES, TOLD, TOWERS
 from live.prompting import OTHER, REFERENCE, WIDE, Prompted, Simply, bypass, difference, forget, load, picture
-from live.results import PICTURE, ExecutionError
+from live.results import PICTURE, ExecutionError, ValidationError
 from live.server import Server
 from live.specimens import named
 
 ACTS = 1.0  # mean difference in levels, above which a picture is another one
 OURS = {"adapter", "tower", "encode", "apply"}
 HALF = Prompted(weight=0.5)
+STYLE = ("use the style", "a red apple", "")
 
 
 # What weight, span and reference mean
@@ -37,7 +38,47 @@ def test_a_bypassed_node_leaves_no_trace(stocked: Server, plain: np.ndarray, pro
 
 @pytest.mark.parametrize("kind", OF_PICTURES)
 def test_every_kind_of_adapter_that_reads_pictures_acts(stocked: Server, plain: np.ndarray, kind: str) -> None:
-    assert difference(picture(stocked, Prompted(adapter=named(f"{kind}.safetensors"))), plain) > ACTS
+    told = STYLE if kind in TOLD else None
+    prompted = Prompted(adapter=named(f"{kind}.safetensors"), tower=named(TOWERS[kind]), told=told)
+    assert difference(picture(stocked, prompted), plain) > ACTS
+
+
+INSTRUCTED = Prompted(adapter=named("Instruct.safetensors"), told=STYLE)
+
+
+@pytest.mark.parametrize(
+    "texts", [("use the pose", *STYLE[1:]), (STYLE[0], "the sea", ""), (*STYLE[:2], "rain")], ids=lambda texts: texts[0]
+)
+def test_what_an_adapter_is_told_changes_the_picture(stocked: Server, texts: tuple[str, str, str]) -> None:
+    usual, found = (picture(stocked, replace(INSTRUCTED, told=told)) for told in (STYLE, texts))
+    assert difference(usual, found) > ACTS
+    assert np.array_equal(picture(stocked, INSTRUCTED), usual)
+
+
+def test_a_negative_image_stands_beside_the_empty_instruction(stocked: Server) -> None:
+    assert difference(picture(stocked, replace(INSTRUCTED, negative=OTHER)), picture(stocked, INSTRUCTED)) > ACTS
+
+
+def test_an_adapter_that_must_be_told_says_what_to_connect(stocked: Server) -> None:
+    with pytest.raises(ExecutionError) as failed:
+        stocked.run(text_to_image(replace(INSTRUCTED, told=None)))
+    assert failed.value.node_id == "encode"
+    assert failed.value.message.startswith("Connect Image Prompt Instruction to the instruction of Encode Image Prompt")
+
+
+def test_an_adapter_that_reads_no_instruction_says_so_and_does_as_without(
+    stocked: Server, prompted: np.ndarray
+) -> None:
+    result = stocked.run(text_to_image(Prompted(told=STYLE)))
+    assert np.array_equal(result.image(), prompted)
+    assert result.outputs["encode"]["text"][0].startswith("Load an adapter of kind Instruct, or disconnect instruction")
+
+
+def test_nodes_that_choose_by_themselves_take_no_adapter_that_must_be_told(stocked: Server) -> None:
+    report = stocked.run(text_to_image(Simply())).outputs["simple"]["text"][0]
+    assert "Instruct" not in report
+    with pytest.raises(ValidationError, match="Instruct"):
+        stocked.run(text_to_image(Simply(kind="Instruct")))
 
 
 def test_a_negative_weight_acts_in_another_way(stocked: Server, plain: np.ndarray, prompted: np.ndarray) -> None:

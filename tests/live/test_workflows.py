@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES, FACE_FILES
+from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES
 from live.layout import arranged, sizes
-from live.needed_files import without
+from live.needed_files import PACKS, RENAMED, without
 from live.pictures import FACE, MASKED
 from live.results import ExecutionError
 from live.server import Server
@@ -34,13 +34,18 @@ from live.ui_graphs import (
 )
 
 PACK = "comfyui-ip-adapter"
-OURS = {"ipadapter": ADAPTER_FILES.values(), "clip_vision": ENCODER_FILES.values(), "insightface": FACE_FILES}
+OURS = {
+    "ipadapter": [*ADAPTER_FILES.values(), *RENAMED["ipadapter"]],
+    "clip_vision": ENCODER_FILES.values(),
+    "insightface": [file for pack in PACKS.values() for file in pack],
+}
 MODEL_FILES = (".safetensors", ".bin", ".pt", ".ckpt")
 SMALL = {"width": 64, "height": 64, "steps": 3, "megapixels": 0.01}
 AS_IS: dict[str, Any] = {}  # of the twins, which are small already
 SHIPPED = WORKFLOWS.parent / "models" / "small_world"
 WEIGHTS = {  # what λ is called on the nodes that apply prompts
     "IPA_Apply": ("weight",),
+    "IPA_InstantIDControl": ("strength",),
     "IPA_Simple": ("weight",),
     "IPA_Region": ("weight",),
     "IPA_Moodboard": ("weight",),
@@ -195,7 +200,7 @@ def test_the_downloads_are_the_published_ones_and_the_files_of_the_tests(server:
         assert (place.parent if model["directory"] == "insightface" else place).exists()
         if model["directory"] in OURS:
             assert (model["name"], model["url"]) in OURS[model["directory"]]
-        else:
+        elif (model["name"], model["url"]) not in RENAMED.get(model["directory"], ()):
             assert model["url"].startswith("https://")
             assert model["url"].endswith(model["name"])
 

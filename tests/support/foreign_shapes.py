@@ -34,16 +34,15 @@ def _pulid_flux() -> Shapes:
     return shapes
 
 
-def _instruct() -> Shapes:
-    width, known = 768, FAMILIES["SD1.5"]
-    projection = projection_shapes("plus", width, embed=1280, tokens=16, width=width)
-    for name in ("new_input", "prompt_input"):
-        projection |= linear(f"proj_{name}", width, width)
-    for part in ("prompt_layers", "new_input_layers"):
-        for layer in range(4):
-            projection |= _perceiver(f"{part}.{layer}.0", width, width, width) | norm(f"{part}.{layer}.1.0", width)
-            projection |= {f"{part}.{layer}.1.{n}.weight": s for n, s in ((1, (1536, 768)), (3, (768, 1536)))}
-    return _under("image_proj", projection) | _under("ip_adapter", layer_shapes(known.widths, known.context))
+def _instruct_sd3() -> Shapes:
+    """The projection whole; the joint attention has more maps than the others' cross-attention."""
+    width, tokens, model = 1280, 4096, 1536
+    shapes = projection_shapes("Instruct", tokens, embed=1280, tokens=16, width=width, text=768)
+    renamed = {key.replace("_out.", "_out_big."): shape for key, shape in shapes.items() if key.count(".") == 1}
+    projection = {key: shape for key, shape in shapes.items() if not key.startswith(("proj_out", "norm_out"))} | renamed
+    maps = ("to_k_ip", "to_v_ip", "add_k_proj_ip", "add_v_proj_ip", "proj_ip")
+    layers: Shapes = {f"{number}.{name}.weight": (model, model) for number in range(0, 24, 2) for name in maps}
+    return _under("image_proj", projection) | _under("ip_adapter", layers)
 
 
 def _instant_character() -> Shapes:
@@ -58,25 +57,6 @@ def _instant_character() -> Shapes:
         name = f"ip_adapter.{block}"
         shapes |= linear(f"{name}.to_k_ip", 4096, 3072) | linear(f"{name}.to_v_ip", 4096, 3072)
         shapes |= {f"{name}.norm_ip_q.weight": (128,), f"{name}.norm_ip_k.weight": (128,)}
-    return shapes
-
-
-def _anima_pe_core() -> Shapes:
-    width = 1024
-    shapes: Shapes = {"ip_centroid": (width,), "resampler.queries": (1, 16, width)}
-    shapes |= _under(
-        "resampler", linear("kv_proj", width, width) | norm("out_norm", width) | linear("out", width, width)
-    )
-    for block in range(2):
-        name = f"resampler.blocks.{block}"
-        for part in ("q_norm_x", "kv_norm_x", "norm_s", "norm_f"):
-            shapes |= norm(f"{name}.{part}", width)
-        for part in ("xattn", "sattn"):
-            shapes |= {f"{name}.{part}.in_proj_weight": (3 * width, width), f"{name}.{part}.in_proj_bias": (3 * width,)}
-            shapes |= linear(f"{name}.{part}.out_proj", width, width)
-        shapes |= linear(f"{name}.ffn.0", width, 4 * width) | linear(f"{name}.ffn.2", 4 * width, width)
-    for block in range(28):
-        shapes |= {f"to_{kind}_ip.{block}.weight": (2048, width) for kind in "kv"} | {f"ip_gate.{block}": ()}
     return shapes
 
 
@@ -168,13 +148,23 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "InstantCharacter for Flux",
         "Tencent/InstantCharacter",
     ),
-    "ip-adapter-instruct-sd15": (_instruct(), None, "an IP-Adapter-Instruct", "unity-research/IP-Adapter-Instruct"),
+    "ip-adapter-instruct-sd3": (
+        _instruct_sd3(),
+        None,
+        "an IP-Adapter-Instruct for SD3 Medium",
+        "unity-research/IP-Adapter-Instruct",
+    ),
     "pulid_flux_v0.9.1": (_pulid_flux(), None, "PuLID for Flux", "models/pulid"),
-    "anima_ip_adapter_quality_20260610": (
-        _anima_pe_core(),
-        153_156_636,
-        "an Anima adapter that reads PE-Core",
-        "anima-ipadapter-reference-control",
+    "anima_ip_adapter (with a LoRA)": (
+        {
+            "ip_centroid": (1024,),
+            "to_k_ip.0.weight": (2048, 1024),
+            "ip_gate.0": (),
+            "_pe_lora.resblocks_0_attn.lora_down": (16, 1024),
+        },
+        None,
+        "an Anima adapter that changes PE-Core by a LoRA of its own",
+        "sorryhyun/anima_lora",
     ),
     "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
     "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _ANIMA),

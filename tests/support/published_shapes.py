@@ -7,9 +7,18 @@ from typing import Any, NamedTuple
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
-from fabricate.adapters import as_pulid, as_xlabs, counted, layer_shapes, projection_shapes, timed_shapes
+from fabricate.adapters import (
+    as_anima,
+    as_pulid,
+    as_xlabs,
+    counted,
+    gate_shapes,
+    layer_shapes,
+    projection_shapes,
+    timed_shapes,
+)
 
-BYTES = {"F16": 2, "F32": 4}
+BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
 
 class File(NamedTuple):
@@ -19,8 +28,8 @@ class File(NamedTuple):
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
     the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
     head: width of a head, where layers are timed; counted: whether layers are numbered one by one, as InstantX does;
-    inner: whether it has the layers inside all blocks of Flux; reads: the sizes that are widths of what it reads;
-    pulid: whether it has PuLID's names.
+    inner: whether it has the layers inside all blocks of Flux; anima: whether it has anima_lora's names and gates;
+    reads: the sizes that are widths of what it reads; pulid: whether it has PuLID's names.
     """
 
     layers: str
@@ -37,6 +46,7 @@ class File(NamedTuple):
     head: int | None = None
     counted: bool = False
     inner: bool = False
+    anima: bool = False
     reads: tuple[str, ...] = ("embed",)
     pulid: bool = False
     safetensors: int | None = None
@@ -47,6 +57,7 @@ _BASE_H = ("base", {"embed": 1024}, "base")
 _BASE_G = ("base", {"embed": 1280}, "base")
 _PLUS = ("plus", {"embed": 1280, "tokens": 16, "width": 768}, "plus")
 _PLUS_XL = ("plus", {"embed": 1280, "tokens": 16, "width": 1280}, "plus")
+_INSTRUCT: dict[str, int] = {"embed": 1280, "tokens": 16, "text": 768}
 _FACE: tuple[str, dict[str, int], str] = ("FaceID", {}, "FaceID")
 _PORTRAIT = ("portrait", {"tokens": 16}, "portrait")
 _UNNORM = ("portrait unnorm", {"tokens": 16, "width": 1280}, "portrait unnorm")
@@ -111,6 +122,19 @@ FILES: dict[str, File] = {
         counted=True,
         inner=True,
     ),
+    "anima_ip_adapter_quality_20260610": File(
+        "Anima",
+        "Anima PE-Core",
+        {"embed": 1024, "tokens": 16, "width": 1024, "depth": 2},
+        "Anima PE-Core",
+        153_156_636,
+        dtypes=("BF16", "BF16"),
+        anima=True,
+    ),
+    "ip-adapter-instruct-sd15": File("SD1.5", "Instruct", {**_INSTRUCT, "width": 768}, "Instruct", 88_054_272, **_FP32),
+    "ip-adapter-instruct-sdxl": File(
+        "SDXL", "Instruct", {**_INSTRUCT, "width": 1280}, "Instruct", 530_636_544, **_FP32
+    ),
     "ip_adapter (XLabs Flux v2)": File("Flux", "base", {"embed": 768, "tokens": 16}, "XLabs", 528_672_768, xlabs=True),
 }
 
@@ -144,6 +168,8 @@ def header(file: File) -> dict[str, Entry]:
     }
     if file.head is not None:
         halves["ip_adapter"] |= timed_shapes(len(known.widths), known.context, file.sizes["width"], file.head)
+    if file.anima:
+        halves["ip_adapter"] |= gate_shapes(len(known.widths))
     if file.counted:
         halves = counted(halves)
     named = {
@@ -153,6 +179,8 @@ def header(file: File) -> dict[str, Entry]:
     }
     if file.pulid:
         return as_pulid(named)
+    if file.anima:
+        return as_anima(named)
     return as_xlabs(named) if file.xlabs else named
 
 

@@ -12,6 +12,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 
 MASKS = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(7))
 GATHERINGS = {
@@ -27,14 +28,22 @@ GATHERINGS = {
 def read(identity: Identity, images: int = 3, seed: int = 0) -> AdapterInputs:
     """Something that the adapter could read of images, in the order of its fields."""
     random = torch.Generator().manual_seed(seed)
-    shapes = [(5, width) if field == "hidden" else (width,) for field, width in _fields(identity)]
+    shapes = [(5, width) if field.endswith("hidden") else (width,) for field, width in _fields(identity)]
     return tuple(torch.randn(images, *shape, generator=random) for shape in shapes)
+
+
+def told(identity: Identity, seed: int = 3) -> Instruction | None:
+    """Something that an adapter of an instructed kind could be told; None for the others."""
+    if identity.text_width is None:
+        return None
+    random = torch.Generator().manual_seed(seed)
+    return Instruction(*(torch.randn(1, 7, identity.text_width, generator=random) for _ in range(4)))
 
 
 def prompt_of(network: Adapter, how: str = "alike", name: str = "a.safetensors") -> ImagePrompt:
     """A prompt of three images and two negative ones, that knows its adapter."""
     identity = network.identity()
-    made = image_prompt(network, read(identity), read(identity, 2, seed=1), GATHERINGS[how])
+    made = image_prompt(network, read(identity), read(identity, 2, seed=1), GATHERINGS[how], told(identity))
     return replace(made, origin=Origin(name, network.digest()))
 
 

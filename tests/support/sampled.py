@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+import anima_twins
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
+from comfyui_ip_adapter.ip_adapter_core.layers.cross_stream import CROSS
 from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
 from comfyui_ip_adapter.ip_adapter_core.layers.joint_stream import JOINT
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
@@ -36,11 +39,20 @@ def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> Image
     if layers[0].stage == JOINT:
         network = load(adapters.save(folder / f"{seed}.safetensors", sd3_adapter(seed, tokens)))
         return image_prompt(network, (hidden(seed=seed),), (torch.zeros_like(hidden()),))
+    if layers[0].stage == CROSS:
+        network, inputs = load(_save_as_anima(folder, seed, tokens)), (anima_twins.hidden(seed=seed),)
+        return image_prompt(network, inputs, inputs)
     widths, bias = tuple(layer.width for layer in layers), layers[0].stage == DOUBLE
     nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens, bias=bias)
     network = load(adapters.save(folder / f"{seed}.safetensors", nested))
     random = torch.Generator().manual_seed(seed)
     return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))
+
+
+def _save_as_anima(folder: Path, seed: int, tokens: int) -> Path:
+    named = adapters.as_anima(adapters.flat(anima_twins.anima_adapter(seed, tokens)))
+    save_file(named, folder / f"{seed}.safetensors")
+    return folder / f"{seed}.safetensors"
 
 
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None, **how: Any) -> Any:
@@ -66,15 +78,28 @@ def noise(batch: int = 1, height: int = 8, width: int = 8) -> Tensor:
     return torch.randn(batch, 4, height, width, generator=torch.Generator().manual_seed(9))
 
 
+def for_model(model: Any, latent: Tensor) -> Tensor:
+    """Latent pictures as this MODEL has them: some have an axis for time."""
+    over_time = model.get_model_object("latent_format").latent_dimensions == 3
+    return latent[:, :, None] if over_time and latent.ndim == 4 else latent
+
+
 def sample(model: Any, cfg: float = 4.0, sampler: str = "euler", given: Tensor | None = None, **more: Any) -> Tensor:
     import comfy.sample
 
-    start = noise() if given is None else given
+    start = for_model(model, noise() if given is None else given)
     options = {"steps": STEPS, "cfg": cfg, "sampler_name": sampler, "scheduler": "normal"} | more
-    latent = options.pop("latent", torch.zeros_like(start))
+    latent: Any = options.pop("latent", torch.zeros_like(start))
     positive, negative = options.pop("positive", cond(1)), options.pop("negative", cond(2))
     return comfy.sample.sample(
-        model, start, positive=positive, negative=negative, latent_image=latent, disable_pbar=True, seed=1, **options
+        model,
+        start,
+        positive=positive,
+        negative=negative,
+        latent_image=for_model(model, latent),
+        disable_pbar=True,
+        seed=1,
+        **options,
     )
 
 

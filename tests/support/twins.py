@@ -224,10 +224,11 @@ def transformer_patcher(kind: Callable[..., Any], config: Any, names: Mapping[st
             target.copy_(change(values[theirs]) if change else values[theirs])
     assert not any(part.isnan().any() for part in weights.values())
     model.diffusion_model.load_state_dict(weights, strict=True)
-    return _patcher_of(model)
+    return patcher_of(model)
 
 
-def _patcher_of(model: Any) -> Any:
+def patcher_of(model: Any) -> Any:
+    """A MODEL of a model of the host, on the processor."""
     import comfy.model_patcher
 
     device = torch.device("cpu")
@@ -255,7 +256,7 @@ def _patcher(construction: Construction, reference: Any) -> Any:
     values = reference.state_dict()
     weights = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
     model.diffusion_model.load_state_dict(weights, strict=True)
-    return _patcher_of(model)
+    return patcher_of(model)
 
 
 def _unet_config(construction: Construction) -> dict[str, Any]:

@@ -44,18 +44,18 @@ def is_compiled(base: Any, options: Options) -> bool:
 
 
 def call_compiled(executor: Any, *args: Any, structure: str, **kwargs: Any) -> Tensor:
-    """Call a compiled model so that it gives what the uncompiled one gives.
+    """Call a compiled model so that it gives what the uncompiled one gives: once again, where its graph breaks.
 
     structure: the name of the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
-    if not structure or _graph_breaks():
-        warn_once(_UNTRACEABLE if structure else _NEW_EACH_CALL)
-        with torch.compiler.set_stance("force_eager"):
-            return executor(*args, **kwargs)
-    result = executor(*args, **kwargs, **{structure: True})
-    if _graph_breaks():
-        torch._dynamo.reset()  # frames traced with these patches must not serve calls without them
-    return result
+    if structure and not _graph_breaks():
+        result = executor(*args, **kwargs, **{structure: True})
+        if not _graph_breaks():
+            return result
+        torch._dynamo.reset()  # frames traced with these patches must not serve calls without them, nor other blocks
+    warn_once(_UNTRACEABLE if structure else _NEW_EACH_CALL)
+    with torch.compiler.set_stance("force_eager"):
+        return executor(*args, **kwargs)
 
 
 def structure(options: Options, images: ImagesByLayer) -> str:

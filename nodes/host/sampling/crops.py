@@ -89,7 +89,7 @@ def whole_picture(x: Tensor, last: Tensor | None, run: Grid) -> Tensor:
         return x
     if last is not None and corner_of(last[0], x[0]) is not None:
         return last
-    if last is None or not torch.equal(x[0, :, 0, 0], last[0, :, 0, 0]):  # not every second cell of it either
+    if last is None or not torch.equal(x[0, ..., 0, 0], last[0, ..., 0, 0]):  # not every second cell of it either
         warn_once(LOST_PARTS)
     return x
 
@@ -97,7 +97,7 @@ def whole_picture(x: Tensor, last: Tensor | None, run: Grid) -> Tensor:
 def corner_of(whole: Tensor, part: Tensor) -> Grid | None:
     """Where a part (channels, height, width) begins in the whole picture; None where it is not there, or more than
     once."""
-    part = part.to(whole)
+    whole, part = whole.flatten(0, -3), part.to(whole).flatten(0, -3)  # Anima's pictures have an axis for time too
     height, width = grid_of(whole)
     bottom, right = part.shape[-2] - 1, part.shape[-1] - 1
     turned = whole.roll((-bottom, -right), (-2, -1))

@@ -23,9 +23,6 @@ from .layer_options import Address, Options, grid_of
 from .layer_patch import ROWS, add_images
 from .prepared_layers import ImagesByLayer
 
-FORWARD = ("x", "timestep", "context", "y", "guidance", "ref_latents", "control", "transformer_options")
-"""The arguments of the host's network, in its order."""
-
 
 def check(model: ModelPatcher) -> None:
     """Raises ValueError for a Flux model whose blocks another pack has built in a way of its own."""

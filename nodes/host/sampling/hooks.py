@@ -10,10 +10,11 @@ from comfy.model_patcher import ModelPatcher
 
 from ....ip_adapter_core.attention.application import ApplyOptions
 from ....ip_adapter_core.attention.balance import OFF
+from ....ip_adapter_core.layers.cross_stream import CROSS
 from ....ip_adapter_core.layers.double_stream import DOUBLE, SINGLE
 from ....ip_adapter_core.layers.joint_stream import JOINT
 from ....ip_adapter_core.layers.layout import Layer
-from . import dit_blocks, double_blocks, joint_blocks, layer_patch
+from . import cross_blocks, dit_blocks, double_blocks, joint_blocks, layer_patch
 from .batch import Batch
 from .layer_options import Options
 from .prepared_layers import ImagesByLayer
@@ -45,7 +46,6 @@ class Hooks(NamedTuple):
     prepare: the run, the BaseModel and the batch of a call, and what each layer attends to -> what adds the patches.
     remove: takes them away again, and leaves those that other packs have added since.
     foreign: the patches of other packs on the layers that have ours, from options that have them.
-    forward: the arguments of the host's network, in its order.
     refused: the options of `apply` that have one value alone here.
     """
 
@@ -53,7 +53,6 @@ class Hooks(NamedTuple):
     prepare: Callable[[Run, Any, Batch, ImagesByLayer], AddPatches]
     remove: Callable[[Options], Options]
     foreign: Callable[[Options, ImagesByLayer], list[Any]]
-    forward: tuple[str, ...]
     refused: tuple[Refusal, ...] = ()
 
 
@@ -67,6 +66,10 @@ def _behind_double_blocks(run: Run, base: Any, batch: Batch, images: ImagesByLay
 
 def _inside_joint_blocks(run: Run, base: Any, batch: Batch, images: ImagesByLayer) -> AddPatches:
     return partial(joint_blocks.add_patches, images=images, network=base.diffusion_model, latent=batch.crops.grid)
+
+
+def _inside_cross_attentions(run: Run, base: Any, batch: Batch, images: ImagesByLayer) -> AddPatches:
+    return partial(cross_blocks.add_patches, images=images, network=base.diffusion_model, latent=batch.crops.grid)
 
 
 def _no_balance(family: str) -> Refusal:
@@ -84,14 +87,12 @@ UNET = Hooks(
     _into_cross_attentions,
     layer_patch.remove_patches,
     layer_patch.foreign_patches,
-    layer_patch.FORWARD,
 )
 FLUX = Hooks(
     double_blocks.check,
     _behind_double_blocks,
     dit_blocks.remove_patches,
     double_blocks.foreign_patches,
-    double_blocks.FORWARD,
     (_no_balance("a Flux"),),
 )
 SD3 = Hooks(
@@ -99,7 +100,6 @@ SD3 = Hooks(
     _inside_joint_blocks,
     dit_blocks.remove_patches,
     joint_blocks.foreign_patches,
-    joint_blocks.FORWARD,
     (
         _no_balance("an SD3.5"),
         Refusal(
@@ -111,7 +111,18 @@ SD3 = Hooks(
         ),
     ),
 )
-HOOKS: dict[str, Hooks] = {**dict.fromkeys(("input", "middle", "output"), UNET), DOUBLE: FLUX, SINGLE: FLUX, JOINT: SD3}
+ANIMA = Hooks(
+    cross_blocks.check,
+    _inside_cross_attentions,
+    cross_blocks.remove_patches,
+    cross_blocks.foreign_patches,
+)
+HOOKS: dict[str, Hooks] = {
+    **dict.fromkeys(("input", "middle", "output"), UNET),
+    **dict.fromkeys((DOUBLE, SINGLE), FLUX),
+    JOINT: SD3,
+    CROSS: ANIMA,
+}
 """By the stage of a layer."""
 
 

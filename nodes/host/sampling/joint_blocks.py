@@ -33,10 +33,8 @@ from .layer_options import Options, address_of, grid_of
 from .layer_patch import PREPARED, ROWS
 from .prepared_layers import ImagesByLayer
 
-FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")
-"""The arguments of the host's network, in its order."""
-
-_OVERRIDE = "optimized_attention_override"
+OVERRIDE = "optimized_attention_override"
+"""The key of the options that may hold an override of attention."""
 
 Attend = Callable[..., Tensor]
 """(q, k, v, heads, …) -> Attn(Q, K, V), (batch, tokens, inner)."""
@@ -77,7 +75,7 @@ def add_patches(options: Options, images: ImagesByLayer, network: Any, latent: G
 
 def foreign_patches(options: Options, images: ImagesByLayer) -> list[Any]:
     """The patches of other packs on the blocks that have ours, None for a block without any, and their override."""
-    return [*dit_blocks.foreign_patches(options, images), options.get(_OVERRIDE)]
+    return [*dit_blocks.foreign_patches(options, images), options.get(OVERRIDE)]
 
 
 def _attends_as_large(block: Any) -> bool:
@@ -88,8 +86,8 @@ def _attends_as_large(block: Any) -> bool:
 def _add_inside(block: Block, place: Place, args: Options) -> Options:
     """A block whose attention is overridden."""
     options = args["transformer_options"]
-    override = partial(_attend_with_images, place, args["txt"].shape[1], options.get(_OVERRIDE))
-    return block({**args, "transformer_options": {**options, _OVERRIDE: override}})
+    override = partial(_attend_with_images, place, args["txt"].shape[1], options.get(OVERRIDE))
+    return block({**args, "transformer_options": {**options, OVERRIDE: override}})
 
 
 def _attend_with_images(

@@ -34,8 +34,6 @@ PREPARED = "ip_adapter_prepared"
 """The key that holds what each layer attends to."""
 _USES_COMFY_ATTENTION = "ip_adapter_uses_comfy_attention"
 
-FORWARD = ("x", "timesteps", "context", "y", "control", "transformer_options")
-"""The arguments of the host's UNet, in its order."""
 
 Attention = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 """(q, k, v, options) -> Attn(Q, K, V), (batch, pixels, inner)."""

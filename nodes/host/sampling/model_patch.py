@@ -24,13 +24,15 @@ from .. import models
 from ..warn import warn_once
 from . import compile, cond_sides, crops, hooks, lora
 from .hooks import AddPatches, Hooks
+from .joint_blocks import OVERRIDE
 from .layer_options import Options
 from .layer_patch import ROWS
 from .run import Run
 from .steps import max_calls
 
 KEY = "ip_adapter"
-_PATCHES = ("patches", "patches_replace")
+_OPTIONS = "transformer_options"
+_PATCHES = ("patches", "patches_replace", OVERRIDE)
 
 
 def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = None) -> ModelPatcher:
@@ -230,10 +232,11 @@ def _patch_again_inside(options: Options, add_patches: AddPatches, row: Hooks) -
     ours = [options.get(name) for name in _PATCHES]
 
     def wrapper(executor: Any, *args: Any, **more: Any) -> Tensor:
-        *given, inner = (*args, *(more.pop(name, None) for name in row.forward[len(args) :]))
+        by_name = _OPTIONS in more
+        *given, inner = (*args, more.pop(_OPTIONS)) if by_name else args
         if any(mine is not theirs for mine, theirs in zip(ours, map(inner.get, _PATCHES), strict=True)):
             inner = add_patches(row.remove(inner))
-        return executor(*given, inner, **more)
+        return executor(*given, **more, **{_OPTIONS: inner}) if by_name else executor(*given, inner, **more)
 
     wrappers = options.get("wrappers", {})
     networks = wrappers.get(WrappersMP.DIFFUSION_MODEL, {})

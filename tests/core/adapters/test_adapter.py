@@ -93,7 +93,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) - 1 == 25  # PuLID's v1 has names of two programs
+    assert len(answers) == len(layouts) - 1 == 28  # PuLID's v1 has names of two programs
 
 
 ALIKE = [
@@ -127,6 +127,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip_adapter (XLabs Flux)", "CLIP-ViT-L-14"),
         ("ip-adapter (InstantX SD3.5)", "ViT-SO400M-14-SigLIP-384"),
         ("ip-adapter (InstantX Flux)", "ViT-SO400M-14-SigLIP-384"),
+        ("anima_ip_adapter_quality_20260610", "PE-Core-L-14-336"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
         ("pulid_v1", "EVA02-L-14-336"),
         ("pulid_v1.1", "EVA02-L-14-336"),
@@ -222,7 +223,8 @@ TINY = {kind: adapters.flat(adapters.adapter(**options)) for kind, options in ad
 # Of the kind.
 TELLING = (
     *("proj.weight", "proj.3.weight", "proj.0.weight", "latents", "proj_in.weight", "norm.weight", "to_k_ip.bias"),
-    *("time_embedding.linear_1.weight", "body.0.weight", "id_embedding_mapping.0.weight"),
+    *("time_embedding.linear_1.weight", "image_proj.queries", "kv_proj.weight", "proj_new_input.weight"),
+    *("body.0.weight", "id_embedding_mapping.0.weight"),
 )
 
 
@@ -259,6 +261,7 @@ def test_no_kind_has_a_tensor_too_many(kind: str) -> None:
 MISSHAPEN = {
     "base": "image_proj.proj.bias",
     "plus": "image_proj.layers.3.0.to_kv.weight",
+    "Instruct": "image_proj.proj_prompt_input.bias",
     "full face": "image_proj.proj.2.bias",
     "FaceID": "image_proj.proj.0.bias",
     "portrait": "image_proj.norm.bias",
@@ -268,6 +271,7 @@ MISSHAPEN = {
     "InstantX Flux": "image_proj.proj.2.bias",
     "PuLID v1": "image_proj.mapping_patch_3.6.bias",
     "PuLID v1.1": "image_proj.id_embedding_mapping.4.bias",
+    "Anima PE-Core": "image_proj.blocks.1.xattn.in_proj_bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",

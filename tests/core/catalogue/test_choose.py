@@ -1,5 +1,6 @@
 """The adapter and encoder for a model are chosen by tensors; names only break ties."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,8 @@ IDENTITIES = identities(*published_shapes.FILES)
         ("SD1.5", "plus face", "ip-adapter-plus-face_sd15"),
         ("SD1.5", "full face", "ip-adapter-full-face_sd15"),
         ("SD1.5", "composition", "ip_plus_composition_sd15"),
+        ("SD1.5", "Instruct", "ip-adapter-instruct-sd15"),
+        ("SDXL", "Instruct", "ip-adapter-instruct-sdxl"),
         ("SDXL", "any", "ip-adapter-plus_sdxl_vit-h"),
         ("SDXL", "base", "ip-adapter_sdxl_vit-h"),
         ("SDXL", "composition", "ip_plus_composition_sdxl"),
@@ -51,6 +54,12 @@ IDENTITIES = identities(*published_shapes.FILES)
 )
 def test_each_wish_finds_its_file(family: str, kind: str, adapter: str) -> None:
     assert choose(IDENTITIES, {"h": H}, FAMILIES[family], kind) == (adapter, "h")
+
+
+def test_an_adapter_that_must_be_told_something_is_not_just_any() -> None:
+    only = identities("ip-adapter-instruct-sd15")
+    assert choose(only, {"h": H}, FAMILIES["SD1.5"], "any") is None
+    assert choose(only, {"h": H}, FAMILIES["SD1.5"], "Instruct") == ("ip-adapter-instruct-sd15", "h")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +148,13 @@ def test_kinds_have_their_preference_whatever_the_files_are_called(kind: str, fi
     best_first = [identities(file)[file] for file in files]
     named = dict(zip("cba", best_first, strict=False))
     assert [named[name] for name in fitting(named, FAMILIES["SD1.5"], kind)] == best_first
+
+
+def test_an_adapter_that_reads_normed_states_takes_no_encoder_of_that_width_without_them() -> None:
+    pe_core = replace(tower("PE-Core-L-14-336", 1024, 1024), pools=True)
+    assert choose(IDENTITIES, {"l": WIDE_L}, FAMILIES["Anima"], "any") == ("anima_ip_adapter_quality_20260610", None)
+    found = choose(IDENTITIES, {"a clip": WIDE_L, "pe": pe_core}, FAMILIES["Anima"], "any")
+    assert found == ("anima_ip_adapter_quality_20260610", "pe")
 
 
 def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:

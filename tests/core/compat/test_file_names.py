@@ -10,6 +10,7 @@ from comfyui_ip_adapter.ip_adapter_core.compat.file_names import (
     EMBEDS,
     ENCODER,
     FACES,
+    INSTANTID,
     PLACES,
     Taken,
     take_files,
@@ -77,4 +78,5 @@ def test_every_old_menu_of_files_has_a_place() -> None:
         "IPAdapterModelLoader": ADAPTER,
         "IPAdapterLoadEmbeds": EMBEDS,
         "IPAdapter (laksjdjf)": ADAPTER,
+        "InstantIDModelLoader": INSTANTID,
     }

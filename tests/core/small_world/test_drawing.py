@@ -33,6 +33,14 @@ def test_a_sketch_is_its_picture_seen_from_afar() -> None:
     assert others.min() > 0.1
 
 
+def test_a_picture_of_half_the_size_is_the_same_picture() -> None:
+    scenes = [world.scene(9, number) for number in range(12)]
+    half = drawing.draw(scenes, drawing.PICTURE // 2)
+    difference = (half - interpolate(drawing.draw(scenes), scale_factor=0.5, mode="area")).abs()
+    assert difference.mean() < 0.005
+    assert (half - drawing.draw(scenes, drawing.PICTURE // 2).roll(1, dims=0)).abs().mean() > 0.1
+
+
 def test_what_faces_the_lamp_is_lighter() -> None:
     scene = world.compose(("circle", "red", "plain"), "white", "large", "center", seed=1)
     red = drawing.draw([scene])[0, 0]

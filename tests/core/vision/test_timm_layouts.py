@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from timm.models.eva import Eva, _convert_pe
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from torch.nn.functional import conv2d, gelu, layer_norm, linear
 from transformers import SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
@@ -22,7 +23,7 @@ from comfyui_ip_adapter.ip_adapter_core.vision.encoder import VisionEncoder, enc
 from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import fit, normalise
 from comfyui_ip_adapter.ip_adapter_core.vision.timm_layouts import eva_constants, eva_parts, pe_core_parts, siglip_parts
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import identify
-from fabricate.towers import VIT_L_14_336, hf_shapes
+from fabricate.towers import VIT_L_14_336, hf_shapes, tiny_tower
 
 SIGLIP = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
 PICTURES = {"image_size": 64, "patch_size": 16}
@@ -125,6 +126,68 @@ def test_pe_core_in_metas_naming_says_what_timm_says(tmp_path: Path) -> None:
     assert encoder.tower.tokens == 577
 
 
+def states_of_meta(named: dict[str, Tensor], pixels: Tensor) -> Tensor:
+    """The last states after the final norm, written from Meta's names: (images, 1 + patches, width).
+
+    Source: facebookresearch/perception_models, core/vision_encoder/pe.py and rope.py.
+    """
+    part, heads = {name.removeprefix("visual."): value for name, value in named.items()}, 3
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        return layer_norm(x, x.shape[-1:], part[f"{name}.weight"], part[f"{name}.bias"])
+
+    def lin(x: Tensor, name: str) -> Tensor:
+        return linear(x, part[f"{name}.weight"], part[f"{name}.bias"])
+
+    x = conv2d(pixels, part["conv1.weight"], stride=16)
+    rows, columns = x.shape[-2:]
+    x = torch.cat([part["class_embedding"].expand(len(x), 1, -1), x.flatten(2).mT], 1) + part["positional_embedding"]
+    quarter = x.shape[-1] // heads // 4
+    speeds = 10000.0 ** (-torch.arange(quarter) / quarter)
+    y, across = torch.meshgrid(torch.arange(rows) + 1.0, torch.arange(columns) + 1.0, indexing="ij")
+    angles = torch.cat([across.reshape(-1, 1) * speeds, y.reshape(-1, 1) * speeds], 1)
+    angles = torch.cat([torch.zeros(1, 2 * quarter), angles])
+    turns = torch.polar(torch.ones_like(angles), angles)
+
+    def turned(q: Tensor) -> Tensor:
+        return torch.view_as_real(torch.view_as_complex(q.unflatten(-1, (-1, 2)).contiguous()) * turns).flatten(-2)
+
+    x = norm(x, "ln_pre")
+    for number in range(12):
+        block = f"transformer.resblocks.{number}"
+        joint = linear(
+            norm(x, f"{block}.ln_1"), part[f"{block}.attn.in_proj_weight"], part[f"{block}.attn.in_proj_bias"]
+        )
+        q, k, v = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in joint.chunk(3, -1))
+        read = (turned(q) @ turned(k).mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+        x = x + lin(read.transpose(1, 2).flatten(2), f"{block}.attn.out_proj")
+        x = x + lin(gelu(lin(norm(x, f"{block}.ln_2"), f"{block}.mlp.c_fc")), f"{block}.mlp.c_proj")
+    return norm(x, "ln_post")
+
+
+def test_the_normed_states_of_pe_core_are_those_of_metas_code(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    trunk = timm.create_model(PE_CORE, num_classes=512, global_pool="map").eval()
+    with torch.no_grad():
+        for parameter in trunk.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    weights = pe_core_of_meta(trunk.state_dict())
+    encoder = save(tmp_path / "pe.safetensors", weights, PE_CORE, 384, None, 512)
+    pixels = torch.randn(1, 3, 384, 384)
+    with torch.no_grad():
+        found = encoder.normed(encoder(pixels).last)
+        wanted = states_of_meta(weights, pixels)
+    assert found is not None
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+def test_only_towers_that_pool_by_attention_have_normed_states(tmp_path: Path) -> None:
+    tiny_tower(tmp_path / "tower.safetensors")
+    clip = load(tmp_path / "tower.safetensors")
+    assert clip.normed(torch.zeros(1, 5, clip.tower.width)) is None
+    assert clip.tower.pooled_width == 0
+
+
 def header_of_siglip(**sizes: int) -> dict[str, Entry]:
     with torch.device("meta"):
         model = SiglipVisionModel(SiglipVisionConfig(**sizes))
@@ -174,6 +237,7 @@ def test_a_published_pe_core_is_told_from_its_header() -> None:
             named[part.keys[0]] = Entry(shape, "F32")
     tower = identify(named)
     assert (tower.name, tower.tokens, tower.mean) == ("PE-Core-L-14-336", 577, (0.5,) * 3)
+    assert tower.pooled_width == 1024
 
 
 TELLING = "vision_model.embeddings.patch_embedding.bias"  # SigLIP from CLIP

@@ -26,7 +26,7 @@ def compiled(model: Any) -> Any:
     return clone
 
 
-@pytest.fixture(scope="module", params=["small", "flux", "sd3"])
+@pytest.fixture(scope="module", params=["small", "flux", "sd3", "anima"])
 def twins(request: pytest.FixtureRequest) -> Twins:
     """A model of each construction."""
     return request.getfixturevalue(request.param)

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import COND, UNCOND, ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
-from sampled import STEPS, apply, cond, difference, halved, make_prompt, noise, sample
+from sampled import STEPS, apply, cond, difference, for_model, halved, make_prompt, noise, sample
 from twins import Twins
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
 
-@pytest.fixture(scope="module", params=["sd15", "flux", "sd3"])
+@pytest.fixture(scope="module", params=["sd15", "flux", "sd3", "anima"])
 def twins(request: pytest.FixtureRequest) -> Twins:
     """A model of each construction; what only UNets have is tested on the first."""
     return request.getfixturevalue(request.param)
@@ -158,7 +158,7 @@ def guide(guider: Any) -> Tensor:
     import comfy.samplers
 
     sigmas = comfy.samplers.calculate_sigmas(guider.model_patcher.get_model_object("model_sampling"), "normal", 2)
-    start = noise()
+    start = for_model(guider.model_patcher, noise())
     sampler = comfy.samplers.sampler_object("euler")
     return guider.sample(start, torch.zeros_like(start), sampler, sigmas, disable_pbar=True, seed=1)
 

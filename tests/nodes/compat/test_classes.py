@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from comfyui_ip_adapter.ip_adapter_core.compat import instantid
 from comfyui_ip_adapter.ip_adapter_core.compat.signatures import OTHER_SHAPES, SIGNATURES, Signature
 from comfyui_ip_adapter.ip_adapter_core.compat.words import TYPE_MEANINGS
 from package import ROOT
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
-ALL = SIGNATURES | OTHER_SHAPES
+ALL = SIGNATURES | OTHER_SHAPES | instantid.SIGNATURES
 
 METHODS = {
     "IPAdapterAdvanced": "apply_ipadapter",
@@ -38,9 +39,10 @@ def folders(comfy: None) -> None:
 
 
 def made(node: str) -> Any:
-    from comfyui_ip_adapter.nodes.compat.classes import CLASSES
+    from comfyui_ip_adapter.nodes.compat.classes import OLD_NODES
 
-    return CLASSES[node]
+    (found,) = (old.classes[node] for old in OLD_NODES.values() if node in old.classes)
+    return found
 
 
 def test_there_are_the_37_nodes_of_the_last_version_and_8_of_the_first() -> None:
@@ -69,7 +71,7 @@ def test_outputs_are_those_of_the_table(node: str) -> None:
 @pytest.mark.parametrize("node", ALL)
 def test_it_is_hidden_and_says_why(node: str) -> None:
     assert made(node).DEPRECATED
-    assert "IPAdapter Plus" in made(node).DESCRIPTION
+    assert ("ComfyUI_InstantID" if node in instantid.SIGNATURES else "IPAdapter Plus") in made(node).DESCRIPTION
 
 
 @pytest.mark.parametrize(("node", "method"), METHODS.items())
@@ -80,9 +82,9 @@ def test_other_packs_find_the_method_that_they_call(node: str, method: str) -> N
 
 @pytest.mark.parametrize("node", ALL)
 def test_every_input_is_an_argument_of_the_method_that_other_packs_call(node: str) -> None:
-    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS
+    from comfyui_ip_adapter.nodes.compat.doors import BEHAVIOURS, OF_INSTANTID
 
-    arguments = BEHAVIOURS[node].arguments
+    arguments = ({**BEHAVIOURS} | OF_INSTANTID)[node].arguments
     assert not arguments or {given.name for given in ALL[node].inputs} <= set(arguments)
     assert len(arguments) == len(set(arguments))
 
@@ -178,7 +180,7 @@ def test_a_preset_that_was_left_open_is_refused_only_where_it_is_reached() -> No
 def test_a_node_is_asked_one_question_so_that_its_answer_is_said_once() -> None:
     classes = [made(node) for node in ALL if hasattr(made(node), "VALIDATE_INPUTS")]
     asked = {tuple(inspect.getfullargspec(one.VALIDATE_INPUTS).args[1:]) for one in classes}
-    assert asked == {("ipadapter_file",), ("embeds",), ("model_name",)}
+    assert asked == {("ipadapter_file",), ("embeds",), ("model_name",), ("instantid_file",)}
     assert "gone.bin" in made("IPAdapterModelLoader").VALIDATE_INPUTS(ipadapter_file="gone.bin")
 
 

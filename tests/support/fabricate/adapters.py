@@ -19,6 +19,7 @@ LORA = ("to_q", "to_k", "to_v", "to_out")
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
     "plus": {"kind": "plus", "embed": 64, "tokens": 16},
+    "Instruct": {"kind": "Instruct", "embed": 64, "tokens": 16, "text": 64},
     "full face": {"kind": "full face", "embed": 64},
     "FaceID": {"kind": "FaceID", "mlp": 32, "rank": 4},
     "portrait": {"kind": "portrait", "tokens": 16, "mlp": 32},
@@ -28,6 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "InstantX Flux": {"kind": "InstantX Flux", "widths": (128,) * 16, "embed": 1152, "tokens": 16},
     "PuLID v1": {"kind": "PuLID v1", "embed": 64, "tokens": 10, "width": 192, "mlp": 32},
     "PuLID v1.1": {"kind": "PuLID v1.1", "embed": 64, "tokens": 12, "width": 192, "inner": 128, "mlp": 32, "depth": 10},
+    "Anima PE-Core": {"kind": "Anima PE-Core", "embed": 64, "tokens": 16, "depth": 2, "gated": True},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -41,7 +43,8 @@ class Sizes(NamedTuple):
     """The numbers that fix an image projection; no kind has them all.
 
     context: of its tokens; embed: of what it reads of an encoder; width, depth, inner and feed: of a resampler, whose
-    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it; waves: of a timestep.
+    inner is the heads together; face and mlp: of a face embedding and of the layer that reads it; waves: of a timestep;
+    text: of the states of a text.
     """
 
     context: int
@@ -54,6 +57,7 @@ class Sizes(NamedTuple):
     face: int = 512
     mlp: int = 1024
     waves: int = 32
+    text: int = 64
 
 
 def projection_shapes(kind: str, context: int, **sizes: int) -> Shapes:
@@ -81,6 +85,11 @@ def timed_shapes(layers: int, context: int, time: int, head: int) -> Shapes:
     return shapes
 
 
+def gate_shapes(layers: int) -> Shapes:
+    """Names and shapes of the gates of layers of Anima."""
+    return {f"{number}.ip_gate": () for number in range(1, 2 * layers, 2)}
+
+
 def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None, bias: bool = False) -> Shapes:
     """Names and shapes of the other half of a file: keys and values of every cross-attention, and a LoRA."""
     shapes: Shapes = {
@@ -103,18 +112,21 @@ def adapter(
     token_width: int | None = None,
     bias: bool = False,
     head: int | None = None,
+    gated: bool = False,
     **more: int,
 ) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
     rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
-    values have one; head: width of a head, where layers are timed; more: of `Sizes`.
+    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
     layers = layer_shapes(widths, context, rank, bias)
     if head is not None:
         layers |= timed_shapes(len(widths), context, projection["latents"][2], head)
+    if gated:
+        layers |= gate_shapes(len(widths))
     return {
         "image_proj": {name: _value(name, shape, random) for name, shape in projection.items()},
         "ip_adapter": {name: _layer_value(name, shape, random) for name, shape in layers.items()},
@@ -145,6 +157,19 @@ def _name_of_xlabs(name: str) -> str:
     number, layer, part = inner.split(".")
     block, which = (int(number) - 1) // 2, layer[3]
     return f"double_blocks.{block}.processor.ip_adapter_double_stream_{which}_proj.{part}"
+
+
+def as_anima(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file under the names that anima_lora gives to its tensors."""
+    return {_name_of_anima(name): value for name, value in named.items()}
+
+
+def _name_of_anima(name: str) -> str:
+    half, inner = name.split(".", 1)
+    if half == "image_proj":
+        return inner if inner == "ip_centroid" else f"resampler.{inner}"
+    number, layer, *part = inner.split(".")
+    return ".".join([layer, str(int(number) // 2), *part])
 
 
 def counted(nested: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -189,6 +214,8 @@ def _layer_value(name: str, shape: tuple[int, ...], random: torch.Generator) -> 
     """Strong enough to be seen, and a LoRA about as strong as a third of the weights it is added to."""
     if ".norm_" in name:
         return _value(name, shape, random)
+    if not shape:  # a gate, of either sign and far from 1
+        return 0.6 * torch.randn(shape, generator=random).sign() + 0.1 * torch.randn(shape, generator=random)
     values = torch.randn(shape, generator=random)
     return values * (SPREAD * shape[-1] ** -0.5 if "_lora." in name else SPREAD)
 
@@ -218,6 +245,16 @@ def _plus(size: Sizes) -> Shapes:
     return {"latents": (1, size.tokens, size.width)} | _perceiver(size)
 
 
+def _instruct(size: Sizes) -> Shapes:
+    """Two more stacks of layers, half as wide inside, which read texts."""
+    shapes = _plus(size)
+    for name in ("proj_new_input", "proj_prompt_input"):
+        shapes |= _linear(name, size.text, size.width)
+    for name in ("new_input_layers", "prompt_layers"):
+        shapes |= _perceiver_layers(size._replace(feed=size.feed or 2 * size.width), name)
+    return shapes
+
+
 def _instantx_sd35(size: Sizes) -> Shapes:
     shapes = _plus(size) | _linear("time_embedding.linear_1", size.waves, size.width)
     shapes |= _linear("time_embedding.linear_2", size.width, size.width)
@@ -228,6 +265,21 @@ def _instantx_sd35(size: Sizes) -> Shapes:
 
 def _instantx_flux(size: Sizes) -> Shapes:
     return _face(size._replace(face=size.embed, mlp=2 * size.embed))
+
+
+def _anima_pe_core(size: Sizes) -> Shapes:
+    width = size.width
+    shapes: Shapes = {"ip_centroid": (size.embed,), "queries": (1, size.tokens, width)}
+    shapes |= _linear("kv_proj", size.embed, width) | _norm("out_norm", width) | _linear("out", width, size.context)
+    for block in range(size.depth):
+        name = f"blocks.{block}"
+        for part in ("q_norm_x", "kv_norm_x", "norm_s", "norm_f"):
+            shapes |= _norm(f"{name}.{part}", width)
+        for part in ("xattn", "sattn"):
+            shapes |= {f"{name}.{part}.in_proj_weight": (3 * width, width), f"{name}.{part}.in_proj_bias": (3 * width,)}
+            shapes |= _linear(f"{name}.{part}.out_proj", width, width)
+        shapes |= _linear(f"{name}.ffn.0", width, 4 * width) | _linear(f"{name}.ffn.2", 4 * width, width)
+    return shapes
 
 
 def _portrait_unnorm(size: Sizes) -> Shapes:
@@ -245,7 +297,7 @@ def _id_encoder(size: Sizes) -> Shapes:
 def _id_former(size: Sizes) -> Shapes:
     """Its latents are as wide as its levels."""
     width = size.width
-    shapes: Shapes = {"latents": (1, size.tokens, width), "proj_out": (width, size.context)} | _layers(size)
+    shapes: Shapes = {"latents": (1, size.tokens, width), "proj_out": (width, size.context)} | _perceiver_layers(size)
     for level in range(LEVELS):
         shapes |= _mapping(f"mapping_{level}", width, size.mlp, width)
     return shapes | _mapping("id_embedding_mapping", size.face + size.embed, size.mlp, IDENTITY * width)
@@ -258,15 +310,15 @@ def _mapping(name: str, read: int, inner: int, wide: int) -> Shapes:
 
 
 def _perceiver(size: Sizes) -> Shapes:
-    outer = _linear("proj_in", size.embed, size.width) | _linear("proj_out", size.width, size.context)
-    return outer | _norm("norm_out", size.context) | _layers(size)
+    shapes = _linear("proj_in", size.embed, size.width) | _linear("proj_out", size.width, size.context)
+    return shapes | _norm("norm_out", size.context) | _perceiver_layers(size)
 
 
-def _layers(size: Sizes) -> Shapes:
+def _perceiver_layers(size: Sizes, stack: str = "layers") -> Shapes:
     width, inner, feed = size.width, size.inner or size.width, size.feed or 4 * size.width
     shapes: Shapes = {}
     for layer in range(size.depth):
-        name = f"layers.{layer}"
+        name = f"{stack}.{layer}"
         for norm in ("0.norm1", "0.norm2", "1.0"):
             shapes |= _norm(f"{name}.{norm}", width)
         shapes |= {f"{name}.0.to_q.weight": (inner, width), f"{name}.0.to_kv.weight": (2 * inner, width)}
@@ -286,6 +338,7 @@ def _norm(name: str, width: int) -> Shapes:
 PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "base": _base,
     "plus": _plus,
+    "Instruct": _instruct,
     "full face": _full_face,
     "FaceID": _face,
     "portrait": _face,
@@ -295,4 +348,5 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "PuLID v1.1": _id_former,
     "InstantX SD3.5": _instantx_sd35,
     "InstantX Flux": _instantx_flux,
+    "Anima PE-Core": _anima_pe_core,
 }

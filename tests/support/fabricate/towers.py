@@ -63,6 +63,17 @@ def tiny_eva(path: Path, seed: int = 0) -> None:
     path.with_suffix(".json").write_text(json.dumps({"embed_dim": EVA_EMBED, "vision_cfg": vision}))
 
 
+def pooling_tower(path: Path) -> None:
+    """Write a tower of timm's, 64 wide, whose head pools all tokens by attention, as PE-Core's does."""
+    import timm
+
+    torch.manual_seed(0)
+    trunk = timm.create_model("test_vit", num_classes=24, global_pool="map").state_dict()
+    save_file({f"visual.trunk.{name}": value for name, value in trunk.items()}, path)
+    vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": None, "image_size": 160}
+    path.with_suffix(".json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision}))
+
+
 def model_config(size: Size) -> dict[str, Any]:
     """OpenCLIP's config of the tower, text half included as its reader demands."""
     vision = {

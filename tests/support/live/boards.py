@@ -54,8 +54,8 @@ class Board:
         return graph.add("IPA_Moodboard", "board", **inputs, start=start, end=end, unit=unit, **cards)
 
 
-def loaders(graph: Graph) -> tuple[Node, Node]:
-    adapter = graph.add("IPA_LoadAdapter", "adapter", file=specimens.named("base.safetensors"))
+def loaders(graph: Graph, file: str = specimens.named("base.safetensors")) -> tuple[Node, Node]:
+    adapter = graph.add("IPA_LoadAdapter", "adapter", file=file)
     return adapter, graph.add("IPA_LoadVision", "tower", file=specimens.named("tower.safetensors"), activation="auto")
 
 

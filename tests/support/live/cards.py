@@ -19,6 +19,7 @@ NEEDED = {
     "portrait": "needs SD1.5",
     "kolors": "needs Kolors",
     "flux_image_prompt": "needs Flux.1 [dev]",
+    "instantid": "needs SDXL",
 }
 """Plain name of a graph without a twin, which has no result to show -> what its picture says instead."""
 

@@ -70,6 +70,9 @@ GIVES: dict[str, Gives] = {
     ),
     "IMAGE_PROMPT_REGIONS": _region,
     "MOODBOARD_PICTURE": _card,
+    "IMAGE_PROMPT_INSTRUCTION": lambda graph: graph.add(
+        "IPA_Instruction", "told", clip=_loader(1)(graph), instruction="use the style", prompt="a red apple"
+    ),
 }
 """By the type of a socket, something that gives it; a new type of ours needs a row."""
 

@@ -51,9 +51,34 @@ NEEDS: dict[str, tuple[tuple[str, Published], ...]] = {
     "IPA_Simple": _PLUS,
     "IPA_StyleComposition": _PLUS,
     "IPA_AutoLoad": _PLUS,
-    "IPA_Face": tuple(("insightface", file) for file in FACE_FILES),
 }
 """Type of a node -> the folder and the file of what it needs beside what its menus name."""
+
+_ANTELOPE = "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip"
+PACKS: dict[str, tuple[Published, ...]] = {
+    "auraface": FACE_FILES,
+    "antelopev2": tuple(
+        Published(f"antelopev2/{file}", _ANTELOPE) for file in ("scrfd_10g_bnkps.onnx", "glintr100.onnx")
+    ),
+}
+"""A folder of face networks as IPA_Face names it -> its files."""
+
+_INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main/"
+RENAMED: dict[str, tuple[Published, ...]] = {
+    "ipadapter": (Published("instantid/ip-adapter.bin", _INSTANTID + "ip-adapter.bin"),),
+    "controlnet": (
+        Published(
+            "instantid-controlnet.safetensors", _INSTANTID + "ControlNetModel/diffusion_pytorch_model.safetensors"
+        ),
+    ),
+}
+"""Files whose published names say nothing and that no node finds by itself, by folder, as templates call them."""
+
+
+def needs(node: Parts) -> list[tuple[str, Published]]:
+    """The folder and the file of what a node needs beside what its menus name."""
+    packs = [PACKS.get(value, ()) for value in node["widgets_values"] if node["type"] == "IPA_Face"]
+    return [*NEEDS.get(node["type"], ()), *(("insightface", file) for pack in packs for file in pack)]
 
 
 def only_names(node: Parts) -> bool:
@@ -70,7 +95,7 @@ def without(graph: Parts) -> Parts:
 def complete(graph: Parts) -> Parts:
     """A graph with a node for each file that it needs and no menu names."""
     graph = without(graph)
-    wanted = dict.fromkeys(need for node in graph["nodes"] for need in NEEDS.get(node["type"], ()))
+    wanted = dict.fromkeys(need for node in graph["nodes"] for need in needs(node))
     named = {value for node in graph["nodes"] for value in node["widgets_values"] if isinstance(value, str)}
     missing = [(folder, file) for folder, file in wanted if file.file not in named]
     left = min(node["pos"][0] for node in graph["nodes"])
@@ -85,7 +110,7 @@ def complete(graph: Parts) -> Parts:
 
 def _said_elsewhere(node: Parts) -> Parts:
     """A node that finds files, without the list of them that the editor looks for in its menus alone."""
-    if node["type"] not in NEEDS:
+    if not needs(node):
         return node
     return {**node, "properties": {key: value for key, value in node["properties"].items() if key != "models"}}
 

@@ -54,6 +54,7 @@ class Prompted:
     negative: str | None = None
     fit: str = "center crop"
     span: tuple[float, float, str] = (0.0, 1.0, "percent")
+    told: tuple[str, str, str] | None = None  # instruction, prompt, negative prompt
 
     def __call__(self, graph: Graph, model: Any) -> Node:
         adapter = graph.add("IPA_LoadAdapter", "adapter", file=self.adapter)
@@ -61,6 +62,9 @@ class Prompted:
         inputs = {"ip_adapter": adapter, "clip_vision": tower, "image": load(graph, *self.images), "fit": self.fit}
         if self.negative:
             inputs["negative_image"] = load(graph, self.negative)
+        if self.told:
+            texts = dict(zip(("instruction", "prompt", "negative_prompt"), self.told, strict=True))
+            inputs["instruction"] = graph.add("IPA_Instruction", "told", clip=["loader", 1], **texts)
         return self.applied(graph, model, graph.add("IPA_Encode", "encode", **inputs))
 
     def applied(self, graph: Graph, model: Any, prompt: Any) -> Node:

@@ -78,5 +78,9 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     "text_encoders/t5xxl_fp16.safetensors": flux.tiny_t5,
     "vae/ae.safetensors": partial(tiny_vae, latents=16),
     f"ipadapter/{XLABS}": xlabs,
+    "checkpoints/sd_xl_base_1.0.safetensors": tiny_checkpoint,
+    "controlnet/instantid-controlnet.safetensors": tiny_controlnet,
+    "ipadapter/instantid/ip-adapter.bin": of_kind("portrait unnorm", 8),
+    "insightface/antelopev2": pack,
     f"clip_vision/{VIT_L}": partial(encoder, size=LARGE),
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.checkpoints import SD15_SMALLEST, sd15_checkpoint
 from fabricate.loras import tiny_lora
-from fabricate.towers import tiny_tower
-from live.kinds import OF_PICTURES
+from fabricate.towers import pooling_tower, tiny_tower
+from live.kinds import OF_PICTURES, POOLING_TOWER, TOWER
 
 FOLDER = "specimens"
 Fabricate = Callable[[Path], object]
@@ -18,7 +18,8 @@ sd15_adapter = partial(tiny_adapter, widths=(SD15_SMALLEST.channels,) * 4, conte
 GOOD: dict[str, Fabricate] = {
     **{f"ipadapter/{kind}.safetensors": partial(tiny_adapter, **KINDS[kind]) for kind in OF_PICTURES},
     "ipadapter/base.bin": tiny_adapter,
-    "clip_vision/tower.safetensors": tiny_tower,
+    f"clip_vision/{TOWER}": tiny_tower,
+    f"clip_vision/{POOLING_TOWER}": pooling_tower,
     "loras/tiny.safetensors": tiny_lora,
 }
 

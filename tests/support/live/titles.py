@@ -35,6 +35,7 @@ TITLES = {
     "masked_reference": "Part of a picture",
     "moodboard": "Moodboard",
     "flux_image_prompt": "Flux",
+    "instantid": "InstantID",
 }
 _NUMBERED = {name: f"{PACK} {number:02} {title}" for number, (name, title) in enumerate(TITLES.items(), 1)}
 _PLAIN = {title: name for name, title in _NUMBERED.items()}
