@@ -38,8 +38,11 @@ LEAVES = """
   that always names the shape leaves the image nothing to tell of it.
 - **The resampler's latents begin at the size of what attention adds to them** (plus only). The published beginning is
   made for a width of 768 and more; at 128 its 16 tokens would begin nearly alike.
-- **Everything but the autoencoder is trained on sketches**, 32×32 and flat. To the encoder a picture, shrunk to its 32
-  pixels, is nearly the same.
+- **Plus begins as an echo of the captions**: before the trainer's first step its attention learns to answer as the
+  attention to the caption does, without the model around it. From nothing, thousands of steps leave it behind base.
+- **The models draw sketches**, 32×32 and flat, which the autoencoder makes pictures of. CLIP and the adapters' first
+  cycle read sketches as well; to a probe a picture, shrunk to the encoder's 32 pixels, is nearly the same, but textures
+  suffer (HISTORY.md), so the adapters' last cycle reads pictures.
 - **The ControlNet learns with captions that are wrong** about shape, size and place: so outlines have the last word.
 - **The CLIP is our own**, and its batches are hard on purpose: three quarters are groups alike in all but one
   attribute.
