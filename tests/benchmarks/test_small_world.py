@@ -22,8 +22,8 @@ FOLDER = ROOT / "models" / "small_world"
 SHIPPED = sorted(FOLDER.rglob("*.safetensors"))
 MEGABYTES = 30
 CARRIED = {  # the least share of pictures; by chance 0.125 to 0.5
-    "base": {"shape": 0.8, "colour": 0.95, "texture": 0.7, "background": 0.95, "size": 0.95, "place": 0.9},
-    "plus": {"shape": 0.6, "colour": 0.9, "texture": 0.65, "background": 0.95, "size": 0.85, "place": 0.9},
+    "base": {"shape": 0.9, "colour": 0.95, "texture": 0.85, "background": 0.95, "size": 0.95, "place": 0.95},
+    "plus": {"shape": 0.9, "colour": 0.95, "texture": 0.8, "background": 0.95, "size": 0.95, "place": 0.95},
 }
 
 
