@@ -137,7 +137,8 @@ class Moodboard(Node):
         span = Span(start, end, unit)
         cards, use = _cards(pictures or {}), ApplyOptions(weight, span, schedule=schedule, mask=mask, balance=balance)
         mixed = host.apply(model, ip_adapter, clip_vision, cards, use)
-        board = to_image(plot.draw(_entries(cards, mixed.seen, use, models.layers(model))))
+        layers = models.layers(model, ip_adapter.identity.geometry)
+        board = to_image(plot.draw(_entries(cards, mixed.seen, use, layers)))
         notices = _notices(cards, ip_adapter, use)
         return io.NodeOutput(mixed.model, board, ui=with_notices(notices, preview(board, cls)))
 

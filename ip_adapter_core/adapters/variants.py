@@ -49,6 +49,7 @@ class Variant:
     scales: names of numbers that its network takes beside.
     needs_text_projection: the base model's own projection of texts comes between tokens and layers.
     layer: makes to_k_ip and to_v_ip of a layer from its shapes.
+    linear: whether K' and V' are linear in the tokens, so that those of a sum are the sum of those.
     portrayal: how it reads the picture of a face, a row of PORTRAYALS in nodes/host/encoding.py.
     method: how what it adds is turned away from the text unless the user says, a row of METHODS in
         attention/projection.py; None where it was never trained for any.
@@ -73,6 +74,7 @@ class Variant:
     scales: tuple[str, ...] = ()
     needs_text_projection: bool = False
     layer: Callable[[Mapping[str, Shape], Any], KeyValueLayers] = KeyValueLayers
+    linear: bool = True
     portrayal: str = "crop"
     method: str | None = None
     timed: bool = False
@@ -243,6 +245,7 @@ VARIANTS = (
         menu="plus",
         preference=-1,
         layer=NormedKeyValueLayers,
+        linear=False,
         stays_in_file=True,
     ),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
@@ -253,6 +256,7 @@ VARIANTS = (
         ("embeds",),
         ImageProjection,
         menu="base",
+        linear=False,
         zeroed=(),
         black=True,
         layer=partial(KeyValueLayers, bias=True),

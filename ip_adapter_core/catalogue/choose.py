@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..adapters.identity import Identity
-from ..adapters.variants import VARIANTS
+from ..adapters.variants import ENCODER_NAMES, VARIANTS
 from ..layers.families import alike
 from ..layers.families import family as family_of
 from ..layers.layout import Geometry
@@ -87,6 +87,9 @@ _WIDTHS: dict[str, Callable[[Tower], int]] = {
 }
 """What an adapter reads of an encoder last -> how wide a tower gives it, 0 for nothing of the kind."""
 
+_CONSTRUCTIONS = ("SigLIP", "PE-Core", "EVA02")
+"""Words in the names of towers that have widths of CLIP's and say other things."""
+
 
 class FilePair(NamedTuple):
     """An adapter and the encoder it reads.
@@ -118,10 +121,19 @@ def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]
     if identity.encoder is None:
         return []
     width = _WIDTHS[identity.variant.reads[-1]]
-    fit = [name for name, tower in encoders.items() if width(tower) == identity.widths[-1]]
+    fit = [
+        name
+        for name, tower in encoders.items()
+        if width(tower) == identity.widths[-1] and _alike_built(identity.encoder, tower.name)
+    ]
     return sorted(
         fit, key=lambda name: (identity.encoder not in (encoders[name].name, f"CLIP-{encoders[name].name}"), name)
     )
+
+
+def _alike_built(wanted: str, found: str) -> bool:
+    """Whether two encoders are of one construction; one that no published adapter was trained with is of any."""
+    return wanted not in ENCODER_NAMES.values() or all((word in wanted) == (word in found) for word in _CONSTRUCTIONS)
 
 
 def choose(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..adapters.keys_values import KeysValues
 from ..text.checks import check_choice, check_finite
-from .prompt import ImagePrompt, PromptPart
+from .prompt import COND, UNCOND, ImagePrompt, PromptPart
 
 
 class MixCoefficients(NamedTuple):
@@ -81,11 +81,19 @@ def _interpolate(first: ImagePrompt, second: ImagePrompt, one: float, other: flo
 
 
 def _add(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    return _mix(first, second, MixCoefficients((one, other), (1.0, 0.0)))
+    return _mix(first, second, _leaving_uncond(first, second, (one, other)))
 
 
 def _subtract(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
-    return _mix(first, second, MixCoefficients((one, -other), (1.0, 0.0)))
+    return _mix(first, second, _leaving_uncond(first, second, (one, -other)))
+
+
+def _leaving_uncond(first: ImagePrompt, second: ImagePrompt, factors: tuple[float, float]) -> MixCoefficients:
+    """Factors of the cond side; uncond stays the first prompt's, except where both sides of both prompts are alike."""
+    parts = (*first.parts, *second.parts)
+    unguided = not first.identity.variant.guided
+    alike = unguided and all(torch.equal(part.side(COND), part.side(UNCOND)) for part in parts)
+    return MixCoefficients(factors, factors if alike else (1.0, 0.0))
 
 
 def _side_by_side(first: ImagePrompt, second: ImagePrompt, one: float, other: float) -> ImagePrompt:
@@ -117,7 +125,7 @@ PROMPT_OPS: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePr
 
 
 def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> ImagePrompt:
-    """Weighted sums of tokens, and of their K' and V', which are linear in the tokens."""
+    """Weighted sums of tokens, with their K' and V': weighted sums too, where these are linear in the tokens."""
     parts = []
     for one, other in _pairs(first, second):
         if one.tokens.shape[1:] != other.tokens.shape[1:]:
@@ -131,7 +139,8 @@ def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> I
                 "images of these prompts count differently under one softmax, and mixed they would count "
                 "alike."
             )
-        parts.append(_sum(one, other, factors))
+        mixed = _sum(one, other, factors)
+        parts.append(_with_keys_values(mixed, first.remake_keys_values) if first.remake_keys_values else mixed)
     return replace(first, parts=tuple(parts))
 
 
@@ -175,6 +184,13 @@ def _sum(one: PromptPart, other: PromptPart, factors: MixCoefficients) -> Prompt
     pairs = zip(one.keys_values, other.keys_values, strict=True)
     kv = tuple(KeysValues(*(a * a_factor + b * b_factor for a, b in zip(x, y, strict=True))) for x, y in pairs)
     return replace(one, tokens=one.tokens * a_factor + other.tokens * b_factor, keys_values=kv)
+
+
+def _with_keys_values(part: PromptPart, make: Callable[[Tensor], Sequence[KeysValues]]) -> PromptPart:
+    """The part with K' and V' made of its tokens, of the dtype and on the device of those it had."""
+    pairs = zip(make(part.tokens), part.keys_values, strict=True)
+    kv = tuple(KeysValues(keys.to(old.keys), values.to(old.values)) for (keys, values), old in pairs)
+    return replace(part, keys_values=kv)
 
 
 def _by_row(prompt: int, factors: MixCoefficients, frames: int) -> Tensor:

@@ -86,6 +86,7 @@ class ImagePrompt:
     make_keys_values: makes K' and V' from tokens when the base model itself projects the tokens first
         (`with_text_projection`); until then the parts have none.
     timed: makes K' and V' from tokens at each noise level, where the adapter's kind is timed; the parts have none.
+    remake_keys_values: makes K' and V' from tokens where they are not linear in these; None where they are.
     origin: which adapter made it; None when the adapter was not loaded from a file.
     """
 
@@ -95,6 +96,7 @@ class ImagePrompt:
     make_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
     origin: Origin | None = None
     timed: TimedNetwork | None = None
+    remake_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
 
     def with_text_projection(self, project: Callable[[Tensor], Tensor]) -> ImagePrompt:
         """The prompt with K' and V' of the tokens after the base model's projection; unchanged if it needs none."""
@@ -157,7 +159,8 @@ def image_prompt(
     parts = tuple(_part(network, spec, sides, **scales) for spec in specs)
     make_keys_values = network.keys_values if variant.needs_text_projection else None
     timed = network if variant.timed else None
-    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, timed=timed)
+    remake = None if variant.linear else network.keys_values
+    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, None, timed, remake)
 
 
 class _PartSpec(NamedTuple):

@@ -153,10 +153,12 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
             _check_emphasis(parts, maker.identity.tokens or 0)
     except ValueError as error:
         raise _report_damage(path, error) from error
-    if maker.identity.variant.timed:
+    variant = maker.identity.variant
+    if variant.timed:
         return ImagePrompt(maker.identity, parts, maker.lora, origin=maker.origin, timed=maker.timed)
-    prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin)
-    if maker.identity.variant.needs_text_projection:
+    remake = None if variant.linear else maker.keys_values
+    prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin, remake_keys_values=remake)
+    if variant.needs_text_projection:
         return prompt
     return prompt.with_text_projection(lambda tokens: tokens)
 

@@ -133,8 +133,13 @@ def needed_encoder(bundle: Bundle) -> Any:
 
 
 def _of_faces(bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
-    found = _find_faces(bundle, images, numbers)
     identity = bundle.adapter.identity
+    if "levels" in identity.variant.reads:
+        raise ValueError(
+            f"Use Encode Face Prompt in place of this node: {bundle.adapter.name} is of kind {identity.variant.name}, "
+            "which reads faces in a way that no node of IPAdapter Plus knows."
+        )
+    found = _find_faces(bundle, images, numbers)
     crops = found.crops(crop_size(identity.family, identity.geometry.context))
     cond = _face_inputs(bundle, found, crops, numbers)
     uncond = _face_uncond(bundle, cond, negative, numbers)

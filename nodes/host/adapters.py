@@ -56,8 +56,13 @@ class LoadedAdapter:
         origin = self.origin  # read while the weights are at home
         memory.load_models_gpu([self.patcher])
         prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, instruction, **scales)
-        make_keys_values, timed = self.keys_values if prompt.make_keys_values else None, self if prompt.timed else None
-        return replace(prompt, make_keys_values=make_keys_values, origin=origin, timed=timed)
+        return replace(
+            prompt,
+            make_keys_values=self.keys_values if prompt.make_keys_values else None,
+            remake_keys_values=self.keys_values if prompt.remake_keys_values else None,
+            origin=origin,
+            timed=self if prompt.timed else None,
+        )
 
     @cached_property
     def origin(self) -> Origin:

@@ -34,7 +34,7 @@ def apply(model: ModelPatcher, adapter: LoadedAdapter, encoder: Any, cards: Sequ
     encoder: any CLIP_VISION; use: of all cards together. Raises ValueError when there are no cards, and where adapter,
     encoder, model, a picture or a role do not fit.
     """
-    check_roles(list(cards), models.layers(model))
+    check_roles(list(cards), models.layers(model, adapter.identity.geometry))
     spans = [card.within(use.check().span) for card in cards]
     seen = []
     for number, (card, span) in enumerate(zip(cards, spans, strict=True), 1):

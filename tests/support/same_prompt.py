@@ -13,6 +13,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, Origin, PromptPart, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
+from fabricate import adapters
 
 MASKS = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(7))
 GATHERINGS = {
@@ -25,10 +26,14 @@ GATHERINGS = {
 }
 
 
+_STATES = {"hidden": (5,), "normed_hidden": (5,), "levels": (adapters.LEVELS, 5)}
+"""Fields that are more than a vector of each image -> the shape before its width."""
+
+
 def read(identity: Identity, images: int = 3, seed: int = 0) -> AdapterInputs:
     """Something that the adapter could read of images, in the order of its fields."""
     random = torch.Generator().manual_seed(seed)
-    shapes = [(5, width) if field.endswith("hidden") else (width,) for field, width in _fields(identity)]
+    shapes = [(*_STATES.get(field, ()), width) for field, width in _fields(identity)]
     return tuple(torch.randn(images, *shape, generator=random) for shape in shapes)
 
 

@@ -86,4 +86,4 @@ def _without_ours(patch: Any) -> Any:
 def _attend(existing: BlockPatch | None, place: Place, args: Options, extra: Options) -> Options:
     """A block with its images, inside another pack's patch where there is one."""
     block = partial(place.add, extra["original_block"], place)
-    return existing(args, {**extra, "original_block": block}) if existing else block(args)
+    return existing(args, {**extra, "original_block": block}) if existing is not None else block(args)

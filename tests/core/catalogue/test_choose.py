@@ -115,6 +115,22 @@ def test_the_encoder_of_the_training_comes_first_among_equal_widths() -> None:
     assert encoders_for(identity, {"a small g": SMALL_G, "z huge": H, "big": G}) == ["z huge", "a small g"]
 
 
+@pytest.mark.parametrize(
+    ("adapter", "width", "others"),
+    [
+        ("ip-adapter_sd15", 1024, ("PE-Core-L-14-336",)),
+        ("ip_adapter (XLabs Flux v2)", 768, ("EVA02-L-14-336", "ViT-B-16-SigLIP2-512")),
+        ("ip_adapter_plus_general (Kolors)", 1024, ("EVA02-L-14-336", "PE-Core-L-14-336", "ViT-L-16-SigLIP-384")),
+    ],
+)
+def test_an_encoder_of_another_construction_is_none_whatever_its_width(
+    adapter: str, width: int, others: tuple[str, ...]
+) -> None:
+    identity = IDENTITIES[adapter]
+    usual = {"clip": replace(tower("ViT-L-14", width, width), name=(identity.encoder or "").removeprefix("CLIP-"))}
+    assert encoders_for(identity, usual | {name: tower(name, width, width) for name in others}) == ["clip"]
+
+
 def test_all_that_fit_are_listed() -> None:
     found = fitting(IDENTITIES, FAMILIES["SD1.5"], "plus")
     assert found == ["ip-adapter-plus_sd15", "ip-adapter-plus-face_sd15", "ip_plus_composition_sd15"]

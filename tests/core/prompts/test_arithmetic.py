@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +152,30 @@ def test_keys_and_values_are_those_the_adapter_makes_of_the_mixed_tokens(
     for found, expected in zip(part.keys_values, adapter.keys_values(part.tokens), strict=True):
         torch.testing.assert_close(found.keys, expected.keys, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.values, expected.values, atol=1e-5, rtol=1e-5)
+
+
+@each_mix
+@pytest.mark.parametrize("kind", ["XLabs", "InstantX Flux"])
+def test_keys_and_values_that_are_not_linear_are_made_of_the_mixed_tokens(tmp_path: Path, kind: str, how: str) -> None:
+    network = load(adapters.save(tmp_path / "a.safetensors", adapters.adapter(**adapters.KINDS[kind])))
+    width = network.identity().widths[-1]
+    one, other = (image_prompt(network, (torch.randn(1, width),), (torch.zeros(1, width),)) for _ in range(2))
+    part = only(combine_prompts(one, other, how, (0.7, 0.4)))
+    for found, expected in zip(part.keys_values, network.keys_values(part.tokens), strict=True):
+        torch.testing.assert_close(found.keys, expected.keys, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.values, expected.values, atol=1e-5, rtol=1e-5)
+
+
+@each_mix
+def test_both_sides_that_guidance_must_not_tell_apart_stay_alike(tmp_path: Path, how: str) -> None:
+    network = load(adapters.save(tmp_path / "a.safetensors", adapters.adapter(**adapters.KINDS["Anima PE-Core"])))
+    read = [(torch.randn(1, 9, network.identity().widths[-1]),) for _ in range(3)]
+    one, other = (image_prompt(network, cond, cond) for cond in read[:2])
+    part = only(combine_prompts(one, other, how, (0.7, 0.4)))
+    assert all(map(torch.equal, pieces(part, COND), pieces(part, UNCOND)))
+    negative = image_prompt(network, read[0], read[2])
+    part = only(combine_prompts(negative, other, "add", (0.7, 0.4)))
+    assert all(map(torch.equal, pieces(part, UNCOND), pieces(only(negative), UNCOND)))
 
 
 @pytest.mark.parametrize("how", PROMPT_OPS)
