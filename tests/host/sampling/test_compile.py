@@ -1,17 +1,20 @@
 """Image prompts on compiled models: what comes out is what the uncompiled model gives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
-from flux_twins import weakened
+from fabricate import adapters
+from flux_twins import WIDE, FluxTwins, weakened
 from sampled import STEPS, apply, difference, halved, make_prompt, sample
 from twins import Twins
 
@@ -122,6 +125,24 @@ def test_a_compiled_model_beside_packs_that_change_what_happens_in_a_layer(
         MANNERS[name],
     ):
         assert difference(sample(compiled(use(small.patcher)), steps=2), sample(use(small.patcher), steps=2)) < 1e-5
+
+
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_adapters_of_both_authors_of_flux_are_compiled_in_one_graph(
+    comfy: None, attention: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfy.ldm.flux import math
+    from comfy.ldm.modules.attention import attention_pytorch
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(math, "optimized_attention", attention_pytorch)
+    wide = FluxTwins(WIDE)
+    nested = adapters.adapter("InstantX Flux", (256,) * 5, wide.context, 1152, tokens=6)
+    network = load(adapters.save(tmp_path / "instantx.bin", adapters.counted(nested)))
+    inside = image_prompt(network, (torch.randn(1, 1152),), (torch.zeros(1, 1152),))
+    both = apply(apply(wide.patcher, make_prompt(wide, tmp_path, 1), 0.5), inside, 0.7)
+    assert difference(sample(compiled(both)), sample(both)) < 1e-5
+    assert not counters["graph_break"]
 
 
 @pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
