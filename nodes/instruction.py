@@ -51,7 +51,7 @@ class Instruction(Node):
             outputs=[
                 InstructionSocket.Output(display_name="instruction", tooltip="For Encode Image Prompt."),
             ],
-            aliases=["ip-adapter instruct", "ipadapter instruct", "what to take from the picture", "use the style"],
+            aliases=["instruct ip-adapter", "instruct ipadapter", "what to take from the picture", "use the style"],
         )
 
     @classmethod

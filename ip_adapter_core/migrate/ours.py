@@ -49,7 +49,7 @@ OURS: dict[str, Ours] = {
     "IPA_Encode": _ours(
         "Encode Image Prompt",
         "ip_adapter:IP_ADAPTER, clip_vision:CLIP_VISION, image:IMAGE, negative_image:IMAGE, masks:MASK, "
-        "reference_mask:MASK",
+        "reference_mask:MASK, instruction:IMAGE_PROMPT_INSTRUCTION",
         "image_prompt:IMAGE_PROMPT, seen:IMAGE",
         fit="center crop",
         combine="concat",
@@ -99,6 +99,7 @@ OURS: dict[str, Ours] = {
         skip_middle_block=False,
         scaling="V only",
         balance="off",
+        method="auto",
     ),
     "IPA_Combine": _ours(
         "Combine Image Prompts",

@@ -84,7 +84,8 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         output["image_embeds"] = _off_device(encoded.embeds)
         output["penultimate_hidden_states"] = _off_device(encoded.penultimate)
         output["last_hidden_state"] = _off_device(encoded.last)
-        output[NORMED] = _off_device(self.encoder.normed(encoded.last))
+        if (normed := self.encoder.normed(encoded.last)) is not None:
+            output[NORMED] = _off_device(normed)
         output["image_sizes"] = [(3, self.image_size, self.image_size)] * len(encoded.embeds)
         output["mm_projected"] = None
         return output

@@ -11,6 +11,7 @@ from package import ROOT
 OURS = (
     "FACE_FEATURES",
     "IMAGE_PROMPT",
+    "IMAGE_PROMPT_INSTRUCTION",
     "IMAGE_PROMPT_REGIONS",
     "IP_ADAPTER",
     "LAYER_WEIGHTS",

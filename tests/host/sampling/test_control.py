@@ -57,8 +57,8 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], tuple[
     seen: list[tuple[tuple[Any, ...], tuple[int, int], Tensor]] = []
     original = layer_patch.image_result
 
-    def recording(q: Tensor, image: Any, options: Any) -> Tensor:
-        found = original(q, image, options)
+    def recording(q: Tensor, image: Any, options: Any, text: Tensor | None = None) -> Tensor:
+        found = original(q, image, options, text)
         address, shape = (*options["block"], options["block_index"]), options["activations_shape"]
         seen.append((address, (shape[-2], shape[-1]), found))
         return found
