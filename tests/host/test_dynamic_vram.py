@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import same_prompt
-from comfyui_ip_adapter.ip_adapter_core.adapters import adapter as core
 from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
@@ -54,13 +53,7 @@ def read(file: Path) -> Any:
 
 def readings(network: Adapter) -> tuple[Tensor, ...]:
     """What an adapter reads of two pictures."""
-    random, identity = torch.Generator().manual_seed(0), network.identity()
-    shapes = [(2, 5, width) if field.endswith("hidden") else (2, width) for field, width in _fields(identity)]
-    return tuple(torch.randn(shape, generator=random) for shape in shapes)
-
-
-def _fields(identity: core.Identity) -> list[tuple[str, int]]:
-    return list(zip(identity.variant.reads, identity.widths, strict=True))
+    return same_prompt.read(network.identity(), 2)
 
 
 def told(adapter: Any, given: tuple[Tensor, ...]) -> list[Tensor]:
