@@ -134,10 +134,10 @@ def needed_encoder(bundle: Bundle) -> Any:
 
 def _of_faces(bundle: Bundle, images: Tensor, negative: Tensor | None, numbers: Numbers) -> References:
     identity = bundle.adapter.identity
-    if "levels" in identity.variant.reads:
+    if "levels" in identity.variant.reads and (numbers.normed_faces or negative is not None):
         raise ValueError(
             f"Use Encode Face Prompt in place of this node: {bundle.adapter.name} is of kind {identity.variant.name}, "
-            "which reads faces in a way that no node of IPAdapter Plus knows."
+            "which reads faces and negative images in a way that IPAdapter Plus does not know."
         )
     found = _find_faces(bundle, images, numbers)
     crops = found.crops(crop_size(identity.family, identity.geometry.context))
