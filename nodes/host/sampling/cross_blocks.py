@@ -15,7 +15,6 @@ import inspect
 from math import prod
 from typing import Any
 
-from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -23,9 +22,8 @@ from ....ip_adapter_core.layers.cross_stream import CROSS
 from ....ip_adapter_core.settings.masks import Grid
 from ..warn import warn_once
 from . import dit_blocks
-from .joint_blocks import OVERRIDE, Attend
-from .layer_options import Address, Options, grid_of
-from .layer_patch import ROWS, add_images
+from .layer_options import OVERRIDE, Address, Attend, Options, grid_of
+from .layer_patch import ROWS, add_images, is_comfys_attention
 from .prepared_layers import ImagesByLayer
 
 _BEFORE = "attn2_patch"
@@ -100,7 +98,8 @@ class _CrossAttentions:
         given: q, k, v, each (batch, heads, tokens, width), and the rest.
         """
         entered, self._entered = self._entered, None
-        attended: Tensor = self.existing(attend, *given, **how) if self.existing else attend(*given, **how)
+        existing = self.existing
+        attended: Tensor = existing(attend, *given, **how) if existing is not None else attend(*given, **how)
         place = self._places.get(entered) if entered else None
         if place is None:
             return attended
@@ -108,8 +107,7 @@ class _CrossAttentions:
         if len(q) != place[ROWS] or q.shape[1] != prod(grid_of(place)) or q.shape != attended.shape:
             warn_once(dit_blocks.UNKNOWN_TOKENS)
             return attended
-        usual = attention.optimized_attention.__module__ == attention.__name__
-        nobody_keeps_it = usual and not self.existing and not attended.requires_grad
+        nobody_keeps_it = is_comfys_attention() and existing is None and not attended.requires_grad
         return add_images(attended, q, place, in_place=nobody_keeps_it)
 
 

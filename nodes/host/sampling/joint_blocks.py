@@ -12,13 +12,11 @@ The host attends in one call; models that attend twice in a block (SD3.5 Medium)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any
 
 import torch
-from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -29,15 +27,9 @@ from ....ip_adapter_core.settings.masks import Grid
 from ..warn import warn_once
 from . import dit_blocks
 from .dit_blocks import Block, Place
-from .layer_options import Options, address_of, grid_of
-from .layer_patch import PREPARED, ROWS
+from .layer_options import OVERRIDE, Attend, Options, address_of, grid_of
+from .layer_patch import PREPARED, ROWS, is_comfys_attention
 from .prepared_layers import ImagesByLayer
-
-OVERRIDE = "optimized_attention_override"
-"""The key of the options that may hold an override of attention."""
-
-Attend = Callable[..., Tensor]
-"""(q, k, v, heads, …) -> Attn(Q, K, V), (batch, tokens, inner)."""
 
 
 def check(model: ModelPatcher) -> None:
@@ -98,14 +90,14 @@ def _attend_with_images(
     texts: how many tokens stand before the picture's. existing: another pack's override. given: q, k, v and the rest.
     """
     q, k, v, *_ = given
-    attended: Tensor = existing(attend, *given, **how) if existing else attend(*given, **how)
+    attended: Tensor = existing(attend, *given, **how) if existing is not None else attend(*given, **how)
     pixels = prod(grid_of(place.options))
     if len(q) != place.options[ROWS] or {x.shape[1] for x in (q, k, v, attended)} != {texts + pixels}:
         warn_once(dit_blocks.UNKNOWN_TOKENS)
         return attended
     picture = _picture(place.block.x_block.attn, *(x[:, texts:] for x in (q, k, v)))
     added = sum(_result(picture, image, place.options) for image in place.options[PREPARED][address_of(place.options)])
-    if existing or attended.requires_grad or attention.optimized_attention.__module__ != attention.__name__:
+    if existing is not None or attended.requires_grad or not is_comfys_attention():
         return torch.cat([attended[:, :texts], attended[:, texts:] + added], dim=1)
     attended[:, texts:] += added  # the host keeps no result
     return attended

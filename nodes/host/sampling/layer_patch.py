@@ -23,7 +23,7 @@ from ....ip_adapter_core.attention.projection import turn_away
 from ....ip_adapter_core.attention.reference import apply_mask, image_attention
 from . import foreign_attention
 from .foreign_attention import Attentions, TextKV
-from .layer_options import Options, address_of, grid_of
+from .layer_options import OVERRIDE, Options, address_of, grid_of
 from .prepared_layers import ImagesByLayer
 
 ROWS = "ip_adapter_rows"
@@ -210,8 +210,12 @@ def _text_attention(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor
 
 def _uses_comfy_attention(options: Options) -> bool:
     """Whether attention to the text is ComfyUI's own, which keeps no result; other packs exchange it in two ways."""
-    usual = attention.optimized_attention.__module__ == attention.__name__
-    return usual and "optimized_attention_override" not in options
+    return is_comfys_attention() and OVERRIDE not in options
+
+
+def is_comfys_attention() -> bool:
+    """Whether no other pack has put its own in the place of ComfyUI's attention."""
+    return attention.optimized_attention.__module__ == attention.__name__
 
 
 def _show_to_hook(hook: AttentionHook, text: Attention, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:

@@ -24,8 +24,7 @@ from .. import models
 from ..warn import warn_once
 from . import compile, cond_sides, crops, hooks, lora
 from .hooks import AddPatches, Hooks
-from .joint_blocks import OVERRIDE
-from .layer_options import Options
+from .layer_options import OVERRIDE, Options
 from .layer_patch import ROWS
 from .run import Run
 from .steps import max_calls
