@@ -27,14 +27,13 @@ from .shelf import (
     FOLDER,
     MODELS,
     captions,
-    load,
+    kept,
     mixed_precision,
     pictures,
     plain_attention,
     publish,
     read,
     record,
-    save,
     scenes,
 )
 
@@ -87,14 +86,12 @@ SEEN = (sketches, drawn)
 
 def seen(cycle: int) -> dict[str, Tensor]:
     """The encoder's features in a cycle; computed once and written to disk."""
-    name = f"train_{SEEN[cycle].__name__}"
-    try:
-        return load(name)
-    except FileNotFoundError:
+
+    def make() -> dict[str, Tensor]:
         chunks = list(SEEN[cycle]())
-        named = {field: torch.cat([getattr(c, field).half() for c in chunks]) for field in ("embeds", "hidden")}
-        save(name, named)
-        return named
+        return {field: torch.cat([getattr(c, field).half() for c in chunks]) for field in ("embeds", "hidden")}
+
+    return kept(f"train_{SEEN[cycle].__name__}", make)
 
 
 def examples(kind: str, cycle: int) -> TensorExamples:

@@ -20,7 +20,7 @@ from ...nodes.host.sampling.foreign_attention import attention
 from ...nodes.host.training.base_model import attention_weights
 from . import adapters, base, host
 from .descent import Descent
-from .shelf import captions, load, publish, save
+from .shelf import captions, kept, publish
 
 STEPS = 1500
 BATCH = 128
@@ -58,12 +58,7 @@ class Listener(NamedTuple):
 
 def contexts() -> Tensor:
     """What the host's text encoder makes of the whole training captions; computed once and written to disk."""
-    try:
-        return load("train_contexts")["contexts"]
-    except FileNotFoundError:
-        said = host.contexts(captions("train")).half()
-        save("train_contexts", {"contexts": said})
-        return said
+    return kept("train_contexts", lambda: {"contexts": host.contexts(captions("train")).half()})["contexts"]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -41,12 +42,13 @@ def captions(split: str, silence: float = 0.0, nameless: float = 0.0, version: i
 
 def pictures(split: str) -> torch.Tensor:
     """The sketches of a split, (n, 3, 32, 32), bytes; drawn once and written to disk."""
-    path = FOLDER / f"{split}.safetensors"
-    if not path.exists():
+
+    def make() -> dict[str, torch.Tensor]:
         drawn = scenes(split)
         parts = [(sketch(drawn[n : n + 500]) * 255).round().byte() for n in range(0, len(drawn), 500)]
-        save(split, {"pictures": torch.cat(parts)})
-    return load_file(path)["pictures"]
+        return {"pictures": torch.cat(parts)}
+
+    return kept(split, make)["pictures"]
 
 
 def save(name: str, tensors: dict[str, torch.Tensor]) -> Path:
@@ -61,6 +63,16 @@ def save(name: str, tensors: dict[str, torch.Tensor]) -> Path:
 def load(name: str) -> dict[str, torch.Tensor]:
     """Tensors from the shelf."""
     return load_file(FOLDER / f"{name}.safetensors")
+
+
+def kept(name: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Tensors from the shelf; made, and written to disk, where they are not there."""
+    try:
+        return load(name)
+    except FileNotFoundError:
+        made = make()
+        save(name, made)
+        return made
 
 
 class Report:
