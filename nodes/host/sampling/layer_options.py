@@ -1,4 +1,4 @@
-"""What transformer_options tell an attention patch: the layer it is called in, its grid, and what overrides attention."""
+"""What transformer_options tell an attention patch: which layer it is in, its grid, and what overrides attention."""
 
 from __future__ import annotations
 
