@@ -9,7 +9,7 @@ import torch
 
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
-from comfyui_ip_adapter.ip_adapter_core.layers.layout import layers
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import geometry, layers
 from comfyui_ip_adapter.ip_adapter_core.settings.moodboard import ROLES, Card
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 
@@ -20,6 +20,8 @@ SD = layers(CONFIGS["SD1.5"])
 
 class Loaded:
     """An adapter or an encoder."""
+
+    identity = SimpleNamespace(geometry=geometry(CONFIGS["SD1.5"]))
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(encoding, "encode_prompt", encode_prompt)
     monkeypatch.setattr(model_patch, "apply", lambda model, prompt, use: applied.append(use) or model)
-    monkeypatch.setattr(models, "layers", lambda model: model)
+    monkeypatch.setattr(models, "layers", lambda model, _: model)
     adapter, encoder = Loaded(), Loaded()
     return SimpleNamespace(
         of=lambda cards, use=None, model=SD: moodboard.apply(model, adapter, encoder, cards, use or ApplyOptions()),

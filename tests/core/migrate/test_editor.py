@@ -54,7 +54,7 @@ def test_links_go_to_inputs_by_name_and_a_linked_widget_stays_linked() -> None:
     assert source(graph, apply, "weight") == (5, 0) and source(graph, apply, "model") == (1, 0)
     assert source(graph, node(graph, "IPA_Encode"), "clip_vision") == (load["id"], 1)
     assert source(graph, node(graph, "KSampler"), "model") == (apply["id"], 0)
-    assert apply["widgets_values"] == [1.0, 0.0, 0.8, "percent", 0.0, False, "V only", "off"]
+    assert apply["widgets_values"] == [1.0, 0.0, 0.8, "percent", 0.0, False, "V only", "off", "auto"]
 
 
 def test_a_reroute_stays_and_carries_the_new_type() -> None:
