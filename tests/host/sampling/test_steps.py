@@ -27,7 +27,8 @@ pytestmark = [
 
 STEPS = 6
 RISING = Schedule((Curve("linear", "steps", 0.2, 1.0),))
-OURS = str(ROOT)
+PRODUCT = (f"{ROOT}/nodes", f"{ROOT}/ip_adapter_core")
+OF_NUMBERS = {"_timestep"}  # which reads a tensor that it makes of a number, in main memory
 _DURING = (
     "model_patch|layer_patch|layer_options|run|steps|cond_sides|crops|batch|prepared|prepared_layers|foreign_attention"
     "|dit_blocks|double_blocks|flux_queries|inner_attention|joint_blocks|cross_blocks|grouped|reference|joint"
@@ -209,9 +210,8 @@ class Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
-            frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_stack()]
-            asking = [frame for frame in frames[-6:] if frame.startswith((f"{OURS}/nodes", f"{OURS}/ip_adapter_core"))]
-            self.ours += asking[-1:]
+            asking = [each for each in extract_stack()[-6:] if each.filename.startswith(PRODUCT)]
+            self.ours += [f"{each.filename}:{each.lineno}" for each in asking[-1:] if each.name not in OF_NUMBERS]
         return func(*args, **(kwargs or {}))
 
 
