@@ -13,11 +13,12 @@ from ..files.errors import UnsupportedCheckpoint
 _PROJECTION = re.compile(r"resampler\.(.+)|(ip_centroid)")
 _LAYER = re.compile(r"to_([kv])_ip\.(\d{1,4})\.weight")
 _GATE = re.compile(r"ip_gate\.(\d{1,4})")
+_OWN = re.compile(rf"{_LAYER.pattern}|{_GATE.pattern}|ip_centroid|resampler\.(?:queries|kv_proj\..+)")
 
 
 def is_of_anima(names: Iterable[str]) -> bool:
-    """Whether a file with these names holds a layer of such an adapter."""
-    return any(_LAYER.fullmatch(name) or _GATE.fullmatch(name) for name in names)
+    """Whether a file with these names holds a part of such an adapter."""
+    return any(map(_OWN.fullmatch, names))
 
 
 def find_sources(named: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
@@ -26,7 +27,7 @@ def find_sources(named: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     Raises UnsupportedCheckpoint for files without gates: some were trained with the model's own norm of keys and some
     without, and nothing in them says which.
     """
-    if not any(map(_GATE.fullmatch, named)):
+    if any(map(_LAYER.fullmatch, named)) and not any(map(_GATE.fullmatch, named)):
         raise UnsupportedCheckpoint(
             "Choose an Anima adapter that has gates (ip_gate.0 and so on), as anima_lora trains them since May 2026; "
             "this one has none, and its tensors do not tell how its keys are to be read."

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 _PROJECTION = re.compile(r"image_proj(?:_model)?\.(?:time_embedding\..+|proj\.0\.weight)")
 _LAYER = re.compile(r"(ip_adapter|adapter_modules)\.(0|[1-9]\d{0,3})\.(.+)")
-_OF_THE_FIRST = re.compile(r"(?:ip_adapter|adapter_modules)\.0\.(?:to_[kv]_ip|norm_).+")
+_OF_THE_FIRST = re.compile(r"(?:ip_adapter|adapter_modules)\.[02]\.(?:to_[kv]_ip|norm_).+")
 
 
 def is_of_instantx(names: Iterable[str]) -> bool:
