@@ -84,6 +84,7 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
 
     It is built of torch's layers: those of a host may have no parameters yet (ComfyUI's DynamicVRAM).
     """
+    _check_sizes(shapes.flat())
     kind = decide(candidates(shapes), evidence).variant.name
     try:
         adapter = _empty(_require(shapes, kind), nn, evidence)
@@ -133,6 +134,14 @@ def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+
+def _check_sizes(shapes: Mapping[str, Shape]) -> None:
+    for name, shape in shapes.items():
+        if any(size < 1 for size in shape):
+            raise UnsupportedCheckpoint(
+                f"Download this adapter file again; its {name} has shape {list(shape)}, which holds no number."
+            )
 
 
 def _check_names(kind: str, expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> None:
