@@ -108,6 +108,7 @@ _OTHER_FILES = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
         (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
+        (r"(?:double|single)_blocks\..*_lora\d?\.", "a LoRA for Flux"),
         (r"double_blocks\.", "a Flux model or adapter"),
         (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
         (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),
