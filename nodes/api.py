@@ -157,7 +157,7 @@ def export(model: Any, file: str | Path) -> None:
 
     What is in it, and how it is applied: docs/python-api.md and its own header. A file that is there is replaced.
     Raises ValueError for a model without image prompts, for Flux, SD3.5 and Anima, and for prompts that differ by
-    frame, by place, by a schedule or by what the text says.
+    frame, by place, by a schedule or by what the text says, as PuLID's do but with the method neutral.
     """
     exporting.export(model_patch.installed_applications(model), models.layers(model)).save(Path(file))
 

@@ -33,13 +33,13 @@ _HOW = (
     "weights[side][layer] * softmax(q keys^T / sqrt(width / heads) + bias) values, from start to end."
 )
 _DIFFERS: dict[str, Callable[[Application], bool]] = {
-    "frames of their own": lambda one: one.framed,
-    "the schedule": lambda one: one.schedule.over_time,
-    "the masks": lambda one: bool(one.masks),
-    "the balance": lambda one: one.balance != OFF,
-    "the method": lambda one: one.method != NEUTRAL,
+    "Remove frames of their own": lambda one: one.framed,
+    "Remove the schedule": lambda one: one.schedule.over_time,
+    "Remove the masks": lambda one: bool(one.masks),
+    "Remove the balance": lambda one: one.balance != OFF,
+    f'Set method to "{NEUTRAL}" where PuLID is applied, and lower the weight': lambda one: one.method != NEUTRAL,
 }
-"""What is not exported -> whether an application has it."""
+"""What to do about what is not exported -> whether an application has it."""
 
 
 class Exported(NamedTuple):
@@ -74,12 +74,13 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
     if not applications:
         raise ValueError("Give a model that follows an image prompt, at a weight that is not 0; this one follows none.")
     if not has_roles(layers):
-        raise ValueError("Give a model with a UNet; the blocks of this model take image prompts otherwise.")
-    for what, has in _DIFFERS.items():
+        raise ValueError(
+            "Give a model with a UNet; Flux, SD3.5 and Anima take image prompts otherwise than the file can say. Save "
+            "Image Prompt keeps a prompt for them, to load it in ComfyUI."
+        )
+    for do, has in _DIFFERS.items():
         if any(map(has, applications)):
-            raise ValueError(
-                f"Remove {what}; exported is what is the same in every frame, step and place, for any text."
-            )
+            raise ValueError(f"{do}; exported is what is the same in every frame, step and place, for any text.")
     sums = [one for application in applications for one in _sums(application, layers)]
     tensors = {name: tensor for number, one in enumerate(sums) for name, tensor in _tensors(number, one)}
     described = [_layer(layer) for layer in layers]
