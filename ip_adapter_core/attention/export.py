@@ -33,13 +33,12 @@ _HOW = (
     "weights[side][layer] * softmax(q keys^T / sqrt(width / heads) + bias) values, from start to end."
 )
 _DIFFERS: dict[str, Callable[[Application], bool]] = {
-    "Remove frames of their own": lambda one: one.framed,
-    "Remove the schedule": lambda one: one.schedule.over_time,
-    "Remove the masks": lambda one: bool(one.masks),
-    "Remove the balance": lambda one: one.balance != OFF,
-    f'Set method to "{NEUTRAL}" where PuLID is applied, and lower the weight': lambda one: one.method != NEUTRAL,
+    "frames of their own": lambda one: one.framed,
+    "the schedule": lambda one: one.schedule.over_time,
+    "the masks": lambda one: bool(one.masks),
+    "the balance": lambda one: one.balance != OFF,
 }
-"""What to do about what is not exported -> whether an application has it."""
+"""What is not exported -> whether an application has it."""
 
 
 class Exported(NamedTuple):
@@ -78,9 +77,16 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
             "Give a model with a UNet; Flux, SD3.5 and Anima take image prompts otherwise than the file can say. Save "
             "Image Prompt keeps a prompt for them, to load it in ComfyUI."
         )
-    for do, has in _DIFFERS.items():
+    for what, has in _DIFFERS.items():
         if any(map(has, applications)):
-            raise ValueError(f"{do}; exported is what is the same in every frame, step and place, for any text.")
+            raise ValueError(
+                f"Remove {what}; exported is what is the same in every frame, step and place, for any text."
+            )
+    if any(one.method != NEUTRAL for one in applications):
+        raise ValueError(
+            f'Set method to "{NEUTRAL}" where PuLID is applied, and lower the weight; the other methods turn what is '
+            "added away from what the text says, which a file cannot know."
+        )
     sums = [one for application in applications for one in _sums(application, layers)]
     tensors = {name: tensor for number, one in enumerate(sums) for name, tensor in _tensors(number, one)}
     described = [_layer(layer) for layer in layers]

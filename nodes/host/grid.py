@@ -85,7 +85,9 @@ def check_prompting(
     if faces is not None and not identity.reads_faces:
         raise ValueError(f"Disconnect faces; {what} pictures.")
     if faces is not None and REFERENCE in (grid.across.axis, grid.down.axis):
-        raise ValueError(f"Vary something else than {REFERENCE}; all connected faces together are one image prompt.")
+        raise ValueError(
+            f"Set across and down to something else than {REFERENCE}; all faces together are one image prompt."
+        )
     tell(identity, instruction)
     method_for(identity.variant, method)
 

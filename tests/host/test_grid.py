@@ -74,7 +74,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "no instruction": ("Instruct", {}, r"^Connect Image Prompt Instruction to .* or Image Prompt Grid"),
     "no faces": ("PuLID v1", {}, r"^Connect Face Embedding to faces; a is a PuLID v1 adapter, which reads faces"),
     "faces for pictures": ("plus", {"faces": FACES}, r"^Disconnect faces; a is a plus adapter, which reads pictures"),
-    "a reference of faces": ("PuLID v1", {"faces": FACES, "grid": REFERENCES}, r"^Vary something else than reference;"),
+    "a reference of faces": (
+        "PuLID v1",
+        {"faces": FACES, "grid": REFERENCES},
+        r"^Set across and down to something else than r",
+    ),
     "a method of another kind": ("plus", {"method": "style"}, r'^Set method to "auto"; "style" is for adapters of PuL'),
 }
 

@@ -136,7 +136,7 @@ def test_pulid_is_exported_where_it_looks_at_no_text(encode: Any, kind: str) -> 
         assert torch.equal(exported.tensors[f"0.{layer}.values"], kv.values)
     assert exported.header["prompts"][0]["weights"][0] == [0.3] * len(MODEL)
     for method in {"auto", *METHODS} - {NEUTRAL}:
-        with pytest.raises(ValueError, match=r'^Set method to "neutral" .* and lower the weight; .* for any text'):
+        with pytest.raises(ValueError, match=r'^Set method to "neutral" where PuLID .* and lower the weight;'):
             export(applied(prompt, ApplyOptions(method=method)), MODEL)
 
 
