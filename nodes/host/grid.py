@@ -146,5 +146,5 @@ def _prompt(graph: GraphBuilder, reference: int | None, links: Links, fit: str) 
     if reference is not None:
         chosen = graph.node("ImageFromBatch", f"image {reference}", image=image, batch_index=reference - 1, length=1)
         image = chosen.out(0)
-    inputs |= {"image": image, "fit": fit} | ({"instruction": links.instruction} if links.instruction else {})
-    return graph.node(ENCODE, f"prompt {reference or 'of all'}", **inputs)
+    told = {"instruction": links.instruction} if links.instruction else {}
+    return graph.node(ENCODE, f"prompt {reference or 'of all'}", **inputs, image=image, fit=fit, **told)
