@@ -8,7 +8,7 @@ STEPS = {
     "judge": 1200,
     "autoencoder": 3000,
     "controlnet": 1200,
-    "style": 400,
+    "style": 600,
 }
 """How long each part of what is shipped was trained."""
 
@@ -23,10 +23,10 @@ def main(limit: int = sys.maxsize) -> None:
     for cycle, count in enumerate(base.CYCLES):
         base.main(min(count, limit), cycle)
     autoencoder.main(steps["autoencoder"])
-    echo.main("plus", min(echo.STEPS, limit))
-    for kind, cycles in adapters.CYCLES.items():
-        for cycle, count in cycles.items():
-            adapters.main(kind, min(count, limit), cycle)
+    for kind in adapters.READS:
+        echo.main(kind, min(echo.STEPS, limit))
+        for number in range(1, len(adapters.CYCLES) + 1):
+            adapters.main(kind, number, limit)
     controlnet.main(steps["controlnet"])
     style.main(steps["style"])
     history.main()

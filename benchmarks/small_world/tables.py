@@ -228,7 +228,7 @@ def masking(who: Subjects) -> Table:
     rows, goals = [], []
     for kind, (name, first) in product(("base", "plus"), {"left": True, "right": False}.items()):
         alone, other = ([_alone(scene, which) for scene in both] for which in (first, not first))
-        pictures = sampled(Wish([""] * len(both), _read_in_part(both, alone), kind))
+        pictures = sampled(Wish([""] * len(both), _read_in_part(both, covers(alone)), kind))
         for whose, like in (("read", alone), ("other", other)):
             shares = agreement(pictures, like)
             rows.append([kind, name, whose, *(share(shares[key]) for key in ("colour", "texture", "shape"))])
@@ -239,9 +239,9 @@ def masking(who: Subjects) -> Table:
     return Table(["adapter", "object that is read", "as the", "colour", "texture", "shape"], rows, goals)
 
 
-def _read_in_part(scenes: list[Scene], parts: list[Scene]) -> Features:
-    """Features of pictures of which only the objects of others are read."""
-    shown = reference(draw(scenes).movedim(1, -1), covers(parts))
+def _read_in_part(scenes: list[Scene], mask: Tensor) -> Features:
+    """Features of pictures of which only what is white in a mask is read, (n, h, w)."""
+    shown = reference(draw(scenes).movedim(1, -1), mask)
     seen = host.features(shown.images.movedim(-1, 1))
     return seen._replace(kept=shown.kept(SIDE, FITS[0], cast(Tensor, seen.hidden).shape[1]))
 
@@ -271,16 +271,20 @@ def only(number: int) -> LayerWeights:
 
 
 def mixing(who: Subjects) -> Table:
-    """Two references in one prompt: one inside the mask of its object, the other around it."""
-    inner, outer = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
+    """Two references in one prompt: the object of one, in its place, before the background of the other.
+
+    Each acts where it is wanted; of the second one its own object is masked out, so that only the background is read.
+    """
     inside = covers(who.scenes)
+    inner, outer = host.features(draw(who.scenes)), _read_in_part(who.others, 1 - covers(who.others))
     masks = torch.stack([inside, 1 - inside])
-    pictures = sampled(Wish([""] * len(who.scenes), inner, beside=outer, masks=masks))
+    pictures = sampled(Wish([""] * len(who.scenes), inner, "plus", beside=outer, masks=masks))
     one, other = agreement(pictures, who.scenes), agreement(pictures, who.others)
     rows = [[whose, *(share(shares[key]) for key in (*STYLE, *COMPOSITION))]
             for whose, shares in (("inside", one), ("around", other))]  # fmt: skip
     goals = [
         Wanted("inside: its colour", one["colour"], 0.85),
+        Wanted("inside: its texture", one["texture"], 0.85),
         Wanted("around: its background", other["background"], 0.85),
     ]
     return Table(["as in the reference", *STYLE, *COMPOSITION], rows, goals)
