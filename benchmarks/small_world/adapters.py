@@ -1,7 +1,6 @@
 """Train the small world's adapters with the package's own trainer, and the simple adapter they are compared with."""
 
 import logging
-import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -157,11 +156,11 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str, number: int, limit: int = sys.maxsize) -> None:
+def main(kind: str, number: int, steps: int = 0) -> None:
     """The paper's recipe in a cycle, the first or the second, at a rate for thousands of steps instead of a million."""
     cycle = CYCLES[number - 1]
     settings = Settings(
-        steps=min(cycle.steps, limit),
+        steps=steps or cycle.steps,
         batch=BATCH,
         learning_rate=2e-3,
         warmup=100,

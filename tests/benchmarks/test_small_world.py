@@ -209,6 +209,32 @@ def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: 
     assert not torch.equal(plain, whole)
 
 
+def test_what_the_recipe_made_is_not_made_again(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import everything
+
+    monkeypatch.setattr(everything, "DONE", tmp_path / "done")
+    made: list[int] = []
+    part = everything.Part("judge", 9, made.append)
+    for steps in (5, 5, 9, 5):
+        everything.once(part, steps)
+    assert made == [5, 9]
+
+    def stopped(steps: int) -> None:
+        made.append(steps)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            everything.once(everything.Part("style", 7, stopped), 7)
+    assert made == [5, 9, 7, 7]
+
+
+def test_what_the_recipe_makes_has_a_line_in_its_history(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import everything, history
+
+    assert list(history.PARTS) == [part.name for part in everything.parts()]
+
+
 @pytest.mark.timeout(900)
 def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "small_world" / "run.py"
