@@ -36,8 +36,7 @@ def parts() -> Iterator[Part]:
     yield Part("autoencoder", 3000, autoencoder.main)
     for kind in adapters.READS:
         yield Part(f"echo_{kind}", echo.STEPS, partial(echo.main, kind))
-        for number, cycle in enumerate(adapters.CYCLES, 1):
-            yield Part(f"adapter_{kind}_{number}", cycle.steps, partial(adapters.main, kind, number))
+        yield Part(f"adapter_{kind}", adapters.STEPS, partial(adapters.main, kind))
     yield Part("controlnet", 1200, controlnet.main)
     yield Part("style", 600, style.main)
 

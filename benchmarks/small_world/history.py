@@ -15,11 +15,10 @@ ADAPTERS = {
     "plus": "IP-Adapter plus",
     "simple": "simple adapter (image tokens behind the text's)",
 }
-LEARNS = (
-    ("echo", "", "what its attention answers, and what the caption's does; its share of the variance"),
-    ("adapter", "_1", "by the package's trainer: v; half of the pictures with some words of their caption"),
-    ("adapter", "_2", "the same, second cycle; a fifth of the pictures with the caption of another"),
-)
+LEARNS = {
+    "echo": "what its attention answers, and what the caption's does; its share of the variance",
+    "adapter": "by the package's trainer: v",
+}
 PARTS = {
     "clip_0": "CLIP: pictures and captions told apart in batches of 128, most alike in all but one attribute",
     "clip_1": "the same, second cycle: similarities times 16 at most",
@@ -29,7 +28,7 @@ PARTS = {
     "base_1": "the same, second cycle",
     "base_2": "the same, third cycle",
     "autoencoder": "autoencoder: pictures of sketches, and back; the mean difference of each pixel",
-    **{f"{part}_{kind}{number}": f"{what}: {said}" for kind, what in ADAPTERS.items() for part, number, said in LEARNS},
+    **{f"{part}_{kind}": f"{what}: {said}" for kind, what in ADAPTERS.items() for part, said in LEARNS.items()},
     "controlnet": "ControlNet: v, given outlines",
     "style": "LoRA: v of pastel pictures",
 }
@@ -39,10 +38,8 @@ LEAVES = """
 
 - **Thousands of steps instead of a million**: a rate of 2e-3 with warm-up and a cosine instead of 1e-4, and averaged
   weights.
-- **The text says little**: in the first cycle nothing in half of the examples, in the others half of the words, the
-  shape included. A text that always names the shape leaves the image nothing to tell of it.
-- **The text lies**: in the second cycle it says nothing in four fifths of the examples, and in one fifth it is the
-  whole caption of another picture. So the image is heard against a text that disagrees.
+- **The text says little**: in half of the examples nothing, in the others half of the words, the shape included. A text
+  that always names the shape leaves the image nothing to tell of it.
 - **Adapters begin as an echo of the captions**: before the trainer's first step their attention learns to answer as the
   attention to the caption does, without the model around it. From nothing, thousands of steps leave plus behind base.
 - **The resampler's latents begin at the size of what attention adds to them** (plus only). The published beginning is
