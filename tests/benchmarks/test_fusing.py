@@ -18,7 +18,8 @@ enter(Path(tempfile.mkdtemp()))
 import torch
 from comfy.ldm.modules import attention as core
 from comfyui_ip_adapter.benchmarks import fused, fusing
-from sampled import apply, difference, halved, make_prompt, sample
+from constructions import halved
+from sampled import apply, difference, make_prompt, sample
 from twins import Twins
 
 twins, folder = Twins("one level"), Path(tempfile.mkdtemp())

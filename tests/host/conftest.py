@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anima_twins import AnimaTwins
-from flux_twins import FluxTwins
+from flux_twins import WIDE, FluxTwins
 from sd3_twins import SD3Twins
 from twins import Twins
 
@@ -28,6 +28,12 @@ def sd15(comfy: None) -> Twins:
 def flux(comfy: None) -> FluxTwins:
     """A Flux of three double blocks."""
     return FluxTwins()
+
+
+@pytest.fixture(scope="module")
+def wide(comfy: None) -> FluxTwins:
+    """A Flux of two double blocks and three single ones, with heads of the published width."""
+    return FluxTwins(WIDE)
 
 
 @pytest.fixture(scope="module")

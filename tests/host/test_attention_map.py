@@ -22,8 +22,9 @@ from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weigh
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
+from constructions import EMBED, halved
 from fabricate import adapters
-from sampled import EMBED, apply, cond, halved, make_prompt, sample
+from sampled import apply, cond, make_prompt, sample
 from twins import Twins
 from watched import SIDE, latent, look, look_whole
 

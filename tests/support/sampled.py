@@ -6,53 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-import anima_twins
-from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
-from comfyui_ip_adapter.ip_adapter_core.layers.cross_stream import CROSS
-from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
-from comfyui_ip_adapter.ip_adapter_core.layers.joint_stream import JOINT
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
-from fabricate import adapters
-from sd3_twins import hidden, sd3_adapter
+from constructions import encoder, usual
 from twins import Twins
-
-EMBED = 40
-
-
-def embeds(images: int = 1, seed: int = 5) -> Tensor:
-    """What an encoder might say of pictures."""
-    return torch.randn(images, EMBED, generator=torch.Generator().manual_seed(seed))
-
 
 STEPS = 4
 
 
 def make_prompt(twins: Twins, folder: Path, seed: int, tokens: int = 4) -> ImagePrompt:
-    layers = architectures.layers(twins.patcher.model.model_config.unet_config)
-    if layers[0].stage == JOINT:
-        network = load(adapters.save(folder / f"{seed}.safetensors", sd3_adapter(seed, tokens)))
-        return image_prompt(network, (hidden(seed=seed),), (torch.zeros_like(hidden()),))
-    if layers[0].stage == CROSS:
-        network, inputs = load(_save_as_anima(folder, seed, tokens)), (anima_twins.hidden(seed=seed),)
-        return image_prompt(network, inputs, inputs)
-    widths, bias = tuple(layer.width for layer in layers), layers[0].stage == DOUBLE
-    nested = adapters.adapter("base", widths, twins.context, EMBED, seed, tokens=tokens, bias=bias)
-    network = load(adapters.save(folder / f"{seed}.safetensors", nested))
-    random = torch.Generator().manual_seed(seed)
-    return image_prompt(network, (torch.randn(1, EMBED, generator=random),), (torch.zeros(1, EMBED),))
-
-
-def _save_as_anima(folder: Path, seed: int, tokens: int) -> Path:
-    named = adapters.as_anima(adapters.flat(anima_twins.anima_adapter(seed, tokens)))
-    save_file(named, folder / f"{seed}.safetensors")
-    return folder / f"{seed}.safetensors"
+    """An image of this seed, as an adapter of this seed reads it."""
+    return encoder(usual(twins), twins, folder, seed, tokens)(seed)
 
 
 def apply(model: Any, prompt: ImagePrompt, weight: float = 1.0, span: Span | None = None, **how: Any) -> Any:
@@ -106,12 +75,3 @@ def sample(model: Any, cfg: float = 4.0, sampler: str = "euler", given: Tensor |
 def difference(a: Tensor, b: Tensor) -> float:
     """Largest difference, as a share of the largest value."""
     return ((a - b).abs().max() / b.abs().max()).item()
-
-
-def halved(model: Any, *address: Any) -> Any:
-    """Another pack's patch: text values count half in this block."""
-    from comfy.ldm.modules.attention import optimized_attention
-
-    clone = model.clone()
-    clone.set_model_attn2_replace(lambda q, k, v, extra: optimized_attention(q, k, v * 0.5, extra["n_heads"]), *address)
-    return clone

@@ -5,13 +5,15 @@ first traced, whatever attention patches come later (seen on ComfyUI 0.16 to 0.3
 call are guarded: one that names the structure of the patches makes dynamo trace each structure once.
 
 The name reaches no further than the first graph break. Where a graph breaks, or where nothing can name a patch of
-another pack, image prompts run without compilation rather than wrongly, with a warning.
+another pack, image prompts run without compilation rather than wrongly, with a warning. Dynamo counts breaks of the
+whole process: only those that are counted while a structure is called are of its graph.
 """
 
 from __future__ import annotations
 
 import sys
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -35,6 +37,8 @@ _NEW_EACH_CALL = (
 )
 
 _marks = Marks()
+_broken: WeakKeyDictionary[torch.nn.Module, set[str]] = WeakKeyDictionary()
+"""The structures whose graphs broke, by compiled network."""
 
 
 def is_compiled(base: Any, options: Options) -> bool:
@@ -48,10 +52,13 @@ def call_compiled(executor: Any, *args: Any, structure: str, **kwargs: Any) -> T
 
     structure: the name of the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
-    if structure and not _graph_breaks():
+    broken = _broken.setdefault(executor.class_obj.diffusion_model, set())
+    if structure and structure not in broken:
+        before = _graph_breaks()
         result = executor(*args, **kwargs, **{structure: True})
-        if not _graph_breaks():
+        if _graph_breaks() == before:
             return result
+        broken.add(structure)
         torch._dynamo.reset()  # frames traced with these patches must not serve calls without them, nor other blocks
     warn_once(_UNTRACEABLE if structure else _NEW_EACH_CALL)
     with torch.compiler.set_stance("force_eager"):

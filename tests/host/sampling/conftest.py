@@ -1,17 +1,18 @@
-"""The fixtures that the tests of sampling share: a small MODEL and an image prompt for it."""
+"""The fixtures that the tests of sampling share: a small MODEL and an image prompt for it, and every construction."""
 
 from typing import Any
 
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
+from constructions import ADAPTED, Adapted, Encode, encoder
 from sampled import make_prompt
 from twins import Twins
 
 
 @pytest.fixture(scope="module")
 def model(small: Twins) -> Any:
-    """The MODEL; modules that need all of SD1.5's layers have their own."""
+    """The MODEL; modules that need another one have their own."""
     return small.patcher
 
 
@@ -19,3 +20,30 @@ def model(small: Twins) -> Any:
 def prompt(small: Twins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
     """One image of one adapter."""
     return make_prompt(small, tmp_path_factory.mktemp("adapters"), 1)
+
+
+@pytest.fixture(scope="module", params=ADAPTED)
+def adapted(request: pytest.FixtureRequest) -> Adapted:
+    """A row of the table of constructions: a test that asks for it is run for every one."""
+    return ADAPTED[request.param]
+
+
+@pytest.fixture(scope="module")
+def twins(adapted: Adapted, request: pytest.FixtureRequest) -> Twins:
+    """The model of that row."""
+    found: Twins = request.getfixturevalue(adapted.twins)
+    return found
+
+
+@pytest.fixture(scope="module")
+def encode(adapted: Adapted, twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Encode:
+    """Prompts of one adapter for it."""
+    return encoder(adapted, twins, tmp_path_factory.mktemp("adapters"), 1)
+
+
+@pytest.fixture(scope="module")
+def prompts(
+    adapted: Adapted, twins: Twins, encode: Encode, tmp_path_factory: pytest.TempPathFactory
+) -> list[ImagePrompt]:
+    """Two prompts of two adapters for it."""
+    return [encode(1), encoder(adapted, twins, tmp_path_factory.mktemp("adapters"), 2)(2)]

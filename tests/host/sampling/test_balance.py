@@ -20,9 +20,10 @@ from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from constructions import EMBED
 from fabricate import adapters
 from parts import half
-from sampled import EMBED, apply, difference, noise, sample
+from sampled import apply, difference, noise, sample
 from twins import Twins
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]

@@ -1,21 +1,24 @@
 """Image prompts on compiled models: what comes out is what the uncompiled model gives."""
 
+import gc
+import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import combine_prompts
-from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
-from fabricate import adapters
-from flux_twins import WIDE, FluxTwins, weakened
-from sampled import STEPS, apply, difference, halved, make_prompt, sample
+from constructions import ADAPTED, Adapted, encoder
+from flux_twins import FluxTwins
+from sampled import STEPS, apply, difference, make_prompt, sample
 from twins import Twins
 
 
@@ -27,17 +30,6 @@ def compiled(model: Any) -> Any:
     options = {"guard_filter_fn": lambda guards: [("transformer_options" not in guard.name) for guard in guards]}
     set_torch_compile_wrapper(model=clone, backend="eager", options=options)
     return clone
-
-
-@pytest.fixture(scope="module", params=["small", "flux", "sd3", "anima"])
-def twins(request: pytest.FixtureRequest) -> Twins:
-    """A model of each construction."""
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(scope="module")
-def prompts(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> list[ImagePrompt]:
-    return [make_prompt(twins, tmp_path_factory.mktemp("adapters"), seed) for seed in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +44,10 @@ def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     from comfy.ldm.modules import attention
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr(attention, "optimized_attention", getattr(attention, f"attention_{request.param}"))
+    usual, chosen = attention.optimized_attention, getattr(attention, f"attention_{request.param}")
+    for module in [module for name, module in sys.modules.items() if name.startswith("comfy.ldm.")]:
+        if getattr(module, "optimized_attention", None) is usual:
+            monkeypatch.setattr(module, "optimized_attention", chosen)
     torch._dynamo.reset()
     counters.clear()
 
@@ -61,19 +56,13 @@ def bare(model: Any) -> Any:
     return model
 
 
-def patched(model: Any) -> Any:
-    """A model with another pack's patch of one layer."""
-    is_unet = hasattr(model.model.diffusion_model, "middle_block")
-    return halved(model, "middle", 0) if is_unet else weakened(model, 1)
-
-
 @pytest.mark.parametrize("order", ["compiled last", "compiled first"])
 @pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
 def test_a_compiled_model_gives_what_the_eager_one_gives(
-    twins: Twins, prompts: list[ImagePrompt], attention: None, order: str
+    adapted: Adapted, twins: Twins, prompts: list[ImagePrompt], attention: None, order: str
 ) -> None:
     one, other = prompts
-    scaling = "V only" if one.timed else "K+V"
+    scaling, patched = adapted.refused.get("scaling", "K+V"), next(iter(adapted.others.values()))
     uses: list[Callable[[Any], Any]] = [
         lambda model: apply(model, one, 0.7),
         bare,
@@ -129,17 +118,11 @@ def test_a_compiled_model_beside_packs_that_change_what_happens_in_a_layer(
 
 @pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
 def test_adapters_of_both_authors_of_flux_are_compiled_in_one_graph(
-    comfy: None, attention: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wide: FluxTwins, attention: None, tmp_path: Path
 ) -> None:
-    from comfy.ldm.flux import math
-    from comfy.ldm.modules.attention import attention_pytorch
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr(math, "optimized_attention", attention_pytorch)
-    wide = FluxTwins(WIDE)
-    nested = adapters.adapter("InstantX Flux", (256,) * 5, wide.context, 1152, tokens=6)
-    network = load(adapters.save(tmp_path / "instantx.bin", adapters.counted(nested)))
-    inside = image_prompt(network, (torch.randn(1, 1152),), (torch.zeros(1, 1152),))
+    inside = encoder(ADAPTED["InstantX on Flux"], wide, tmp_path, 1)(2)
     both = apply(apply(wide.patcher, make_prompt(wide, tmp_path, 1), 0.5), inside, 0.7)
     assert difference(sample(compiled(both)), sample(both)) < 1e-5
     assert not counters["graph_break"]
@@ -200,6 +183,12 @@ def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+def breaks() -> int:
+    from torch._dynamo.utils import counters
+
+    return sum(counters["graph_break"].values())
+
+
 @pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
 def test_another_packs_patch_made_anew_for_each_call_is_traced_once(
     small: Twins, small_prompts: list[ImagePrompt], attention: None
@@ -233,3 +222,61 @@ def test_another_packs_patch_that_is_another_one_later_is_not_served_an_old_grap
     prompt, factors = small_prompts[0], [0.5, 0.1]
     found = sample(compiled(apply(anew(small.patcher, factors, collected), prompt, 0.7)))
     assert difference(found, sample(apply(anew(small.patcher, factors, collected), prompt, 0.7))) < 1e-5
+
+
+# Graph breaks
+
+
+@pytest.mark.parametrize("attention", ["pytorch"], indirect=True)
+def test_a_break_in_what_is_nothing_to_this_model_leaves_image_prompts_compiled(
+    small: Twins, small_prompts: list[ImagePrompt], attention: None
+) -> None:
+    def foreign(x: torch.Tensor) -> torch.Tensor:
+        torch._dynamo.graph_break()
+        return x + 1
+
+    torch.compile(foreign, backend="eager")(torch.ones(2))
+    assert breaks() == 1
+    prompted = apply(small.patcher, small_prompts[0], 0.7)
+    found = sample(compiled(prompted))
+    assert graphs() > 1
+    assert breaks() == 1
+    assert difference(found, sample(prompted)) < 1e-5
+
+
+class Executor:
+    """Calls a network, and notes by which name; those called "broken" break a graph."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.class_obj = SimpleNamespace(diffusion_model=network)
+        self.named: list[str] = []
+
+    def __call__(self, x: torch.Tensor, **names: bool) -> torch.Tensor:
+        from torch._dynamo.utils import counters
+
+        self.named.append(next(iter(names), ""))
+        counters["graph_break"]["a reason"] += "broken" in names
+        return x + 1
+
+
+def test_a_structure_whose_graph_breaks_runs_without_compilation_and_others_go_on(comfy: None) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling.compile import call_compiled
+
+    one, another = Executor(torch.nn.Identity()), Executor(torch.nn.Identity())
+    for structure in ("whole", "broken", "whole", "broken", ""):
+        assert call_compiled(one, torch.ones(1), structure=structure) == 2
+    assert one.named == ["whole", "broken", "", "whole", "", ""]
+    call_compiled(another, torch.ones(1), structure="broken")
+    assert another.named == ["broken", ""]
+
+
+def test_what_broke_is_forgotten_with_its_network(comfy: None) -> None:
+    from comfyui_ip_adapter.nodes.host.sampling.compile import _broken, call_compiled
+
+    executor = Executor(torch.nn.Identity())
+    call_compiled(executor, torch.ones(1), structure="broken")
+    network = weakref.ref(executor.class_obj.diffusion_model)
+    assert _broken[executor.class_obj.diffusion_model] == {"broken"}
+    del executor
+    gc.collect()
+    assert network() is None

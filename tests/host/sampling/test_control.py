@@ -18,9 +18,10 @@ from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import SamplingStep, Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from constructions import EMBED
 from fabricate import adapters
 from parts import evolved, half, tiled, windowed
-from sampled import EMBED, STEPS, apply, cond, difference, make_prompt, noise, sample
+from sampled import STEPS, apply, cond, difference, make_prompt, noise, sample
 from twins import Twins
 
 pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:Should have tb")]

@@ -1,4 +1,4 @@
-"""Image prompts on Anima: equal to the formula of its adapters, block by block, and beside other packs' patches."""
+"""Image prompts on Anima: equal to the formula of its adapters, block by block."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,11 +27,8 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.layers.cross_stream import layers as blocks_of
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
-from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
-from parts import half
 from published_shapes import entries
 from sampled import apply, difference, make_prompt, sample, with_layers
 from twins import TOLERANCE, error
@@ -56,11 +53,6 @@ def model(anima: AnimaTwins) -> Any:
 @pytest.fixture(scope="module")
 def prompt(anima: AnimaTwins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
     return make_prompt(anima, tmp_path_factory.mktemp("adapters"), 1)
-
-
-@pytest.fixture(scope="module")
-def other(anima: AnimaTwins, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    return make_prompt(anima, tmp_path_factory.mktemp("adapters"), 2)
 
 
 def ours(file: Named, folder: Path, cond: Tensor, uncond: Tensor | None = None) -> ImagePrompt:
@@ -200,17 +192,7 @@ def test_every_block_is_called_exactly_once(
     assert calls == {layer.address[:2]: 1 for layer in blocks_of(ANIMA.comfy)}
 
 
-# Weight, span, layers, masks
-
-
-def test_weight_zero_is_the_base_model_bit_for_bit(model: Any, prompt: ImagePrompt) -> None:
-    assert torch.equal(sample(apply(model, prompt, 0.0)), sample(model))
-
-
-def test_a_prompt_acts_in_its_span_alone(model: Any, prompt: ImagePrompt) -> None:
-    whole, late = sample(apply(model, prompt)), sample(apply(model, prompt, span=Span(0.5, 1.0)))
-    assert difference(whole, late) > 1e-3
-    assert difference(late, sample(model)) > 1e-3
+# Layers, parts, time
 
 
 def test_lists_name_blocks(model: Any, prompt: ImagePrompt) -> None:
@@ -221,38 +203,6 @@ def test_lists_name_blocks(model: Any, prompt: ImagePrompt) -> None:
     assert difference(named, sample(apply(model, prompt))) > 1e-3
 
 
-def test_weight_types_of_unets_are_refused(model: Any, prompt: ImagePrompt) -> None:
-    with pytest.raises(ValueError, match="style transfer"):
-        apply(model, prompt, layer_weights=from_weight_type("style transfer"))
-
-
-def test_a_full_mask_is_none_and_an_empty_one_leaves_the_model(model: Any, prompt: ImagePrompt) -> None:
-    assert torch.equal(sample(apply(model, prompt, mask=torch.ones(1, 64, 64))), sample(apply(model, prompt)))
-    assert torch.equal(sample(apply(model, prompt, mask=torch.zeros(1, 64, 64))), sample(model))
-
-
-def test_a_mask_acts_on_the_patches_of_the_picture(
-    anima: AnimaTwins, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import cross_blocks
-
-    seen: list[Tensor] = []
-    add = cross_blocks.add_images
-
-    def recording(attended: Tensor, q: Tensor, options: Any, in_place: bool) -> Tensor:
-        seen.append(add(torch.zeros_like(q), q, options, True))
-        return attended
-
-    monkeypatch.setattr(cross_blocks, "add_images", recording)
-    masked = apply(anima.patcher, prompt, mask=half("left", 96, 192))
-    anima.call_comfy(anima_call(2, 12, 24), masked, cond_or_uncond=[0])
-    assert len(seen) == 3
-    for part in seen:
-        acts = part.abs().amax(-1).reshape(2, 6, 12) > 0
-        assert acts[:, :, :6].all()
-        assert not acts[:, :, 6:].any()
-
-
 def test_parts_of_a_picture_are_found_although_it_has_an_axis_for_time() -> None:
     from comfyui_ip_adapter.nodes.host.sampling import crops
 
@@ -260,15 +210,6 @@ def test_parts_of_a_picture_are_found_although_it_has_an_axis_for_time() -> None
     part = whole[..., 2:10, 5:13]
     assert crops.of_parts(part, [0], whole[0]) == crops.Crops((12, 16), (8, 8), ((2, 5),))
     assert crops.whole_picture(part, whole, (12, 16)) is whole
-
-
-@pytest.mark.parametrize("balance", ["cap", "equalise"])
-def test_a_prompt_can_be_balanced_as_the_text_has_an_attention_of_its_own(
-    model: Any, prompt: ImagePrompt, balance: str
-) -> None:
-    plain, found = sample(apply(model, prompt, 3.0)), sample(apply(model, prompt, 3.0, balance=balance))
-    assert difference(plain, found) > 1e-3
-    assert difference(found, sample(model)) > 1e-3
 
 
 def test_pictures_over_time_are_left_as_they_are_with_a_warning(
@@ -282,55 +223,6 @@ def test_pictures_over_time_are_left_as_they_are_with_a_warning(
     found = anima.call_comfy(given, apply(anima.patcher, prompt), cond_or_uncond=[0])
     assert torch.equal(found, anima.call_comfy(given, anima.patcher))
     assert "cannot be followed" in caplog.text
-
-
-# Other packs
-
-
-def scaled_texts(model: Any) -> Any:
-    """Another pack's patch of the input of cross-attentions."""
-    clone = model.clone()
-    clone.set_model_patch(lambda q, k, v, **more: {"v": 0.5 * v}, "attn2_patch")
-    return clone
-
-
-def overridden(model: Any) -> Any:
-    """Another pack's override of attention."""
-    clone = model.clone()
-    options = clone.model_options["transformer_options"]
-    options["optimized_attention_override"] = lambda attend, *given, **how: 0.5 * attend(*given, **how)
-    return clone
-
-
-def overridden_inside(model: Any) -> Any:
-    """Another pack's wrapper of the network, which patches each call."""
-    from comfy.patcher_extension import WrappersMP
-
-    def wrapper(executor: Any, *given: Any, transformer_options: Any, **more: Any) -> Tensor:
-        patches = transformer_options.get("patches", {})
-        listed = [*patches.get("attn2_patch", []), lambda q, k, v, **more: {"v": 0.5 * v}]
-        changed = {**transformer_options, "patches": {**patches, "attn2_patch": listed}}
-        found: Tensor = executor(*given, transformer_options=changed, **more)
-        return found
-
-    clone = model.clone()
-    clone.add_wrapper(WrappersMP.DIFFUSION_MODEL, wrapper)
-    return clone
-
-
-OTHERS: dict[str, Any] = {
-    "the text of a cross-attention": scaled_texts,
-    "all attention": overridden,
-    "each call": overridden_inside,
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_patches_keep_their_effect_in_any_order(model: Any, prompt: ImagePrompt, name: str) -> None:
-    ours_last = sample(apply(OTHERS[name](model), prompt))
-    assert torch.equal(ours_last, sample(OTHERS[name](apply(model, prompt))))
-    assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
-    assert difference(ours_last, sample(OTHERS[name](model))) > 1e-3
 
 
 def test_patches_of_ours_are_taken_away_and_those_of_others_stay() -> None:
@@ -359,33 +251,11 @@ def test_a_host_without_patches_of_cross_attentions_is_refused(
         apply(model, prompt)
 
 
-def test_blocks_of_another_pack_are_refused(anima: AnimaTwins, prompt: ImagePrompt) -> None:
-    clone = anima.patcher.clone()
-    network = clone.model.diffusion_model
-    blocks, network.blocks = network.blocks, torch.nn.ModuleList([torch.nn.Identity()])
-    try:
-        with pytest.raises(ValueError, match=r"^Load this Anima model with a loader of ComfyUI's own"):
-            apply(clone, prompt)
-    finally:
-        network.blocks = blocks
-
-
 def test_an_adapter_for_anima_is_refused_on_another_model(sd3: Any, prompt: ImagePrompt) -> None:
     with pytest.raises(
         ValueError, match=r"^Load an adapter made for this model, .*\(3 layers, context 48\); the model"
     ):
         apply(sd3.patcher, prompt)
-
-
-def test_attention_maps_export_and_training_are_refused(model: Any, prompt: ImagePrompt) -> None:
-    from comfyui_ip_adapter.ip_adapter_core.attention.export import export
-    from comfyui_ip_adapter.nodes.host import models
-    from comfyui_ip_adapter.nodes.host.sampling.model_patch import installed_applications
-
-    with pytest.raises(ValueError, match=r"^Connect a UNet such as .*; this model is anima\.$"):
-        models.cross_attentions(model)  # which maps and training ask
-    with pytest.raises(ValueError, match=r"^Give a model with a UNet; "):
-        export(installed_applications(apply(model, prompt)), models.layers(model))
 
 
 # The published size

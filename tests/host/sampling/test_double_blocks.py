@@ -1,4 +1,4 @@
-"""The adapter of XLabs on Flux: equal to diffusers, block by block, and beside other packs' patches of the blocks."""
+"""The adapter of XLabs on Flux: equal to diffusers, block by block."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,11 +13,11 @@ from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
+from constructions import EMBED, embeds
 from fabricate import adapters
-from flux_twins import FluxTwins, weakened
-from parts import half
+from flux_twins import FluxTwins
 from published_shapes import entries
-from sampled import EMBED, STEPS, apply, difference, embeds, make_prompt, sample, with_layers
+from sampled import apply, difference, make_prompt, sample, with_layers
 from twins import TOLERANCE, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -132,49 +132,6 @@ def test_every_block_is_called_exactly_once(
     assert calls == {("double", number): 1 for number in range(3)}
 
 
-# Other packs
-
-
-def turned(model: Any) -> Any:
-    """Another pack's patch of attention: the queries of all blocks have the other sign."""
-    clone = model.clone()
-    clone.set_model_patch(lambda q, k, v, **more: {"q": -q}, "attn1_patch")
-    return clone
-
-
-@pytest.mark.parametrize("other", [lambda model: weakened(model, 1), turned], ids=["a block", "its attention"])
-def test_other_patches_of_the_same_blocks_keep_their_effect_in_any_order(
-    model: Any, prompt: ImagePrompt, other: Any
-) -> None:
-    ours_last = sample(apply(other(model), prompt))
-    assert torch.equal(ours_last, sample(other(apply(model, prompt))))
-    assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
-    assert difference(ours_last, sample(other(model))) > 0.1
-
-
-def test_a_patch_that_leaves_blocks_out_leaves_their_images_out(model: Any, prompt: ImagePrompt) -> None:
-    skipping = model.clone()
-    for number in range(3):
-        skipping.set_model_patch_replace(lambda args, extra: args, "dit", "double_block", number)
-    assert torch.equal(sample(apply(skipping, prompt)), sample(skipping))
-
-
-def test_patches_that_a_wrapper_changes_in_each_call_count(model: Any, prompt: ImagePrompt) -> None:
-    from comfy.patcher_extension import WrappersMP
-
-    def wrapper(executor: Any, *args: Any, **more: Any) -> Tensor:
-        *given, options = args
-        replace_patches = {**options.get("patches_replace", {})}
-        blocks = {("double_block", n): lambda args, extra: args for n in range(3)}
-        return executor(*given, {**options, "patches_replace": {**replace_patches, "dit": blocks}}, **more)
-
-    wrapped = apply(model, prompt)
-    wrapped.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "another pack", wrapper)
-    bare = model.clone()
-    bare.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "another pack", wrapper)
-    assert torch.equal(sample(wrapped), sample(bare))
-
-
 def test_reference_latents_take_no_image_attention(flux: FluxTwins, prompt: ImagePrompt, monkeypatch: Any) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import double_blocks
 
@@ -196,65 +153,13 @@ def test_reference_latents_take_no_image_attention(flux: FluxTwins, prompt: Imag
     assert [before.shape for before, _ in seen] == [(2, 64, 64)] * 3
 
 
-def test_a_mask_acts_on_the_patches_of_the_picture(flux: FluxTwins, prompt: ImagePrompt, monkeypatch: Any) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import double_blocks
-
-    added: list[Tensor] = []
-    add = double_blocks.add_images
-    monkeypatch.setattr(
-        double_blocks,
-        "add_images",
-        lambda attended, q, options, in_place: (
-            added.append(add(torch.zeros_like(q), q, options, True)) or add(attended, q, options, in_place)
-        ),
-    )
-    given = call(flux.context, 2, 12, 24)
-    flux.call_comfy(given, apply(flux.patcher, prompt, mask=half("left", 96, 192)), cond_or_uncond=[0])
-    assert len(added) == 3
-    for found in added:
-        acts = found.abs().amax(-1).reshape(2, 6, 12) > 0
-        assert acts[:, :, :6].all()
-        assert not acts[:, :, 6:].any()
-
-
-# What does not fit, before sampling
-
-
-def test_weights_of_stages_and_roles_are_refused_and_those_of_blocks_are_not(model: Any, prompt: ImagePrompt) -> None:
-    for name in ("style transfer", "strong style transfer", "weak input", "InstantStyle layout"):
-        with pytest.raises(ValueError, match=rf"^Choose linear, ease in, .* or a custom list .*; {name} names stages"):
-            apply(model, prompt, layer_weights=from_weight_type(name))
+def test_lists_name_double_blocks(model: Any, prompt: ImagePrompt) -> None:
     with pytest.raises(ValueError, match=r"double: 0, 1, 2; all; numbers 0-2, and found style"):
         apply(model, prompt, layer_weights=custom("style = 1"))
     one = sample(apply(model, prompt, layer_weights=custom("double.1 = 1")))
     assert difference(one, sample(apply(model, prompt, layer_weights=custom("1 = 1")))) == 0
     assert difference(one, sample(apply(model, prompt))) > 1e-3
     assert difference(sample(apply(model, prompt, layer_weights=from_weight_type("ease in"))), one) > 1e-3
-
-
-def test_balance_is_refused(model: Any, prompt: ImagePrompt) -> None:
-    for mode in ("cap", "equalise"):
-        with pytest.raises(ValueError, match=rf'^Set balance to "off", .* "{mode}"'):
-            apply(model, prompt, 1.0, balance=mode)
-
-
-def test_a_model_whose_blocks_another_pack_has_built_is_refused(model: Any, prompt: ImagePrompt) -> None:
-    exchanged = model.clone()
-    exchanged.model = type(model.model).__new__(type(model.model))
-    torch.nn.Module.__init__(exchanged.model)
-    exchanged.model.model_config, exchanged.model.diffusion_model = model.model.model_config, torch.nn.Identity()
-    with pytest.raises(ValueError, match=r"^Load this Flux model with a loader of ComfyUI's own, .*another pack's"):
-        apply(exchanged, prompt)
-
-
-def test_attention_maps_and_training_are_refused(model: Any, prompt: ImagePrompt) -> None:
-    from comfyui_ip_adapter.nodes.host.training.base_model import HostBase, attention_weights
-    from watched import look
-
-    asked: list[Any] = [lambda: look(apply(model, prompt)), lambda: HostBase(model), lambda: attention_weights(model)]
-    for ask in asked:
-        with pytest.raises(ValueError, match=r"^Connect a UNet such as .*, which is needed here; .* is flux\.$"):
-            ask()
 
 
 # The published size
@@ -278,13 +183,3 @@ def test_a_published_file_fits_the_published_model(file: str) -> None:
     for layer in architectures.layers(config):
         assert network.double_blocks[layer.block].num_heads == layer.heads
         assert network.double_blocks[layer.block].hidden_size == layer.width
-
-
-def test_steps_are_counted(model: Any, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import double_blocks
-
-    steps = []
-    add = double_blocks.add_patches
-    monkeypatch.setattr(double_blocks, "add_patches", lambda options, **more: steps.append(1) or add(options, **more))
-    sample(apply(model, prompt))
-    assert len(steps) == STEPS

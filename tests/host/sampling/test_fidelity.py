@@ -13,8 +13,9 @@ from comfyui_ip_adapter.ip_adapter_core.adapters import loading as core
 from comfyui_ip_adapter.ip_adapter_core.attention.application import applications
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
+from constructions import EMBED, embeds
 from fabricate import adapters
-from sampled import EMBED, apply, embeds
+from sampled import apply
 from twins import CONSTRUCTIONS, TOLERANCE, Call, Twins, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")

@@ -1,4 +1,4 @@
-"""InstantX's adapter on Flux: equal to its formula in diffusers' model, block by block, and beside others' patches."""
+"""InstantX's adapter on Flux: equal to its formula in diffusers' model, block by block, and beside that of XLabs."""
 
 from collections import Counter
 from dataclasses import replace
@@ -16,10 +16,9 @@ from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import inner_layers
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
-from flux_twins import WIDE, FluxTwins, weakened
+from flux_twins import WIDE, FluxTwins
 from parts import half
 from published_shapes import entries
 from sampled import apply, difference, make_prompt, sample
@@ -30,12 +29,6 @@ pytestmark = pytest.mark.usefixtures("comfy")
 EMBED, TOKENS, HEAD = 1152, 6, 128
 FILE = "ip-adapter (InstantX Flux)"
 Nested = dict[str, dict[str, Tensor]]
-
-
-@pytest.fixture(scope="module")
-def wide(comfy: None) -> FluxTwins:
-    """A Flux of two double blocks and three single ones, with heads of the published width."""
-    return FluxTwins(WIDE)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +44,6 @@ def model(wide: FluxTwins) -> Any:
 @pytest.fixture(scope="module")
 def prompt(nested: Nested, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
     return ours(nested, tmp_path_factory.mktemp("adapters"), embeds(1), torch.zeros(1, EMBED))
-
-
-@pytest.fixture(scope="module")
-def other(nested: Nested, tmp_path_factory: pytest.TempPathFactory) -> ImagePrompt:
-    """A prompt of another image."""
-    return ours(nested, tmp_path_factory.mktemp("adapters"), embeds(2), torch.zeros(1, EMBED))
 
 
 def embeds(seed: int = 5, images: int = 1) -> Tensor:
@@ -205,17 +192,7 @@ def test_every_block_is_called_exactly_once(
     assert calls == {layer.address[:2]: 1 for layer in inner_layers(WIDE.comfy)}
 
 
-# Weight, span, layers, several prompts
-
-
-def test_weight_zero_is_the_base_model_bit_for_bit(model: Any, prompt: ImagePrompt) -> None:
-    assert torch.equal(sample(apply(model, prompt, 0.0)), sample(model))
-
-
-def test_a_prompt_acts_in_its_span_alone(model: Any, prompt: ImagePrompt) -> None:
-    whole, late = sample(apply(model, prompt)), sample(apply(model, prompt, span=Span(0.5, 1.0)))
-    assert difference(whole, late) > 1e-3
-    assert difference(late, sample(model)) > 1e-3
+# Layers, prompts of both authors
 
 
 def test_lists_name_double_and_single_blocks(model: Any, prompt: ImagePrompt) -> None:
@@ -226,23 +203,6 @@ def test_lists_name_double_and_single_blocks(model: Any, prompt: ImagePrompt) ->
     assert torch.equal(double, sample(apply(model, prompt, layer_weights=custom("1 = 1"))))
     assert torch.equal(single, sample(apply(model, prompt, layer_weights=custom("4 = 1"))))
     assert difference(double, single) > 1e-3
-
-
-def test_images_of_one_prompt_share_a_softmax(wide: FluxTwins, nested: Nested, tmp_path: Path) -> None:
-    given, cond = call(wide.context), embeds()
-    one = apply(wide.patcher, ours(nested, tmp_path, cond, cond))
-    twice = apply(wide.patcher, ours(nested, tmp_path, cond.expand(2, -1), cond))
-    both = apply(wide.patcher, ours(nested, tmp_path, embeds(5, 2), cond))
-    found = [wide.call_comfy(given, each, cond_or_uncond=[0]) for each in (one, twice, both)]
-    assert error(found[1], found[0]) < TOLERANCE
-    assert error(found[2], found[0]) > 0.01
-
-
-def test_two_prompts_add_up_in_any_order(model: Any, prompt: ImagePrompt, other: ImagePrompt) -> None:
-    both = sample(apply(apply(model, prompt), other))
-    assert difference(both, sample(apply(apply(model, other), prompt))) < 1e-5
-    assert difference(both, sample(apply(model, prompt))) > 1e-3
-    assert difference(both, sample(apply(model, other))) > 1e-3
 
 
 def test_adapters_of_both_authors_act_on_one_model_in_any_order(
@@ -287,11 +247,6 @@ def test_a_mask_acts_on_the_patches_of_the_picture_and_counts_by_its_mean_for_te
             assert not acts[:, :, 6:].any()
 
 
-def test_a_full_mask_is_none_and_an_empty_one_leaves_the_model(model: Any, prompt: ImagePrompt) -> None:
-    assert torch.equal(sample(apply(model, prompt, mask=torch.ones(1, 64, 64))), sample(apply(model, prompt)))
-    assert torch.equal(sample(apply(model, prompt, mask=torch.zeros(1, 64, 64))), sample(model))
-
-
 def test_reference_latents_take_no_image_attention(
     wide: FluxTwins, prompt: ImagePrompt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,45 +268,6 @@ def test_reference_latents_take_no_image_attention(
     assert seen == [64] * 2 + [64, given.text.shape[1]] * 3
 
 
-# Other packs
-
-
-def with_patch(key: str, patch: Any) -> Any:
-    def change(model: Any) -> Any:
-        clone = model.clone()
-        clone.set_model_patch(patch, key)
-        return clone
-
-    return change
-
-
-OTHERS: dict[str, Any] = {
-    "a double block": lambda model: weakened(model, 1),
-    "a single block": lambda model: weakened(model, 1, "single_block"),
-    "before attention": with_patch("attn1_patch", lambda q, k, v, **more: {"q": -q}),
-    "after attention": with_patch("attn1_output_patch", lambda attended, extra: 0.5 * attended),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_patches_of_the_same_blocks_keep_their_effect_in_any_order(
-    model: Any, prompt: ImagePrompt, name: str
-) -> None:
-    if torch.equal(sample(OTHERS[name](model)), sample(model)):
-        pytest.skip("this ComfyUI has no such patch")  # of what is before attention, 0.16
-    ours_last = sample(apply(OTHERS[name](model), prompt))
-    assert torch.equal(ours_last, sample(OTHERS[name](apply(model, prompt))))
-    assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
-    assert difference(ours_last, sample(OTHERS[name](model))) > 1e-3
-
-
-def test_a_patch_that_leaves_blocks_out_leaves_their_images_out(model: Any, prompt: ImagePrompt) -> None:
-    skipping = model.clone()
-    for stage, number, *_ in inner_layers(WIDE.comfy):
-        skipping.set_model_patch_replace(lambda args, extra: args, "dit", f"{stage}_block", number)
-    assert torch.equal(sample(apply(skipping, prompt)), sample(skipping))
-
-
 def test_patches_of_two_prompts_are_taken_away_together(model: Any, prompt: ImagePrompt) -> None:
     from comfyui_ip_adapter.nodes.host.sampling import dit_blocks
     from comfyui_ip_adapter.nodes.host.sampling.dit_blocks import Place
@@ -362,11 +278,6 @@ def test_patches_of_two_prompts_are_taken_away_together(model: Any, prompt: Imag
     added = dit_blocks.add_patches(options, places)
     assert dit_blocks.foreign_patches(added, dict.fromkeys(places, ())) == [theirs, theirs]
     assert dit_blocks.remove_patches(added) == options
-
-
-def test_balance_is_refused(model: Any, prompt: ImagePrompt) -> None:
-    with pytest.raises(ValueError, match=r'^Set balance to "off", .* "cap"'):
-        apply(model, prompt, 1.0, balance="cap")
 
 
 # The published size

@@ -1,4 +1,4 @@
-"""InstantX's adapter on SD3.5: equal to diffusers, block by block, and beside other packs' patches of the blocks."""
+"""InstantX's adapter on SD3.5: equal to diffusers, block by block, at each noise level."""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,13 +13,10 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
 from comfyui_ip_adapter.ip_adapter_core.layers import architectures
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
-from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.weight_list import custom
 from fabricate import adapters
-from flux_twins import weakened
-from parts import half
 from published_shapes import entries
-from sampled import STEPS, apply, difference, make_prompt, noise, sample, with_layers
+from sampled import STEPS, apply, difference, make_prompt, sample, with_layers
 from sd3_twins import SD3Twins, hidden, sd3_adapter, sd3_call
 from twins import TOLERANCE, error
 
@@ -134,18 +131,6 @@ def test_every_block_is_called_exactly_once(
     assert calls == {id(block.x_block.attn): 1 for block in sd3.patcher.model.diffusion_model.joint_blocks}
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_prompt_follows_the_dtype_of_the_model(model: Any, prompt: ImagePrompt, dtype: torch.dtype) -> None:
-    cast = SD3Twins().patcher
-    cast.model.manual_cast_dtype = dtype
-    cast.model.diffusion_model.to(dtype)
-    cast.model.diffusion_model.dtype = dtype
-    found = sample(apply(cast, prompt), cfg=1.0)
-    exact = sample(apply(model, prompt), cfg=1.0)
-    assert torch.isfinite(found).all()
-    assert difference(found, exact) < 0.2 * difference(exact, sample(model, cfg=1.0))
-
-
 # The noise level
 
 
@@ -199,17 +184,6 @@ def test_a_batch_that_is_split_asks_for_no_row_twice(
     assert counting.rows == [2] * STEPS + [1] * 2 * STEPS
 
 
-def test_each_frame_reads_its_own_picture_at_its_own_weight(model: Any, nested: Any, tmp_path: Path) -> None:
-    network = load(adapters.save(tmp_path / "a.safetensors", nested))
-    pictures, blank, start = hidden(2), torch.zeros_like(hidden()), noise(2)
-    framed = image_prompt(network, (pictures,), (blank,), Gathering("one per frame", (1.0, 0.4)))
-    together = sample(apply(model, framed), given=start)
-    for frame, weight in enumerate((1.0, 0.4)):
-        alone = image_prompt(network, (pictures[frame : frame + 1],), (blank,))
-        expected = sample(apply(model, alone, weight), given=start[frame : frame + 1])
-        assert difference(together[frame : frame + 1], expected) < 1e-4
-
-
 def test_the_host_loads_the_adapter_beside_the_model(
     model: Any, prompt: ImagePrompt, model_folders: Path, nested: Any
 ) -> None:
@@ -231,46 +205,6 @@ def test_the_host_loads_the_adapter_beside_the_model(
 # Other packs
 
 
-def overridden(model: Any) -> Any:
-    """Another pack's attention: values count half."""
-    clone = model.clone()
-    options = clone.model_options["transformer_options"]
-    options["optimized_attention_override"] = lambda func, q, k, v, *rest, **how: func(q, k, v * 0.5, *rest, **how)
-    return clone
-
-
-@pytest.mark.parametrize("other", [lambda model: weakened(model, 1), overridden], ids=["a block", "its attention"])
-def test_other_patches_of_the_same_blocks_keep_their_effect_in_any_order(
-    model: Any, prompt: ImagePrompt, other: Any
-) -> None:
-    ours_last = sample(apply(other(model), prompt))
-    assert torch.equal(ours_last, sample(other(apply(model, prompt))))
-    assert difference(ours_last, sample(apply(model, prompt))) > 1e-3
-    assert difference(ours_last, sample(other(model))) > 0.05
-
-
-def test_what_a_foreign_attention_gives_is_left_as_it_is(model: Any, prompt: ImagePrompt) -> None:
-    given: list[tuple[Tensor, Tensor]] = []
-
-    def foreign(func: Any, *args: Any, **how: Any) -> Tensor:
-        found = func(*args, **how)
-        given.append((found, found.clone()))
-        return found
-
-    patched = model.clone()
-    patched.model_options["transformer_options"]["optimized_attention_override"] = foreign
-    sample(apply(patched, prompt))
-    assert given
-    assert all(torch.equal(*pair) for pair in given)
-
-
-def test_a_patch_that_leaves_blocks_out_leaves_their_images_out(model: Any, prompt: ImagePrompt) -> None:
-    skipping = model.clone()
-    for number in (0, 1, 2):
-        skipping.set_model_patch_replace(lambda args, extra: args, "dit", "double_block", number)
-    assert torch.equal(sample(apply(skipping, prompt)), sample(skipping))
-
-
 def test_rows_that_cannot_be_followed_are_left_as_they_are(model: Any, prompt: ImagePrompt) -> None:
     longer = model.clone()
 
@@ -283,65 +217,28 @@ def test_rows_that_cannot_be_followed_are_left_as_they_are(model: Any, prompt: I
     assert torch.equal(sample(apply(longer, prompt)), sample(longer))
 
 
-def test_a_mask_acts_on_the_patches_of_the_picture(sd3: SD3Twins, prompt: ImagePrompt, monkeypatch: Any) -> None:
-    from comfyui_ip_adapter.nodes.host.sampling import joint_blocks
-
-    added: list[Tensor] = []
-    result = joint_blocks._result
-    monkeypatch.setattr(joint_blocks, "_result", lambda *given: added.append(result(*given)) or added[-1])
-    model = apply(sd3.patcher, prompt, mask=half("left", 96, 192))
-    sd3.call_comfy(sd3_call(2, 12, 24), model, cond_or_uncond=[0])
-    assert len(added) == 3
-    for found in added:
-        acts = found.abs().amax(-1).reshape(2, 6, 12) > 0
-        assert acts[:, :, :6].all()
-        assert not acts[:, :, 6:].any()
-
-
 # What does not fit, before sampling
 
 
-def test_weights_of_stages_and_roles_are_refused_and_those_of_blocks_are_not(model: Any, prompt: ImagePrompt) -> None:
-    for name in ("style transfer", "weak input", "InstantStyle layout"):
-        with pytest.raises(ValueError, match=rf"^Choose linear, ease in, .* or a custom list .*; {name} names stages"):
-            apply(model, prompt, layer_weights=from_weight_type(name))
+def test_lists_name_joint_blocks(model: Any, prompt: ImagePrompt) -> None:
     one = sample(apply(model, prompt, layer_weights=custom("joint.1 = 1")))
     assert difference(one, sample(apply(model, prompt, layer_weights=custom("1 = 1")))) == 0
     assert difference(one, sample(apply(model, prompt))) > 1e-3
 
 
-def test_balance_and_other_scalings_are_refused(model: Any, prompt: ImagePrompt) -> None:
-    for mode in ("cap", "equalise"):
-        with pytest.raises(ValueError, match=rf'^Set balance to "off", .* an SD3.5 model, .* "{mode}"'):
-            apply(model, prompt, balance=mode)
-    with pytest.raises(ValueError, match=r'^Set scaling to "V only"; images share .* and "K\+V" would'):
-        apply(model, prompt, scaling="K+V")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda block: delattr(block, "x_block"), "Load this SD3.5 model with a loader of ComfyUI's own, "),
         (lambda block: setattr(block.x_block, "x_block_self_attn", True), "Load SD3.5 Large or a fine-tune of it, "),
         (lambda block: setattr(block.x_block.attn, "ln_q", torch.nn.Identity()), "Load SD3.5 Large or a fine-tune"),
     ],
-    ids=["another pack's", "Medium", "SD3"],
+    ids=["Medium", "SD3"],
 )
 def test_a_model_whose_blocks_attend_in_another_way_is_refused(prompt: ImagePrompt, change: Any, message: str) -> None:
     twins = SD3Twins()
     change(twins.patcher.model.diffusion_model.joint_blocks[1])
     with pytest.raises(ValueError, match=f"^{message}"):
         apply(twins.patcher, prompt)
-
-
-def test_attention_maps_and_training_are_refused(model: Any, prompt: ImagePrompt) -> None:
-    from comfyui_ip_adapter.nodes.host.training.base_model import HostBase, attention_weights
-    from watched import look
-
-    asked: list[Any] = [lambda: look(apply(model, prompt)), lambda: HostBase(model), lambda: attention_weights(model)]
-    for ask in asked:
-        with pytest.raises(ValueError, match=r"^Connect a UNet such as .*, which is needed here; "):
-            ask()
 
 
 # The published size

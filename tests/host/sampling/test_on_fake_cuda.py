@@ -20,10 +20,11 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
+from constructions import EMBED, halved
 from devices.cuda_with_numbers import CUDA, fake_cuda, on_device
 from face_prompts import face_prompt
 from parts import tiled, windowed
-from sampled import EMBED, apply, cond, difference, halved, make_prompt, noise, sample
+from sampled import apply, cond, difference, make_prompt, noise, sample
 from twins import Twins
 from watched import look
 

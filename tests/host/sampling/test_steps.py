@@ -27,10 +27,11 @@ pytestmark = [
 
 STEPS = 6
 RISING = Schedule((Curve("linear", "steps", 0.2, 1.0),))
-OURS = str(ROOT)
+PRODUCT = (f"{ROOT}/nodes", f"{ROOT}/ip_adapter_core")
+OF_NUMBERS = {"_timestep"}  # which reads a tensor that it makes of a number, in main memory
 _DURING = (
     "model_patch|layer_patch|layer_options|run|steps|cond_sides|crops|batch|prepared|prepared_layers|foreign_attention"
-    "|grouped|reference"
+    "|dit_blocks|double_blocks|flux_queries|inner_attention|joint_blocks|cross_blocks|grouped|reference|joint"
 )
 DURING = re.compile(rf"/({_DURING})\.py")
 
@@ -209,21 +210,27 @@ class Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
-            frames = [f"{frame.filename}:{frame.lineno}" for frame in extract_stack()]
-            asking = [frame for frame in frames[-6:] if frame.startswith((f"{OURS}/nodes", f"{OURS}/ip_adapter_core"))]
-            self.ours += asking[-1:]
+            asking = [each for each in extract_stack()[-6:] if each.filename.startswith(PRODUCT)]
+            self.ours += [f"{each.filename}:{each.lineno}" for each in asking[-1:] if each.name not in OF_NUMBERS]
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_2m_sde"])
-def test_nothing_asks_the_device_while_sampling(small: Twins, prompt: ImagePrompt, sampler: str) -> None:
+def reads_nothing(model: Any, prompt: ImagePrompt, sampler: str) -> None:
     half = torch.zeros(1, 8, 8)
     half[..., :4] = 1
-    model = small.patcher
     for use in ({}, {"schedule": RISING}, {"span": Span(0.2, 0.7)}, {"mask": half}, {"span": Span(1, 3, "steps")}):
         with Reads() as reads:
             sample(apply(model, prompt, 0.8, **use), sampler=sampler, steps=STEPS)
         assert [place for place in reads.ours if DURING.search(place)] == [], use
+
+
+def test_nothing_asks_the_device_while_sampling(twins: Twins, prompts: list[ImagePrompt]) -> None:
+    reads_nothing(twins.patcher, prompts[0], "euler")
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "heun", "dpmpp_2m_sde"])
+def test_no_sampler_has_the_device_asked(small: Twins, prompt: ImagePrompt, sampler: str) -> None:
+    reads_nothing(small.patcher, prompt, sampler)
 
 
 def test_a_read_would_be_noticed(small: Twins, prompt: ImagePrompt) -> None:

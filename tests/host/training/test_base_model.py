@@ -17,7 +17,8 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import image_prompt
 from comfyui_ip_adapter.ip_adapter_core.training.engines import Alone
 from comfyui_ip_adapter.ip_adapter_core.training.loop import train
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
-from sampled import EMBED, apply
+from constructions import EMBED
+from sampled import apply
 from training.beginnings import QUICK, beginning, sdxl, tower
 from twins import Twins
 

@@ -8,7 +8,7 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.training.examples import TensorExamples
 from comfyui_ip_adapter.ip_adapter_core.training.fresh import fresh
 from comfyui_ip_adapter.ip_adapter_core.training.settings import Settings
-from sampled import EMBED
+from constructions import EMBED
 from twins import CONSTRUCTIONS, _unet_config
 
 QUICK = Settings(steps=3, batch=2, learning_rate=1e-3, drop_text=0.2, drop_image=0.2)
