@@ -1,4 +1,4 @@
-"""The templates for Flux and SD3.5 on a server: the stock loaders read their miniatures, and λ does what it says."""
+"""The templates for Flux, SD3.5 and Anima on a server: stock loaders read their miniatures, and λ does what it says."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -10,6 +10,7 @@ import torch
 
 from develop import demo_graph
 from fabricate import adapters, flux, siglip
+from live.hosts import skip_if_too_old
 from live.miniatures import shrunk
 from live.models import fabricate_models
 from live.pictures import draw_inputs
@@ -35,6 +36,7 @@ CASES = {
     "XLabs": Case(NAME),
     "InstantX": Case(NAME, (("IPA_LoadAdapter", INSTANTX), ("IPA_LoadVision", SIGLIP))),
     "SD3.5": Case("sd35_image_prompt"),
+    "Anima": Case("anima_image_prompt"),
 }
 
 
@@ -62,6 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def prompt(server: Server, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The template of a case as the editor would send it, small."""
     graph, files = CASES[request.param]
+    skip_if_too_old(server, graph)
     given = shrunk(to_prompt(read(place(graph)), server.object_info()), SMALL)
     for kind, file in files:
         given = with_inputs(given, kind, file=file)

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from fabricate.unet import Shapes, conv, linear, norm
 
-EVA, EVA_EMBED, POOLING_EMBED = "eva02_tiny_patch14_224", 64, 24
+EVA, EVA_EMBED = "eva02_tiny_patch14_224", 64
+POOLING_WIDTH, POOLING_EMBED = 64, 24
 QKV = ("q", "k", "v")
 
 
@@ -86,7 +87,7 @@ def eva_shapes(width: int = 192, inner: int = 512, layers: int = 12) -> Shapes:
     return shapes | norm("norm", width) | linear("head", width, EVA_EMBED)
 
 
-def pooling_shapes(width: int = 64, layers: int = 6) -> Shapes:
+def pooling_shapes(width: int = POOLING_WIDTH, layers: int = 6) -> Shapes:
     """Every key of timm's test_vit with a head that pools by attention."""
     shapes: Shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 10 * 10 + 1, width)}
     shapes |= conv("patch_embed.proj", 3, width, 16)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from fabricate import adapters, flux, sd3
+from fabricate import adapters, anima, flux, sd3
 from fabricate.adapters import KINDS, TINY_CONTEXT, tiny_adapter
 from fabricate.checkpoints import save, tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
 from fabricate.faces import pack
-from fabricate.towers import TINY, Size, tiny_tower
+from fabricate.towers import POOLING_WIDTH, TINY, Size, pooling_tower, tiny_tower
 
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
@@ -22,6 +22,7 @@ FLUX, XLABS = "flux1-dev.safetensors", "flux-ip-adapter-v2.safetensors"
 VIT_L = "clip-vit-large-patch14.safetensors"
 SD35, SD35_ADAPTER = "sd3.5_large_fp8_scaled.safetensors", "ip-adapter_sd35_large.bin"
 SIGLIP = "siglip-so400m-patch14-384.safetensors"
+ANIMA_ADAPTER = "anima_ip_adapter_quality_20260610.safetensors"
 WIDE = Size(width=1024, layers=2, inner=64, head_width=128)  # the width by which Kolors' adapter is known
 LARGE = TINY._replace(embed_dim=48)  # so that no adapter of the miniature family takes it for its own
 OTHER = LARGE._replace(width=96)  # nor one that reads patches; of CLIP's construction, which needs no other package
@@ -60,6 +61,13 @@ def instantx_sd35(path: Path, embed: int = OTHER.width) -> Path:
     return adapters.save(path, adapters.counted(nested), torch.float16)
 
 
+def of_anima_lora(path: Path) -> Path:
+    """An adapter for the miniature Anima and its encoder."""
+    sizes: dict[str, Any] = {"embed": POOLING_WIDTH, "tokens": 16, "depth": 2, "gated": True}
+    nested = adapters.adapter("Anima PE-Core", (anima.WIDTH,) * anima.BLOCKS, anima.TEXT, **sizes)
+    return save(path, adapters.as_anima(adapters.flat(nested)))
+
+
 def placeholder(path: Path) -> Path:
     """A file that only its name is needed of."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,4 +104,9 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     f"checkpoints/{SD35}": sd3.tiny_sd3,
     f"ipadapter/{SD35_ADAPTER}": instantx_sd35,
     f"clip_vision/{SIGLIP}": partial(encoder, size=OTHER),
+    "diffusion_models/anima-base-v1.0.safetensors": anima.tiny_anima,
+    "text_encoders/qwen_3_06b_base.safetensors": anima.tiny_qwen,
+    "vae/qwen_image_vae.safetensors": anima.tiny_taehv,
+    f"ipadapter/{ANIMA_ADAPTER}": of_anima_lora,
+    "clip_vision/PE-Core-L14-336.pt": pooling_tower,
 }
