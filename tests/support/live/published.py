@@ -11,7 +11,7 @@ from fabricate import adapters, anima, flux, sd3
 from fabricate.adapters import KINDS, TINY_CONTEXT, tiny_adapter
 from fabricate.checkpoints import save, tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
 from fabricate.faces import pack
-from fabricate.towers import POOLING_WIDTH, TINY, Size, pooling_tower, tiny_tower
+from fabricate.towers import POOLING_WIDTH, TINY, Size, pooling_tower, tiny_eva, tiny_tower
 
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
@@ -59,6 +59,12 @@ def instantx_sd35(path: Path, embed: int = OTHER.width) -> Path:
     sizes: dict[str, Any] = {"embed": embed, "tokens": 16, "head": sd3.HEAD}
     nested = adapters.adapter("InstantX SD3.5", (sd3.WIDTH,) * sd3.HEADS, sd3.WIDTH, **sizes)
     return adapters.save(path, adapters.counted(nested), torch.float16)
+
+
+def pulid(path: Path) -> Path:
+    """An adapter of PuLID's authors for the miniature family and the smallest EVA02."""
+    nested = adapters.adapter(context=TINY_CONTEXT, seed=9, **KINDS["PuLID v1.1"])
+    return save(path, adapters.as_pulid(adapters.flat(nested)))
 
 
 def of_anima_lora(path: Path) -> Path:
@@ -109,4 +115,7 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     "vae/qwen_image_vae.safetensors": anima.tiny_taehv,
     f"ipadapter/{ANIMA_ADAPTER}": of_anima_lora,
     "clip_vision/PE-Core-L14-336.pt": pooling_tower,
+    "ipadapter/pulid_v1.1.safetensors": pulid,
+    "ipadapter/ip-adapter-instruct-sd15.bin": of_kind("Instruct", 10),
+    "clip_vision/EVA02_CLIP_L_336_psz14_s6B.pt": tiny_eva,
 }
