@@ -28,6 +28,8 @@ _LABELS = {
     "instantid": ("portrait unnorm",),
 }
 
+_ART, _ART_WIDTH = "adapterart", 768  # of CSD's embeddings, and of those of CLIP-ViT-L-14
+
 
 class Description(NamedTuple):
     """What a file is.
@@ -110,6 +112,8 @@ def _labels(path: Path, identity: Identity, named: Mapping[str, Entry]) -> Itera
     for word, kinds in _LABELS.items():
         if kind in kinds and word in bare(path.name):
             yield f"its name says {word}"
+    if (kind, identity.widths) == ("base", (_ART_WIDTH,)) and _ART in bare(path.name):
+        yield "its name says IP-Adapter-Art, which was trained with CSD and says little of what another encoder gives"
     if kind in _LABELS["instantid"] and _dtypes(named) == ["F32"]:
         yield "all in F32, as InstantID's file is"
 

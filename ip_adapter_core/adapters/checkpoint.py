@@ -13,10 +13,10 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 # Containers differ only in these prefixes (split once: inner keys contain dots).
-_PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")
-_LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
+PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")
+LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 _IGNORED_PREFIXES = ("unet.",)  # raw training checkpoints carry the frozen base along
-_KNOWN_PREFIXES = _PROJECTION_PREFIXES + _LAYER_PREFIXES + _IGNORED_PREFIXES
+_KNOWN_PREFIXES = PROJECTION_PREFIXES + LAYER_PREFIXES + _IGNORED_PREFIXES
 _LAYER_KEY = re.compile(r"(0|[1-9]\d{0,8})\.(.+)")
 _LORA_KEY = re.compile(r"to_(q|k|v|out)_lora\.(down|up)\.weight")
 
@@ -66,10 +66,10 @@ def split(named: Mapping[str, T]) -> Parts[T]:
     foreign = [name for name in named if not name.startswith(_KNOWN_PREFIXES)]
     if foreign:
         raise UnsupportedCheckpoint(f"Choose an IP-Adapter file; this one holds {what_else(foreign)}.")
-    projection = _half(named, _PROJECTION_PREFIXES)
+    projection = _half(named, PROJECTION_PREFIXES)
     layers: dict[int, dict[str, T]] = {}
     lora: dict[int, dict[str, T]] = {}
-    for inner, value in _half(named, _LAYER_PREFIXES).items():
+    for inner, value in _half(named, LAYER_PREFIXES).items():
         number, key = _split_number(inner)
         (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
     if not projection or not layers:
@@ -108,6 +108,7 @@ _OTHER_FILES = tuple(
     (re.compile(pattern), what)
     for pattern, what in (
         (r"model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
+        (r"(?:double|single)_blocks\..*_lora\d?\.", "a LoRA for Flux"),
         (r"double_blocks\.", "a Flux model or adapter"),
         (r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.", "a ControlNet"),
         (r"lora_|.*[._]lora[._](up|down|A|B)\.", "a LoRA"),
@@ -123,7 +124,7 @@ _OTHER_FILES = tuple(
 
 def is_adapter(names: Collection[str]) -> bool:
     """Whether a file with these names is meant to be an adapter, complete or not."""
-    return any(name.startswith(_PROJECTION_PREFIXES + _LAYER_PREFIXES) for name in names) or bool(find_naming(names))
+    return any(name.startswith(PROJECTION_PREFIXES + LAYER_PREFIXES) for name in names) or bool(find_naming(names))
 
 
 def naming(names: Collection[str]) -> str | None:
@@ -131,7 +132,7 @@ def naming(names: Collection[str]) -> str | None:
     if other := find_naming(names):
         return other.words
     used = {prefix for name in names for prefix in _KNOWN_PREFIXES if name.startswith(prefix)}
-    for prefixes in (_LAYER_PREFIXES, _PROJECTION_PREFIXES):
+    for prefixes in (LAYER_PREFIXES, PROJECTION_PREFIXES):
         if used.issuperset(prefixes):
             return f"the same tensors under {' and '.join(prefixes)}"
     if used & {"image_proj_model.", *_IGNORED_PREFIXES}:

@@ -20,9 +20,11 @@ from .checkpoint import Parts, split
 from .identity import Identity
 from .lora import AdapterLora
 from .namings import find_sources
+from .partial import check_last_layers, check_whole, incomplete
 from .projections import LayerClasses
-from .resolution import AUTO, NOTHING, Evidence, gather_evidence
+from .resolution import AUTO, NOTHING, Evidence, decide, gather_evidence
 from .stored_layers import leave_in_file
+from .variants import candidates
 
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
@@ -82,18 +84,19 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
 
     It is built of torch's layers: those of a host may have no parameters yet (ComfyUI's DynamicVRAM).
     """
+    _check_sizes(shapes.flat())
+    kind = decide(candidates(shapes), evidence).variant.name
     try:
-        adapter = _empty(_require(shapes), nn, evidence)
+        adapter = _empty(_require(shapes, kind), nn, evidence)
         geometry = adapter.identity().geometry
         needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora)
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
-        raise UnsupportedCheckpoint(
-            f"Download this adapter file again; it is incomplete or malformed ({error!r})."
-        ) from error
-    _check_names(needed, shapes.flat())
-    _check_numbers(list(shapes.layers), geometry)
+        raise incomplete(kind, f"is incomplete or malformed ({error!r})") from error
+    _check_names(kind, needed, shapes.flat())
+    _check_numbers(kind, list(shapes.layers), geometry)
+    check_last_layers(kind, geometry)
     _check_contexts(adapter)
     return adapter
 
@@ -107,53 +110,58 @@ def _empty(shapes: Parts[Shape], nn_: LayerClasses, evidence: Evidence) -> Adapt
 class _RequiredShapes(dict[str, Shape]):
     """Shapes by name; the error for a missing name says that the file lacks this tensor."""
 
-    def __init__(self, prefix: str, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, kind: str, prefix: str, shapes: Mapping[str, Shape]) -> None:
         super().__init__(shapes)
-        self.prefix = prefix
+        self.kind, self.prefix = kind, prefix
 
     def __missing__(self, key: str) -> Shape:
-        raise UnsupportedCheckpoint(f"Download this adapter file again; it lacks {self.prefix}{key}.")
+        raise incomplete(self.kind, f"lacks {self.prefix}{key}")
 
 
-def _require(shapes: Parts[Shape]) -> Parts[Shape]:
+def _require(shapes: Parts[Shape], kind: str) -> Parts[Shape]:
     layers: dict[int, dict[str, Shape]] = {
-        n: _RequiredShapes(f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()
+        n: _RequiredShapes(kind, f"ip_adapter.{n}.", inner) for n, inner in shapes.layers.items()
     }
-    return shapes._replace(projection=_RequiredShapes("image_proj.", shapes.projection), layers=layers)
+    return shapes._replace(projection=_RequiredShapes(kind, "image_proj.", shapes.projection), layers=layers)
 
 
 def _split_shapes(named: Mapping[str, Entry]) -> Parts[Shape]:
     check_runs_here(named)
-    return split(find_sources(named)).map(lambda names: joined_shape([named[name].shape for name in names]))
+    sources = find_sources(named)
+    check_whole(named, sources)
+    return split(sources).map(lambda names: joined_shape([named[name].shape for name in names]))
 
 
 def _shapes(module: nn.Module) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-def _check_names(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> None:
+def _check_sizes(shapes: Mapping[str, Shape]) -> None:
+    for name, shape in shapes.items():
+        if any(size < 1 for size in shape):
+            raise UnsupportedCheckpoint(
+                f"Download this adapter file again; its {name} has shape {list(shape)}, which holds no number."
+            )
+
+
+def _check_names(kind: str, expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> None:
     for name, shape in expected.items():
         if name not in actual:
-            raise UnsupportedCheckpoint(f"Download this adapter file again; it lacks {name}.")
+            raise incomplete(kind, f"lacks {name}")
         if actual[name] != shape:
-            raise UnsupportedCheckpoint(
-                f"Download this adapter file again; its {name} has shape {list(actual[name])}, and must "
-                f"have {list(shape)}."
-            )
+            raise incomplete(kind, f"its {name} has shape {list(actual[name])}, and must have {list(shape)}")
     for name in actual:
         if name not in expected:
             raise UnsupportedCheckpoint(
-                f"Use the original IP-Adapter file; this one holds {name}, which adapters of its kind do not have."
+                f"Use the original IP-Adapter file; this one holds {name}, which adapters of kind {kind} do not have."
             )
 
 
-def _check_numbers(numbers: list[int], geometry: Geometry) -> None:
+def _check_numbers(kind: str, numbers: list[int], geometry: Geometry) -> None:
     """Adapters number all attentions; the cross-attentions are the odd ones, the middle block last."""
     for number, expected in zip(numbers, range(1, 2 * len(numbers), 2), strict=True):
         if number != expected:
-            raise UnsupportedCheckpoint(
-                f"Download this adapter file again; it has no layer {expected} (the next is {number})."
-            )
+            raise incomplete(kind, f"has no layer {expected} (the next is {number})")
     for name, published in FAMILIES.items():
         if sorted(published.widths) == sorted(geometry.widths) and published.widths != geometry.widths:
             raise UnsupportedCheckpoint(
@@ -172,7 +180,8 @@ def _check_contexts(adapter: Adapter) -> None:
                 f"tokens of width {layer.context}, and must read {needed}."
             )
         if adapter.variant.timed and layer.time != adapter.image_proj.width:
-            raise UnsupportedCheckpoint(
-                f"Download this adapter file again; ip_adapter.{number}.norm_ip.linear.weight reads a time of width "
-                f"{layer.time}, and must read {adapter.image_proj.width}."
+            raise incomplete(
+                adapter.variant.name,
+                f"its ip_adapter.{number}.norm_ip.linear.weight reads a time of width {layer.time}, and must read "
+                f"{adapter.image_proj.width}",
             )

@@ -1,12 +1,20 @@
-"""TABLE of the names that files give to an adapter's tensors where they are not those of most published files."""
+"""TABLE of the names that files give to an adapter's tensors where they are not those of most published files.
+
+Sources of the names: XLabs-AI/x-flux, src/flux/xflux_pipeline.py, set_ip; ToTheBeginning/PuLID, pulid/pipeline.py,
+load_pretrain and hack_unet_attn_layers; InstantX/SD3.5-Large-IP-Adapter, pipeline_stable_diffusion_3_ipa.py;
+InstantX/FLUX.1-dev-IP-Adapter, infer_flux_ipa_siglip.py; sorryhyun/anima_lora, bench/ip_adapter/impl/ip_adapter.py.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import NamedTuple
 
+from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry
-from . import anima_names, diffusers_names, instantx_names, pulid_names, xlabs_names
+from . import diffusers_names
 from .diffusers_names import Sources
 
 
@@ -23,14 +31,111 @@ class FileNaming(NamedTuple):
     find_sources: Callable[[Mapping[str, Entry]], Sources]
 
 
+Names = tuple[tuple[str, str], ...]
+"""Pattern of a whole name in a file -> the published name, with the pattern's groups in it.
+
+Beside a group `block` there is `number`: blocks are numbered as cross-attentions are, which have the odd numbers.
+"""
+
+Pattern = re.Pattern[str]
+
+
+def _renamed(words: str, names: Names, *signs: str) -> FileNaming:
+    """A row whose tensors are one for one those of other files.
+
+    signs: patterns, of each of which such a file has a name; without them it has a name of one of `names`.
+    """
+    compiled = tuple((re.compile(pattern), published) for pattern, published in names)
+    told = tuple((re.compile(sign),) for sign in signs) or (tuple(pattern for pattern, _ in compiled),)
+    return FileNaming(words, partial(_has_each, told), partial(_rename_all, compiled))
+
+
+def _has_each(signs: tuple[tuple[Pattern, ...], ...], names: Collection[str]) -> bool:
+    return all(any(pattern.fullmatch(name) for name in names for pattern in sign) for sign in signs)
+
+
+def _rename_all(names: tuple[tuple[Pattern, str], ...], named: Mapping[str, Entry]) -> Sources:
+    """The name in the file of each tensor, by its published name; others keep theirs."""
+    return {_publish(names, name): (name,) for name in named}
+
+
+def _publish(names: tuple[tuple[Pattern, str], ...], name: str) -> str:
+    for pattern, published in names:
+        if found := pattern.fullmatch(name):
+            groups = found.groupdict()
+            number = {"number": 2 * int(groups["block"]) + 1} if "block" in groups else {}
+            return published.format(**groups, **number)
+    return name
+
+
+_INSTANTX_PROJECTION = r"image_proj(?:_model)?\.(?:time_embedding\..+|proj\.0\.weight)"
+_INSTANTX_FIRST = r"(?:ip_adapter|adapter_modules)\.[02]\.(?:to_[kv]_ip|norm_).+"
+"""Of the first layers, one of which a damaged file may lack; files that this package saves have odd numbers."""
+
+_ANIMA_LAYER, _ANIMA_GATE = r"to_(?P<kv>[kv])_ip\.(?P<block>\d{1,4})\.weight", r"ip_gate\.(?P<block>\d{1,4})"
+_ANIMA = _renamed(
+    "as anima_lora names them",
+    (
+        (_ANIMA_LAYER, "ip_adapter.{number}.to_{kv}_ip.weight"),
+        (_ANIMA_GATE, "ip_adapter.{number}.ip_gate"),
+        (r"resampler\.(?P<inner>.+)", "image_proj.{inner}"),
+        (r"(?P<inner>ip_centroid)", "image_proj.{inner}"),
+    ),
+    r"to_[kv]_ip\.\d{1,4}\.weight|ip_gate\.\d{1,4}|ip_centroid|resampler\.(?:queries|kv_proj\..+)",
+)
+
+
+def _find_gated(named: Mapping[str, Entry]) -> Sources:
+    """Raises UnsupportedCheckpoint for files without gates.
+
+    Some were trained with the model's own norm of keys and some without, and nothing in them says which.
+    """
+    layers, gates = ([name for name in named if re.fullmatch(pattern, name)] for pattern in (_ANIMA_LAYER, _ANIMA_GATE))
+    if layers and not gates:
+        raise UnsupportedCheckpoint(
+            "Choose an Anima adapter that has gates (ip_gate.0 and so on), as anima_lora trains them since May 2026; "
+            "this one has none, and its tensors do not tell how its keys are to be read."
+        )
+    return _ANIMA.find_sources(named)
+
+
 NAMINGS = (
     FileNaming(
         "as diffusers saves its processors", diffusers_names.is_saved_by_diffusers, diffusers_names.find_sources
     ),
-    FileNaming("as XLabs names them", xlabs_names.is_of_xlabs, xlabs_names.find_sources),
-    FileNaming("as PuLID names them", pulid_names.is_of_pulid, pulid_names.find_sources),
-    FileNaming("as InstantX numbers blocks", instantx_names.is_of_instantx, instantx_names.find_sources),
-    FileNaming("as anima_lora names them", anima_names.is_of_anima, anima_names.find_sources),
+    _renamed(
+        "as XLabs names them",
+        (
+            (r"ip_adapter_proj_model\.(?P<inner>.+)", "image_proj.{inner}"),
+            (
+                r"double_blocks\.(?P<block>\d{1,4})\.processor\.ip_adapter_double_stream_(?P<kv>[kv])_proj\."
+                r"(?P<inner>weight|bias)",
+                "ip_adapter.{number}.to_{kv}_ip.{inner}",
+            ),
+        ),
+    ),
+    _renamed(
+        "as PuLID names them",  # its numbers count all attentions already
+        (
+            (r"id_adapter\.(?P<inner>.+)", "image_proj.{inner}"),
+            (
+                r"id_adapter_attn_layers\.(?P<number>\d{1,4})\.id_to_(?P<kv>[kv])\.(?P<inner>.+)",
+                "ip_adapter.{number}.to_{kv}_ip.{inner}",
+            ),
+        ),
+    ),
+    _renamed(
+        "as InstantX numbers blocks",
+        (
+            (
+                r"(?P<half>ip_adapter|adapter_modules)\.(?P<block>0|[1-9]\d{0,3})\.(?P<inner>.+)",
+                "{half}.{number}.{inner}",
+            ),
+        ),
+        _INSTANTX_PROJECTION,
+        _INSTANTX_FIRST,
+    ),
+    _ANIMA._replace(find_sources=_find_gated),
 )
 
 

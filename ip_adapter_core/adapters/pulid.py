@@ -72,6 +72,8 @@ class IDFormer(nn.Module):
         read, level_width = (shapes[f"{name}.0.weight"][1] for name in ("id_embedding_mapping", "mapping_0"))
         self.widths, self.levels = (FACE, read - FACE, level_width), _levels(shapes)
         depth = len({name.split(".")[1] for name in shapes if name.startswith("layers.")})
+        if depth % self.levels:
+            raise ValueError(f"{depth} layers read {self.levels} levels of a picture")
         self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
         self.proj_out = nn.Parameter(torch.empty(width, self.context))
         self.layers = nn.ModuleList(ResamplerLayer(shapes, f"layers.{number}", width, nn_) for number in range(depth))

@@ -26,6 +26,14 @@ _FAMILY_WORDS = (
 )
 _OF_SEVERAL = "ipadapter"  # what the files of InstantID and others are called
 _UNNORMED = "unnorm"
+
+# What names say of versions of one kind; the first pattern that is found counts. A name without a number is the older.
+_VERSIONS = (
+    (r"faceid.*plusv2", "FaceID-Plus v2"),
+    (r"faceid.*plus", "FaceID-Plus v1"),
+    (r"pulid.*11", "PuLID v1.1"),
+    (r"pulid", "PuLID v1"),
+)
 _KIND_WORDS = (
     ("pulid", "PuLID"),
     ("instruct", "Instruct"),
@@ -69,10 +77,12 @@ def find_by_tensors(name: str, adapters: Mapping[str, Identity]) -> str | None:
     return next(iter(sorted(found, key=lambda other: _differs(letters, adapters[other]))), None)
 
 
-def _differs(letters: str, identity: Identity) -> tuple[bool, bool]:
-    """What else a name says and an adapter is not: normed or not, and its encoder."""
-    unnormed = (_UNNORMED in letters) != (_UNNORMED in identity.variant.name)
-    return unnormed, _encoder_word(letters) not in (identity.encoder or "")
+def _differs(letters: str, identity: Identity) -> tuple[bool, bool, bool]:
+    """What else a name says and an adapter is not: normed or not, its version, and its encoder."""
+    kind = identity.variant.name
+    version = next((version for pattern, version in _VERSIONS if re.search(pattern, letters)), kind)
+    unnormed = (_UNNORMED in letters) != (_UNNORMED in kind)
+    return unnormed, version != kind, _encoder_word(letters) not in (identity.encoder or "")
 
 
 def _encoder_word(letters: str) -> str:

@@ -25,7 +25,7 @@ class Sign(NamedTuple):
 
     def find(self, named: Mapping[str, Entry]) -> str | None:
         """The first name of a file that has this sign."""
-        matches = re.compile(rf"(?:module\.|model\.)?{self.name}").fullmatch
+        matches = re.compile(rf"(?:module\.|model\.)?(?:{self.name})").fullmatch
         return next((name for name, entry in named.items() if matches(name) and self._fits(entry)), None)
 
     def _fits(self, entry: Entry) -> bool:
@@ -83,16 +83,44 @@ FOREIGN = (
         _OWN_CODE.format("sorryhyun/anima_lora"),
         (Sign(r"_pe_lora\..+"),),
     ),
-    Foreign("an Anima adapter of Wenaka's layout", _ANIMA, (Sign(r"ip_cross_attns\.\d+\.to_k_ip\.weight"),)),
+    Foreign(
+        "an Anima adapter of Wenaka's layout",
+        _ANIMA,
+        (Sign(r"ip_cross_attns\.\d+\..+|ip_scales\.\d+|intermediate_encoder\..+"),),
+    ),
     Foreign(
         "an Anima adapter of LuciferTC's layout",
         _ANIMA,
-        (Sign(r"shared_ip_[kvq]_proj\..+|blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip)\..+"),),
+        (
+            Sign(
+                r"shared_ip_[kvq]_proj\..+|blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip)\..+|"
+                r"siglip_(?:compressor|norm)\..+|ip_self_attn\..+|null_tokens"
+            ),
+        ),
     ),
     Foreign(
         "a StyleShot adapter",
         _NODES.format("ComfyUI-StyleShot"),
         (Sign(r"style_image_proj_modules\.\d\..+"),),
+    ),
+    Foreign(
+        "the encoder of StyleShot",
+        _NODES.format("ComfyUI-StyleShot"),
+        (Sign(r"(?:.+\.)?style_embeddings\.\d"), Sign(r"(?:.+\.)?cnn\.\d\..+")),
+    ),
+    Foreign(
+        "CSD, which describes styles",
+        _OWN_CODE.format("aihao2000/IP-Adapter-Art"),
+        (Sign(r"(?:.+\.)?last_layer_style", (None, None)), Sign(r"(?:.+\.)?backbone\..+")),
+    ),
+    Foreign(
+        "the projection of InfiniteYou for Flux",
+        _OWN_CODE.format("bytedance/InfiniteYou"),
+        (
+            Sign(_PROJECTION + r"latents", (1, 8, 1280)),
+            Sign(_PROJECTION + r"proj_in\.weight", (1280, 512)),
+            Sign(_PROJECTION + r"proj_out\.weight", (4096, 1280)),
+        ),
     ),
     Foreign("a CSGO adapter", _OWN_CODE.format("instantX-research/CSGO"), (Sign(_LAYER + r"to_k_ip_content\.weight"),)),
     Foreign(

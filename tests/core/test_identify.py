@@ -111,6 +111,20 @@ def test_names_hint_at_what_tensors_cannot_tell(tmp_path: Path, kind: str, name:
     assert ", ".join(hints) == says
 
 
+@pytest.mark.parametrize(
+    ("name", "embed", "told"),
+    [
+        ("ip_adapter_art_sdxl_512", 768, True),
+        ("IP-Adapter-Art", 768, True),
+        ("ip_adapter_art_sdxl_512", 1024, False),
+        ("ip-adapter_sdxl", 768, False),
+    ],
+)
+def test_a_name_hints_at_an_encoder_that_is_none_of_ours(tmp_path: Path, name: str, embed: int, told: bool) -> None:
+    found = describe(tiny_adapter(tmp_path / f"{name}.safetensors", embed=embed))
+    assert any("trained with CSD" in detail for detail in found.details) == told
+
+
 @pytest.mark.parametrize(("halves", "told"), [((32, 32), True), ((32, 16), False), ((16, 16), False)])
 def test_instantid_is_told_by_its_dtypes(tmp_path: Path, halves: tuple[int, int], told: bool) -> None:
     dtypes = {16: torch.float16, 32: torch.float32}
@@ -189,6 +203,9 @@ OTHER_FILES = {
     "a LoRA": tiny_lora,
     "an image projection without cross-attention layers": lambda path: save_file(
         {key: torch.zeros(4) for key in ("norm.bias", "norm.weight", "proj.bias", "proj.weight")}, path
+    ),
+    "a LoRA for Flux": lambda path: save_file(
+        {f"double_blocks.0.processor.qkv_lora1.{half}.weight": torch.zeros(4, 4) for half in ("down", "up")}, path
     ),
     "a text encoder": lambda path: save_file({"text_model.final_layer_norm.bias": torch.zeros(4)}, path),
     "an autoencoder (VAE)": lambda path: save_file({"decoder.conv_in.bias": torch.zeros(4)}, path),

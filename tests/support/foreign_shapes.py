@@ -5,6 +5,7 @@ from pathlib import Path
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from fabricate.adapters import layer_shapes, projection_shapes
+from fabricate.towers import VIT_H_14, VIT_L_14, hf_shapes, openclip_shapes
 from fabricate.unet import linear, norm
 from published_shapes import safetensors_header, tensor_bytes
 
@@ -61,7 +62,8 @@ def _instant_character() -> Shapes:
 
 
 def _anima_lucifer(shared: bool) -> Shapes:
-    shapes: Shapes = {"siglip_compressor.queries": (64, 768)}
+    shapes: Shapes = {"siglip_compressor.queries": (64, 768), "null_tokens": (1, 64, 768)}
+    shapes |= norm("siglip_norm", 768) | norm("ip_self_attn.norm", 768)
     if shared:
         shapes |= {f"shared_ip_{kind}_proj.expand.weight": (2048, 768) for kind in "kv"}
     for block in range(28):
@@ -90,6 +92,25 @@ def _styleshot() -> Shapes:
     for scale in range(3):
         shapes |= _under(f"style_image_proj_modules.{scale}", projection_shapes("base", 768, embed=1024, tokens=2))
     return shapes | _under("adapter_modules", layer_shapes(known.widths, known.context))
+
+
+def _styleshot_encoder() -> Shapes:
+    """CLIP's tower in transformers' names, three stacks of convolutions, and a vector for each."""
+    shapes: Shapes = {f"image_encoder.{name}": shape for name, shape in hf_shapes(VIT_H_14).items()}
+    for stack in range(3):
+        shapes |= {f"cnn.{stack}.conv_in.weight": (320, 192, 3, 3), f"style_embeddings.{stack}": (1280,)}
+        shapes |= linear(f"cnn.{stack}.adapter", 1280, 1280)
+    return shapes | {"position_embedding.weight": (59, 1280)}
+
+
+def _csd() -> Shapes:
+    """CLIP ViT-L/14 as OpenAI names it, and two projections in the place of its one."""
+    tower = openclip_shapes(VIT_L_14)
+    shapes = {
+        name.replace("visual.", "backbone."): shape for name, shape in tower.items() if name.startswith("visual.")
+    }
+    del shapes["backbone.proj"]
+    return shapes | {"last_layer_style": (1024, 768), "last_layer_content": (1024, 768)}
 
 
 def _csgo() -> Shapes:
@@ -170,6 +191,14 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
     "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
     "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _ANIMA),
     "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
+    "style_aware_encoder": (_styleshot_encoder(), None, "the encoder of StyleShot", "ComfyUI-StyleShot"),
+    "csd_clip": (_csd(), None, "CSD, which describes styles", "IP-Adapter-Art"),
+    "image_proj_model (InfiniteYou)": (
+        _under("image_proj", projection_shapes("portrait unnorm", 4096, tokens=8, width=1280)),
+        None,
+        "the projection of InfiniteYou for Flux",
+        "bytedance/InfiniteYou",
+    ),
     "csgo": (_csgo(), None, "a CSGO adapter", "instantX-research/CSGO"),
     "ipa (HunyuanDiT)": (_hunyuan(), None, "a HunyuanDiT adapter", "Tencent/HunyuanDiT"),
     "flux (diffusers)": (
@@ -193,6 +222,21 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
     ),
     "photomaker-v1": (_photomaker(), None, "PhotoMaker", "Load PhotoMaker Model"),
 }
+
+
+# By a file of REFUSED: names that it alone has, of which one is enough.
+PIECES = (
+    ("ip_adapter (Anima, Wenaka)", "ip_scales.3"),
+    ("ip_adapter (Anima, Wenaka)", "ip_cross_attns.0.norm_ip_q.scale"),
+    ("ip_adapter (Anima, Wenaka)", "intermediate_encoder.deep_proj.weight"),
+    ("ip_adapter (Anima, LuciferTC)", "siglip_compressor.queries"),
+    ("ip_adapter (Anima, LuciferTC)", "siglip_norm.weight"),
+    ("ip_adapter (Anima, LuciferTC)", "ip_self_attn.norm.bias"),
+    ("ip_adapter (Anima, LuciferTC)", "null_tokens"),
+    ("ip (StyleShot)", "style_image_proj_modules.2.norm.bias"),
+    ("ipa (HunyuanDiT)", "module.ip_adapter_img_norm_cond.weight"),
+    ("flux1-redux-dev", "redux_down.weight"),
+)
 
 
 def header(file: str) -> dict[str, Entry]:

@@ -1,6 +1,7 @@
 """Every published file is identified as itself, loaded strictly, and anything else is refused by name."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from comfyui_ip_adapter.ip_adapter_core.adapters import loading
 from comfyui_ip_adapter.ip_adapter_core.adapters.adapter import Adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import split
 from comfyui_ip_adapter.ip_adapter_core.adapters.identity import Identity
@@ -287,6 +289,38 @@ def test_a_misshapen_tensor_of_every_kind_is_named(kind: str) -> None:
         named[name] = Entry((*rest, last + 1), "F32")
         with pytest.raises(UnsupportedCheckpoint, match=rf"{name} has shape .*{last + 1}\], and must have"):
             identify(named)
+
+
+def emptied(kind: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """A small adapter with no number along one axis after the other, as a conversion that went wrong leaves it.
+
+    Each axis of the first tensor of each name in the projection, and of the last layer's to_v_ip.
+    """
+    names = [name for name in TINY[kind] if name.startswith(("image_proj.", "ip_adapter.31.to_v_ip"))]
+    for name in {re.sub(r"\d", "", name): name for name in reversed(names)}.values():
+        for axis, size in enumerate(TINY[kind][name].shape):
+            yield name, {**TINY[kind], name: TINY[kind][name].narrow(axis, size, 0)}
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_a_tensor_without_a_number_is_refused_in_every_kind(kind: str) -> None:
+    for name, tensors in emptied(kind):
+        with pytest.raises(UnsupportedCheckpoint) as refusal:
+            identify({key: Entry(tuple(value.shape), "F32") for key, value in tensors.items()})
+        assert re.search(rf"its {re.escape(name)} has shape .*which holds no number\.$", str(refusal.value))
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_no_weight_is_read_of_a_file_whose_tensors_hold_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every tensor with a second axis at 0 there: shapes that fit each other, so that a network could be built."""
+    empty = {key: value.narrow(1, 0, 0).clone() if value.ndim == 2 else value for key, value in TINY[kind].items()}
+    adapters.save_file(empty, tmp_path / "a.safetensors")
+    monkeypatch.setattr(loading, "tensors", lambda path: pytest.fail("a tensor was read"))
+    monkeypatch.setattr(loading, "stored_tensors", lambda path: pytest.fail("a tensor was read"))
+    with pytest.raises(UnsupportedCheckpoint, match=r"^Download .* which holds no number\.$"):
+        load(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("kind", adapters.KINDS)

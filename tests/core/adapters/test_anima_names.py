@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.anima_names import is_of_anima
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_naming
 from comfyui_ip_adapter.ip_adapter_core.adapters.saving import save
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.identify import describe
@@ -47,7 +47,8 @@ def test_a_file_that_this_package_saves_is_read_again(tmp_path: Path, nested: ad
 
 
 def test_other_adapters_are_none() -> None:
-    assert [name for name in FILES if is_of_anima(entries(name))] == [FILE]
+    rows = {name: find_naming(entries(name)) for name in FILES}
+    assert [name for name, row in rows.items() if row and row.words == "as anima_lora names them"] == [FILE]
 
 
 def test_the_published_file_says_what_it_is(tmp_path: Path) -> None:

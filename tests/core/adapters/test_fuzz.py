@@ -19,6 +19,7 @@ from fabricate import adapters
 HEADERS = 9000
 FILES = {"base": 1500, "FaceID": 500}  # as many .bin as .safetensors files
 SMALL: dict[str, Any] = {"widths": (8, 8, 16), "context": 8, "depth": 1}
+SMALLEST: dict[str, dict[str, Any]] = {"PuLID v1.1": {"depth": 5}}  # where that is more
 NAMES = [
     *("", ".", "image_proj.", "ip_adapter.", "adapter_modules.1.to_k_ip.weight", "image_proj.latents"),
     *("ip_adapter.-1.to_k_ip.weight", "ip_adapter.99999999999.to_k_ip.weight", "ip_adapter.999999999.to_k_ip.weight"),
@@ -31,7 +32,7 @@ Rows = dict[str, Any]
 
 def contents(suffix: str, kind: str) -> bytes:
     """An intact small adapter file."""
-    nested = adapters.adapter(**adapters.KINDS[kind] | SMALL)
+    nested = adapters.adapter(**adapters.KINDS[kind] | SMALL | SMALLEST.get(kind, {}))
     buffer = io.BytesIO()
     if suffix == ".bin":
         torch.save(nested, buffer)

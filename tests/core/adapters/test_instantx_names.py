@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from comfyui_ip_adapter.ip_adapter_core.adapters.instantx_names import is_of_instantx
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
+from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_naming
 from comfyui_ip_adapter.ip_adapter_core.adapters.saving import save
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
@@ -38,9 +38,9 @@ def test_a_file_that_this_package_saves_is_read_again(tmp_path: Path) -> None:
 
 
 def test_other_adapters_are_none() -> None:
-    assert is_of_instantx(entries(FILE))
-    for other in ("ip-adapter_sd15", "ip-adapter-faceid_sd15", "ip_adapter (XLabs Flux)"):
-        assert not is_of_instantx(entries(other))
+    others = ("ip-adapter_sd15", "ip-adapter-faceid_sd15", "ip_adapter (XLabs Flux)")
+    rows = [find_naming(entries(file)) for file in (FILE, *others)]
+    assert [row and row.words for row in rows] == ["as InstantX numbers blocks", None, None, "as XLabs names them"]
 
 
 def test_the_published_file_says_what_it_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
-from comfyui_ip_adapter.ip_adapter_core.adapters.pulid_names import is_of_pulid
+from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_naming
 from comfyui_ip_adapter.ip_adapter_core.adapters.saving import save
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
@@ -51,9 +51,9 @@ def test_names_are_written_as_the_authors_write_them() -> None:
 
 
 def test_other_adapters_are_none() -> None:
-    assert is_of_pulid(entries("pulid_v1"))
-    for other in ("ip-adapter_sd15", "ip-adapter-faceid_sd15", "ip-adapter_pulid_sdxl_fp16"):
-        assert not is_of_pulid(entries(other))
+    others = ("ip-adapter_sd15", "ip-adapter-faceid_sd15", "ip-adapter_pulid_sdxl_fp16")
+    rows = [find_naming(entries(file)) for file in ("pulid_v1", *others)]
+    assert [row and row.words for row in rows] == ["as PuLID names them", None, None, None]
 
 
 def test_the_published_file_says_what_it_is(tmp_path: Path) -> None:

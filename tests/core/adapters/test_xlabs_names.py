@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify, load
 from comfyui_ip_adapter.ip_adapter_core.adapters.namings import NAMINGS, find_naming, find_sources
-from comfyui_ip_adapter.ip_adapter_core.adapters.xlabs_names import is_of_xlabs
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.identify import describe
 from fabricate import adapters
@@ -61,7 +60,6 @@ def test_a_damaged_file_is_refused(gone: str, says: str) -> None:
 
 
 def test_each_naming_is_told_from_the_others_and_published_names_have_none() -> None:
-    assert is_of_xlabs(entries(FILE))
     assert [row.words for row in NAMINGS if row.fits(entries(FILE))] == ["as XLabs names them"]
     published = entries("ip-adapter_sd15")
     assert find_naming(published) is None

@@ -56,6 +56,29 @@ def test_a_renamed_file_is_found_by_the_words_in_its_name() -> None:
     assert found == "ip-adapter-plus_sdxl_vit-h"
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("pulid_v1.bin", "PuLID v1"),
+        ("ip-adapter_pulid_sdxl_fp16.safetensors", "PuLID v1"),
+        ("pulid_v1.1.safetensors", "PuLID v1.1"),
+        ("PuLID 1.1 fp16.bin", "PuLID v1.1"),
+        ("ip-adapter-faceid-plus_sd15.bin", "FaceID-Plus v1"),
+        ("ip-adapter-faceid-plusv2_sd15.bin", "FaceID-Plus v2"),
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_name_means_the_version_that_it_says(name: str, meant: str, backwards: bool) -> None:
+    """A name without a number is the older version."""
+    others = dict(enumerate(reversed(PUBLISHED.values()) if backwards else PUBLISHED.values()))
+    called = {f"{number}.bin": identity for number, identity in others.items()}
+    assert called[str(find_by_tensors(name, called))].variant.name == meant
+
+
+def test_another_version_is_better_than_none() -> None:
+    assert find_by_tensors("pulid_v1.bin", {"a.bin": PUBLISHED["pulid_v1.1"]}) == "a.bin"
+
+
 OF_OTHER_MODELS = [
     "ip-adapter-flux.bin", "flux-ip-adapter.safetensors", "ip_adapter_sd3.bin", "hunyuan-ip-adapter.bin",
     "ip-adapter-anima.safetensors", "ip-adapter_instant_id_sdxl.bin", "ip-adapter.bin", "ip-adapter_sd21.bin",

@@ -7,7 +7,7 @@ from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import identify
 from fabricate.adapters import KINDS, adapter, flat
 from fabricate.towers import VIT_H_14, hf_shapes, openclip_shapes
-from foreign_shapes import REFUSED, header
+from foreign_shapes import PIECES, REFUSED, header
 from published_shapes import FILES, UNPUBLISHED, entries
 
 
@@ -25,6 +25,13 @@ def test_every_kind_is_told_by_its_tensors(file: str) -> None:
 def test_the_order_of_names_in_a_file_does_not_matter(file: str) -> None:
     named = header(file)
     found = find_foreign(dict(reversed(named.items())))
+    assert found
+    assert found.kind.what == REFUSED[file][2]
+
+
+@pytest.mark.parametrize(("file", "name"), PIECES)
+def test_a_piece_of_a_file_tells_its_kind(file: str, name: str) -> None:
+    found = find_foreign({name: header(file)[name]})
     assert found
     assert found.kind.what == REFUSED[file][2]
 

@@ -1,0 +1,142 @@
+"""Files that hold a part of an adapter: of which kind it is and what it lacks, where names tell no other kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ..files.errors import UnsupportedCheckpoint
+from ..files.foreign import Sign
+from ..files.tensor_file import Entry
+from ..layers.families import GEOMETRIES
+from ..layers.layout import Geometry
+from .checkpoint import LAYER_PREFIXES, PROJECTION_PREFIXES
+
+_PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
+_OF_PULID = r"(?:image_proj(?:_model)?|id_adapter)\."
+
+
+class Whole(NamedTuple):
+    """What a file of a kind has: a row of WHOLE.
+
+    kind: what it is called.
+    signs: tensors by which it is told, as files name them; one is enough, and no other kind has it.
+    parts: names of tensors of its projection, or how they begin, as most published files have them. A whole file has
+        each of them, and nothing else.
+    """
+
+    kind: str
+    signs: tuple[Sign, ...]
+    parts: tuple[str, ...]
+
+    def lacks(self, projection: Collection[str]) -> str | None:
+        """The first of its parts that a projection lacks; None where it has names of another kind."""
+        if not all(name.startswith(self.parts) for name in projection):
+            return None
+        return next((part for part in self.parts if not any(name.startswith(part) for name in projection)), None)
+
+
+def _each(*names: str) -> tuple[str, ...]:
+    """The parts that there are for each level of a picture."""
+    return tuple(f"{name}_{level}." for name in names for level in range(5))
+
+
+_RESAMPLER = ("latents", "proj_in.", "layers.", "proj_out.", "norm_out.")
+
+WHOLE = (
+    Whole(
+        "PuLID v1.1",
+        (
+            Sign(_OF_PULID + r"(?:id_embedding_mapping\..+|proj_out)"),
+            Sign(r"id_adapter\.(?:latents|layers\..+)"),
+        ),
+        ("latents", "layers.", "proj_out", "id_embedding_mapping.0.weight", "id_embedding_mapping.", *_each("mapping")),
+    ),
+    Whole(
+        "PuLID v1",
+        (Sign(_OF_PULID + r"(?:body|mapping_patch_\d+)\..+"),),
+        ("body.0.weight", "body.", *_each("mapping", "mapping_patch")),
+    ),
+    Whole("PuLID", (Sign(r"id_adapter(?:_attn_layers)?\..+"),), ("body.0.weight", *_each("mapping"))),
+    Whole(
+        "Anima PE-Core",
+        (
+            Sign(_PROJECTION + r"(?:ip_centroid|queries|kv_proj\..+)"),
+            Sign(r"ip_centroid|ip_gate\.\d+|to_[kv]_ip\.\d+\.weight|resampler\.(?:queries|kv_proj\..+)"),
+            Sign(_LAYER + "ip_gate"),
+        ),
+        ("ip_centroid", "queries", "kv_proj.weight", "kv_proj.", "blocks.", "out_norm.", "out."),
+    ),
+    Whole(
+        "InstantX SD3.5",
+        (
+            Sign(_PROJECTION + r"(?:time_embedding|layers\.\d+\.2)\..+"),
+            Sign(_LAYER + r"norm_(?:ip\.linear|ip_k|q|k)\..+"),
+        ),
+        (*_RESAMPLER, "time_embedding.linear_1.weight", "time_embedding.linear_1.", "time_embedding.linear_2."),
+    ),
+    Whole(
+        "Instruct",
+        (Sign(_PROJECTION + r"(?:proj_new_input|proj_prompt_input|prompt_layers|new_input_layers)\..+"),),
+        (
+            *_RESAMPLER,
+            *("proj_new_input.weight", "proj_new_input.", "proj_prompt_input.", "prompt_layers.", "new_input_layers."),
+        ),
+    ),
+    Whole(
+        "XLabs",
+        (
+            Sign(r"ip_adapter_proj_model\..+|double_blocks\.\d+\.processor\.ip_adapter_.+"),
+            Sign(_LAYER + r"to_[kv]_ip\.bias"),
+        ),
+        ("proj.weight", "proj.bias", "norm.weight", "norm.bias"),
+    ),
+    Whole(
+        "InstantX Flux",
+        (
+            Sign(_PROJECTION + r"proj\.0\.weight", (None, 1152)),
+            Sign(_PROJECTION + r"proj\.2\.weight", (None, 2304)),
+            Sign(_LAYER + r"to_[kv]_ip\.weight", (3072, 4096)),
+        ),
+        ("proj.0.weight", "proj.0.", "proj.2.", "norm."),
+    ),
+)
+"""The first row of which a file has a sign is the answer. Kinds that are not here have no names of their own."""
+
+
+def incomplete(kind: str, found: str) -> UnsupportedCheckpoint:
+    """The error of a file of a kind in which something is missing or wrong."""
+    return UnsupportedCheckpoint(f"Download this adapter file again; it is of kind {kind}, and {found}.")
+
+
+def check_whole(named: Mapping[str, Entry], published: Collection[str]) -> None:
+    """Raises UnsupportedCheckpoint where a file is told to be of a kind and lacks a part of it.
+
+    published: the names that its tensors have in most files.
+    """
+    found = next((row for row in WHOLE if any(sign.find(named) for sign in row.signs)), None)
+    if found is None:
+        return
+    projection, layers = (_under(prefixes, published) for prefixes in (PROJECTION_PREFIXES, LAYER_PREFIXES))
+    if not layers:
+        raise incomplete(found.kind, "has no cross-attention layers (to_k_ip, to_v_ip)")
+    if not projection:
+        raise incomplete(found.kind, "has no image projection")
+    if lacking := found.lacks(projection):
+        raise incomplete(found.kind, f"lacks image_proj.{lacking.removesuffix('.')}")
+
+
+def check_last_layers(kind: str, geometry: Geometry) -> None:
+    """Raises UnsupportedCheckpoint where layers are those of a published family and end before its last one."""
+    known = [full for published in GEOMETRIES.values() for full in published]
+    if geometry not in known and (whole := next((full for full in known if _begins(full, geometry)), None)):
+        raise incomplete(kind, f"has the first {len(geometry.widths)} of {len(whole.widths)} layers")
+
+
+def _begins(whole: Geometry, part: Geometry) -> bool:
+    return whole.context == part.context and whole.widths[: len(part.widths)] == part.widths
+
+
+def _under(prefixes: tuple[str, ...], names: Collection[str]) -> list[str]:
+    """The names under one of the prefixes, without it."""
+    return [name[len(prefix) :] for name in names for prefix in prefixes if name.startswith(prefix)]

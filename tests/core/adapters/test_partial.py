@@ -1,0 +1,128 @@
+"""A file of which a part was lost is named as the kind that it was, with what it lacks and what to do."""
+
+import re
+
+import pytest
+
+from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import is_adapter
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
+from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_sources
+from comfyui_ip_adapter.ip_adapter_core.adapters.partial import WHOLE, check_last_layers, check_whole
+from comfyui_ip_adapter.ip_adapter_core.adapters.variants import VARIANTS
+from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
+from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
+from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
+from published_shapes import FILES, entries
+
+NAMED = {row.kind for row in WHOLE}
+OF_NAMED = [file for file, row in FILES.items() if row.variant in NAMED]
+
+
+def without(file: str, lost: str) -> dict[str, Entry]:
+    """A published file without what is called so in most files: a part of the projection, a layer or a half."""
+    named = entries(file)
+    gone = {first for name, (first, *_) in find_sources(named).items() if name == lost or name.startswith(f"{lost}.")}
+    assert 0 < len(gone) < len(named)
+    return {name: entry for name, entry in named.items() if name not in gone}
+
+
+def parts_of(file: str) -> list[str]:
+    """The top-level parts of a file's projection, under the names of most files."""
+    names = [name.split(".") for name in find_sources(entries(file)) if name.startswith("image_proj.")]
+    return list(
+        dict.fromkeys(".".join(name[: 3 if name[1] == "proj" else 2]).removesuffix(".weight") for name in names)
+    )
+
+
+def test_every_kind_that_is_named_is_tried() -> None:
+    assert NAMED - {"PuLID"} == {FILES[file].variant for file in OF_NAMED}
+    assert NAMED - {"PuLID"} <= {variant.name for variant in VARIANTS}
+
+
+@pytest.mark.parametrize("file", OF_NAMED)
+def test_a_whole_file_lacks_nothing(file: str) -> None:
+    named = entries(file)
+    check_whole(named, find_sources(named))
+
+
+@pytest.mark.parametrize("file", OF_NAMED)
+def test_each_lost_part_of_a_projection_is_named_with_its_kind(file: str) -> None:
+    kind = FILES[file].variant
+    lost_parts = parts_of(file)
+    assert len(lost_parts) > 2
+    for lost in lost_parts:
+        named = without(file, lost)
+        assert is_adapter(named)
+        with pytest.raises(UnsupportedCheckpoint) as refusal:
+            identify(named)
+        says = rf"Download this adapter file again; it is of kind {re.escape(kind)}, and lacks {re.escape(lost)}\b.*\."
+        assert re.fullmatch(says, str(refusal.value)), lost
+
+
+@pytest.mark.parametrize("file", OF_NAMED)
+def test_a_file_without_its_layers_is_named(file: str) -> None:
+    named = without(file, "ip_adapter")
+    assert is_adapter(named)
+    with pytest.raises(
+        UnsupportedCheckpoint,
+        match=rf"^Download .* of kind {re.escape(FILES[file].variant)}, and has no cross-attention layers",
+    ):
+        identify(named)
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in OF_NAMED if "instruct" not in file and "ip-adapter_pulid" not in file]
+)
+def test_a_file_without_its_projection_is_named(file: str) -> None:
+    """But not Instruct and a PuLID with published names, whose layers are those of any adapter."""
+    kind = "PuLID" if "PuLID" in FILES[file].variant else FILES[file].variant
+    named = without(file, "image_proj")
+    assert is_adapter(named)
+    with pytest.raises(
+        UnsupportedCheckpoint, match=rf"^Download .* of kind {re.escape(kind)}, and has no image projection\.$"
+    ):
+        identify(named)
+
+
+@pytest.mark.parametrize("file", [file for file in OF_NAMED if FILES[file].layers != "SDXL"])
+def test_a_file_without_its_first_or_its_last_layer_is_named(file: str) -> None:
+    known = GEOMETRIES[FILES[file].layers][FILES[file].inner]
+    count, kind = len(known.widths), re.escape(FILES[file].variant)
+    for number, says in ((1, r"has no layer 1 \(the next is 3\)"), (2 * count - 1, rf"has the first {count - 1} of")):
+        with pytest.raises(UnsupportedCheckpoint, match=rf"^Download .* again; it is of kind {kind}, and {says}"):
+            identify(without(file, f"ip_adapter.{number}"))
+
+
+@pytest.mark.parametrize("lost", ["ip_adapter.7.to_k_ip", "ip_adapter.7.to_v_ip"])
+@pytest.mark.parametrize("file", [file for file in OF_NAMED if FILES[file].layers != "SDXL"])
+def test_a_file_with_half_a_layer_is_named(file: str, lost: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=rf"of kind {re.escape(FILES[file].variant)}, and lacks {lost}"):
+        identify(without(file, lost))
+
+
+def test_a_level_that_is_read_by_fewer_layers_is_told() -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=r"of kind PuLID v1\.1, .*9 layers read 5 levels"):
+        identify(without("pulid_v1.1", "image_proj.layers.9"))
+
+
+@pytest.mark.parametrize("family", GEOMETRIES)
+def test_layers_that_end_before_the_last_are_those_of_a_part(family: str) -> None:
+    for whole in GEOMETRIES[family]:
+        check_last_layers("base", whole)
+        part = Geometry(whole.context, whole.widths[:-1])
+        with pytest.raises(UnsupportedCheckpoint, match=f"first {len(part.widths)} of {len(whole.widths)} layers"):
+            check_last_layers("base", part)
+
+
+def test_layers_of_other_models_are_no_part_of_published_ones() -> None:
+    """SSD-1B, which is SDXL with fewer blocks, and another text width."""
+    check_last_layers("base", Geometry(2048, (*[640] * 4, *[1280] * 26, *[640] * 4)))
+    check_last_layers("base", Geometry(96, GEOMETRIES["SD1.5"][0].widths[:-1]))
+
+
+def test_a_projection_of_another_kind_is_not_held_against_the_layers() -> None:
+    """Layers of Flux as InstantX has them, under a projection of the base kind."""
+    layers = {name: entry for name, entry in entries("ip-adapter (InstantX Flux)").items() if "image_proj" not in name}
+    named = layers | {f"image_proj.{name}": Entry((4096, 768), "F16") for name in ("proj.weight", "norm.weight")}
+    check_whole(named, named)
