@@ -126,7 +126,7 @@ def test_a_name_without_a_graph_is_answered_with_the_names(wish: str) -> None:
 @pytest.mark.parametrize("name", WITHOUT_TWIN)
 def test_a_graph_that_the_small_world_cannot_run_says_what_it_lacks(name: str) -> None:
     with pytest.raises(
-        NoGraphError, match=rf"cannot run {name}: it has no small counterpart of \S+\.(bin|safetensors)"
+        NoGraphError, match=rf"cannot run {name}: it has no small counterpart of \S+\.(bin|pt|safetensors)"
     ):
         chosen(name)
 
