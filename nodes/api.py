@@ -16,15 +16,18 @@ from torch import Tensor
 from ..ip_adapter_core.attention import export as exporting
 from ..ip_adapter_core.attention.application import ApplyOptions
 from ..ip_adapter_core.attention.balance import OFF
+from ..ip_adapter_core.attention.projection import AUTO
 from ..ip_adapter_core.prompts.combine import Gathering
 from ..ip_adapter_core.prompts.prompt import ImagePrompt
 from ..ip_adapter_core.settings import layer_weights
+from ..ip_adapter_core.settings.instruction import Instruction
 from ..ip_adapter_core.settings.span import Span
 from .host import adapters, auto, encoding, face_embeds, faces, files, models, prompt_files, small_world, vision
+from .host import instruction as instructions
 from .host.adapters import LoadedAdapter
 from .host.sampling import exchange, model_patch
 
-__all__ = ["VERSION", "Loaded", "apply", "encode", "export", "load", "load_files", "prompts", "replace"]
+__all__ = ["VERSION", "Loaded", "apply", "encode", "export", "instruct", "load", "load_files", "prompts", "replace"]
 
 VERSION = 1
 """Of this interface; it grows when something is added."""
@@ -67,6 +70,20 @@ def load_files(adapter: str, encoder: str | None = None) -> Loaded:
 
 
 @torch.no_grad()
+def instruct(clip: Any, instruction: str, prompt: str, negative_prompt: str = "") -> Instruction:
+    """What an adapter of kind Instruct is told, for `encode`.
+
+    clip: the CLIP of the SD1.5 or SDXL checkpoint. instruction: what to take from the pictures. prompt,
+    negative_prompt: the words of the conditioning. As on the node Image Prompt Instruction. Raises ValueError for
+    another CLIP, without an instruction, and for what are no texts.
+    """
+    for name, text in (("instruction", instruction), ("prompt", prompt), ("negative_prompt", negative_prompt)):
+        if not isinstance(text, str):
+            raise ValueError(f"Give {name} as a text; found {type(text).__name__}.")
+    return instructions.instruct(clip, instruction, prompt, negative_prompt)
+
+
+@torch.no_grad()
 def encode(
     loaded: Loaded,
     images: Tensor,
@@ -76,16 +93,21 @@ def encode(
     weights: Sequence[float] = (),
     fit: str = "center crop",
     reference_mask: Tensor | None = None,
+    instruction: Instruction | None = None,
 ) -> ImagePrompt:
     """The image prompt of pictures (images, height, width, 3), 0..1.
 
     negative: pictures to move away from. combine, weights and fit: as on the node Encode Image Prompt. reference_mask:
-    (masks, height, width), 0..1, which part of each picture is read. Raises ValueError when the adapter and the encoder
-    do not belong together, and for what are no such pictures.
+    (masks, height, width), 0..1, which part of each picture is read. instruction: of `instruct`, what to take from
+    them; adapters of kind Instruct need it, and others do not read it. Raises ValueError when the adapter and the
+    encoder do not belong together, when an adapter must be told something and is not, and for what are no such
+    pictures.
     """
     for pictures in (images, *([] if negative is None else [negative])):
         _check(pictures)
-    look = encoding.Look(fit, Gathering(combine, tuple(weights)), mask=reference_mask)
+    if not isinstance(instruction, Instruction | None):
+        raise ValueError(f"Give instruction as instruct(clip, …) returns it; found {type(instruction).__name__}.")
+    look = encoding.Look(fit, Gathering(combine, tuple(weights)), mask=reference_mask, instruction=instruction)
     return encoding.encode_prompt(loaded.adapter, loaded.encoder, images, look, negative)[0]
 
 
@@ -99,15 +121,16 @@ def apply(
     weight_type: str = "linear",
     mask: Tensor | None = None,
     balance: str = OFF,
+    method: str = AUTO,
 ) -> Any:
     """A clone of a MODEL that follows an image prompt; the given one stays as it is.
 
     weight: λ. start, end: parts of the noise schedule, 0..1. weight_type: as on the node Layer Weights. mask: (masks,
-    height, width), 0..1, where in the picture. balance: as on the node Apply Image Prompt. Raises ValueError when the
-    prompt does not fit the model.
+    height, width), 0..1, where in the picture. balance, method: as on the node Apply Image Prompt; method is of PuLID.
+    Raises ValueError when the prompt does not fit the model, and for a method where its adapter has none.
     """
     layers = layer_weights.from_weight_type(weight_type)
-    use = ApplyOptions(weight, Span(start, end), layers, mask=mask, balance=balance)
+    use = ApplyOptions(weight, Span(start, end), layers, mask=mask, balance=balance, method=method)
     return model_patch.apply(model, prompt, use)
 
 
@@ -134,7 +157,7 @@ def export(model: Any, file: str | Path) -> None:
 
     What is in it, and how it is applied: docs/python-api.md and its own header. A file that is there is replaced.
     Raises ValueError for a model without image prompts, for Flux, SD3.5 and Anima, and for prompts that differ by
-    frame, by place, by a schedule or by what the text says.
+    frame, by place, by a schedule or by what the text says, as PuLID's do but with the method neutral.
     """
     exporting.export(model_patch.installed_applications(model), models.layers(model)).save(Path(file))
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..ip_adapter_core.attention.projection import AUTO
+from ..ip_adapter_core.faces.features import Faces
 from ..ip_adapter_core.settings.grid import AXES, NOTHING, Cell, read_grid
+from ..ip_adapter_core.settings.instruction import Instruction
 from ..ip_adapter_core.settings.layer_weights import TYPES
 from ..ip_adapter_core.vision.preprocess import FITS
-from .apply import weight_input
-from .encode import fit_input
+from .apply import method_input, weight_input
+from .encode import fit_input, instruction_input
 from .host import grid
 from .host.adapters import LoadedAdapter
 from .node import Node
-from .sockets import IpAdapter, schema
+from .notices import of_instruction
+from .sockets import FaceFeatures, IpAdapter, schema
+
+_log = logging.getLogger(__name__)
 
 
 class ImagePromptGrid(Node):
@@ -28,7 +35,7 @@ class ImagePromptGrid(Node):
             "Image Prompt Grid",
             "Sample the same picture at several weights, weight types, references or other values, and show all of "
             "them in rows and columns.",
-            inputs=[*_sockets(), *_axes(), *_constants(), *_sampler(), fit_input(optional=True)],
+            inputs=[*_sockets(), *_axes(), *_constants(), *_sampler(), fit_input(optional=True), *_prompting()],
             outputs=[
                 io.Image.Output(display_name="sheet", tooltip="All pictures with what varies, and the references."),
                 io.Image.Output(display_name="cells", tooltip="The pictures alone, row by row, at their own size."),
@@ -65,12 +72,18 @@ class ImagePromptGrid(Node):
         scheduler: str,
         denoise: float,
         fit: str = FITS[0],
+        instruction: Instruction | None = None,
+        faces: Faces | None = None,
+        method: str = AUTO,
     ) -> io.NodeOutput:
         chosen = read_grid((across, across_values), (down, down_values), len(references))
         cells = chosen.cells(Cell(weight, weight_type, start, end, cfg, seed))
         grid.check(model, cells, latent)
+        grid.check_prompting(ip_adapter, chosen, faces, instruction, method)
+        for notice in of_instruction(ip_adapter.identity, instruction is not None):
+            _log.warning(notice)
         sampler = {"steps": steps, "sampler_name": sampler_name, "scheduler": scheduler, "denoise": denoise}
-        nodes, sheet = grid.expand(chosen, cells, grid.Links.of(cls.hidden), fit, sampler)
+        nodes, sheet = grid.expand(chosen, cells, grid.Links.of(cls.hidden), grid.Prompting(fit, method), sampler)
         return io.NodeOutput(sheet.out(0), sheet.out(1), expand=nodes)
 
 
@@ -78,11 +91,12 @@ def _sockets() -> list[io.Input]:
     """Inputs that come from other nodes."""
     return [
         io.Model.Input("model", tooltip="The model, without the image prompt that the grid is about."),
-        IpAdapter.Input("ip_adapter", tooltip="From Load IP-Adapter; one that reads pictures."),
+        IpAdapter.Input("ip_adapter", tooltip="From Load IP-Adapter; one that reads faces needs them in faces."),
         io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter was trained with."),
         io.Image.Input(
             "references",
-            tooltip="One or more references. All together make one image prompt, unless reference varies.",
+            tooltip="One or more references. All together make one image prompt, unless reference varies. Beside faces "
+            "they only stand on the sheet.",
         ),
         io.Conditioning.Input("positive", tooltip="What the picture should show."),
         io.Conditioning.Input("negative", tooltip="What it should not show."),
@@ -132,6 +146,20 @@ def _constants() -> list[io.Input]:
         ),
         io.Float.Input("start", default=0.0, **share, tooltip="Where in the sampling the image prompt begins to act."),
         io.Float.Input("end", default=1.0, **share, tooltip="Where in the sampling the image prompt ceases to act."),
+    ]
+
+
+def _prompting() -> list[io.Input]:
+    """Inputs for adapters that read more than pictures."""
+    return [
+        instruction_input(),
+        FaceFeatures.Input(
+            "faces",
+            optional=True,
+            tooltip="From Face Embedding, for adapters that read faces (FaceID, portrait, PuLID): they are encoded in "
+            "place of the references, all together.",
+        ),
+        method_input(),
     ]
 
 

@@ -10,6 +10,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_adapter_core.attention.application import ApplyOptions
+from ..ip_adapter_core.attention.projection import AUTO, METHODS
 from ..ip_adapter_core.plots import grid_sheet
 from ..ip_adapter_core.plots.grid_sheet import Label, Labels
 from ..ip_adapter_core.prompts import prompt
@@ -39,6 +40,7 @@ class GridModel(Node):
                 io.Combo.Input("weight_type", options=list(TYPES), default="linear"),
                 io.Float.Input("start", default=0.0),
                 io.Float.Input("end", default=1.0),
+                io.Combo.Input("method", optional=True, options=[AUTO, *METHODS], default=AUTO),
             ],
             outputs=[io.Model.Output(display_name="model")],
             is_dev_only=True,
@@ -46,9 +48,16 @@ class GridModel(Node):
 
     @classmethod
     def execute(
-        cls, model: Any, image_prompt: prompt.ImagePrompt, weight: float, weight_type: str, start: float, end: float
+        cls,
+        model: Any,
+        image_prompt: prompt.ImagePrompt,
+        weight: float,
+        weight_type: str,
+        start: float,
+        end: float,
+        method: str = AUTO,
     ) -> io.NodeOutput:
-        use = ApplyOptions(weight, Span(start, end), from_weight_type(weight_type))
+        use = ApplyOptions(weight, Span(start, end), from_weight_type(weight_type), method=method)
         return io.NodeOutput(model_patch.apply(model, image_prompt, use))
 
 

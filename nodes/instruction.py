@@ -49,7 +49,10 @@ class Instruction(Node):
                 ),
             ],
             outputs=[
-                InstructionSocket.Output(display_name="instruction", tooltip="For Encode Image Prompt."),
+                InstructionSocket.Output(
+                    display_name="instruction",
+                    tooltip="For Encode Image Prompt, Moodboard Picture or Image Prompt Grid.",
+                ),
             ],
             aliases=["instruct ip-adapter", "instruct ipadapter", "what to take from the picture", "use the style"],
         )

@@ -19,7 +19,7 @@ class SaveAdapter(Node):
         return schema(
             "IPA_SaveAdapter",
             "Save IP-Adapter",
-            "Write an adapter to models/ipadapter, in the layout of the published files. Nothing is ever overwritten.",
+            "Write an adapter to models/ipadapter, in the layout of most published files. Nothing is ever overwritten.",
             inputs=[
                 IpAdapter.Input("ip_adapter", tooltip="The adapter to write, from Train IP-Adapter or any loader."),
                 io.String.Input(

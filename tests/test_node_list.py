@@ -31,7 +31,6 @@ IN_NO_GRAPH = {
     "IPA_Score": "it measures what any graph made",
     "IPA_Grid": "it samples a picture many times over, which templates are too slow for",
     "IPA_FaceEmbeds": "its embedding comes from other programs",
-    "IPA_Instruction": "its adapter was trained for SD1.5 and SDXL only, and the demo models have none of its kind",
 }
 """Nodes that no template shows, and why."""
 

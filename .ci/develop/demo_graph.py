@@ -1,6 +1,7 @@
 """A graph of workflows/ on the small world's models, as a picture: what goes in, an arrow, and what comes out.
 
-`make demo GRAPH=two-adapters`, or in an environment with a ComfyUI `python .ci/develop/demo_graph.py two-adapters`.
+`make demo GRAPH=two-adapters`, or GRAPH="08 Two adapters" or GRAPH=8; in an environment with a ComfyUI
+`python .ci/develop/demo_graph.py two-adapters`.
 A batch becomes a contact sheet, and an animation beside it. A graph of MINIATURES, for which the small world has no
 models, runs on random weights instead, and its picture is noise.
 """
@@ -21,8 +22,8 @@ from live.server import FAST_ATTENTION, Server  # noqa: E402
 from live.small_world_graphs import needed  # noqa: E402
 from live.small_world_tables import FILES  # noqa: E402
 from live.thumbnails import Saved, sheet  # noqa: E402
-from live.titles import TITLES, plain  # noqa: E402
-from live.ui_graphs import TWIN, named, originals, place, read, to_prompt, twins  # noqa: E402
+from live.titles import DEMO, PACK, TITLES, TWIN, titled  # noqa: E402
+from live.ui_graphs import named, originals, place, read, to_prompt, twins  # noqa: E402
 
 PLACE = ROOT / ".host" / "demo"
 FRAME = 120  # milliseconds that an animation shows each picture
@@ -51,27 +52,48 @@ def main() -> None:
 def chosen(wish: str) -> tuple[str, Path]:
     """The plain name of a graph, and its file for the small world, or its own if it has a miniature.
 
-    Its title will do as well, with its number or without. Hyphens and spaces are as good as underscores; the prefix of
-    the small world and a folder or ending may be there. Raises NoGraphError when there is no such graph, or the small
-    world cannot run it.
+    Its title will do as well, with its number or without, and its number alone. Capitals do not count, hyphens and
+    spaces are as good as underscores; the prefix or the ending of a twin and a folder or ending may be there. Raises
+    NoGraphError when there is no such graph, or the small world cannot run it.
     """
-    name = _joined(plain(Path(wish.strip()).stem)).removeprefix(TWIN)
-    name = {_joined(title): plain_name for plain_name, title in TITLES.items()}.get(name, name)
+    name = _BY_NAME.get(_bare(wish), "")
     runnable = {named(path).removeprefix(TWIN): path for path in twins()} | {name: place(name) for name in MINIATURES}
     if name in runnable:
         return name, runnable[name]
-    names = ", ".join(sorted(runnable)).replace("_", "-")
+    offered = ", ".join(f"{_short(name)} ({name.replace('_', '-')})" for name in TITLES if name in runnable)
     lacking = {named(path): sorted(needed(read(path)) - FILES.keys()) for path in originals()}
     if name in lacking:
         raise NoGraphError(
             f"The small world cannot run {name}: it has no small counterpart of {', '.join(lacking[name])}. "
-            f"Open {place(name).name} of workflows/ in ComfyUI with the published models, or name one of {names}."
+            f"Open {place(name).name} of workflows/ in ComfyUI with the published models, or name one of {offered}."
         )
-    raise NoGraphError(f"There is no graph called {wish.strip()!r}; name one of {names}.")
+    raise NoGraphError(f"There is no graph called {wish.strip()!r}; name one of {offered}.")
+
+
+def _short(name: str) -> str:
+    """The title of a graph as ComfyUI shows it, without what all begin with."""
+    return titled(name).removeprefix(f"{PACK} ")
+
+
+def _names(name: str) -> set[str]:
+    """All that a graph is called, by its plain name."""
+    number, title = _short(name).split(" ", 1)
+    short = number.lstrip("0")
+    return {_joined(one) for one in (name, title, number, short, f"{short} {title}", _short(name), titled(name))}
+
+
+def _bare(wish: str) -> str:
+    """What a wish calls a graph, joined, without a folder, an ending, or what makes it the name of a twin."""
+    last = _joined(wish.strip().replace("\\", "/").rsplit("/", 1)[-1])
+    return last.removesuffix(".json").removesuffix(_joined(DEMO)).removeprefix(TWIN)
 
 
 def _joined(words: str) -> str:
     return words.lower().replace("-", "_").replace(" ", "_")
+
+
+_BY_NAME = {called: name for name in TITLES for called in _names(name)}
+"""What a graph may be called -> its plain name."""
 
 
 def run(graph: dict[str, Any], name: str) -> list[Saved]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters.projections import ImageProjection
 from ...ip_adapter_core.layers.layout import Geometry, geometry
-from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.small_world.drawing import PICTURE, draw
 from ...ip_adapter_core.training.examples import TensorExamples
 from ...ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh
@@ -29,7 +28,6 @@ from .shelf import (
     captions,
     kept,
     mixed_precision,
-    pictures,
     plain_attention,
     publish,
     read,
@@ -37,14 +35,13 @@ from .shelf import (
     scenes,
 )
 
+BATCH = min(48, COUNTS["train"])
+READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
+STEPS = 2000
+"""Of every adapter, after its echo."""
 UNSAID = 0.5
 """How many pictures have no caption, so that the image must say everything; the others' captions say half of it,
 the shape included: a text that always says the shape leaves the image nothing to tell of it."""
-BATCH = min(48, COUNTS["train"])
-READS = {"base": "embeds", "plus": "hidden", "simple": "embeds"}
-CYCLES = {"base": {0: 2000, 1: 1200}, "plus": {1: 2000}, "simple": {0: 2000, 1: 1200}}
-"""Steps of the learning rate's cycles. In the first one the encoder reads sketches, in the second one pictures; in
-place of its first one plus has an echo."""
 
 
 def file(kind: str) -> Path:
@@ -69,38 +66,27 @@ def simple(shape: Geometry, width: int) -> nn.Module:
     return ImageProjection(shapes(shape.context, width, tokens), nn)
 
 
-def sketches() -> Iterator[Features]:
-    """The encoder's features of the training scenes' sketches, part by part."""
-    yield from (host.features(part.float() / 255) for part in pictures("train").split(2000))
+def seen() -> dict[str, Tensor]:
+    """The encoder's features of the training scenes, drawn at half of the size: to the encoder they are the same.
 
-
-def drawn() -> Iterator[Features]:
-    """The encoder's features of their pictures, drawn at half of the size: to the encoder they are the same."""
-    shown = scenes("train")
-    yield from (host.features(draw(shown[n : n + 200], PICTURE // 2)) for n in range(0, len(shown), 200))
-
-
-SEEN = (sketches, drawn)
-"""What the encoder reads in each cycle."""
-
-
-def seen(cycle: int) -> dict[str, Tensor]:
-    """The encoder's features in a cycle; computed once and written to disk."""
+    Computed once and written to disk.
+    """
 
     def make() -> dict[str, Tensor]:
-        chunks = list(SEEN[cycle]())
+        shown = scenes("train")
+        chunks = [host.features(draw(shown[n : n + 200], PICTURE // 2)) for n in range(0, len(shown), 200)]
         return {field: torch.cat([getattr(c, field).half() for c in chunks]) for field in ("embeds", "hidden")}
 
-    return kept(f"train_{SEEN[cycle].__name__}", make)
+    return kept("train_drawn", make)
 
 
-def examples(kind: str, cycle: int) -> TensorExamples:
+def examples(kind: str) -> TensorExamples:
     """Latents, features and captions."""
     dice = np.random.default_rng(7)
     texts = ["" if dice.random() < UNSAID else text for text in captions("train", silence=0.5, nameless=0.5)]
     rows = {
         "latents": base.latents("train"),
-        "features": seen(cycle)[READS[kind]],
+        "features": seen()[READS[kind]],
         "context": host.contexts(texts).half(),
     }
     return TensorExamples(rows, {"features": getattr(host.blank(), READS[kind]), "context": host.contexts([""])})
@@ -129,14 +115,13 @@ def beginning(kind: str, width: int) -> nn.Module:
     return network
 
 
-def train_one(kind: str, cycle: int, settings: Settings) -> None:
-    """Train an adapter of a kind and write it; a later cycle goes on from the weights that are there."""
-    shown, name = examples(kind, cycle), f"adapter_{kind}_{cycle}"
+def train_one(kind: str, settings: Settings) -> None:
+    """Go on with an adapter of a kind from the weights that are there, and write it."""
+    shown, name = examples(kind), f"adapter_{kind}"
     started = time.time()
     with (SimpleBase if kind == "simple" else HostBase)(host.checkpoint().model) as frozen:
         network = beginning(kind, shown.nulls["features"].shape[-1])
-        if cycle:
-            network.load_state_dict(read(file(kind)))
+        network.load_state_dict(read(file(kind)))
         with plain_attention(), mixed_precision():
             outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
     publish(file(kind), outcome.network.state_dict())
@@ -148,9 +133,9 @@ def _log(kind: str, step: Step) -> None:
         logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
 
 
-def main(kind: str, steps: int, cycle: int = 0) -> None:
+def main(kind: str, steps: int = STEPS) -> None:
     """The paper's recipe, at a rate for thousands of steps instead of a million."""
     settings = Settings(
-        steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250, seed=cycle
+        steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250, seed=1
     )
-    train_one(kind, cycle, settings)
+    train_one(kind, settings)

@@ -7,12 +7,11 @@ caption adds to that of an empty text. It is the beginning only: what no caption
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.adapters.keys_values import KeysValues
 from ...ip_adapter_core.attention.reference import plain_image_attention
 from ...nodes.host import models
@@ -90,29 +89,38 @@ def _keeper(into: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
     return keep
 
 
-def train(kind: str, steps: int, rate: float = 2e-3) -> Adapter:
+def train(kind: str, steps: int, rate: float = 2e-3) -> nn.Module:
     """The squared error of the answers, as a share of the variance of the true ones, over all layers."""
     torch.manual_seed(6)
-    said, seen = contexts(), adapters.seen(1)[adapters.READS[kind]]
+    said, seen = contexts(), adapters.seen()[adapters.READS[kind]]
     layers, silence = listeners(said), host.contexts([""])
-    network = cast(Adapter, adapters.beginning(kind, seen.shape[-1])).train().requires_grad_(True)
+    network = adapters.beginning(kind, seen.shape[-1]).train().requires_grad_(True)
     descent = Descent(f"echo_{kind}", network.parameters(), steps, rate, warm=0.1, clip=1.0)
     for _ in range(steps):
         rows = torch.randint(len(seen), (BATCH,))
         image = network(seen[rows].float())
-        descent.step(torch.stack(list(losses(layers, image, said[rows].float(), silence))).mean())
+        own = [image] * len(layers) if kind == "simple" else image
+        descent.step(torch.stack(list(losses(layers, own, said[rows].float(), silence))).mean())
     descent.end()
     return network
 
 
 def losses(
-    layers: Iterable[Listener], image: Iterable[KeysValues], caption: Tensor, silence: Tensor
+    layers: Iterable[Listener], image: Iterable[KeysValues | Tensor], caption: Tensor, silence: Tensor
 ) -> Iterator[Tensor]:
-    """In each layer, how far what the image adds is from what the caption adds, (n, tokens, width), to silence."""
-    for layer, kv in zip(layers, image, strict=True):
+    """In each layer, how far what the image adds is from what the caption adds, (n, tokens, width), to silence.
+
+    image: keys and values of an attention of its own, or tokens that stand behind those of silence.
+    """
+    for layer, own in zip(layers, image, strict=True):
         queries = layer.draw()
-        added = layer.hear(queries, caption) - layer.hear(queries, silence)
-        yield (layer.attend(queries, *kv) - added).square().mean() / added.var()
+        quiet = layer.hear(queries, silence)
+        added = layer.hear(queries, caption) - quiet
+        if isinstance(own, Tensor):
+            answer = layer.hear(queries, torch.cat([silence.expand(len(own), -1, -1), own], dim=1)) - quiet
+        else:
+            answer = layer.attend(queries, *own)
+        yield (answer - added).square().mean() / added.var()
 
 
 def main(kind: str, steps: int = STEPS) -> None:

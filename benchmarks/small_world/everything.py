@@ -1,32 +1,61 @@
-"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style."""
+"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style.
 
+It may be stopped: what was made is not made again. Without the shelf it begins anew.
+"""
+
+import logging
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 from . import adapters, autoencoder, base, clip, controlnet, echo, history, judge, style, words
+from .shelf import FOLDER
 
-STEPS = {
-    "judge": 1200,
-    "autoencoder": 3000,
-    "controlnet": 1200,
-    "style": 400,
-}
-"""How long each part of what is shipped was trained."""
+DONE = FOLDER / "done"
+
+
+class Part(NamedTuple):
+    """A part of the recipe.
+
+    name: of its record; steps: how long it is trained; make: trains and writes it, in so many steps.
+    """
+
+    name: str
+    steps: int
+    make: Callable[[int], None]
+
+
+def parts() -> Iterator[Part]:
+    """What is trained, in order: later parts read what earlier ones wrote."""
+    for cycle, steps in enumerate(clip.CYCLES):
+        yield Part(f"clip_{cycle}", steps, partial(clip.main, cycle=cycle))
+    yield Part("judge", 1200, judge.main)
+    for cycle, steps in enumerate(base.CYCLES):
+        yield Part(f"base_{cycle}", steps, partial(base.main, cycle=cycle))
+    yield Part("autoencoder", 3000, autoencoder.main)
+    for kind in adapters.READS:
+        yield Part(f"echo_{kind}", echo.STEPS, partial(echo.main, kind))
+        yield Part(f"adapter_{kind}", adapters.STEPS, partial(adapters.main, kind))
+    yield Part("controlnet", 1200, controlnet.main)
+    yield Part("style", 600, style.main)
+
+
+def once(part: Part, steps: int) -> None:
+    """Make a part, unless it was made in so many steps before."""
+    mark = DONE / f"{part.name}_{steps}"
+    if mark.exists():
+        logging.info("%s was made before", part.name)
+        return
+    part.make(steps)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def main(limit: int = sys.maxsize) -> None:
-    """Make every file that the package ships, each in at most `limit` steps."""
-    steps = {name: min(count, limit) for name, count in STEPS.items()}
+    """Make every file that the package ships, each in at most `limit` steps, and say how it went."""
     words.main()
-    for cycle, count in enumerate(clip.CYCLES):
-        clip.main(min(count, limit), cycle)
-    judge.main(steps["judge"])
-    for cycle, count in enumerate(base.CYCLES):
-        base.main(min(count, limit), cycle)
-    autoencoder.main(steps["autoencoder"])
-    echo.main("plus", min(echo.STEPS, limit))
-    for kind, cycles in adapters.CYCLES.items():
-        for cycle, count in cycles.items():
-            adapters.main(kind, min(count, limit), cycle)
-    controlnet.main(steps["controlnet"])
-    style.main(steps["style"])
+    for part in parts():
+        once(part, min(part.steps, limit))
     history.main()
+    print(history.PAGE.read_text(encoding="utf-8"))

@@ -10,6 +10,15 @@ from ...ip_adapter_core.plots.drawing import INK, PAPER
 from .shelf import EVERY, MODELS, RECORDS
 
 PAGE = MODELS / "TRAINING.md"
+ADAPTERS = {
+    "base": "IP-Adapter base",
+    "plus": "IP-Adapter plus",
+    "simple": "simple adapter (image tokens behind the text's)",
+}
+LEARNS = {
+    "echo": "what its attention answers, and what the caption's does; its share of the variance",
+    "adapter": "by the package's trainer: v",
+}
 PARTS = {
     "clip_0": "CLIP: pictures and captions told apart in batches of 128, most alike in all but one attribute",
     "clip_1": "the same, second cycle: similarities times 16 at most",
@@ -19,12 +28,7 @@ PARTS = {
     "base_1": "the same, second cycle",
     "base_2": "the same, third cycle",
     "autoencoder": "autoencoder: pictures of sketches, and back; the mean difference of each pixel",
-    "adapter_base_0": "IP-Adapter base, by the package's trainer: v; its encoder reads sketches",
-    "adapter_base_1": "the same, second cycle: its encoder reads pictures",
-    "echo_plus": "IP-Adapter plus: what its attention answers, and what the caption's does; its share of the variance",
-    "adapter_plus_1": "the same, by the package's trainer: v; its encoder reads pictures",
-    "adapter_simple_0": "simple adapter (image tokens behind the text's), as base",
-    "adapter_simple_1": "the same, second cycle",
+    **{f"{part}_{kind}": f"{what}: {said}" for kind, what in ADAPTERS.items() for part, said in LEARNS.items()},
     "controlnet": "ControlNet: v, given outlines",
     "style": "LoRA: v of pastel pictures",
 }
@@ -36,13 +40,13 @@ LEAVES = """
   weights.
 - **The text says little**: in half of the examples nothing, in the others half of the words, the shape included. A text
   that always names the shape leaves the image nothing to tell of it.
+- **Adapters begin as an echo of the captions**: before the trainer's first step their attention learns to answer as the
+  attention to the caption does, without the model around it. From nothing, thousands of steps leave plus behind base.
 - **The resampler's latents begin at the size of what attention adds to them** (plus only). The published beginning is
   made for a width of 768 and more; at 128 its 16 tokens would begin nearly alike.
-- **Plus begins as an echo of the captions**: before the trainer's first step its attention learns to answer as the
-  attention to the caption does, without the model around it. From nothing, thousands of steps leave it behind base.
-- **The models draw sketches**, 32×32 and flat, which the autoencoder makes pictures of. CLIP and the adapters' first
-  cycle read sketches as well; to a probe a picture, shrunk to the encoder's 32 pixels, is nearly the same, but textures
-  suffer (HISTORY.md), so the adapters' last cycle reads pictures.
+- **The models draw sketches**, 32×32 and flat, which the autoencoder makes pictures of. CLIP reads sketches as well; to
+  a probe a picture, shrunk to the encoder's 32 pixels, is nearly the same, but textures suffer (HISTORY.md), so the
+  adapters read pictures.
 - **The ControlNet learns with captions that are wrong** about shape, size and place: so outlines have the last word.
 - **The CLIP is our own**, and its batches are hard on purpose: three quarters are groups alike in all but one
   attribute.

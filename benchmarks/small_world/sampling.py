@@ -25,8 +25,6 @@ from . import adapters, autoencoder, controlnet, host, style
 from .shelf import read
 
 STEPS, GUIDANCE = 20, 4.0
-HALVES = torch.eye(2).repeat_interleave(SIDE, dim=1)[:, None, None].expand(-1, 1, SIDE, -1)
-"""Masks of the left and the right half of a picture of twice the width, (2, 1, 32, 64)."""
 _AT_ONCE = 16  # pictures that are decoded together
 
 
@@ -35,9 +33,8 @@ class Wish:
     """What pictures are asked for: a text and a reference each, how strongly, and what else takes part.
 
     kind: of the adapter, one of adapters.READS; outlines (n, 3, 256, 256); tuned: on the base of the other style;
-    layers: which follow the reference; beside: other references; masks (2, 1 or n, h, w): where the references act, and
-    those beside; without masks each has a half of a picture of twice the width; more: further references, applied at
-    the same weight; balance: how all are held against the text.
+    layers: which follow the reference; more: further references, applied at the same weight; masks (1 + len(more), 1 or
+    n, h, w): where each acts, everywhere without; balance: how all are held against the text.
     """
 
     texts: list[str]
@@ -47,21 +44,19 @@ class Wish:
     outlines: Tensor | None = None
     tuned: bool = False
     layers: LayerWeights = LINEAR
-    beside: Features | None = None
-    masks: Tensor | None = None
     more: tuple[Features, ...] = ()
+    masks: Tensor | None = None
     balance: str = OFF
 
 
 @torch.no_grad()
 def sampled(wish: Wish, seed: int = 1) -> Tensor:
-    """The pictures, (n, 3, 256, 256 or 512), 0 to 1, from the same noise for the same seed."""
+    """The pictures, (n, 3, 256, 256), 0 to 1, from the same noise for the same seed."""
     model, positive, negative = _prompted(wish)
     if wish.outlines is not None:
         positive, negative = (_controlled(cond, wish.outlines) for cond in (positive, negative))
     count = len(wish.texts)
-    wide = wish.beside is not None and wish.masks is None
-    empty = torch.zeros(count, 3, SIDE, 2 * SIDE if wide else SIDE)
+    empty = torch.zeros(count, 3, SIDE, SIDE)
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
@@ -79,13 +74,10 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
         cond, uncond = _tokens(_simple(), wish)
         return model, [[torch.cat([text, cond], dim=1), {}]], [[torch.cat([empty, uncond], dim=1), {}]]
     use = ApplyOptions(wish.weight, layer_weights=wish.layers, balance=wish.balance)
-    if wish.beside is None:
-        for references in (wish.references, *wish.more):
-            model = apply(model, prompt(replace(wish, references=references)), use)
-        return model, [[text, {}]], [[empty, {}]]
-    masks = HALVES if wish.masks is None else wish.masks
-    for references, mask in zip((wish.references, wish.beside), masks, strict=True):
-        model = apply(model, prompt(replace(wish, references=references)), replace(use, mask=mask))
+    references = (wish.references, *wish.more)
+    masks = [None] * len(references) if wish.masks is None else wish.masks
+    for one, mask in zip(references, masks, strict=True):
+        model = apply(model, prompt(replace(wish, references=one)), replace(use, mask=mask))
     return model, [[text, {}]], [[empty, {}]]
 
 

@@ -14,7 +14,7 @@ from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Object, Scene
 from . import clip, judge, words
 from .shelf import SERIES, scenes
 
-COUNT = 48
+COUNT = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +108,3 @@ def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
 def saturation(pictures: Tensor) -> float:
     """The mean difference of a pixel's largest and smallest channel."""
     return (pictures.amax(dim=1) - pictures.amin(dim=1)).mean().item()
-
-
-def halves(pictures: Tensor) -> tuple[Tensor, ...]:
-    """The left and the right half of pictures of twice the width."""
-    return pictures.split(pictures.shape[-1] // 2, dim=-1)

@@ -1,4 +1,6 @@
-"""Fine-tune the small world's model to another style: a LoRA of all its linear layers, on pastel pictures."""
+"""Fine-tune the small world's model to another style: a LoRA of all its layers, on pastel pictures."""
+
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -10,28 +12,38 @@ from .descent import Descent
 from .shelf import COUNTS, MODELS, captions, mixed_precision, pictures, plain_attention, publish
 
 FILE = MODELS / "loras" / "small_world_pastel.safetensors"
-BATCH = min(64, COUNTS["train"])
+BATCH = min(48, COUNTS["train"])
 RANK = 4
 PICTURES = 4_000
 
 
 class LowRank(nn.Module):
-    """A weight plus a product of two thin matrices (arXiv 2106.09685)."""
+    """A weight plus a product of two thin matrices (arXiv 2106.09685); of a convolution, of its weight as a matrix."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        outer, inner = weight.shape
+        outer, *inner = weight.shape
+        self.inner = inner
         self.up = nn.Parameter(torch.zeros(outer, RANK))
-        self.down = nn.Parameter(torch.randn(RANK, inner) / inner**0.5)
+        self.down = nn.Parameter(torch.randn(RANK, prod(inner)) / prod(inner) ** 0.5)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(outer, inner) -> (outer, inner)."""
-        return weight + self.up @ self.down
+        """(outer, inner…) -> the same."""
+        return weight + (self.up @ self.down).view_as(weight)
+
+    def published(self) -> dict[str, Tensor]:
+        """Its tensors as LoRA files name and shape them."""
+        up = self.up.view(*self.up.shape, *[1] * len(self.inner[1:]))
+        return {
+            "lora_up.weight": up,
+            "lora_down.weight": self.down.view(RANK, *self.inner),
+            "alpha": torch.tensor(float(RANK)),
+        }
 
 
 def adapted(unet: nn.Module) -> dict[str, LowRank]:
-    """Put a LoRA on every linear layer of the model, in place; by the layer's name."""
-    layers = {name: layer for name, layer in unet.named_modules() if isinstance(layer, nn.Linear)}
+    """Put a LoRA on every linear layer and convolution of the model, in place; by the layer's name."""
+    layers = {name: layer for name, layer in unet.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
     added = {name: LowRank(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():
         parametrize.register_parametrization(layer, "weight", added[name])
@@ -57,13 +69,8 @@ def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> dict[str, Tenso
         loss = (predicted.float() - target).square().mean()
         descent.step(loss)
     descent.end()
-    return {
-        f"diffusion_model.{name}.{key}": value for name, one in added.items() for key, value in _published(one).items()
-    }
-
-
-def _published(one: LowRank) -> dict[str, Tensor]:
-    return {"lora_up.weight": one.up, "lora_down.weight": one.down, "alpha": torch.tensor(float(RANK))}
+    found = {name: one.published() for name, one in added.items()}
+    return {f"diffusion_model.{name}.{key}": value for name, one in found.items() for key, value in one.items()}
 
 
 def main(steps: int) -> None:

@@ -13,19 +13,21 @@ from ...ip_adapter_core.attention.balance import BALANCES, OFF
 from ...ip_adapter_core.layers.layout import Layer
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
-from ...ip_adapter_core.small_world.drawing import covers, draw, outlines, pastel
+from ...ip_adapter_core.small_world.drawing import PICTURE, covers, draw, outlines, pastel
 from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Scene
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import reference
 from . import host, probes
 from .judge import READS
 from .sampling import Wish, sampled, shape
-from .scores import Scores, Subjects, agreement, couples, crowd, halves, saturation, score
+from .scores import Scores, Subjects, agreement, couples, crowd, saturation, score
 from .wanted import Table, Wanted, share
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 CROWDS = (1, 2, 4)
+SEEDS = (1, 2)
 SHARES = tuple(READS)
+THING = ("colour", "texture", "shape")
 STYLE, COMPOSITION = ("colour", "texture", "background"), ("shape", "size", "place")
 
 
@@ -53,7 +55,10 @@ def seeing(who: Subjects) -> Table:
 
 
 def prompting(who: Subjects) -> Table:
-    """What carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16."""
+    """What carries a picture's content: nothing, text, image, both; decoupled or not; 4 tokens or 16.
+
+    Each scene is drawn twice, from other noise.
+    """
     seen, silent = read(who), [""] * len(who.scenes)
     alone = {kind: Wish(silent, seen, kind) for kind in ("simple", "base", "plus")}
     wishes = {
@@ -63,7 +68,8 @@ def prompting(who: Subjects) -> Table:
         "text and image, λ = 0.5: base": Wish(who.texts, seen, weight=0.5),
         "text and image, λ = 0.5: plus": Wish(who.texts, seen, "plus", weight=0.5),
     }
-    found = {name: score(sampled(wish), who.scenes) for name, wish in wishes.items()}
+    found = {name: score(torch.cat([sampled(wish, seed) for seed in SEEDS]), who.scenes * len(SEEDS))
+             for name, wish in wishes.items()}  # fmt: skip
     rows = [_row(name, scores) for name, scores in found.items()]
     rows.append(_row("the references themselves", score(draw(who.scenes), who.scenes)))
     rows.append(["by chance", "", "", *(share(1 / len(READS[name])) for name in SHARES)])
@@ -187,19 +193,29 @@ def layering(who: Subjects) -> Table:
 
 
 def placing(who: Subjects) -> Table:
-    """Two references, one for each half of a picture of twice the width: what is in which half."""
-    left, right = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
-    pictures = sampled(Wish([""] * len(who.scenes), left, "plus", beside=right))
+    """Two references of one object each, one for each half of a picture: what is in which half.
+
+    The model paints one background in a picture, so both references have the same; each half is read before it alone.
+    """
+    both = couples(len(who.scenes))
+    sides = [[_alone(scene, first) for scene in both] for first in (True, False)]
+    left, right = (host.features(draw(scenes)) for scenes in sides)
+    pictures = sampled(Wish([""] * len(both), left, "plus", more=(right,), masks=halves(SIDE)))
+    empty = draw([replace(scene, objects=()) for scene in both])
     rows, goals = [], []
-    for name, half, its, other in zip(
-        ("left", "right"), halves(pictures), (who.scenes, who.others), (who.others, who.scenes), strict=True
-    ):
-        own, foreign = agreement(half, its), agreement(half, other)
-        rows += [[name, "its own", *(share(own[key]) for key in STYLE)]]
-        rows += [[name, "the other", *(share(foreign[key]) for key in STYLE)]]
-        goals.append(Wanted(f"{name} half: its own colour, texture, background", _least(STYLE, own), 0.85))
-        goals.append(Wanted(f"{name} half: the other's", max(foreign[key] for key in STYLE), 0.05, most=True))
-    return Table(["half", "as in reference", *STYLE], rows, goals)
+    for name, half, its, other in zip(("left", "right"), halves(PICTURE), sides, reversed(sides), strict=True):
+        seen = torch.where(half > 0, pictures, empty)
+        own, foreign = agreement(seen, its), agreement(seen, other)
+        rows += [[name, "its own", *(share(own[key]) for key in THING)]]
+        rows += [[name, "the other", *(share(foreign[key]) for key in THING)]]
+        goals.append(Wanted(f"{name} half: its own colour, texture, shape", _least(THING, own), 0.85))
+        goals.append(Wanted(f"{name} half: the other's", max(foreign[key] for key in THING), 0.05, most=True))
+    return Table(["half", "as in reference", *THING], rows, goals)
+
+
+def halves(side: int) -> Tensor:
+    """Masks of the left and the right half of a picture, (2, 1, side, side)."""
+    return torch.eye(2).repeat_interleave(side // 2, dim=1)[:, None, None].expand(-1, 1, side, -1)
 
 
 def balancing(who: Subjects) -> Table:
@@ -228,20 +244,18 @@ def masking(who: Subjects) -> Table:
     rows, goals = [], []
     for kind, (name, first) in product(("base", "plus"), {"left": True, "right": False}.items()):
         alone, other = ([_alone(scene, which) for scene in both] for which in (first, not first))
-        pictures = sampled(Wish([""] * len(both), _read_in_part(both, alone), kind))
+        pictures = sampled(Wish([""] * len(both), _read_in_part(both, covers(alone)), kind))
         for whose, like in (("read", alone), ("other", other)):
             shares = agreement(pictures, like)
-            rows.append([kind, name, whose, *(share(shares[key]) for key in ("colour", "texture", "shape"))])
+            rows.append([kind, name, whose, *(share(shares[key]) for key in THING)])
             if whose == "read":
-                goals += [
-                    Wanted(f"{kind}, {name}: its {key}", shares[key], 0.85) for key in ("colour", "texture", "shape")
-                ]
-    return Table(["adapter", "object that is read", "as the", "colour", "texture", "shape"], rows, goals)
+                goals += [Wanted(f"{kind}, {name}: its {key}", shares[key], 0.85) for key in THING]
+    return Table(["adapter", "object that is read", "as the", *THING], rows, goals)
 
 
-def _read_in_part(scenes: list[Scene], parts: list[Scene]) -> Features:
-    """Features of pictures of which only the objects of others are read."""
-    shown = reference(draw(scenes).movedim(1, -1), covers(parts))
+def _read_in_part(scenes: list[Scene], mask: Tensor) -> Features:
+    """Features of pictures of which only what is white in a mask is read, (n, h, w)."""
+    shown = reference(draw(scenes).movedim(1, -1), mask)
     seen = host.features(shown.images.movedim(-1, 1))
     return seen._replace(kept=shown.kept(SIDE, FITS[0], cast(Tensor, seen.hidden).shape[1]))
 
@@ -271,16 +285,20 @@ def only(number: int) -> LayerWeights:
 
 
 def mixing(who: Subjects) -> Table:
-    """Two references in one prompt: one inside the mask of its object, the other around it."""
-    inner, outer = (host.features(draw(scenes)) for scenes in (who.scenes, who.others))
+    """Two references in one prompt: the object of one, in its place, before the background of the other.
+
+    Each acts where it is wanted; of the second one its own object is masked out, so that only the background is read.
+    """
     inside = covers(who.scenes)
+    inner, outer = host.features(draw(who.scenes)), _read_in_part(who.others, 1 - covers(who.others))
     masks = torch.stack([inside, 1 - inside])
-    pictures = sampled(Wish([""] * len(who.scenes), inner, beside=outer, masks=masks))
+    pictures = sampled(Wish([""] * len(who.scenes), inner, "plus", more=(outer,), masks=masks))
     one, other = agreement(pictures, who.scenes), agreement(pictures, who.others)
     rows = [[whose, *(share(shares[key]) for key in (*STYLE, *COMPOSITION))]
             for whose, shares in (("inside", one), ("around", other))]  # fmt: skip
     goals = [
         Wanted("inside: its colour", one["colour"], 0.85),
+        Wanted("inside: its texture", one["texture"], 0.85),
         Wanted("around: its background", other["background"], 0.85),
     ]
     return Table(["as in the reference", *STYLE, *COMPOSITION], rows, goals)

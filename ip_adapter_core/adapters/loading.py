@@ -85,7 +85,7 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     It is built of torch's layers: those of a host may have no parameters yet (ComfyUI's DynamicVRAM).
     """
     _check_sizes(shapes.flat())
-    kind = decide(candidates(shapes), evidence).variant.name
+    kind = _kind(shapes, evidence)
     try:
         adapter = _empty(_require(shapes, kind), nn, evidence)
         geometry = adapter.identity().geometry
@@ -99,6 +99,16 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     check_last_layers(kind, geometry)
     _check_contexts(adapter)
     return adapter
+
+
+def _kind(shapes: Parts[Shape], evidence: Evidence) -> str:
+    """The name of its variant, which tensors of too few dimensions may not tell."""
+    try:
+        return decide(candidates(shapes), evidence).variant.name
+    except UnsupportedCheckpoint:
+        raise
+    except _MALFORMED as error:
+        raise UnsupportedCheckpoint(f"Download this adapter file again; it is malformed ({error!r}).") from error
 
 
 def _empty(shapes: Parts[Shape], nn_: LayerClasses, evidence: Evidence) -> Adapter:

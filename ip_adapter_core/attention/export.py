@@ -37,7 +37,6 @@ _DIFFERS: dict[str, Callable[[Application], bool]] = {
     "the schedule": lambda one: one.schedule.over_time,
     "the masks": lambda one: bool(one.masks),
     "the balance": lambda one: one.balance != OFF,
-    "the method": lambda one: one.method != NEUTRAL,
 }
 """What is not exported -> whether an application has it."""
 
@@ -74,12 +73,20 @@ def export(applications: Sequence[Application], layers: tuple[Layer, ...]) -> Ex
     if not applications:
         raise ValueError("Give a model that follows an image prompt, at a weight that is not 0; this one follows none.")
     if not has_roles(layers):
-        raise ValueError("Give a model with a UNet; the blocks of this model take image prompts otherwise.")
+        raise ValueError(
+            "Give a model with a UNet; Flux, SD3.5 and Anima take image prompts otherwise than the file can say. Save "
+            "Image Prompt keeps a prompt for them, to load it in ComfyUI."
+        )
     for what, has in _DIFFERS.items():
         if any(map(has, applications)):
             raise ValueError(
                 f"Remove {what}; exported is what is the same in every frame, step and place, for any text."
             )
+    if any(one.method != NEUTRAL for one in applications):
+        raise ValueError(
+            f'Set method to "{NEUTRAL}" where PuLID is applied, and lower the weight; the other methods turn what is '
+            "added away from what the text says, which a file cannot know."
+        )
     sums = [one for application in applications for one in _sums(application, layers)]
     tensors = {name: tensor for number, one in enumerate(sums) for name, tensor in _tensors(number, one)}
     described = [_layer(layer) for layer in layers]

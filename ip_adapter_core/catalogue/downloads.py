@@ -23,6 +23,10 @@ _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
 _INSTRUCT = "https://huggingface.co/CiaraRowles/IP-Adapter-Instruct/resolve/main/"
 _XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
 _INSTANTX = "https://huggingface.co/InstantX/{}-IP-Adapter/resolve/main/ip-adapter.bin"
+_ANIMA = (
+    "https://github.com/l2dnjsrud/anima-ipadapter-reference-control/raw/06e10e3c2b3d85346c210b53fe159c50cda2410e/"
+    "checkpoints/"
+)
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -57,6 +61,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("Flux", "base"): _FLUX,
     ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
     ("SD3.5 Large", "plus"): Published("ip-adapter_sd35_large.bin", _INSTANTX.format("SD3.5-Large")),
+    ("Anima", "plus"): _row(_ANIMA, "anima_ip_adapter_quality_20260610.safetensors"),
     ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }

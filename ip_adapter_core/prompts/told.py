@@ -30,8 +30,9 @@ def tell(identity: Identity, instruction: Instruction | None) -> Sides:
         return Sides({}, {})
     if instruction is None:
         raise ValueError(
-            "Connect Image Prompt Instruction to the instruction of Encode Image Prompt or Moodboard Picture, or use "
-            f"an adapter of another kind; {identity.variant.name} adapters must be told what to take from a picture."
+            "Connect Image Prompt Instruction to the instruction of Encode Image Prompt, Moodboard Picture or Image "
+            "Prompt Grid (in Python: give encode what instruct returns), or use an adapter of another kind; "
+            f"{identity.variant.name} adapters must be told what to take from a picture."
         )
     width = instruction.instruction.shape[-1]
     if width != identity.text_width:

@@ -27,7 +27,7 @@ def _states(clip: Any, text: str) -> Tensor:
     SDXL's conditioning has the state of the layer before, without the norm, so it is not what is asked for. Source:
     unity-research/IP-Adapter-Instruct, ip_adapter/ip_adapter_instruct.py, generate of both classes.
     """
-    encoder = getattr(clip.cond_stage_model, f"clip_{_PART}", None)
+    encoder = getattr(getattr(clip, "cond_stage_model", None), f"clip_{_PART}", None)
     if encoder is None:
         raise ValueError(
             "Connect the CLIP of an SD1.5 or SDXL checkpoint; this one has no CLIP-L, which IP-Adapter-Instruct reads "

@@ -188,15 +188,13 @@ def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: An
 
 
 def test_regions_put_each_reference_on_its_side(recipe: Any, subjects: Any) -> None:
-    scores = recipe.scores
-    left, right = (recipe.host.features(drawing.draw(scenes)) for scenes in (subjects.scenes, subjects.others))
-    pictures = recipe.sampling.sampled(recipe.sampling.Wish([""] * len(subjects.scenes), left, "plus", beside=right))
-    pairs = ((subjects.scenes, subjects.others), (subjects.others, subjects.scenes))
-    for half, (own, other) in zip(scores.halves(pictures), pairs, strict=True):
-        its, theirs = (scores.agreement(half, scenes) for scenes in (own, other))
-        assert its["colour"] > 0.5
-        assert its["colour"] > theirs["colour"] + 0.4
-        assert its["texture"] > theirs["texture"] + 0.25
+    measured = [goal.measured for goal in recipe.tables.placing(subjects).goals]
+    assert min(measured[::2]) > 0.7, "its own"
+    assert max(measured[1::2]) < 0.2, "the other's"
+
+
+def test_one_prompt_holds_the_object_of_one_picture_and_the_background_of_another(recipe: Any, subjects: Any) -> None:
+    assert min(goal.measured for goal in recipe.tables.mixing(subjects).goals) > 0.6
 
 
 def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: Any) -> None:
@@ -207,6 +205,32 @@ def test_the_weight_zero_is_the_model_without_an_adapter(recipe: Any, subjects: 
     )
     assert torch.equal(plain, zero)
     assert not torch.equal(plain, whole)
+
+
+def test_what_the_recipe_made_is_not_made_again(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import everything
+
+    monkeypatch.setattr(everything, "DONE", tmp_path / "done")
+    made: list[int] = []
+    part = everything.Part("judge", 9, made.append)
+    for steps in (5, 5, 9, 5):
+        everything.once(part, steps)
+    assert made == [5, 9]
+
+    def stopped(steps: int) -> None:
+        made.append(steps)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            everything.once(everything.Part("style", 7, stopped), 7)
+    assert made == [5, 9, 7, 7]
+
+
+def test_what_the_recipe_makes_has_a_line_in_its_history(recipe: Any) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import everything, history
+
+    assert list(history.PARTS) == [part.name for part in everything.parts()]
 
 
 @pytest.mark.timeout(900)

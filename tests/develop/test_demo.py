@@ -13,7 +13,8 @@ from develop.demo_graph import NoGraphError, chosen
 from live.miniatures import MINIATURES, drawn, shrunk, stock
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved, contact, sheet
-from live.ui_graphs import TWIN, named, originals, place, read, twins
+from live.titles import TITLES, TWIN
+from live.ui_graphs import named, originals, place, read, twins
 
 SCRIPT = Path(demo_graph.__file__)
 WITHOUT_TWIN = sorted({named(path) for path in originals()} - {named(path) for path in with_twin()} - MINIATURES.keys())
@@ -47,6 +48,13 @@ def test_every_graph_with_a_twin_is_found_by_its_name(path: Path) -> None:
         "workflows/small_world_two_adapters.json",
         "IP-Adapter 08 Two adapters",
         "workflows/IP-Adapter 08 Two adapters (demo).json",
+        "workflows\\IP-Adapter 08 Two adapters.json",
+        "ip-adapter 08 two adapters (DEMO)",
+        "08 Two adapters",
+        "8 two adapters (demo)",
+        "TWO_ADAPTERS",
+        "08",
+        "8",
     ],
 )
 def test_a_name_may_be_written_in_many_ways(wish: str) -> None:
@@ -57,6 +65,16 @@ def test_a_name_may_be_written_in_many_ways(wish: str) -> None:
 @pytest.mark.parametrize("wish", ["two subjects", "Two Subjects", "two-subjects"])
 def test_a_title_will_do_without_its_number(wish: str) -> None:
     assert chosen(wish)[0] == "regions"
+
+
+@pytest.mark.parametrize("wish", ["28 Flux", "28", "flux", "flux_image_prompt", "IP-Adapter 28 Flux.json"])
+def test_a_graph_with_a_miniature_has_as_many_names(wish: str) -> None:
+    assert chosen(wish)[0] == "flux_image_prompt"
+
+
+def test_no_two_graphs_have_a_name_in_common() -> None:
+    called = [one for name in TITLES for one in demo_graph._names(name)]
+    assert len(called) == len(set(called))
 
 
 @pytest.mark.parametrize("name", MINIATURES)
@@ -98,16 +116,17 @@ def test_only_inputs_that_a_node_has_are_made_smaller() -> None:
     assert prompt["1"]["inputs"] == {"width": 1024, "seed": 3}
 
 
-@pytest.mark.parametrize("wish", ["", "sunflower", "two_adapter"])
+@pytest.mark.parametrize("wish", ["", "sunflower", "two_adapter", "0", "100"])
 def test_a_name_without_a_graph_is_answered_with_the_names(wish: str) -> None:
-    with pytest.raises(NoGraphError, match=f"There is no graph called '{wish}'; name one of .*two-adapters"):
+    offered = r"01 One node \(image-prompt-in-one-node\), .*08 Two adapters \(two-adapters\), .*28 Flux"
+    with pytest.raises(NoGraphError, match=f"There is no graph called '{wish}'; name one of {offered}"):
         chosen(wish)
 
 
 @pytest.mark.parametrize("name", WITHOUT_TWIN)
 def test_a_graph_that_the_small_world_cannot_run_says_what_it_lacks(name: str) -> None:
     with pytest.raises(
-        NoGraphError, match=rf"cannot run {name}: it has no small counterpart of \S+\.(bin|safetensors)"
+        NoGraphError, match=rf"cannot run {name}: it has no small counterpart of \S+\.(bin|pt|safetensors)"
     ):
         chosen(name)
 

@@ -9,35 +9,17 @@ import torch
 from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
-from comfyui_ip_adapter.ip_adapter_core.prompts.features import Features
-from fabricate.adapters import KINDS, tiny_adapter
+from telling import IMAGES, SMALL, Encoder, loaded, small_clip, small_encoder
 
 pytestmark = pytest.mark.usefixtures("comfy")
 
-SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 3}
 SHORT, BRACKETS = "use the style", "a (red:1.4) apple, [blurred] ((twice))"
 LONG = "an apple on a " + ", ".join(["very unbelievably extraordinarily old table"] * 30)
 
 
 @pytest.fixture(scope="module", params=["SD1.5", "SDXL"])
 def clip(request: pytest.FixtureRequest, comfy: None) -> Any:
-    """A CLIP of the host, of small encoders in which every weight counts."""
-    from comfy import sd, sd1_clip, sdxl_clip
-
-    makes = {
-        "SD1.5": (sd1_clip.SD1ClipModel, sd1_clip.SD1Tokenizer),
-        "SDXL": (sdxl_clip.SDXLClipModel, sdxl_clip.SDXLTokenizer),
-    }
-    model, tokenizer = makes[request.param]
-    cpu = torch.device("cpu")
-    options = {"load_device": cpu, "offload_device": cpu, "initial_device": cpu, "dtype": torch.float32}
-    options |= {f"clip_{part}_model_config": SMALL for part in "lg"}
-    made = sd.CLIP(SimpleNamespace(params={}, clip=model, tokenizer=tokenizer), model_options=options)
-    random = torch.Generator().manual_seed(0)
-    for name, weight in made.cond_stage_model.named_parameters():
-        neutral = float(weight.ndim == 1 and name.endswith("weight"))
-        weight.data = neutral + torch.randn(weight.shape, generator=random) * max([1, *weight.shape][-1], 10) ** -0.5
-    return made
+    return small_clip(request.param)
 
 
 def published(clip: Any, text: str) -> Tensor:
@@ -98,40 +80,15 @@ def test_without_an_instruction_it_says_what_to_write(clip: Any, text: str) -> N
         instruct(clip, text, "a house")
 
 
-def test_a_clip_without_clip_l_is_refused() -> None:
-    other = SimpleNamespace(cond_stage_model=SimpleNamespace(clip_h=None))
+@pytest.mark.parametrize("other", [SimpleNamespace(cond_stage_model=SimpleNamespace(clip_h=None)), None])
+def test_a_clip_without_clip_l_is_refused(other: Any) -> None:
     with pytest.raises(ValueError, match=r"^Connect the CLIP of an SD1\.5 or SDXL checkpoint"):
         instruct(other, SHORT)
 
 
-class Encoder:
-    """A CLIP_VISION; what it says of pictures is `say`."""
-
-    image_size = 8
-
-
-def say(images: Tensor) -> Features:
-    means = images.mean((1, 2, 3)).reshape(-1, 1, 1)
-    return Features(hidden=torch.linspace(-1, 1, 5 * 64).reshape(1, 5, 64) * (1 + means))
-
-
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    from comfyui_ip_adapter.nodes.host import encoding, vision
-
-    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images[..., :3])
-    monkeypatch.setattr(encoding, "encode", lambda one, images: say(images))
-    monkeypatch.setattr(vision, "blank_features", lambda one: say(torch.zeros(1, 8, 8, 3)))
-    return Encoder()
-
-
-def loaded(folder: Path, kind: str = "Instruct") -> Any:
-    from comfyui_ip_adapter.nodes.host.adapters import read
-
-    return read("a", tiny_adapter(folder / "a.safetensors", **KINDS[kind]))
-
-
-IMAGES = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(1))
+    return small_encoder(monkeypatch)
 
 
 @pytest.mark.parametrize("detail", ["whole", "tiles"])

@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from live import faces
+from live.faces import Faced
 from live.graphs import SAMPLER, Graph, Node, text_to_image
 from live.listening import count_steps, run_listening
 from live.prompting import OTHER, REFERENCE, Prompted, forget, load
 from live.results import ExecutionError
 from live.server import Server
+from live.specimens import named
 
 STEPS = 5  # as many as nothing else counts
 CONSTANTS = {"weight": 1.0, "weight_type": "linear", "start": 0.0, "end": 1.0}
@@ -86,6 +89,41 @@ def test_the_sheet_is_what_the_node_shows_and_holds_the_cells(stocked: Server) -
     assert len(shown) == 1
     sheet = stocked.run(grid(("cfg", "2, 6"), ("seed", "1, 2"), weight=0.9)).image("sheet")
     assert sheet.shape[0] > 2 * 384 and sheet.shape[1] > 2 * 384 + 200 + 168
+
+
+def test_an_instructed_adapter_reads_what_the_grid_is_told(stocked: Server) -> None:
+    file, said = named("Instruct.safetensors"), ("use the style", "a red apple", "")
+    graph = grid(("weight", "0.5, 1"))
+    graph["adapter"]["inputs"]["file"] = file
+    texts = {"instruction": said[0], "prompt": said[1]}
+    graph["grid"]["inputs"]["instruction"] = graph.add("IPA_Instruction", clip=["loader", 1], **texts)[0]
+    hooks = [Prompted(weight, adapter=file, images=(REFERENCE, OTHER), told=said) for weight in (0.5, 1.0)]
+    wanted = [stocked.run(text_to_image(hook, steps=STEPS)).image() for hook in hooks]
+    assert same(cells(stocked, graph), wanted)
+
+
+def test_faces_are_sampled_with_the_method_of_the_grid(stocked: Server) -> None:
+    def with_face(graph: Graph, model: Any) -> Node:
+        applied = faced(graph, model)
+        graph["apply"]["inputs"]["method"] = "style"
+        return applied
+
+    def of_grid(**more: Any) -> Graph:
+        graph = grid(("weight", "0.5, 1"), **more)
+        apart = Graph()
+        faced(apart, None)
+        graph |= {id: node for id, node in apart.items() if id not in ("encode", "apply", "adapter")}
+        graph["adapter"] = apart["adapter"]
+        read = apart["encode"]["inputs"]
+        graph["grid"]["inputs"] |= {name: read[name] for name in ("clip_vision", "faces")}
+        return graph
+
+    faces.stock(stocked)
+    faced = Faced("PuLID v1")
+    found = cells(stocked, of_grid(method="style"))
+    graph = text_to_image(with_face, steps=STEPS)
+    assert np.array_equal(found[1], stocked.run(graph).image())
+    assert not np.array_equal(found[1], cells(stocked, of_grid())[1])
 
 
 def samplings(server: Server, graph: Graph) -> int:

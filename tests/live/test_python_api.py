@@ -5,18 +5,22 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from develop import archive, bare, ready
-from live.graphs import Graph
-from live.server import FAST_ATTENTION, Server, comfyui_path
+from fabricate.checkpoints import tiny_checkpoint
+from live import specimens
+from live.graphs import Graph, Node, text_to_image
+from live.kinds import TOWER
+from live.server import FAST_ATTENTION, PACKS, Server, comfyui_path
 from package import ROOT
 
 PAGE = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
-SCRIPT, NODE, KEPT, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SCRIPT, NODE, KEPT, TOLD, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 KEEPER = """
 
 class KeepModel(PromptWithPicture):
@@ -31,8 +35,25 @@ class KeepModel(PromptWithPicture):
 
 
 NODE_CLASS_MAPPINGS["KeepModel"] = KeepModel
+
+
+class TellModel:
+    CATEGORY, FUNCTION, RETURN_TYPES = "example", "prompt", ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "clip": ("CLIP",), "image": ("IMAGE",), "text": ("STRING", {})}}
+
+    def prompt(self, model, clip, image, text):
+        exec(TOLD, globals())
+        return (with_style(model, clip, image, text),)
+
+
+NODE_CLASS_MAPPINGS["TellModel"] = TellModel
 """
 NAME = ready.settings()["project"]["name"]
+NEEDED = ("ipadapter/Instruct.safetensors", f"clip_vision/{TOWER}")
+INSTRUCTED = {"checkpoints/tiny.safetensors": tiny_checkpoint, **{name: specimens.GOOD[name] for name in NEEDED}}
 TEST_TOOLS = ("pytest", "diffusers", "insightface", "onnxruntime", "hypothesis", "accelerate")
 
 
@@ -55,9 +76,11 @@ def server(python: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory)
     """A ComfyUI with the archive, and with the custom node of the page in a pack that is loaded before it."""
     pack = tmp_path_factory.mktemp("pack") / "a_pack"
     pack.mkdir()
-    (pack / "__init__.py").write_text(f"{NODE}\nKEPT = {KEPT!r}\n{KEEPER}", encoding="utf-8")
+    (pack / "__init__.py").write_text(f"{NODE}\nKEPT, TOLD = {KEPT!r}, {TOLD!r}\n{KEEPER}", encoding="utf-8")
     base = folder.parents[1]
-    with Server(base, options=[FAST_ATTENTION], python=python, packs={"a_pack": pack}) as server:
+    specimens.add(base / "models", INSTRUCTED)
+    packs = {"a_pack": pack, "tinyfam": PACKS["tinyfam"]}
+    with Server(base, options=[FAST_ATTENTION], python=python, packs=packs) as server:
         yield server
 
 
@@ -82,6 +105,27 @@ def test_a_custom_node_may_call_what_the_page_says(server: Server) -> None:
 
 def test_a_kept_model_with_another_reference_draws_as_if_it_had_been_the_first(server: Server) -> None:
     assert np.array_equal(drawn(server, 0.8, "KeepModel"), drawn(server, 0.8))
+
+
+def test_an_adapter_is_told_from_python_what_the_node_tells_it(server: Server) -> None:
+    def by_the_page(graph: Graph, model: Any) -> Node:
+        image = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0xFF8000)
+        return graph.add("TellModel", model=model, clip=["loader", 1], image=image, text="a red apple")
+
+    def by_nodes(graph: Graph, model: Any) -> Node:
+        found = graph.add("IPA_AutoLoad", model=model, kind="Instruct")
+        told = graph.add("IPA_Instruction", clip=["loader", 1], instruction="use the style", prompt="a red apple")
+        image = graph.add("EmptyImage", width=32, height=32, batch_size=1, color=0xFF8000)
+        inputs = {"ip_adapter": found, "clip_vision": found[1], "image": image, "fit": "center crop"}
+        prompt = graph.add("IPA_Encode", **inputs, instruction=told)
+        return graph.add("IPA_Apply", model=model, image_prompt=prompt, weight=0.8, start=0.0, end=1.0)
+
+    bare, ours, wanted = (
+        server.run(text_to_image(hook, checkpoint=specimens.named("tiny.safetensors")), seconds=600).image()
+        for hook in (lambda graph, model: model, by_the_page, by_nodes)
+    )
+    assert np.array_equal(ours, wanted)
+    assert np.abs(ours.astype(int) - bare).mean() > 1
 
 
 def drawn(server: Server, weight: float, node: str = "PromptWithPicture") -> np.ndarray:

@@ -12,9 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
+from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
+from fabricate import adapters
+from face_prompts import widths
 from package import ROOT
+from same_prompt import read
 from sampled import apply, make_prompt
+from telling import IMAGES, loaded, small_clip, small_encoder
 from twins import Twins, call, error
 
 pytestmark = pytest.mark.usefixtures("comfy")
@@ -33,7 +39,7 @@ def test_the_page_names_everything_that_may_be_called_as_it_is_called() -> None:
     from comfyui_ip_adapter.nodes import api
 
     functions = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
-    assert functions == ["apply", "encode", "export", "load", "load_files", "prompts", "replace"]
+    assert functions == ["apply", "encode", "export", "instruct", "load", "load_files", "prompts", "replace"]
     for name in functions:
         assert f"`{name}{signature(getattr(api, name))}`" in PAGE
     for name in api.__all__:
@@ -72,6 +78,54 @@ def test_files_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     api.register()
     with pytest.raises(ValueError, match=r"^Choose another file, or put nothing\.safetensors into models/ipadapter;"):
         api.load_files("nothing.safetensors")
+
+
+def test_an_adapter_is_told_from_python_what_the_nodes_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.nodes import api
+    from comfyui_ip_adapter.nodes.encode import Encode
+    from comfyui_ip_adapter.nodes.instruction import Instruction
+
+    clip, pair = small_clip("SD1.5"), api.Loaded(loaded(tmp_path), small_encoder(monkeypatch))
+    monkeypatch.setattr("comfyui_ip_adapter.nodes.encode.preview", lambda *_: None)
+    texts = ("use the style", "a house", "rain")
+    told = api.instruct(clip, *texts)
+    with torch.no_grad():
+        wanted = Encode.execute(*pair, IMAGES, "center crop", instruction=Instruction.execute(clip, *texts)[0])[0]
+    (found,), (part,) = api.encode(pair, IMAGES, instruction=told).parts, wanted.parts
+    assert torch.equal(found.tokens, part.tokens) and not found.tokens.requires_grad
+    (other,) = api.encode(pair, IMAGES, instruction=api.instruct(clip, "use the pose", *texts[1:])).parts
+    assert not torch.equal(other.tokens, part.tokens)
+
+
+def test_what_tells_an_adapter_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfyui_ip_adapter.nodes import api
+
+    pair = api.Loaded(loaded(tmp_path), small_encoder(monkeypatch))
+    with pytest.raises(ValueError, match=r"^Connect Image Prompt Instruction .*in Python: give encode what instruct"):
+        api.encode(pair, IMAGES)
+    with pytest.raises(ValueError, match=r"^Give instruction as instruct\(clip, …\) returns it; found str"):
+        api.encode(pair, IMAGES, instruction="use the style")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^Connect the CLIP of an SD1\.5 or SDXL checkpoint"):
+        api.instruct(None, "use the style", "a house")
+    with pytest.raises(ValueError, match=r"^Write into instruction what to take"):
+        api.instruct(None, " ", "a house")
+    with pytest.raises(ValueError, match=r"^Give prompt as a text; found int"):
+        api.instruct(None, "use the style", 3)  # type: ignore[arg-type]
+
+
+def test_a_method_of_pulid_is_applied_and_other_kinds_refuse_it(tmp_path: Path) -> None:
+    from comfyui_ip_adapter.nodes import api
+    from comfyui_ip_adapter.nodes.host.sampling.model_patch import installed_applications
+
+    twins = Twins("SD1.5")
+    nested = adapters.adapter(widths=widths(twins), context=twins.context, **adapters.KINDS["PuLID v1"])
+    network = load(adapters.save(tmp_path / "pulid.safetensors", nested))
+    prompt = image_prompt(network, read(network.identity(), 1), read(network.identity(), 1, seed=1))
+    for how, method in (({}, "fidelity"), ({"method": "style"}, "style"), ({"method": "neutral"}, "neutral")):
+        (application,) = installed_applications(api.apply(twins.patcher, prompt, **how))
+        assert application.method == method
+    with pytest.raises(ValueError, match=r'^Set method to "auto"; "style" is for adapters of PuLID'):
+        api.apply(twins.patcher, make_prompt(twins, tmp_path, 0), method="style")
 
 
 class WithPrompts:

@@ -15,7 +15,7 @@ from typing import Any
 _HERE = Path(__file__).absolute().parent
 __path__ = [str(_HERE.parents[2]), str(_HERE)]
 
-OFFERED = ("VERSION", "Loaded", "apply", "encode", "export", "load", "load_files", "prompts", "replace")
+OFFERED = ("VERSION", "Loaded", "apply", "encode", "export", "instruct", "load", "load_files", "prompts", "replace")
 """What `nodes.api` has, which needs ComfyUI: it is imported when one of these is asked for, after `enter`."""
 
 

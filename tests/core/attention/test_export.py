@@ -11,20 +11,26 @@ from safetensors import safe_open
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import load
 from comfyui_ip_adapter.ip_adapter_core.attention.application import Application, ApplyOptions, applications
 from comfyui_ip_adapter.ip_adapter_core.attention.export import export
+from comfyui_ip_adapter.ip_adapter_core.attention.projection import METHODS, NEUTRAL
 from comfyui_ip_adapter.ip_adapter_core.attention.reference import plain_image_attention
 from comfyui_ip_adapter.ip_adapter_core.attention.scaling import SCALINGS, scale_kv
+from comfyui_ip_adapter.ip_adapter_core.layers.cross_stream import CROSS
 from comfyui_ip_adapter.ip_adapter_core.layers.double_stream import DOUBLE
+from comfyui_ip_adapter.ip_adapter_core.layers.joint_stream import JOINT
 from comfyui_ip_adapter.ip_adapter_core.layers.layout import Layer, layers
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt, image_prompt
 from comfyui_ip_adapter.ip_adapter_core.settings.curves import Curve
+from comfyui_ip_adapter.ip_adapter_core.settings.instruction import Instruction
 from comfyui_ip_adapter.ip_adapter_core.settings.layer_weights import from_weight_type
 from comfyui_ip_adapter.ip_adapter_core.settings.schedule import Schedule
 from comfyui_ip_adapter.ip_adapter_core.settings.span import Span
 from fabricate import adapters
+from same_prompt import read, told
 from twins import CONSTRUCTIONS
 
 MODEL = layers({"model_channels": 32, **CONSTRUCTIONS["SD1.5"].comfy})
+EXPORTED = ("base", "FaceID", "Instruct", "PuLID v1", "PuLID v1.1")
 SCHEDULE = Schedule((Curve("linear", "steps", 1.0, 0.2),))
 
 
@@ -33,14 +39,16 @@ def encode(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Images and how they are combined -> their prompt."""
     kinds = {
         kind: load(adapters.save(tmp_path_factory.mktemp("adapters") / f"{kind}.bin", adapters.adapter(**given)))
-        for kind, given in {"base": {}, "FaceID": adapters.KINDS["FaceID"]}.items()
+        for kind, given in {kind: adapters.KINDS[kind] for kind in EXPORTED}.items()
     }
 
-    def encode(images: int = 1, how: str = "concat", kind: str = "base", **gathered: Any) -> ImagePrompt:
+    def encode(
+        images: int = 1, how: str = "concat", kind: str = "base", said: Instruction | None = None, **gathered: Any
+    ) -> ImagePrompt:
         network = kinds[kind]
-        width = network.identity().widths[0]
-        cond = torch.randn(images, width, generator=torch.Generator().manual_seed(0))
-        return image_prompt(network, (cond,), (torch.zeros(1, width),), Gathering(how, **gathered))
+        cond = read(network.identity(), images)
+        uncond = tuple(torch.zeros_like(field[:1]) for field in cond)
+        return image_prompt(network, cond, uncond, Gathering(how, **gathered), said or told(network.identity()))
 
     return encode
 
@@ -111,6 +119,31 @@ def test_what_differs_by_frame_place_or_schedule_is_not_exported(encode: Any) ->
             export(wrong, MODEL)
 
 
-def test_what_a_flux_model_follows_is_not_exported(encode: Any) -> None:
-    with pytest.raises(ValueError, match=r"^Give a model with a UNet"):
-        export(applied(encode()), (Layer(DOUBLE, 0, 0, 64, 4),))
+@pytest.mark.parametrize("stage", [DOUBLE, JOINT, CROSS])
+def test_what_a_model_without_a_unet_follows_is_not_exported(encode: Any, stage: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^Give a model with a UNet; Flux, SD3\.5 and Anima .* Save Image Prompt keeps"
+    ):
+        export(applied(encode()), (Layer(stage, 0, 0, 64, 4),))
+
+
+@pytest.mark.parametrize("kind", ["PuLID v1", "PuLID v1.1"])
+def test_pulid_is_exported_where_it_looks_at_no_text(encode: Any, kind: str) -> None:
+    prompt = encode(kind=kind)
+    exported = export(applied(prompt, ApplyOptions(0.3, method=NEUTRAL)), MODEL)
+    for layer, kv in enumerate(prompt.parts[0].keys_values):
+        assert torch.equal(exported.tensors[f"0.{layer}.keys"], kv.keys)
+        assert torch.equal(exported.tensors[f"0.{layer}.values"], kv.values)
+    assert exported.header["prompts"][0]["weights"][0] == [0.3] * len(MODEL)
+    for method in {"auto", *METHODS} - {NEUTRAL}:
+        with pytest.raises(ValueError, match=r'^Set method to "neutral" where PuLID .* and lower the weight;'):
+            export(applied(prompt, ApplyOptions(method=method)), MODEL)
+
+
+def test_an_instruction_is_in_the_keys_and_values(encode: Any) -> None:
+    identity = encode(kind="Instruct").identity
+    one, again, other = (
+        export(applied(encode(kind="Instruct", said=told(identity, seed))), MODEL).tensors for seed in (1, 1, 2)
+    )
+    assert torch.equal(one["0.3.keys"], again["0.3.keys"])
+    assert (one["0.3.keys"][0] - other["0.3.keys"][0]).abs().max() > 0.01

@@ -179,6 +179,11 @@ def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:
     assert set(downloads.ENCODER_FILES) <= set(ENCODER_NAMES.values())
 
 
+def test_an_adapter_of_any_kind_can_be_downloaded_for_every_family_that_has_some() -> None:
+    usual = {family for family, kind in downloads.ADAPTER_FILES if kind in ("any", "plus", "base")}
+    assert {*FAMILIES, KOLORS} - usual == {"SD2"}
+
+
 def test_flux_has_the_adapters_of_two_authors_and_the_lighter_one_first() -> None:
     flux = FAMILIES["Flux"]
     assert fitting(IDENTITIES, flux, "plus") == ["ip-adapter (InstantX Flux)"]

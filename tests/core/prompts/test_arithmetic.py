@@ -22,6 +22,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.arithmetic import (
     scale_prompt,
 )
 from comfyui_ip_adapter.ip_adapter_core.prompts.combine import Gathering
+from comfyui_ip_adapter.ip_adapter_core.prompts.features import AdapterInputs
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
     COND,
     UNCOND,
@@ -31,6 +32,7 @@ from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import (
     image_prompt,
 )
 from fabricate import adapters
+from same_prompt import read
 
 MIXED = ("interpolate", "add", "subtract")
 SIDES = (COND, UNCOND)
@@ -52,6 +54,19 @@ def plus(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 
 def embeds(*seeds: int) -> Tensor:
     return torch.stack([torch.randn(32, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def states(network: Adapter, seed: int) -> AdapterInputs:
+    """Something that an adapter of any kind could read of one image."""
+    return read(network.identity(), 1, seed)
+
+
+def pair_of(kind: str, folder: Path) -> tuple[tuple[ImagePrompt, ImagePrompt], Adapter]:
+    """The prompts of two images by an adapter of a kind."""
+    network = load(adapters.save(folder / "a.safetensors", adapters.adapter(**adapters.KINDS[kind])))
+    given = [states(network, seed) for seed in (0, 1)]
+    one, other = (image_prompt(network, cond, tuple(map(torch.zeros_like, cond))) for cond in given)
+    return (one, other), network
 
 
 def encode(network: Adapter, *seeds: int, negative: int = 100, **gathered: Any) -> ImagePrompt:
@@ -157,13 +172,43 @@ def test_keys_and_values_are_those_the_adapter_makes_of_the_mixed_tokens(
 @each_mix
 @pytest.mark.parametrize("kind", ["XLabs", "InstantX Flux"])
 def test_keys_and_values_that_are_not_linear_are_made_of_the_mixed_tokens(tmp_path: Path, kind: str, how: str) -> None:
-    network = load(adapters.save(tmp_path / "a.safetensors", adapters.adapter(**adapters.KINDS[kind])))
-    width = network.identity().widths[-1]
-    one, other = (image_prompt(network, (torch.randn(1, width),), (torch.zeros(1, width),)) for _ in range(2))
+    (one, other), network = pair_of(kind, tmp_path)
     part = only(combine_prompts(one, other, how, (0.7, 0.4)))
     for found, expected in zip(part.keys_values, network.keys_values(part.tokens), strict=True):
         torch.testing.assert_close(found.keys, expected.keys, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.values, expected.values, atol=1e-5, rtol=1e-5)
+
+
+def test_a_larger_sum_of_keys_that_are_normalised_is_louder_and_not_sharper(tmp_path: Path) -> None:
+    (one, other), _ = pair_of("InstantX Flux", tmp_path)
+    found, single = (only(combine_prompts(one, other, "add", (weight, 0.0))) for weight in (2.0, 1.0))
+    for more, less in zip(found.keys_values, single.keys_values, strict=True):
+        torch.testing.assert_close(more.keys[0], less.keys[0], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(more.values[0], 2 * less.values[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_bias_counts_once_in_a_sum(tmp_path: Path) -> None:
+    (one, other), network = pair_of("XLabs", tmp_path)
+    part = only(combine_prompts(one, other, "add", (1.0, 1.0)))
+    for layer, found, *both in zip(
+        network.layers(), part.keys_values, only(one).keys_values, only(other).keys_values, strict=True
+    ):
+        expected = both[0].keys[0] + both[1].keys[0] - layer.to_k_ip.bias
+        torch.testing.assert_close(found.keys[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_follows_the_noise_level_is_mixed_before_there_are_tokens(tmp_path: Path) -> None:
+    kind = "InstantX SD3.5"
+    (one, other), network = pair_of(kind, tmp_path)
+    mixed = only(combine_prompts(one, other, "interpolate", (0.5, 0.5)))
+    both = tuple(torch.cat(fields) for fields in zip(*(states(network, seed) for seed in (0, 1)), strict=True))
+    nothing = tuple(torch.zeros_like(field[:1]) for field in both)
+    average = only(image_prompt(network, both, nothing, Gathering("average")))
+    torch.testing.assert_close(mixed.side(COND), average.side(COND), atol=1e-5, rtol=1e-5)
+    assert not mixed.keys_values
+    at = [network.keys_values_at(only(prompt).side(COND), 1, 500.0)[0].kv.values for prompt in (one, other)]
+    found = network.keys_values_at(mixed.side(COND), 1, 500.0)[0].kv.values
+    assert (found - (at[0] + at[1]) / 2).abs().max() > 0.05 * found.abs().max()
 
 
 @each_mix

@@ -7,7 +7,7 @@ from fabricate.checkpoints import save
 from fabricate.unet import Shapes, linear, norm
 from fabricate.weights import random_weights
 
-WIDTH, INNER, PATCH, IMAGE = 1152, 288, 14, 56
+WIDTH, INNER, PATCH, IMAGE, LAYERS = 1152, 288, 14, 56, 2
 MODEL = "vision_model."
 
 
@@ -20,7 +20,7 @@ def tiny_siglip(path: Path, seed: int = 0) -> Path:
 
 
 def siglip_shapes() -> Shapes:
-    """Every key of the tower, of one layer, with the head that looks at all places."""
+    """Every key of the tower, with the head that looks at all places."""
     shapes: Shapes = {
         "embeddings.patch_embedding.weight": (WIDTH, 3, PATCH, PATCH),
         "embeddings.patch_embedding.bias": (WIDTH,),
@@ -29,11 +29,15 @@ def siglip_shapes() -> Shapes:
         "head.attention.in_proj_weight": (3 * WIDTH, WIDTH),
         "head.attention.in_proj_bias": (3 * WIDTH,),
     }
-    layer = "encoder.layers.0."
-    for name in (*(f"{layer}self_attn.{part}_proj" for part in ("q", "k", "v", "out")), "head.attention.out_proj"):
-        shapes |= linear(name, WIDTH, WIDTH)
-    for name in (layer, "head."):
+    layers = [f"encoder.layers.{layer}." for layer in range(LAYERS)]
+    for layer in layers:
+        for part in ("q", "k", "v", "out"):
+            shapes |= _square(f"{layer}self_attn.{part}_proj")
+        shapes |= norm(f"{layer}layer_norm1", WIDTH) | norm(f"{layer}layer_norm2", WIDTH)
+    for name in (*layers, "head."):
         shapes |= linear(f"{name}mlp.fc1", WIDTH, INNER) | linear(f"{name}mlp.fc2", INNER, WIDTH)
-    for name in (f"{layer}layer_norm1", f"{layer}layer_norm2", "post_layernorm", "head.layernorm"):
-        shapes |= norm(name, WIDTH)
-    return shapes
+    return shapes | _square("head.attention.out_proj") | norm("post_layernorm", WIDTH) | norm("head.layernorm", WIDTH)
+
+
+def _square(name: str) -> Shapes:
+    return linear(name, WIDTH, WIDTH)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import save_file
 
-from fabricate.unet import Shapes, linear, norm
+from fabricate.unet import Shapes, conv, linear, norm
 
 EVA, EVA_EMBED = "eva02_tiny_patch14_224", 64
+POOLING_WIDTH, POOLING_EMBED = 64, 24
 QKV = ("q", "k", "v")
 
 
@@ -51,27 +52,56 @@ def tiny_tower(
     return weights
 
 
-def tiny_eva(path: Path, seed: int = 0) -> None:
+def tiny_eva(path: Path, seed: int = 0) -> Path:
     """Write the smallest EVA02 of timm, of 12 layers and 192 wide, and its config, as PuLID reads one of 24."""
-    import timm
-
-    torch.manual_seed(seed)
-    trunk = timm.create_model(EVA, num_classes=EVA_EMBED, global_pool="token")
-    loud = {name: value + 0.1 * torch.randn_like(value) for name, value in trunk.state_dict().items()}
-    save_file({f"visual.trunk.{name}": value for name, value in loud.items()}, path)
     vision = {"timm_model_name": EVA, "timm_pool": "token", "timm_proj": None, "image_size": 224}
-    path.with_suffix(".json").write_text(json.dumps({"embed_dim": EVA_EMBED, "vision_cfg": vision}))
+    return _timm_tower(path, eva_shapes(), vision, EVA_EMBED, seed)
 
 
-def pooling_tower(path: Path) -> None:
+def pooling_tower(path: Path, seed: int = 0) -> Path:
     """Write a tower of timm's, 64 wide, whose head pools all tokens by attention, as PE-Core's does."""
-    import timm
-
-    torch.manual_seed(0)
-    trunk = timm.create_model("test_vit", num_classes=24, global_pool="map").state_dict()
-    save_file({f"visual.trunk.{name}": value for name, value in trunk.items()}, path)
     vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": None, "image_size": 160}
-    path.with_suffix(".json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision}))
+    return _timm_tower(path, pooling_shapes(), vision, POOLING_EMBED, seed)
+
+
+def _timm_tower(path: Path, shapes: Shapes, vision: dict[str, Any], embed: int, seed: int) -> Path:
+    """Write the tower under OpenCLIP's names for those of timm, and its config; what ends in .pt is a pickle."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {f"visual.trunk.{key}": _noise(key, shape, generator) for key, shape in shapes.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (torch.save if path.suffix == ".pt" else save_file)(weights, path)
+    path.with_suffix(".json").write_text(json.dumps({"embed_dim": embed, "vision_cfg": vision}))
+    return path
+
+
+def eva_shapes(width: int = 192, inner: int = 512, layers: int = 12) -> Shapes:
+    """Every key of EVA02 in timm's naming, whose feed-forward is gated."""
+    shapes: Shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 16 * 16 + 1, width)}
+    shapes |= conv("patch_embed.proj", 3, width, 14)
+    for layer in range(layers):
+        name = f"blocks.{layer}"
+        shapes |= norm(f"{name}.norm1", width) | norm(f"{name}.norm2", width)
+        shapes |= {f"{name}.attn.{part}_bias": (width,) for part in "qv"}
+        shapes |= {f"{name}.attn.qkv.weight": (3 * width, width)} | linear(f"{name}.attn.proj", width, width)
+        shapes |= linear(f"{name}.mlp.fc1", width, 2 * inner) | linear(f"{name}.mlp.fc2", inner, width)
+    return shapes | norm("norm", width) | linear("head", width, EVA_EMBED)
+
+
+def pooling_shapes(width: int = POOLING_WIDTH, layers: int = 6) -> Shapes:
+    """Every key of timm's test_vit with a head that pools by attention."""
+    shapes: Shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 10 * 10 + 1, width)}
+    shapes |= conv("patch_embed.proj", 3, width, 16)
+    for layer in range(layers):
+        name = f"blocks.{layer}"
+        shapes |= norm(f"{name}.norm1", width) | norm(f"{name}.norm2", width)
+        shapes |= linear(f"{name}.attn.qkv", width, 3 * width) | linear(f"{name}.attn.proj", width, width)
+        shapes |= linear(f"{name}.mlp.fc1", width, 3 * width) | linear(f"{name}.mlp.fc2", 3 * width, width)
+    pool = "attn_pool"
+    shapes |= norm("norm", width) | norm(f"{pool}.norm", width) | {f"{pool}.latent": (1, 1, width)}
+    shapes |= linear(f"{pool}.q", width, width) | linear(f"{pool}.kv", width, 2 * width)
+    shapes |= linear(f"{pool}.proj", width, width)
+    shapes |= linear(f"{pool}.mlp.fc1", width, 3 * width) | linear(f"{pool}.mlp.fc2", 3 * width, width)
+    return shapes | linear("head", width, POOLING_EMBED)
 
 
 def model_config(size: Size) -> dict[str, Any]:

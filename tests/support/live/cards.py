@@ -20,6 +20,10 @@ NEEDED = {
     "kolors": "needs Kolors",
     "flux_image_prompt": "needs Flux.1 [dev]",
     "instantid": "needs SDXL",
+    "sd35_image_prompt": "needs SD3.5 Large",
+    "anima_image_prompt": "needs Anima",
+    "pulid": "needs SDXL",
+    "instruction": "needs SD1.5",
 }
 """Plain name of a graph without a twin, which has no result to show -> what its picture says instead."""
 

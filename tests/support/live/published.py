@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from fabricate import adapters, flux
+from fabricate import adapters, anima, flux, sd3
 from fabricate.adapters import KINDS, TINY_CONTEXT, tiny_adapter
 from fabricate.checkpoints import save, tiny_checkpoint, tiny_controlnet, tiny_kolors, tiny_vae
 from fabricate.faces import pack
-from fabricate.towers import TINY, Size, tiny_tower
+from fabricate.towers import POOLING_WIDTH, TINY, Size, pooling_tower, tiny_eva, tiny_tower
 
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
@@ -20,8 +20,12 @@ BASE = "ip-adapter_sd15.safetensors"
 PLUS = "ip-adapter-plus_sd15.safetensors"
 FLUX, XLABS = "flux1-dev.safetensors", "flux-ip-adapter-v2.safetensors"
 VIT_L = "clip-vit-large-patch14.safetensors"
+SD35, SD35_ADAPTER = "sd3.5_large_fp8_scaled.safetensors", "ip-adapter_sd35_large.bin"
+SIGLIP = "siglip-so400m-patch14-384.safetensors"
+ANIMA_ADAPTER = "anima_ip_adapter_quality_20260610.safetensors"
 WIDE = Size(width=1024, layers=2, inner=64, head_width=128)  # the width by which Kolors' adapter is known
 LARGE = TINY._replace(embed_dim=48)  # so that no adapter of the miniature family takes it for its own
+OTHER = LARGE._replace(width=96)  # nor one that reads patches; of CLIP's construction, which needs no other package
 
 
 def adapter(path: Path, **options: Any) -> Path:
@@ -48,6 +52,26 @@ def xlabs(path: Path) -> Path:
     tiny = flux.TINY
     nested = adapters.adapter("base", (tiny.width,) * tiny.double, tiny.context, LARGE.embed_dim, tokens=16, bias=True)
     return save(path, adapters.as_xlabs(adapters.flat(nested)))
+
+
+def instantx_sd35(path: Path, embed: int = OTHER.width) -> Path:
+    """An adapter of InstantX for the miniature SD3.5 and an encoder of a width."""
+    sizes: dict[str, Any] = {"embed": embed, "tokens": 16, "head": sd3.HEAD}
+    nested = adapters.adapter("InstantX SD3.5", (sd3.WIDTH,) * sd3.HEADS, sd3.WIDTH, **sizes)
+    return adapters.save(path, adapters.counted(nested), torch.float16)
+
+
+def pulid(path: Path) -> Path:
+    """An adapter of PuLID's authors for the miniature family and the smallest EVA02."""
+    nested = adapters.adapter(context=TINY_CONTEXT, seed=9, **KINDS["PuLID v1.1"])
+    return save(path, adapters.as_pulid(adapters.flat(nested)))
+
+
+def of_anima_lora(path: Path) -> Path:
+    """An adapter for the miniature Anima and its encoder."""
+    sizes: dict[str, Any] = {"embed": POOLING_WIDTH, "tokens": 16, "depth": 2, "gated": True}
+    nested = adapters.adapter("Anima PE-Core", (anima.WIDTH,) * anima.BLOCKS, anima.TEXT, **sizes)
+    return save(path, adapters.as_anima(adapters.flat(nested)))
 
 
 def placeholder(path: Path) -> Path:
@@ -83,4 +107,15 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     "ipadapter/instantid/ip-adapter.bin": of_kind("portrait unnorm", 8),
     "insightface/antelopev2": pack,
     f"clip_vision/{VIT_L}": partial(encoder, size=LARGE),
+    f"checkpoints/{SD35}": sd3.tiny_sd3,
+    f"ipadapter/{SD35_ADAPTER}": instantx_sd35,
+    f"clip_vision/{SIGLIP}": partial(encoder, size=OTHER),
+    "diffusion_models/anima-base-v1.0.safetensors": anima.tiny_anima,
+    "text_encoders/qwen_3_06b_base.safetensors": anima.tiny_qwen,
+    "vae/qwen_image_vae.safetensors": anima.tiny_taehv,
+    f"ipadapter/{ANIMA_ADAPTER}": of_anima_lora,
+    "clip_vision/PE-Core-L14-336.pt": pooling_tower,
+    "ipadapter/pulid_v1.1.safetensors": pulid,
+    "ipadapter/ip-adapter-instruct-sd15.bin": of_kind("Instruct", 10),
+    "clip_vision/EVA02_CLIP_L_336_psz14_s6B.pt": tiny_eva,
 }

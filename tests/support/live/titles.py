@@ -36,6 +36,10 @@ TITLES = {
     "moodboard": "Moodboard",
     "flux_image_prompt": "Flux",
     "instantid": "InstantID",
+    "sd35_image_prompt": "SD3.5 Large",
+    "anima_image_prompt": "Anima",
+    "pulid": "PuLID",
+    "instruction": "Instruction",
 }
 _NUMBERED = {name: f"{PACK} {number:02} {title}" for number, (name, title) in enumerate(TITLES.items(), 1)}
 _PLAIN = {title: name for name, title in _NUMBERED.items()}

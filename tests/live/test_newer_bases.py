@@ -1,8 +1,8 @@
-"""The template for Flux on a server: the stock loaders read its miniatures, and its image prompt does what λ says."""
+"""The templates for Flux, SD3.5 and Anima on a server: stock loaders read their miniatures, and λ does what it says."""
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,46 +10,65 @@ import torch
 
 from develop import demo_graph
 from fabricate import adapters, flux, siglip
+from live.hosts import skip_if_too_old
 from live.miniatures import shrunk
 from live.models import fabricate_models
 from live.pictures import draw_inputs
+from live.published import SD35_ADAPTER, SIGLIP, instantx_sd35
 from live.server import PACKS, Server
 from live.ui_graphs import place, read, to_prompt
 from package import SUPPORT
 
 NAME = "flux_image_prompt"
-runs = count()
+INSTANTX = "ip-adapter_flux_instantx.bin"
 SMALL = {"width": 64, "height": 64, "steps": 3, "seed": 7}
+runs = count()
 
 
-INSTANTX, SIGLIP = "ip-adapter_flux_instantx.bin", "siglip-so400m-patch14-384.safetensors"
+class Case(NamedTuple):
+    """A template by its plain name, and other files than its own, by type of node."""
+
+    graph: str
+    files: tuple[tuple[str, str], ...] = ()
+
+
+CASES = {
+    "XLabs": Case(NAME),
+    "InstantX": Case(NAME, (("IPA_LoadAdapter", INSTANTX), ("IPA_LoadVision", SIGLIP))),
+    "SD3.5": Case("sd35_image_prompt"),
+    "Anima": Case("anima_image_prompt"),
+}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that can build a small SigLIP, with InstantX's adapter in half precision beside the files of all tests.
+    """A server that can build a small SigLIP, with InstantX's adapters for it beside the files of all tests, that for
+    Flux in half precision.
 
     It is one of its own, as the others shall start without timm, which that encoder needs.
     """
-    base = tmp_path_factory.mktemp("flux")
+    base = tmp_path_factory.mktemp("newer")
     models, tiny = base / "models", flux.TINY
     fabricate_models(models)
     widths = (tiny.width,) * (tiny.double + tiny.single)
     nested = adapters.counted(adapters.adapter("InstantX Flux", widths, tiny.context, siglip.WIDTH, tokens=16))
     adapters.save(models / "ipadapter" / INSTANTX, nested, torch.bfloat16)
     siglip.tiny_siglip(models / "clip_vision" / SIGLIP)
+    instantx_sd35(models / "ipadapter" / SD35_ADAPTER, siglip.WIDTH)
     with Server(base, packs={**PACKS, "tinysiglip": SUPPORT / "tinysiglip"}) as server:
         draw_inputs(base / "input")
         yield server
 
 
-@pytest.fixture(scope="module", params=["XLabs", "InstantX"])
+@pytest.fixture(scope="module", params=CASES)
 def prompt(server: Server, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The template as the editor would send it, small, with either adapter."""
-    given = shrunk(to_prompt(read(place(NAME)), server.object_info()), SMALL)
-    if request.param == "XLabs":
-        return given
-    return with_inputs(with_inputs(given, "IPA_LoadAdapter", file=INSTANTX), "IPA_LoadVision", file=SIGLIP)
+    """The template of a case as the editor would send it, small."""
+    graph, files = CASES[request.param]
+    skip_if_too_old(server, graph)
+    given = shrunk(to_prompt(read(place(graph)), server.object_info()), SMALL)
+    for kind, file in files:
+        given = with_inputs(given, kind, file=file)
+    return given
 
 
 def of(prompt: dict[str, Any], kind: str) -> str:
@@ -67,13 +86,18 @@ def with_inputs(prompt: dict[str, Any], kind: str, **inputs: Any) -> dict[str, A
 def picture(server: Server, prompt: dict[str, Any], name: str) -> np.ndarray:
     """What the prompt saves, under a name of its own."""
     saver = of(prompt, "SaveImage")
-    return server.run(with_inputs(prompt, "SaveImage", filename_prefix=f"flux_{next(runs)}_{name}")).image(saver)
+    return server.run(with_inputs(prompt, "SaveImage", filename_prefix=f"newer_{next(runs)}_{name}")).image(saver)
+
+
+def alone(prompt: dict[str, Any]) -> dict[str, Any]:
+    """The prompt whose sampler has the model without the image prompt."""
+    return with_inputs(prompt, "KSampler", model=prompt[of(prompt, "IPA_Apply")]["inputs"]["model"])
 
 
 @pytest.fixture(scope="module")
 def bare(server: Server, prompt: dict[str, Any]) -> np.ndarray:
     """The picture of the model alone."""
-    return picture(server, with_inputs(prompt, "KSampler", model=[of(prompt, "UNETLoader"), 0]), "bare")
+    return picture(server, alone(prompt), "bare")
 
 
 def test_at_weight_0_the_picture_is_that_of_the_model_alone_bit_for_bit(
@@ -120,8 +144,10 @@ def with_inputs_of(prompt: dict[str, Any], number: str, inputs: dict[str, Any]) 
 
 
 def test_another_text_makes_another_picture(server: Server, prompt: dict[str, Any], bare: np.ndarray) -> None:
-    alone = with_inputs(prompt, "KSampler", model=[of(prompt, "UNETLoader"), 0])
-    assert not np.array_equal(picture(server, with_inputs(alone, "CLIPTextEncode", text="a cat"), "text"), bare)
+    number = prompt[of(prompt, "KSampler")]["inputs"]["positive"][0]
+    while prompt[number]["class_type"] != "CLIPTextEncode":
+        number = prompt[number]["inputs"]["conditioning"][0]
+    assert not np.array_equal(picture(server, with_inputs_of(alone(prompt), number, {"text": "a cat"}), "text"), bare)
 
 
 def test_the_demo_runs_it_says_that_it_is_noise_and_writes_a_picture(
