@@ -4,10 +4,10 @@ What the host says: core's compile node drops every guard on transformer_options
 first traced, whatever attention patches come later (seen on ComfyUI 0.16 to 0.30). But the keyword names of the model's
 call are guarded: one that names the structure of the patches makes dynamo trace each structure once.
 
-The name reaches no further than the first graph break, and is guarded only where the network looks at its keywords; the
-one of SD3.5 does not. Where a graph breaks, where nobody looks, or where nothing can name a patch of another pack, image
-prompts run without compilation rather than wrongly, with a warning. Dynamo counts breaks of the whole process: only
-those that are counted while a structure is called are of its graph.
+The name reaches no further than the first graph break, and is guarded only where the network looks at its keywords;
+that of SD3.5 does not. Where a graph breaks, where nobody looks, or where nothing can name a patch of another pack,
+image prompts run without compilation rather than wrongly, with a warning. Dynamo counts breaks of the whole process:
+only those that are counted while a structure is called are of its graph.
 """
 
 from __future__ import annotations
