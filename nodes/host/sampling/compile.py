@@ -4,13 +4,16 @@ What the host says: core's compile node drops every guard on transformer_options
 first traced, whatever attention patches come later (seen on ComfyUI 0.16 to 0.30). But the keyword names of the model's
 call are guarded: one that names the structure of the patches makes dynamo trace each structure once.
 
-The name reaches no further than the first graph break. Where a graph breaks, or where nothing can name a patch of
-another pack, image prompts run without compilation rather than wrongly, with a warning. Dynamo counts breaks of the
-whole process: only those that are counted while a structure is called are of its graph.
+The name reaches no further than the first graph break, and is guarded only where the network looks at its keywords;
+that of SD3.5 does not. Where a graph breaks, where nobody looks, or where nothing can name a patch of another pack,
+image prompts run without compilation rather than wrongly, with a warning. Dynamo counts breaks of the whole process:
+only those that are counted while a structure is called are of its graph.
 """
 
 from __future__ import annotations
 
+import dis
+import inspect
 import sys
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -36,6 +39,11 @@ _NEW_EACH_CALL = (
     "prompts run without torch.compile."
 )
 
+_UNGUARDED = (
+    "torch.compile cannot tell in this model which image prompts it has compiled, as ComfyUI's network looks at "
+    "nothing that says so; image prompts run without torch.compile."
+)
+
 _marks = Marks()
 _broken: WeakKeyDictionary[torch.nn.Module, set[str]] = WeakKeyDictionary()
 """The structures whose graphs broke, by compiled network."""
@@ -52,15 +60,17 @@ def call_compiled(executor: Any, *args: Any, structure: str, **kwargs: Any) -> T
 
     structure: the name of the patches; calls of equal structure share their graphs. Empty where nothing can name them.
     """
-    broken = _broken.setdefault(executor.class_obj.diffusion_model, set())
-    if structure and structure not in broken:
+    network = executor.class_obj.diffusion_model
+    broken = _broken.setdefault(network, set())
+    named = bool(structure) and _looks_at_keywords(network)
+    if named and structure not in broken:
         before = _graph_breaks()
         result = executor(*args, **kwargs, **{structure: True})
         if _graph_breaks() == before:
             return result
         broken.add(structure)
         torch._dynamo.reset()  # frames traced with these patches must not serve calls without them, nor other blocks
-    warn_once(_UNTRACEABLE if structure else _NEW_EACH_CALL)
+    warn_once(_UNTRACEABLE if named else _UNGUARDED if structure else _NEW_EACH_CALL)
     with torch.compiler.set_stance("force_eager"):
         return executor(*args, **kwargs)
 
@@ -85,6 +95,16 @@ def _signature(image: ImageKV | GroupedKV) -> tuple[Any, ...]:
     masks = [(grid, len(mask)) for grid, mask in (image.masks or {}).items()]
     how = (image.form, image.groups) if isinstance(image, GroupedKV) else image.method
     return how, mode, tensors, masks
+
+
+def _looks_at_keywords(network: Any) -> bool:
+    """Whether the forward of a network does anything with keywords of any name; dynamo guards no others."""
+    forward = getattr(network, "_orig_mod", network).forward
+    code = inspect.unwrap(getattr(forward, "__func__", forward)).__code__
+    if not code.co_flags & inspect.CO_VARKEYWORDS:
+        return False
+    arguments = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    return any(step.argval == code.co_varnames[arguments] for step in dis.get_instructions(code))
 
 
 def _graph_breaks() -> int:

@@ -244,6 +244,13 @@ def test_a_break_in_what_is_nothing_to_this_model_leaves_image_prompts_compiled(
     assert difference(found, sample(prompted)) < 1e-5
 
 
+class Network(torch.nn.Module):
+    """One that passes keywords on."""
+
+    def forward(self, x: torch.Tensor, **names: bool) -> tuple[torch.Tensor, list[str]]:
+        return x, list(names)
+
+
 class Executor:
     """Calls a network, and notes by which name; those called "broken" break a graph."""
 
@@ -262,7 +269,7 @@ class Executor:
 def test_a_structure_whose_graph_breaks_runs_without_compilation_and_others_go_on(comfy: None) -> None:
     from comfyui_ip_adapter.nodes.host.sampling.compile import call_compiled
 
-    one, another = Executor(torch.nn.Identity()), Executor(torch.nn.Identity())
+    one, another = Executor(Network()), Executor(Network())
     for structure in ("whole", "broken", "whole", "broken", ""):
         assert call_compiled(one, torch.ones(1), structure=structure) == 2
     assert one.named == ["whole", "broken", "", "whole", "", ""]
@@ -273,10 +280,26 @@ def test_a_structure_whose_graph_breaks_runs_without_compilation_and_others_go_o
 def test_what_broke_is_forgotten_with_its_network(comfy: None) -> None:
     from comfyui_ip_adapter.nodes.host.sampling.compile import _broken, call_compiled
 
-    executor = Executor(torch.nn.Identity())
+    executor = Executor(Network())
     call_compiled(executor, torch.ones(1), structure="broken")
     network = weakref.ref(executor.class_obj.diffusion_model)
     assert _broken[executor.class_obj.diffusion_model] == {"broken"}
     del executor
     gc.collect()
     assert network() is None
+
+
+def test_a_network_that_looks_at_no_keywords_runs_image_prompts_without_compilation(comfy: None) -> None:
+    """Dynamo guards no names that nobody reads."""
+    from comfy.ldm.anima.model import Anima
+    from comfy.ldm.flux.model import Flux
+    from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    from comfyui_ip_adapter.nodes.host.sampling.compile import _looks_at_keywords, call_compiled
+
+    looking = {kind: _looks_at_keywords(kind) for kind in (UNetModel, Flux, Anima, OpenAISignatureMMDITWrapper)}
+    assert looking == {UNetModel: True, Flux: True, Anima: True, OpenAISignatureMMDITWrapper: False}
+    executor = Executor(torch.nn.Identity())
+    assert call_compiled(executor, torch.ones(1), structure="whole") == 2
+    assert executor.named == [""]
