@@ -195,8 +195,9 @@ def fit_input(optional: bool = False) -> io.Combo.Input:
         optional=optional,
         options=list(FITS),
         default=FITS[0],
-        tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training. "
-        "pad: the whole picture with neutral borders. squash: the whole picture, distorted.",
+        tooltip="How a picture that is not square becomes square. center crop: the middle, as in the training with "
+        "CLIP. pad: the whole picture with neutral borders. squash: the whole picture, distorted, as in the training "
+        "with SigLIP.",
     )
 
 

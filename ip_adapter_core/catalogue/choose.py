@@ -132,8 +132,12 @@ def encoders_for(identity: Identity, encoders: Mapping[str, Tower]) -> list[str]
 
 
 def _alike_built(wanted: str, found: str) -> bool:
-    """Whether two encoders are of one construction; one that no published adapter was trained with is of any."""
-    return wanted not in ENCODER_NAMES.values() or all((word in wanted) == (word in found) for word in _CONSTRUCTIONS)
+    """Whether an encoder says what an adapter was trained to read: of a construction that is not CLIP's only the same.
+
+    One that no published adapter was trained with is of any.
+    """
+    named = any(word in name for word in _CONSTRUCTIONS for name in (wanted, found))
+    return wanted not in ENCODER_NAMES.values() or wanted == found or not named
 
 
 def choose(

@@ -59,7 +59,6 @@ class Found(NamedTuple):
     name: str
 
 
-_ANIMA = _NODES.format("comfyui-anima-ipadapter")
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
 
 FOREIGN = (
@@ -85,12 +84,12 @@ FOREIGN = (
     ),
     Foreign(
         "an Anima adapter of Wenaka's layout",
-        _ANIMA,
+        _NODES.format("comfyui-anima-ipadapter"),
         (Sign(r"ip_cross_attns\.\d+\..+|ip_scales\.\d+|intermediate_encoder\..+"),),
     ),
     Foreign(
         "an Anima adapter of LuciferTC's layout",
-        _ANIMA,
+        _NODES.format("ComfyUI-Anima_IP-Adapter"),
         (
             Sign(
                 r"shared_ip_[kvq]_proj\..+|blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip)\..+|"

@@ -32,6 +32,8 @@ _HF_LAYER = {
 }
 HF_UNUSED = ("embeddings.position_ids",)  # a constant buffer that older transformers saved
 _EVA = "blocks.0.attn.inner_attn_ln.weight"
+_SIGLIP = "embeddings.patch_embedding.bias"  # transformers 5 saves it without vision_model. before it
+_TIMM = "attn_pool.latent"
 _BARE = ("conv1.weight", "class_embedding", "ln_pre.weight", "trunk.", "attnpool.")
 
 # Beginnings of tensor names -> what a file without a CLIP vision tower is; the first row that fits names it.
@@ -52,7 +54,7 @@ _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def is_encoder(names: Collection[str]) -> bool:
     """Whether a file with these keys is meant to hold a vision tower, complete or not."""
-    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual.", _EVA))
+    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual.", _EVA, _SIGLIP, _TIMM))
     return inside or any(name.startswith(_BARE) for name in names)
 
 
@@ -128,6 +130,10 @@ def _eva_layout(names: Collection[str], prefix: str, model: str, file: str) -> L
     return _checked(eva_parts(model, layers), names, model, file, eva_constants(model, layers))
 
 
+def _timm_layout(names: Collection[str], prefix: str, model: str, file: str) -> Layout:
+    return Layout("", {f"trunk.{name.removeprefix(model)}": Part((name,)) for name in names if name.startswith(model)})
+
+
 def _checked(
     parts: dict[str, Part], names: Collection[str], model: str, file: str, unused: Collection[str] = ()
 ) -> Layout:
@@ -140,11 +146,12 @@ def _checked(
 
 # The beginning of a name in the file that tells a naming, what the names of the tower begin with, and its reader.
 _NAMINGS: tuple[tuple[str, str, Callable[[Collection[str], str, str, str], Layout]], ...] = (
-    ("vision_model.embeddings.patch_embedding.bias", "vision_model.", _siglip_layout),
+    (_SIGLIP, "", _siglip_layout),
     ("vision_model.", "vision_model.", _hf_layout),
     ("visual.attn_pool.probe", "visual.", _pe_core_layout),
     (_EVA, "", _eva_layout),
     ("visual.", "visual.", _openclip_layout),
+    (_TIMM, "", _timm_layout),
 )
 
 

@@ -159,7 +159,7 @@ def _photomaker() -> Shapes:
     return shapes | {"lora_weights.unet.conv_in.lora.down.weight": (64, 4, 3, 3)}
 
 
-_ANIMA = "comfyui-anima-ipadapter"
+_WENAKA, _LUCIFER = "comfyui-anima-ipadapter", "ComfyUI-Anima_IP-Adapter"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
@@ -187,9 +187,9 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "an Anima adapter that changes PE-Core by a LoRA of its own",
         "sorryhyun/anima_lora",
     ),
-    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
-    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _ANIMA),
-    "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _ANIMA),
+    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
+    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
+    "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _WENAKA),
     "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
     "style_aware_encoder": (_styleshot_encoder(), None, "the encoder of StyleShot", "ComfyUI-StyleShot"),
     "csd_clip": (_csd(), None, "CSD, which describes styles", "IP-Adapter-Art"),

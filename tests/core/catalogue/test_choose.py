@@ -121,9 +121,10 @@ def test_the_encoder_of_the_training_comes_first_among_equal_widths() -> None:
         ("ip-adapter_sd15", 1024, ("PE-Core-L-14-336",)),
         ("ip_adapter (XLabs Flux v2)", 768, ("EVA02-L-14-336", "ViT-B-16-SigLIP2-512")),
         ("ip_adapter_plus_general (Kolors)", 1024, ("EVA02-L-14-336", "PE-Core-L-14-336", "ViT-L-16-SigLIP-384")),
+        ("ip-adapter (InstantX Flux)", 1152, ("ViT-SO400M-14-SigLIP", "ViT-SO400M-16-SigLIP2-512")),
     ],
 )
-def test_an_encoder_of_another_construction_is_none_whatever_its_width(
+def test_an_encoder_that_says_other_things_is_none_whatever_its_width(
     adapter: str, width: int, others: tuple[str, ...]
 ) -> None:
     identity = IDENTITIES[adapter]

@@ -74,10 +74,11 @@ def save(
     return load(path)
 
 
-@pytest.mark.parametrize("prefix", ["", "image_encoder."])
+@pytest.mark.parametrize("prefix", ["vision_model.", "image_encoder.vision_model.", "", "image_encoder."])
 def test_siglip_says_what_transformers_says(tmp_path: Path, prefix: str) -> None:
+    """In files of transformers 5 its names begin with nothing."""
     reference = siglip()
-    weights = {prefix + name: value for name, value in under_vision_model(reference).items()}
+    weights = {prefix + name.removeprefix("vision_model."): value for name, value in reference.state_dict().items()}
     encoder = save(tmp_path / "siglip.safetensors", weights, "small_siglip_of_tests", 64, "none", 64)
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -87,6 +88,17 @@ def test_siglip_says_what_transformers_says(tmp_path: Path, prefix: str) -> None
     torch.testing.assert_close(found.penultimate, wanted.hidden_states[-2], atol=1e-5, rtol=0)
     torch.testing.assert_close(found.last, wanted.hidden_states[-1], atol=1e-5, rtol=0)
     assert encoder.tower.tokens == 16
+
+
+@pytest.mark.parametrize("prefix", ["visual.trunk.", "trunk.", "timm_model.", ""])
+def test_a_tower_in_timms_naming_says_the_same_under_any_beginning(tmp_path: Path, prefix: str) -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model("small_siglip_of_tests", num_classes=0, global_pool="map").eval()
+    weights = {prefix + name: value for name, value in reference.state_dict().items()}
+    encoder = save(tmp_path / "tower.safetensors", weights, "small_siglip_of_tests", 64, "none", 64)
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(pixels).embeds, reference(pixels), atol=1e-5, rtol=0)
 
 
 def pe_core_of_meta(trunk: dict[str, Tensor]) -> dict[str, Tensor]:
