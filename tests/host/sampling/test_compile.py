@@ -56,8 +56,9 @@ def bare(model: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("order", ["compiled last", "compiled first"])
-@pytest.mark.parametrize("attention", ["pytorch", "sub_quad"], indirect=True)
+@pytest.mark.parametrize(
+    ("attention", "order"), [("pytorch", "compiled first"), ("sub_quad", "compiled last")], indirect=["attention"]
+)
 def test_a_compiled_model_gives_what_the_eager_one_gives(
     adapted: Adapted, twins: Twins, prompts: list[ImagePrompt], attention: None, order: str
 ) -> None:
