@@ -44,7 +44,7 @@ def figures(who: Subjects) -> dict[str, Image]:
     """The pictures of the README: what was asked for and what came out; and how λ weighs image against text."""
     first = Subjects(who.scenes[:SHOWN], who.others[:SHOWN])
     shapes = [next(one for one in scenes("unseen") if one.objects[0].shape == shape) for shape in SHAPES]
-    pair = {"reference": draw(shapes), "image prompt\nalone (base)": sampled(_alone(shapes))}
+    pair = {"reference": draw(shapes), "image prompt\nalone (plus)": sampled(_alone(shapes))}
     seen, silent, lines = host.features(draw(first.scenes)), [""] * SHOWN, outlines(first.others)
     rows = {
         "reference": draw(first.scenes),
@@ -65,7 +65,7 @@ def figures(who: Subjects) -> dict[str, Image]:
 
 
 def _alone(shown: list[Scene]) -> Wish:
-    return Wish([""] * len(shown), host.features(draw(shown)))
+    return Wish([""] * len(shown), host.features(draw(shown)), "plus")
 
 
 def section(name: str, maker: Callable[[Subjects], Table], who: Subjects) -> str:
