@@ -73,7 +73,7 @@ class IDFormer(nn.Module):
         self.widths, self.levels = (FACE, read - FACE, level_width), _levels(shapes)
         depth = len({name.split(".")[1] for name in shapes if name.startswith("layers.")})
         if depth % self.levels:
-            raise ValueError(f"{depth} layers read {self.levels} levels of a picture")
+            raise ValueError(f"Give each level as many layers; {depth} layers read {self.levels} levels of a picture")
         self.latents = nn.Parameter(torch.empty(1, self.tokens, width))
         self.proj_out = nn.Parameter(torch.empty(width, self.context))
         self.layers = nn.ModuleList(ResamplerLayer(shapes, f"layers.{number}", width, nn_) for number in range(depth))

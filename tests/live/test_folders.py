@@ -86,7 +86,8 @@ def test_the_menus_offer_the_files_of_all_folders(elsewhere: Server) -> None:
 def test_no_menu_offers_a_file_of_another_kind_or_a_file_twice(elsewhere: Server) -> None:
     offered = menu(elsewhere, "IPA_LoadAdapter")
     assert not [file for file in offered if "tower" in file or "ipadapter" in file]
-    assert not [file for file in menu(elsewhere, "IPA_LoadVision") if not file.endswith((".safetensors", ".bin"))]
+    weights = (".safetensors", ".bin", ".pt")
+    assert not [file for file in menu(elsewhere, "IPA_LoadVision") if not file.endswith(weights)]
 
 
 def test_a_file_of_every_folder_makes_a_picture_of_its_own(elsewhere: Server) -> None:
