@@ -54,7 +54,7 @@ _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def is_encoder(names: Collection[str]) -> bool:
     """Whether a file with these keys is meant to hold a vision tower, complete or not."""
-    inside = any(before(segment, names) is not None for segment in ("vision_model.", "visual.", _EVA, _SIGLIP, _TIMM))
+    inside = any(before(segment, names) is not None for segment, *_ in _NAMINGS)
     return inside or any(name.startswith(_BARE) for name in names)
 
 

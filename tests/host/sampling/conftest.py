@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.prompts.prompt import ImagePrompt
 from constructions import ADAPTED, Adapted, Encode, encoder
-from sampled import make_prompt
+from sampled import apply, make_prompt, sample
 from twins import Twins
 
 
@@ -47,3 +48,15 @@ def prompts(
 ) -> list[ImagePrompt]:
     """Two prompts of two adapters for it."""
     return [encode(1), encoder(adapted, twins, tmp_path_factory.mktemp("adapters"), 2)(2)]
+
+
+@pytest.fixture(scope="module")
+def bare(model: Any) -> Tensor:
+    """The picture of the module's model without a prompt."""
+    return sample(model)
+
+
+@pytest.fixture(scope="module")
+def prompted(model: Any, prompts: list[ImagePrompt]) -> Tensor:
+    """Its picture with the first prompt."""
+    return sample(apply(model, prompts[0]))

@@ -22,18 +22,6 @@ def model(twins: Twins) -> Any:
     return twins.patcher
 
 
-@pytest.fixture(scope="module")
-def bare(model: Any) -> Tensor:
-    """The picture without a prompt."""
-    return sample(model)
-
-
-@pytest.fixture(scope="module")
-def prompted(model: Any, prompts: list[ImagePrompt]) -> Tensor:
-    """The picture with the first prompt."""
-    return sample(apply(model, prompts[0]))
-
-
 def of(names: list[str]) -> Any:
     """For these constructions alone."""
     return pytest.mark.parametrize("adapted", names, indirect=True)

@@ -25,18 +25,6 @@ def model(twins: Twins) -> Any:
     return twins.patcher
 
 
-@pytest.fixture(scope="module")
-def bare(model: Any) -> Tensor:
-    """The picture without a prompt."""
-    return sample(model)
-
-
-@pytest.fixture(scope="module")
-def prompted(model: Any, prompts: list[ImagePrompt]) -> Tensor:
-    """The picture with the first prompt."""
-    return sample(apply(model, prompts[0]))
-
-
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], int]]:
     """For every model call: the sides of its chunks, and how many layers were patched."""
