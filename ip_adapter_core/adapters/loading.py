@@ -65,7 +65,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
         raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
-        adapter.lora = AdapterLora(Path(path).name, parts.lora)
+        adapter.lora = AdapterLora(Path(path).name, parts.lora, adapter.variant.lora)
     return adapter.train(False).requires_grad_(False)
 
 
@@ -89,7 +89,7 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     try:
         adapter = _empty(_require(shapes, kind), nn, evidence)
         geometry = adapter.identity().geometry
-        needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora)
+        needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora, adapter.variant.lora)
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
@@ -189,7 +189,13 @@ def _check_contexts(adapter: Adapter) -> None:
                 f"Use the original IP-Adapter file; ip_adapter.{number}.to_k_ip.weight of this one reads "
                 f"tokens of width {layer.context}, and must read {needed}."
             )
-        if adapter.variant.timed and layer.time != adapter.image_proj.width:
+        if adapter.variant.reads_time and layer.time != layer.width:
+            raise incomplete(
+                adapter.variant.name,
+                f"its ip_adapter.{number}.adaln_ip.1.weight reads a time of width {layer.time}, and must read "
+                f"{layer.width}",
+            )
+        if adapter.variant.timed and not adapter.variant.reads_time and layer.time != adapter.image_proj.width:
             raise incomplete(
                 adapter.variant.name,
                 f"its ip_adapter.{number}.norm_ip.linear.weight reads a time of width {layer.time}, and must read "

@@ -22,7 +22,7 @@ class Whole(NamedTuple):
     kind: what it is called.
     signs: tensors by which it is told, as files name them; one is enough, and no other kind has it.
     parts: names of tensors of its projection, or how they begin, as most published files have them. A whole file has
-        each of them, and nothing else.
+        each of them, and nothing else; empty where it has no projection.
     """
 
     kind: str
@@ -66,6 +66,11 @@ WHOLE = (
             Sign(_LAYER + "ip_gate"),
         ),
         ("ip_centroid", "queries", "kv_proj.weight", "kv_proj.", "blocks.", "out_norm.", "out."),
+    ),
+    Whole(
+        "Anima SigLIP2",
+        (Sign(r"blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip\.1)\..+"), Sign(_LAYER + r"adaln_ip\.1\..+")),
+        (),
     ),
     Whole(
         "InstantX SD3.5",
@@ -120,7 +125,7 @@ def check_whole(named: Mapping[str, Entry], published: Collection[str]) -> None:
     projection, layers = (_under(prefixes, published) for prefixes in (PROJECTION_PREFIXES, LAYER_PREFIXES))
     if not layers:
         raise incomplete(found.kind, "has no cross-attention layers (to_k_ip, to_v_ip)")
-    if not projection:
+    if not projection and found.parts:
         raise incomplete(found.kind, "has no image projection")
     if lacking := found.lacks(projection):
         raise incomplete(found.kind, f"lacks image_proj.{lacking.removesuffix('.')}")

@@ -88,14 +88,9 @@ FOREIGN = (
         (Sign(r"ip_cross_attns\.\d+\..+|ip_scales\.\d+|intermediate_encoder\..+"),),
     ),
     Foreign(
-        "an Anima adapter of LuciferTC's layout",
+        "an Anima adapter of LuciferTC's layout with parts that no published file has",
         _NODES.format("ComfyUI-Anima_IP-Adapter"),
-        (
-            Sign(
-                r"shared_ip_[kvq]_proj\..+|blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip)\..+|"
-                r"siglip_(?:compressor|norm)\..+|ip_self_attn\..+|null_tokens"
-            ),
-        ),
+        (Sign(r"shared_ip_[kvq]_proj\..+|siglip_(?:compressor|norm)\..+|ip_self_attn\..+|null_tokens"),),
     ),
     Foreign(
         "a StyleShot adapter",

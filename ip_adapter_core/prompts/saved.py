@@ -150,7 +150,7 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     try:
         parts = prompt_tensors.restore(named, maker.width)
         if maker.identity.variant.timed:
-            _check_emphasis(parts, maker.identity.tokens or 0)
+            _check_emphasis(parts, maker.identity.tokens)
     except ValueError as error:
         raise _report_damage(path, error) from error
     variant = maker.identity.variant
@@ -163,9 +163,10 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     return prompt.with_text_projection(lambda tokens: tokens)
 
 
-def _check_emphasis(parts: Sequence[PromptPart], each: int) -> None:
+def _check_emphasis(parts: Sequence[PromptPart], tokens: int | None) -> None:
     """Raises ValueError where the emphasis is not for the tokens that the adapter makes of each image."""
     for part in parts:
+        each = tokens or part.tokens.shape[1] // part.images
         if part.attn_bias is not None and len(part.attn_bias) != part.images * each:
             raise ValueError(f"it emphasises {len(part.attn_bias)} tokens of {part.images * each}")
 

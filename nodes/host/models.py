@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
@@ -23,9 +24,13 @@ def config(model: ModelPatcher) -> Mapping[str, Any]:
     return unet_config if isinstance(unet_config, Mapping) else {}
 
 
-def geometry(model: ModelPatcher) -> Geometry:
-    """What an adapter must match to fit this model. Raises ValueError for models that take no image prompts."""
-    return architectures.geometry(config(model))
+def geometry(model: ModelPatcher, adapter: Geometry | None = None) -> Geometry:
+    """What an adapter must match to fit this model, where adapters of several authors have other layers by default
+    the usual ones.
+
+    Raises ValueError for models that take no image prompts.
+    """
+    return architectures.geometry(config(model), adapter)
 
 
 def family(model: ModelPatcher) -> str:
@@ -67,6 +72,18 @@ def _is_kolors(model: ModelPatcher) -> bool:
 
 def _text_projection(model: ModelPatcher) -> Any:
     return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
+
+
+def embed_time(model: ModelPatcher, timestep: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What an Anima model makes of a noise level for its blocks, (1, width).
+
+    timestep: as the model's schedule counts. dtype: in which it computes.
+    """
+    network = model.model.diffusion_model
+    waves, layers = network.t_embedder
+    embedded, _ = layers(waves(torch.tensor([[timestep]], device=device)).to(dtype))
+    found: Tensor = network.t_embedding_norm(embedded)
+    return found[:, 0].float()
 
 
 def project_as_text(model: ModelPatcher, tokens: Tensor) -> Tensor:

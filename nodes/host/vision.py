@@ -145,9 +145,12 @@ def missing_features(encoder: Any, variant: Variant) -> Features:
     return black_features(encoder) if variant.black else blank_features(encoder)
 
 
-def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
-    """Images at the encoder's size, as it sees them: (images, size, size, 3)."""
-    return fit(images, encoder.image_size, how, neutral(encoder))
+def fit_pictures(encoder: Any, images: Tensor, how: str, border: Sequence[float] | None = None) -> Tensor:
+    """Images at the encoder's size, as it sees them: (images, size, size, 3).
+
+    border: around padded pictures, 0..1, by default the colour that is zero after normalisation.
+    """
+    return fit(images, encoder.image_size, how, neutral(encoder) if border is None else border)
 
 
 def neutral(encoder: Any) -> Sequence[float]:
