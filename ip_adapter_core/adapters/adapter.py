@@ -61,10 +61,11 @@ class Adapter(nn.Module):
         it as the model has it, the model's embedding of it, (1, time).
         """
         each = rearrange(tokens, "r (i p) w -> (r i) p w", i=images)
-        if not isinstance(time, Tensor):
-            time = self.image_proj.time_embedding(tokens.new_tensor([time]))
-        made = rearrange(self.image_proj.at(each, time), "(r i) t c -> r (i t) c", i=images)
-        return tuple(layer.at(made, time) for layer in self.layers() if isinstance(layer, _TIMED))
+        embedded: Tensor = (
+            time if isinstance(time, Tensor) else self.image_proj.time_embedding(tokens.new_tensor([time]))
+        )
+        made = rearrange(self.image_proj.at(each, embedded), "(r i) t c -> r (i t) c", i=images)
+        return tuple(layer.at(made, embedded) for layer in self.layers() if isinstance(layer, _TIMED))
 
     @property
     def token_width(self) -> int:

@@ -24,7 +24,7 @@ from .partial import check_last_layers, check_whole, incomplete
 from .projections import LayerClasses
 from .resolution import AUTO, NOTHING, Evidence, decide, gather_evidence
 from .stored_layers import leave_in_file
-from .variants import candidates
+from .variants import Variant, candidates
 
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
@@ -98,7 +98,18 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     _check_numbers(kind, list(shapes.layers), geometry)
     check_last_layers(kind, geometry)
     _check_contexts(adapter)
+    _check_formula(adapter.variant, evidence)
     return adapter
+
+
+def _check_formula(variant: Variant, evidence: Evidence) -> None:
+    said = evidence.metadata() if variant.other_formulas else {}
+    for word in variant.other_formulas:
+        if str(said.get(word)).lower() == "true":
+            raise UnsupportedCheckpoint(
+                f"Choose another {variant.name} adapter, such as the published one; this one was trained with {word}, "
+                "so that its layers are read in another way."
+            )
 
 
 def _kind(shapes: Parts[Shape], evidence: Evidence) -> str:

@@ -65,6 +65,7 @@ class Variant:
     reads_time: of the noise level it is told how the model itself embeds it.
     one_sided: whether the uncond side reads nothing at all.
     lora: which attentions of the model its LoRA changes.
+    other_formulas: words in the metadata of files that are read in another way, of which none is published.
     border: what a picture is padded with, 0..1; None for the colour that is 0 to the encoder.
     selective: its network also takes which of the hidden states it may read.
     instructed: its network also takes the states of two texts, one of which says what to take from an image.
@@ -94,6 +95,7 @@ class Variant:
     one_sided: bool = False
     lora: Attentions = OF_UNET
     border: tuple[float, float, float] | None = None
+    other_formulas: tuple[str, ...] = ()
     selective: bool = False
     instructed: bool = False
     feeds_control: bool = False
@@ -250,6 +252,7 @@ VARIANTS = (
         ("normed_hidden",),
         HiddenStates,
         menu="base",
+        preference=-1,
         guided=False,
         linear=False,
         layer=FadedKeyValueLayers,
@@ -258,6 +261,7 @@ VARIANTS = (
         one_sided=True,
         lora=CROSS_OF_ANIMA,
         border=(0.0, 0.0, 0.0),
+        other_formulas=("ip_inject_before_mlp", "ip_norm_keys"),
     ),
     Variant(
         "Instruct",

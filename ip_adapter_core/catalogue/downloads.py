@@ -27,6 +27,7 @@ _ANIMA = (
     "https://github.com/l2dnjsrud/anima-ipadapter-reference-control/raw/06e10e3c2b3d85346c210b53fe159c50cda2410e/"
     "checkpoints/"
 )
+_LUCIFER = "https://huggingface.co/LuciferTC/Anima-IP-Adapter/resolve/main/"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -62,6 +63,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
     ("SD3.5 Large", "plus"): Published("ip-adapter_sd35_large.bin", _INSTANTX.format("SD3.5-Large")),
     ("Anima", "plus"): _row(_ANIMA, "anima_ip_adapter_quality_20260610.safetensors"),
+    ("Anima", "base"): Published("anima_ip_adapter_siglip2.safetensors", _LUCIFER + "ip_adapter.safetensors"),
     ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }
@@ -81,6 +83,10 @@ ENCODER_FILES: dict[str, Published] = {
     "ViT-SO400M-14-SigLIP-384": Published(
         "siglip-so400m-patch14-384.safetensors",
         "https://huggingface.co/google/siglip-so400m-patch14-384/resolve/main/model.safetensors",
+    ),
+    "ViT-B-16-SigLIP2-512": Published(
+        "siglip2-base-patch16-512.safetensors",
+        "https://huggingface.co/google/siglip2-base-patch16-512/resolve/main/model.safetensors",
     ),
     "EVA02-L-14-336": Published(
         "EVA02_CLIP_L_336_psz14_s6B.pt",

@@ -67,6 +67,11 @@ def encode_prompt(
             f"Use Face Embedding and Encode Face Prompt instead of this node; {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads faces."
         )
+    if negative is not None and adapter.identity.variant.one_sided:
+        raise ValueError(
+            f"Disconnect negative_image; {adapter.name} is a {adapter.identity.variant.name} adapter, whose negative "
+            "side reads no image at all."
+        )
     if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
     shown = images_to_read(encoder, images, look)

@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.variants import KOLORS
 from ...ip_adapter_core.layers import architectures, families, layout
+from ...ip_adapter_core.layers.cross_stream import is_cross_stream
 from ...ip_adapter_core.layers.layout import Geometry, Layer
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
@@ -57,12 +58,17 @@ def cross_attentions(model: ModelPatcher) -> tuple[Layer, ...]:
 
 
 def check_family(model: ModelPatcher, identity: Identity) -> None:
-    """Raises ValueError when an adapter for Kolors meets another model: Kolors has SDXL's layers, and projects texts in
-    a way of its own."""
+    """Raises ValueError when an adapter for Kolors meets another model, as Kolors has SDXL's layers and projects texts
+    in a way of its own, and when one that reads Anima's noise levels does."""
     if identity.variant.family == KOLORS and not _is_kolors(model):
         raise ValueError(
             f"Load a Kolors model, or an adapter for this one; this adapter ({identity.variant.name}) "
             "is for Kolors, and the model is none."
+        )
+    if identity.variant.reads_time and not is_cross_stream(config(model)):
+        raise ValueError(
+            f"Load an Anima model, or an adapter for this one; this adapter ({identity.variant.name}) reads the noise "
+            "level as Anima has it."
         )
 
 

@@ -160,6 +160,7 @@ def _photomaker() -> Shapes:
 
 
 _WENAKA, _LUCIFER = "comfyui-anima-ipadapter", "ComfyUI-Anima_IP-Adapter"
+_LUCIFER_PARTS = "an Anima adapter of LuciferTC's layout with parts that no published file has"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
@@ -187,8 +188,8 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "an Anima adapter that changes PE-Core by a LoRA of its own",
         "sorryhyun/anima_lora",
     ),
-    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
-    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
+    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, _LUCIFER_PARTS, _LUCIFER),
+    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, _LUCIFER_PARTS, _LUCIFER),
     "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _WENAKA),
     "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
     "style_aware_encoder": (_styleshot_encoder(), None, "the encoder of StyleShot", "ComfyUI-StyleShot"),

@@ -16,7 +16,8 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from published_shapes import FILES, entries
 
 NAMED = {row.kind for row in WHOLE}
-OF_NAMED = [file for file, row in FILES.items() if row.variant in NAMED]
+OF_NAMED = [file for file, row in FILES.items() if row.variant in NAMED and not row.lucifer]
+OF_LAYERS = "ip_adapter (LuciferTC Anima)"
 
 
 def without(file: str, lost: str) -> dict[str, Entry]:
@@ -36,11 +37,29 @@ def parts_of(file: str) -> list[str]:
 
 
 def test_every_kind_that_is_named_is_tried() -> None:
-    assert NAMED - {"PuLID"} == {FILES[file].variant for file in OF_NAMED}
+    assert NAMED - {"PuLID"} == {FILES[file].variant for file in (*OF_NAMED, OF_LAYERS)}
     assert NAMED - {"PuLID"} <= {variant.name for variant in VARIANTS}
 
 
-@pytest.mark.parametrize("file", OF_NAMED)
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        ("ip_adapter.1.to_k_ip.bias", r"lacks ip_adapter\.1\.to_k_ip\.bias"),
+        ("ip_adapter.55.adaln_ip", r"lacks ip_adapter\.55\.adaln_ip\.1\.weight"),
+        ("ip_adapter.7.to_out_lora.up", r"lacks ip_adapter\.7\.to_out_lora\.up\.weight"),
+        ("ip_adapter.55", r"(?:lacks ip_adapter\.55\.|has the first 27 of 28 layers)"),
+    ],
+)
+def test_a_lost_part_of_a_kind_without_a_projection_is_named(lost: str, says: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download .* of kind Anima SigLIP2, and {says}"):
+        identify(without(OF_LAYERS, lost))
+
+
+def test_the_lora_of_a_kind_without_a_projection_is_not_taken_for_it() -> None:
+    assert not is_adapter(without(OF_LAYERS, "ip_adapter"))
+
+
+@pytest.mark.parametrize("file", [*OF_NAMED, OF_LAYERS])
 def test_a_whole_file_lacks_nothing(file: str) -> None:
     named = entries(file)
     check_whole(named, find_sources(named))

@@ -129,8 +129,8 @@ def adapter(
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
     rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
-    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; faded: width of texts,
-    where layers are behind blocks of Anima; more: of `Sizes`.
+    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; faded: width of
+    texts, where layers are behind blocks of Anima; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
