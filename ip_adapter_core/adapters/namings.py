@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry
 from . import diffusers_names
 from .diffusers_names import Sources
@@ -114,20 +113,6 @@ def _find_used(named: Mapping[str, Entry]) -> Sources:
     return _LUCIFER.find_sources({name: entry for name, entry in named.items() if not unused.fullmatch(name)})
 
 
-def _find_gated(named: Mapping[str, Entry]) -> Sources:
-    """Raises UnsupportedCheckpoint for files without gates.
-
-    Some were trained with the model's own norm of keys and some without, and nothing in them says which.
-    """
-    layers, gates = ([name for name in named if re.fullmatch(pattern, name)] for pattern in (_ANIMA_LAYER, _ANIMA_GATE))
-    if layers and not gates:
-        raise UnsupportedCheckpoint(
-            "Choose an Anima adapter that has gates (ip_gate.0 and so on), as anima_lora trains them since May 2026; "
-            "this one has none, and its tensors do not tell how its keys are to be read."
-        )
-    return _ANIMA.find_sources(named)
-
-
 NAMINGS = (
     FileNaming(
         "as diffusers saves its processors", diffusers_names.is_saved_by_diffusers, diffusers_names.find_sources
@@ -164,7 +149,7 @@ NAMINGS = (
         _INSTANTX_PROJECTION,
         _INSTANTX_FIRST,
     ),
-    _ANIMA._replace(find_sources=_find_gated),
+    _ANIMA,
     _LUCIFER._replace(find_sources=_find_used),
 )
 

@@ -126,6 +126,7 @@ def _hunyuan() -> Shapes:
     for block in range(40):
         name = f"blocks.{block}.attn2"
         shapes |= linear(f"{name}.kv_proj_ip_adapter", 1024, 2816) | norm(f"{name}.k_norm_ip_adapter", 88)
+    shapes["ip_adapter_clip_len_trans_block.weight"] = (1024, 1024)  # of the name alone is known
     return _under("module", shapes)
 
 
@@ -230,12 +231,16 @@ PIECES = (
     ("ip_adapter (Anima, Wenaka)", "ip_scales.3"),
     ("ip_adapter (Anima, Wenaka)", "ip_cross_attns.0.norm_ip_q.scale"),
     ("ip_adapter (Anima, Wenaka)", "intermediate_encoder.deep_proj.weight"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.latents"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.proj_in.weight"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.time_proj.bias"),
     ("ip_adapter (Anima, LuciferTC)", "siglip_compressor.queries"),
     ("ip_adapter (Anima, LuciferTC)", "siglip_norm.weight"),
     ("ip_adapter (Anima, LuciferTC)", "ip_self_attn.norm.bias"),
     ("ip_adapter (Anima, LuciferTC)", "null_tokens"),
     ("ip (StyleShot)", "style_image_proj_modules.2.norm.bias"),
     ("ipa (HunyuanDiT)", "module.ip_adapter_img_norm_cond.weight"),
+    ("ipa (HunyuanDiT)", "module.ip_adapter_clip_len_trans_block.weight"),
     ("flux1-redux-dev", "redux_down.weight"),
 )
 
