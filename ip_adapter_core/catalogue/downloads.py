@@ -22,6 +22,7 @@ _KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
 _INSTRUCT = "https://huggingface.co/CiaraRowles/IP-Adapter-Instruct/resolve/main/"
 _XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
+_INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main/"
 _INSTANTX = "https://huggingface.co/InstantX/{}-IP-Adapter/resolve/main/ip-adapter.bin"
 _ANIMA = (
     "https://github.com/l2dnjsrud/anima-ipadapter-reference-control/raw/06e10e3c2b3d85346c210b53fe159c50cda2410e/"
@@ -56,6 +57,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
+    ("SDXL", "InstantID"): Published("ip-adapter_instantid_sdxl.bin", _INSTANTID + "ip-adapter.bin"),
     ("SDXL", "PuLID"): _row("https://huggingface.co/guozinan/PuLID/resolve/main/", "pulid_v1.1.safetensors"),
     ("SDXL", "Instruct"): _row(_INSTRUCT, "ip-adapter-instruct-sdxl.bin"),
     ("Flux", "any"): _FLUX,
