@@ -16,8 +16,11 @@ from .keys_values import JointKeysValues, KeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
-from .stored_layers import stored_weights
+from .stored_layers import numbers_at_once, stored_weights
 from .variants import candidates
+
+_FP32 = 4  # bytes of a number
+_RESULTS = 4  # tensors as large as K': it, V', and what the norm of K' takes
 
 
 class Adapter(nn.Module):
@@ -61,6 +64,11 @@ class Adapter(nn.Module):
         time = self.image_proj.time_embedding(tokens.new_tensor([timestep]))
         made = rearrange(self.image_proj.at(each, time), "(r i) t c -> r (i t) c", i=images)
         return tuple(layer.at(made, time) for layer in self.layers() if isinstance(layer, TimedKeyValueLayers))
+
+    def bytes_at_once(self, tokens: int) -> int:
+        """Bytes that K' and V' of so many tokens need in fp32, made a layer at a time, beside the weights it holds."""
+        each = max(layer.context + _RESULTS * layer.width for layer in self.layers())
+        return _FP32 * (numbers_at_once(self) + tokens * each)
 
     @property
     def token_width(self) -> int:
