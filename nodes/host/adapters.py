@@ -66,7 +66,6 @@ class LoadedAdapter:
         return replace(
             prompt,
             make_keys_values=self.keys_values if prompt.make_keys_values else None,
-            remake_keys_values=self.keys_values if prompt.remake_keys_values else None,
             origin=origin,
             timed=self if prompt.timed else None,
         )
