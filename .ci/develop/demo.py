@@ -41,7 +41,7 @@ def main() -> None:
     start = time.monotonic()
     base = ROOT / ".host" / "demo"
     graph, sheets = drawn(references())
-    with Server(base, options=[FAST_ATTENTION]) as server:
+    with Server(base, options=[FAST_ATTENTION], all_cores=True) as server:
         result = server.run(graph)
         pictures = [Image.fromarray(result.image(sheet.id)) for sheet in sheets]
     place = base / "grid.png"

@@ -104,7 +104,7 @@ def run(graph: dict[str, Any], name: str) -> list[Saved]:
     if name in MINIATURES:
         base = PLACE / "miniature"
         stock(base, graph)
-    with Server(base, options=[FAST_ATTENTION]) as server:
+    with Server(base, options=[FAST_ATTENTION], all_cores=True) as server:
         prompt = shrunk(to_prompt(graph, server.object_info()), MINIATURES.get(name, {}))
         for node in savers:
             prompt[str(node["id"])]["inputs"]["filename_prefix"] = f"{name}_{node['id']}"

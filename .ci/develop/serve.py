@@ -15,7 +15,7 @@ def main() -> None:
     """Start the server and keep it until Ctrl-C."""
     base = ROOT / ".host" / "serve"
     fabricate_models(base / "models")
-    with Server(base, int(sys.argv[1]) if len(sys.argv) > 1 else None, [FAST_ATTENTION]) as server:
+    with Server(base, int(sys.argv[1]) if len(sys.argv) > 1 else None, [FAST_ATTENTION], all_cores=True) as server:
         draw_inputs(base / "input")
         print(f"ComfyUI is at {server.address} (files in {base}; Ctrl-C ends it)", flush=True)
         try:

@@ -61,7 +61,8 @@ def main() -> None:
     rows = [row(PARTS[name], **one) for name, one in recorded.items()]
     head = f"# How the small world was trained\n\nOn {platform.machine()}, two CPU cores that did other work as well.\n"
     table = ["| what, and what its loss is | steps | time | first loss | last loss |", "|---|---|---|---|---|", *rows]
-    said = f"Losses are means of {EVERY} steps; of a part without a curve the first and the last were kept."
+    kept = f"Losses are means of {EVERY} steps, or of a fifth of a short part"
+    said = f"{kept}; of a part without a curve the first and the last were kept."
     PAGE.write_text("\n".join([head, *table, "", said, "", "![](images/losses.png)", LEAVES]))
     (MODELS / "images").mkdir(exist_ok=True)
     curves = {name: one["losses"] for name, one in recorded.items() if len(one["losses"]) > 2}

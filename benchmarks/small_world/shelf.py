@@ -97,8 +97,9 @@ class Report:
 
 
 def record(name: str, losses: list[float], seconds: float) -> None:
-    """Keep a loss curve (means of EVERY steps) and the time it took, beside the weights."""
-    parts = [losses[n : n + EVERY] for n in range(0, len(losses), EVERY)]
+    """Keep a loss curve (means of EVERY steps, or of a fifth of them all) and the time it took, beside the weights."""
+    size = max(1, min(EVERY, len(losses) // 5))
+    parts = [losses[n : n + size] for n in range(0, len(losses), size)]
     means = [round(sum(part) / len(part), 5) for part in parts]
     RECORDS.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"seconds": round(seconds), "steps": len(losses), "losses": means})

@@ -16,10 +16,12 @@ from .keys_values import KeysValues, TimedKeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
-from .stored_layers import stored_weights
+from .stored_layers import numbers_at_once, stored_weights
 from .variants import candidates
 
 _TIMED = (TimedKeyValueLayers, FadedKeyValueLayers)
+_FP32 = 4  # bytes of a number
+_RESULTS = 4  # tensors as large as K': it, V', and what the norm of K' takes
 
 
 class Adapter(nn.Module):
@@ -66,6 +68,11 @@ class Adapter(nn.Module):
         )
         made = rearrange(self.image_proj.at(each, embedded), "(r i) t c -> r (i t) c", i=images)
         return tuple(layer.at(made, embedded) for layer in self.layers() if isinstance(layer, _TIMED))
+
+    def bytes_at_once(self, tokens: int) -> int:
+        """Bytes that K' and V' of so many tokens need in fp32, made a layer at a time, beside the weights it holds."""
+        each = max(layer.context + _RESULTS * layer.width for layer in self.layers())
+        return _FP32 * (numbers_at_once(self) + tokens * each)
 
     @property
     def token_width(self) -> int:

@@ -14,8 +14,8 @@ from ..files.stored import Stored
 class StoredLinear(nn.Module):
     """A linear layer that computes as `nn.Linear` does, and has no weight in memory while it does not.
 
-    So no host counts, moves or frees it; while it computes it needs a part of the weight (`stored.PART`), where the
-    input is and in its dtype.
+    So a host has none of it to count, move or free. While it computes it needs a part of the weight (`stored.PART`),
+    where the input is and in its dtype: for this a host makes room, as `numbers_at_once` says.
     """
 
     def __init__(self, stored: Stored, has_bias: bool) -> None:
@@ -28,6 +28,11 @@ class StoredLinear(nn.Module):
     def weight(self) -> Tensor:
         """The whole weight, read anew each time."""
         return self.stored.read()
+
+    @property
+    def numbers_at_once(self) -> int:
+        """How many numbers the largest part of the weight has."""
+        return self.stored.rows_at_once() * self.in_features
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
@@ -58,3 +63,8 @@ def stored_weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights of such layers of a network, by name, all of them in memory."""
     layers = ((name, module) for name, module in network.named_modules() if isinstance(module, StoredLinear))
     return {f"{name}.weight": layer.weight for name, layer in layers}
+
+
+def numbers_at_once(network: nn.Module) -> int:
+    """The most numbers of weights that a network reads from its file at once; 0 where it holds them all."""
+    return max((layer.numbers_at_once for layer in network.modules() if isinstance(layer, StoredLinear)), default=0)

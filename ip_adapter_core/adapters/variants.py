@@ -113,6 +113,11 @@ class Variant:
         return not self.reads_faces and not self.instructed
 
     @property
+    def makes_keys_values_later(self) -> bool:
+        """Whether prompts need the adapter once more, where their tokens are projected or mixed."""
+        return self.needs_text_projection or not self.linear
+
+    @property
     def choice(self) -> str:
         """What it is called in the menu of kinds."""
         return self.menu or self.name

@@ -52,9 +52,14 @@ class Stored:
         Raises UnsupportedCheckpoint when the file is gone, or was changed since it was looked at.
         """
         length, *others = self.shape
-        at_once = max(1, size * length // max(self.extent.size, 1))
+        at_once = self.rows_at_once(size)
         pieces = ((first, (min(at_once, length - first), *others)) for first in range(0, length, at_once))
         yield from self._pieces(pieces)
+
+    def rows_at_once(self, size: int = PART) -> int:
+        """How many rows the largest of the `parts` has."""
+        length = self.shape[0]
+        return min(length, max(1, size * length // max(self.extent.size, 1)))
 
     def _pieces(self, pieces: Iterable[tuple[int, tuple[int, ...]]]) -> Iterator[Tensor]:
         """Tensors of a shape that begin at a row."""

@@ -126,7 +126,7 @@ PROMPT_OPS: dict[str, Callable[[ImagePrompt, ImagePrompt, float, float], ImagePr
 
 def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> ImagePrompt:
     """Weighted sums of tokens, with their K' and V': weighted sums too, where these are linear in the tokens."""
-    parts = []
+    parts, remake = [], None if first.identity.variant.linear else first.make_keys_values
     for one, other in _pairs(first, second):
         if one.tokens.shape[1:] != other.tokens.shape[1:]:
             raise ValueError(
@@ -140,7 +140,7 @@ def _mix(first: ImagePrompt, second: ImagePrompt, factors: MixCoefficients) -> I
                 "alike."
             )
         mixed = _sum(one, other, factors)
-        parts.append(_with_keys_values(mixed, first.remake_keys_values) if first.remake_keys_values else mixed)
+        parts.append(_with_keys_values(mixed, remake) if remake else mixed)
     return replace(first, parts=tuple(parts))
 
 

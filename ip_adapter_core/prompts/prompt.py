@@ -83,10 +83,9 @@ class ImagePrompt:
     identity: what the adapter is.
     parts: tokens with a softmax of their own each.
     lora: changes to the model's own weights that belong to the adapter.
-    make_keys_values: makes K' and V' from tokens when the base model itself projects the tokens first
-        (`with_text_projection`); until then the parts have none.
+    make_keys_values: makes K' and V' from other tokens than it was made with: from those that the base model itself
+        projects (`with_text_projection`), and from mixtures, where K' and V' are not linear in tokens; else None.
     timed: makes K' and V' from tokens at each noise level, where the adapter's kind is timed; the parts have none.
-    remake_keys_values: makes K' and V' from tokens where they are not linear in these; None where they are.
     origin: which adapter made it; None when the adapter was not loaded from a file.
     """
 
@@ -96,11 +95,15 @@ class ImagePrompt:
     make_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
     origin: Origin | None = None
     timed: TimedNetwork | None = None
-    remake_keys_values: Callable[[Tensor], tuple[KeysValues, ...]] | None = None
+
+    @property
+    def awaits_projection(self) -> bool:
+        """Whether the base model has to project its tokens; until then its parts have no K' and V'."""
+        return self.identity.variant.needs_text_projection and self.make_keys_values is not None
 
     def with_text_projection(self, project: Callable[[Tensor], Tensor]) -> ImagePrompt:
         """The prompt with K' and V' of the tokens after the base model's projection; unchanged if it needs none."""
-        if self.make_keys_values is None:
+        if self.make_keys_values is None or not self.awaits_projection:
             return self
         parts = []
         for part in self.parts:
@@ -157,10 +160,9 @@ def image_prompt(
     specs = [spec for spec in _part_specs(gathering.check(count), cond, uncond) if spec.has_effect]
     sides, variant = tell(network.identity(), instruction), network.identity().variant
     parts = tuple(_part(network, spec, sides, **scales) for spec in specs)
-    make_keys_values = network.keys_values if variant.needs_text_projection else None
+    make_keys_values = network.keys_values if variant.makes_keys_values_later else None
     timed = network if variant.timed else None
-    remake = None if variant.linear else network.keys_values
-    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, None, timed, remake)
+    return ImagePrompt(network.identity(), parts, network.lora, make_keys_values, None, timed)
 
 
 class _PartSpec(NamedTuple):

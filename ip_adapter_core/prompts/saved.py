@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,11 +154,10 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     variant = maker.identity.variant
     if variant.timed:
         return ImagePrompt(maker.identity, parts, maker.lora, origin=maker.origin, timed=maker.timed)
-    remake = None if variant.linear else maker.keys_values
-    prompt = ImagePrompt(maker.identity, parts, maker.lora, maker.keys_values, maker.origin, remake_keys_values=remake)
-    if variant.needs_text_projection:
-        return prompt
-    return prompt.with_text_projection(lambda tokens: tokens)
+    if not variant.needs_text_projection:
+        parts = tuple(replace(part, keys_values=maker.keys_values(part.tokens)) for part in parts)
+    make_keys_values = maker.keys_values if variant.makes_keys_values_later else None
+    return ImagePrompt(maker.identity, parts, maker.lora, make_keys_values, maker.origin)
 
 
 def _check_emphasis(parts: Sequence[PromptPart], tokens: int | None) -> None:

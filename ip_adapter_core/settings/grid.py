@@ -39,6 +39,14 @@ class Cell:
     seed: int = 0
     reference: int | None = None
 
+    @property
+    def sampled(self) -> Cell:
+        """What its picture depends on: cells that have this alike have the same picture.
+
+        At weight 0 no image prompt acts, whatever it would be made of and wherever it would act.
+        """
+        return self if self.weight else Cell(weight=0.0, cfg=self.cfg, seed=self.seed)
+
 
 class Axis(NamedTuple):
     """What may vary: a row of AXES.

@@ -99,7 +99,7 @@ def _gathering(references: References, settings: Settings, numbers: Numbers) -> 
 def _scale_tokens(prompt: ImagePrompt, weight: float) -> ImagePrompt:
     """The prompt with a factor between the model's projection of its tokens and K', V', which are linear in them."""
     make = prompt.make_keys_values
-    if make is None or weight == 1.0:
+    if make is None or not prompt.awaits_projection or weight == 1.0:
         return prompt
     return replace(prompt, make_keys_values=lambda tokens: make(tokens * weight))
 

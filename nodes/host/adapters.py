@@ -1,7 +1,12 @@
-"""Adapters in ComfyUI's memory: loaded when tokens are made, free to go while sampling."""
+"""Adapters in ComfyUI's memory: loaded when tokens are made, free to go while sampling.
+
+ComfyUI holds and counts the weights of most. Those of InstantX's for Flux stay in its file: K' and V' are made of them
+a layer at a time, and it makes room for what a layer needs, a part of a weight and its results.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +21,10 @@ from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.adapters.identity import Identity
+from ...ip_adapter_core.adapters.key_value_layers import KeyValueLayers
 from ...ip_adapter_core.adapters.keys_values import KeysValues, TimedKeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
+from ...ip_adapter_core.files.tensor_file import joined
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs
 from ...ip_adapter_core.prompts.prompt import ImagePrompt, Origin, image_prompt
@@ -54,12 +61,11 @@ class LoadedAdapter:
         scales and errors as in `image_prompt`.
         """
         origin = self.origin  # read while the weights are at home
-        memory.load_models_gpu([self.patcher])
+        self.load(min(len(cond[0]), _CHUNK) * (self.identity.tokens or 0))
         prompt = image_prompt(_OnDevice(self), cond, uncond, gathering, instruction, **scales)
         return replace(
             prompt,
             make_keys_values=self.keys_values if prompt.make_keys_values else None,
-            remake_keys_values=self.keys_values if prompt.remake_keys_values else None,
             origin=origin,
             timed=self if prompt.timed else None,
         )
@@ -71,8 +77,11 @@ class LoadedAdapter:
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
         """K' and V' of every layer, as `prompt` computes them."""
-        memory.load_models_gpu([self.patcher])
         return _OnDevice(self).keys_values(tokens)
+
+    def load(self, tokens: int) -> None:
+        """Let ComfyUI bring the network to its device, and make room there for what so many tokens need at once."""
+        memory.load_models_gpu([self.patcher], memory_required=self.patcher.model.bytes_at_once(tokens))
 
     def keys_values_at(self, tokens: Tensor, images: int, time: float | Tensor) -> tuple[TimedKeysValues, ...]:
         """K' and V' of every layer at a noise level, in fp32 where the tokens are; arguments as in `Adapter`.
@@ -109,12 +118,15 @@ class _OnDevice:
         return torch.cat([_off(self.network.tokens(*map(self._on, chunk), **held)) for chunk in chunks])
 
     def keys_values(self, tokens: Tensor) -> tuple[KeysValues, ...]:
-        chunks = [self._chunk_keys_values(chunk) for chunk in tokens.split(_CHUNK)]
-        return tuple(KeysValues(*map(torch.cat, zip(*pairs, strict=True))) for pairs in zip(*chunks, strict=True))
+        chunks = tokens.split(_CHUNK)
+        self.adapter.load(chunks[0].shape[:-1].numel())
+        return tuple(self._of_layer(layer, chunks) for layer in self.network.layers())
 
-    def _chunk_keys_values(self, tokens: Tensor) -> list[KeysValues]:
-        pairs = self.network.keys_values(self._on(tokens))
-        return [KeysValues(_off(pair.keys), _off(pair.values)) for pair in pairs]
+    def _of_layer(self, layer: KeyValueLayers, chunks: Sequence[Tensor]) -> KeysValues:
+        """What a layer makes is off the device before the next one comes. Raises what stops a run that is cancelled."""
+        memory.throw_exception_if_processing_interrupted()
+        keys, values = zip(*(map(_off, layer(self._on(chunk))) for chunk in chunks), strict=True)
+        return KeysValues(joined(keys), joined(values))
 
     def _on(self, tensor: Tensor) -> Tensor:
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype

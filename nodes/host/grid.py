@@ -101,7 +101,9 @@ def expand(
     """
     graph = GraphBuilder()
     flat = [cell for row in cells for cell in row]
-    pictures = {f"{CELL}{n}": _picture(graph, cell, links, prompting, sampler).out(0) for n, cell in enumerate(flat)}
+    different = {cell.sampled: cell for cell in reversed(flat)}  # the first of those that are alike
+    made = {key: _picture(graph, cell, links, prompting, sampler) for key, cell in reversed(different.items())}
+    pictures = {f"{CELL}{n}": made[cell.sampled].out(0) for n, cell in enumerate(flat)}
     words = {
         "across": grid.across.axis,
         "across_values": "\n".join(grid.across.words),

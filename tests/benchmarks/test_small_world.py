@@ -1,5 +1,6 @@
 """The small world: its words, the shipped weights, and the recipe that makes them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -231,6 +232,19 @@ def test_what_the_recipe_makes_has_a_line_in_its_history(recipe: Any) -> None:
     from comfyui_ip_adapter.benchmarks.small_world import everything, history
 
     assert list(history.PARTS) == [part.name for part in everything.parts()]
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(1, 1), (2, 2), (50, 5), (600, 12)])
+def test_a_short_training_has_a_curve_too(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, kept: int
+) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import shelf
+
+    monkeypatch.setattr(shelf, "RECORDS", tmp_path)
+    shelf.record("part", [1 - step / steps for step in range(steps)], 3.0)
+    found = json.loads((tmp_path / "part.json").read_text())
+    assert (found["steps"], len(found["losses"])) == (steps, kept)
+    assert found["losses"] == sorted(set(found["losses"]), reverse=True)
 
 
 @pytest.mark.timeout(900)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from develop import demo_graph
 from develop.demo_graph import NoGraphError, chosen
+from live import server
 from live.miniatures import MINIATURES, drawn, shrunk, stock
 from live.small_world_graphs import with_twin
 from live.thumbnails import Saved, contact, sheet
@@ -185,3 +186,14 @@ def test_a_batch_is_an_animation_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [path.name for path in written] == ["graph.png", "graph.gif"]
     with Image.open(written[1]) as animation:
         assert (animation.n_frames, animation.info["loop"]) == (3, 0)
+
+
+@pytest.mark.parametrize("wish", [None, "3"])
+def test_a_demo_has_all_cores_unless_somebody_said_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str | None
+) -> None:
+    """A process of the tests has one thread, and so has a server of theirs."""
+    monkeypatch.setattr(server, "CHOSEN", wish)
+    monkeypatch.setenv(server.THREADS, wish or "1")
+    assert server.Server(tmp_path).variables[server.THREADS] == (wish or "1")
+    assert server.Server(tmp_path, all_cores=True).variables.get(server.THREADS) == wish

@@ -34,6 +34,13 @@ def inputs_of(nodes: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [node["inputs"] for node in nodes if node["class_type"] == kind]
 
 
+def sheet_rows(nodes: list[dict[str, Any]], columns: int) -> list[list[Any]]:
+    """Where the pictures of the sheet come from, in rows."""
+    (inputs,) = inputs_of(nodes, "IPA_GridSheet")
+    links = [inputs[f"cell{number}"] for number in range(sum(name.startswith("cell") for name in inputs))]
+    return [links[first : first + columns] for first in range(0, len(links), columns)]
+
+
 def test_pictures_are_encoded_with_the_instruction_that_is_connected() -> None:
     told = inputs_of(expanded(REFERENCES, instruction=["told", 0]), "IPA_Encode")
     assert [inputs["instruction"] for inputs in told] == [["told", 0]] * 2
@@ -51,6 +58,16 @@ def test_faces_are_encoded_once_in_place_of_the_references() -> None:
 def test_every_cell_is_applied_with_the_method() -> None:
     assert [one["method"] for one in inputs_of(expanded(WEIGHTS, "style"), "IPA_GridModel")] == ["style"] * 2
     assert {one["method"] for one in inputs_of(expanded(WEIGHTS), "IPA_GridModel")} == {"auto"}
+
+
+def test_what_no_image_prompt_acts_on_is_sampled_once() -> None:
+    nodes = expanded(read_grid(("weight", "0, 0.5, 1"), ("reference", ""), 2))
+    assert sorted(one["weight"] for one in inputs_of(nodes, "IPA_GridModel")) == [0, 0.5, 0.5, 1, 1]
+    one, other = sheet_rows(nodes, 3)
+    assert one[0] == other[0]
+    assert len({str(link) for link in one + other}) == 5
+    seeds = expanded(read_grid(("weight", "0, 1"), ("seed", "1, 2"), 2))
+    assert len(inputs_of(seeds, "KSampler")) == 4
 
 
 def test_links_are_those_that_the_graph_has() -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORT = ROOT / "tests" / "support"
 PACKAGE = "comfyui_ip_adapter"
+THREADS = "OMP_NUM_THREADS"
+CHOSEN = os.environ.get(THREADS)
+"""How many threads whoever started this process wants; None where it does not say."""
 
 
 def hide_root() -> None:
@@ -30,7 +33,7 @@ def load_package() -> None:
 
 def use_one_thread() -> None:
     """One thread per process, for tiny tensors: with more, any other busy process makes each small step wait for it."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault(THREADS, "1")
 
 
 use_one_thread()

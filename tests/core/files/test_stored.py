@@ -49,6 +49,7 @@ def test_parts_are_the_tensor_in_order_and_no_larger_than_asked_for(tmp_path: Pa
     parts = list(stored.parts(size))
     assert torch.equal(torch.cat(parts), some()["7.weight"])
     assert all(part.nbytes <= max(size, 20) for part in parts)
+    assert max(map(len, parts)) == stored.rows_at_once(size)
     assert len(parts) == {1: 7, 40: 4, 45: 4, 10**6: 1}[size]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from live.results import Result, ValidationError, read_result
-from package import ROOT, SUPPORT
+from package import CHOSEN, ROOT, SUPPORT, THREADS
 
 PACKS = {"comfyui-ip-adapter": ROOT, **{path.name: path for path in (SUPPORT / "packs").iterdir()}}
 FOLDERS = ("checkpoints", "controlnet", "clip_vision", "ipadapter", "loras", "insightface")
@@ -30,6 +30,7 @@ class Server:
     """ComfyUI of COMFYUI_PATH over the models, inputs and outputs in `base`; use it in a `with` statement.
 
     python: what runs it, by default the Python of the tests. packs: custom nodes by the name of their folder.
+    all_cores: for one that has the machine to itself; by default it has one thread, as tests have.
     """
 
     def __init__(
@@ -39,8 +40,12 @@ class Server:
         options: Iterable[str] = (),
         python: Path = Path(sys.executable),
         packs: Mapping[str, Path] = PACKS,
+        all_cores: bool = False,
     ) -> None:
         self.base = base
+        self.variables = dict(os.environ)
+        if all_cores and CHOSEN is None:
+            self.variables.pop(THREADS, None)
         self.python = python
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
@@ -53,7 +58,7 @@ class Server:
         tree = comfyui_path()
         with (self.base / "server.log").open("w") as log:
             command = [str(self.python), "main.py", *self.options]
-            self.process = subprocess.Popen(command, cwd=tree, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, cwd=tree, env=self.variables, stdout=log, stderr=subprocess.STDOUT)
         try:
             self.wait_until_ready(600)
         except BaseException:
