@@ -15,7 +15,8 @@ from ..layers.layout import Geometry, Layer
 from .checkpoint import Parts
 
 
-class Attentions(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Attentions:
     """Which attentions of a model a LoRA changes, and what ComfyUI calls them.
 
     block: the name of the block that a layer is in.
@@ -108,12 +109,12 @@ class AdapterLora:
 
     def use_on(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
         """The LoRA on a model with these layers, at a strength; the names of the model's weights are ComfyUI's."""
-        block, names, weights, _ = self.attentions
+        where = self.attentions
         patches = {
-            f"diffusion_model.{block(layer)}.{attention}.{weight}.weight": self._pair(2 * index + cross, name)
+            f"diffusion_model.{where.block(layer)}.{attention}.{weight}.weight": self._pair(2 * index + cross, name)
             for index, layer in enumerate(layers)
-            for cross, attention in names.items()
-            for name, weight in weights.items()
+            for cross, attention in where.names.items()
+            for name, weight in where.weights.items()
         }
         return LoraUse(self.file, patches, strength)
 
