@@ -18,7 +18,7 @@ from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
 from ...ip_adapter_core.vision.layouts import find_layout, name_for_file, values
-from ...ip_adapter_core.vision.preprocess import CLIP_MEAN, FITS, fit
+from ...ip_adapter_core.vision.preprocess import BICUBIC, CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.vision.towers import AS_TRAINED
 from . import files
 from .vision_model import CoreModel
@@ -43,6 +43,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         self.tower = encoder.tower
         self.image_size = encoder.tower.image_size
         self.image_mean, self.image_std = list(encoder.tower.mean), list(encoder.tower.std)
+        self.interpolation = encoder.tower.interpolation
         self.config, self.model_type = self.model.config, self.model.config["model_type"]
         self.return_all_hidden_states = False
         self.load_device, self.dtype = load_device, encoder.weight.dtype
@@ -64,7 +65,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
 
     def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
         """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""
-        pictures = fit(image, self.image_size, "center crop" if crop else "squash", self.image_mean)
+        pictures = fit_pictures(self, image, "center crop" if crop else "squash")
         memory.load_models_gpu([self.patcher])
         return self._output(core.encode(self.encoder, pictures))
 
@@ -146,14 +147,23 @@ def missing_features(encoder: Any, variant: Variant) -> Features:
 
 
 def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
-    """Images at the encoder's size, as it sees them: (images, size, size, 3)."""
-    return fit(images, encoder.image_size, how, neutral(encoder))
+    """Images at the encoder's size, as it sees them: (images, size, size, 3).
+
+    how: a row of preprocess.FITS.
+    """
+    return fit(images, encoder.image_size, how, neutral(encoder), interpolation(encoder))
 
 
 def neutral(encoder: Any) -> Sequence[float]:
     """The colour that is zero after normalisation."""
     mean: Sequence[float] = getattr(encoder, "image_mean", CLIP_MEAN)
     return mean
+
+
+def interpolation(encoder: Any) -> str:
+    """How pictures are resized for an encoder, of preprocess.INTERPOLATIONS; those of ComfyUI's own loader do not say."""
+    how: str = getattr(encoder, "interpolation", BICUBIC)
+    return how
 
 
 def encode(encoder: Any, pictures: Tensor) -> Features:
