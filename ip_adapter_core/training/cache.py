@@ -24,7 +24,7 @@ BATCH = 8  # pictures that the models see at once
 
 _NULLS, _PROBE = "nulls.safetensors", "probe.safetensors"
 _MODELS, _SEEN = "models", "seen"  # metadata of a probe: the models that made it, and what the encoder was shown
-_WHOLE = "whole pictures"  # bicubic, unless it says more; earlier versions wrote nothing, and showed the encoder the square of the frozen model
+_WHOLE = "whole pictures"  # earlier versions wrote nothing, and showed the encoder the square of the frozen model
 _NAMED = 20  # unreadable pictures that a report names
 _SAME = 0.01  # relative; other precisions and devices differ by a tenth of it, other models by ten times as much
 _PROBE_TEXT = "a photograph of an astronaut riding a horse"

@@ -52,8 +52,8 @@ def read(pair: CaptionedPicture, size: int, sees: int, interpolation: str = BICU
     """The picture of a pair, for a model that is trained at `size` and an encoder that sees `sees` pixels.
 
     The square is the centre of the picture after its shortest side was scaled to `size` (bilinear); the encoder sees
-    its own centre crop of the original, by its own interpolation (a row of preprocess.INTERPOLATIONS). Raises Unreadable
-    when the file is missing, damaged, or no picture.
+    its own centre crop of the original, by its own interpolation (of preprocess.INTERPOLATIONS). Raises Unreadable when
+    the file is missing, damaged, or no picture.
     Source: arXiv 2308.06721, section 4.1; tencent-ailab/IP-Adapter, tutorial_train.py.
     """
     try:

@@ -161,7 +161,7 @@ def neutral(encoder: Any) -> Sequence[float]:
 
 
 def interpolation(encoder: Any) -> str:
-    """How pictures are resized for an encoder, of preprocess.INTERPOLATIONS; those of ComfyUI's own loader do not say."""
+    """How pictures are resized for an encoder, of preprocess.INTERPOLATIONS; ComfyUI's own do not say."""
     how: str = getattr(encoder, "interpolation", BICUBIC)
     return how
 

@@ -126,7 +126,7 @@ def test_an_unknown_fit_is_named_with_those_there_are() -> None:
 
 
 def test_an_unknown_interpolation_is_refused() -> None:
-    with pytest.raises(ValueError, match="^Set interpolation to one of bicubic, bilinear; found 'lanczos'"):
+    with pytest.raises(ValueError, match=r"^Set interpolation to one of bicubic, bilinear; found 'lanczos'"):
         fit(torch.zeros(1, 4, 4, 3), 28, interpolation="lanczos")
 
 
