@@ -128,11 +128,6 @@ FOREIGN = (
         (Sign(r"blocks\.\d+\.attn2\.(?:kv_proj_ip_adapter|k_norm_ip_adapter)\..+|ip_adapter_img_norm_cond.*"),),
     ),
     Foreign(
-        "an adapter for Flux or SD3.5, saved by diffusers",
-        "diffusers' own pipelines",
-        (Sign(r"(?:single_)?transformer_blocks\.\d+\.attn\.processor\.to_[kv]_ip\..+"),),
-    ),
-    Foreign(
         "Flux Redux",
         "ComfyUI's own Load Style Model and Apply Style Model, from models/style_models",
         (Sign(r"redux_(?:up|down)\.weight"),),
