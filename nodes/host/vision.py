@@ -14,6 +14,7 @@ from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters.variants import Variant
+from ...ip_adapter_core.catalogue.own_encoder import CLIP, SIGLIP, Build, read_build
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
@@ -29,6 +30,15 @@ _CHUNK, _CHUNK_ON_PROCESSOR, _CHUNK_SIZE = 16, 4, 224
 
 NORMED = "normed_hidden_states"
 """What a CLIP_VISION_OUTPUT of our encoders has beside core's fields: the last states after the final norm."""
+
+
+# By core's word for a model: how it is built, and how many tokens stand before the patches.
+_CONSTRUCTIONS = {
+    "clip_vision_model": (CLIP, 1),
+    "siglip_vision_model": (SIGLIP, 0),
+    "siglip2_vision_model": (SIGLIP, 0),
+}
+_SIZES = {"num_hidden_layers", "patch_size", "image_size"}
 
 
 class OpenClipVision(comfy.clip_vision.ClipVisionModel):
@@ -164,6 +174,25 @@ def interpolation(encoder: Any) -> str:
     """How pictures are resized for an encoder, of preprocess.INTERPOLATIONS; ComfyUI's own do not say."""
     how: str = getattr(encoder, "interpolation", BICUBIC)
     return how
+
+
+def build(encoder: Any) -> Build | None:
+    """How an encoder is built; None where it does not say."""
+    if isinstance(encoder, OpenClipVision):
+        return read_build(encoder.tower)
+    config = getattr(encoder, "config", None)
+    if not isinstance(config, Mapping) or config.get("model_type") not in _CONSTRUCTIONS or not config.keys() >= _SIZES:
+        return None
+    construction, class_token = _CONSTRUCTIONS[config["model_type"]]
+    patch = config["patch_size"]
+    tokens = config.get("num_patches", (config["image_size"] // patch) ** 2 + class_token)
+    return Build(construction, config["num_hidden_layers"], patch, tokens)
+
+
+def name_of(encoder: Any) -> str:
+    """What an encoder is called, for the user."""
+    tower = getattr(encoder, "tower", None)
+    return tower.name if tower else "CLIP vision encoder"
 
 
 def encode(encoder: Any, pictures: Tensor) -> Features:

@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
+
+import open_clip
+import torch
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
@@ -17,6 +21,7 @@ from fabricate.adapters import (
     projection_shapes,
     timed_shapes,
 )
+from fabricate.towers import TINY, model_config
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
@@ -182,6 +187,15 @@ def header(file: File) -> dict[str, Entry]:
     if file.anima:
         return as_anima(named)
     return as_xlabs(named) if file.xlabs else named
+
+
+@lru_cache
+def registered_entries(name: str) -> dict[str, Entry]:
+    """Names and shapes of a model that OpenCLIP knows."""
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
+    return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
 
 
 def parameters(named: Mapping[str, Entry]) -> int:

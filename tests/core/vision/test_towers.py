@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import open_clip
@@ -23,6 +22,7 @@ from fabricate.towers import (
     model_config,
     openclip_shapes,
 )
+from published_shapes import registered_entries
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -58,14 +58,6 @@ def test_published_towers_are_told_from_names_and_shapes(
 def test_other_towers_openclip_knows_are_told_too(name: str, tokens: int, width: int, mean: float) -> None:
     tower = identify(registered_entries(name))
     assert (tower.name, tower.tokens, tower.width, tower.mean[0]) == (name, tokens, width, mean)
-
-
-@lru_cache
-def registered_entries(name: str) -> dict[str, Entry]:
-    config = open_clip.get_model_config(name)
-    with torch.device("meta"):
-        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
-    return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
 
 
 @pytest.mark.parametrize(
