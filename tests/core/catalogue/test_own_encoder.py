@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import open_clip
 import pytest
 
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
@@ -18,7 +19,8 @@ SO400M = "ViT-SO400M-14-SigLIP-384"
 
 @lru_cache
 def tower(name: str) -> towers.Tower:
-    return towers.identify(registered_entries(name))
+    config = open_clip.get_model_config(name)
+    return towers.identify(registered_entries(name), {**config, "name": name})
 
 
 def check(adapter: str, name: str, resolution: str = towers.AS_TRAINED) -> None:
