@@ -154,8 +154,8 @@ def kind_input(of_pictures: bool = False) -> io.Combo.Input:
     choice of kinds that read faces, which the menu once had.
     """
     others = (
-        " FaceID, FaceID-Plus, portrait and PuLID read faces, for Encode Face Prompt. Instruct is told what to take "
-        "from the picture, by Image Prompt Instruction."
+        " FaceID, FaceID-Plus, portrait, InstantID and PuLID read faces, for Encode Face Prompt. Instruct is told what "
+        "to take from the picture, by Image Prompt Instruction."
     )
     return io.Combo.Input(
         "kind",

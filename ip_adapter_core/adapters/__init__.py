@@ -8,5 +8,6 @@ namings says what files call them, diffusers_names what diffusers does, partial 
 decides between kinds with equal tensors, identity says what a file is, lora and saving do as they are called. Tests:
 tests/core/adapters; variants in test_projections.py and tests/test_tables.py, checkpoint, identity and loading in
 test_adapter.py, keys_values in test_adapter.py through adapter, namings in test_xlabs_names.py,
-test_instantx_names.py, test_pulid_names.py and test_anima_names.py, key_value_layers in test_time_resampler.py.
+test_instantx_names.py, test_pulid_names.py, test_anima_names.py and test_lucifer_names.py, key_value_layers in
+test_time_resampler.py.
 """

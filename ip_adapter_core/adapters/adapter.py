@@ -11,13 +11,15 @@ from ..files.tensor_file import Shape
 from ..layers.layout import Geometry
 from .checkpoint import Parts
 from .identity import Identity
-from .key_value_layers import KeyValueLayers, TimedKeyValueLayers
-from .keys_values import JointKeysValues, KeysValues
+from .key_value_layers import FadedKeyValueLayers, KeyValueLayers, TimedKeyValueLayers
+from .keys_values import KeysValues, TimedKeysValues
 from .lora import AdapterLora
 from .projections import LayerClasses
 from .resolution import NOTHING, Evidence, decide
 from .stored_layers import stored_weights
 from .variants import candidates
+
+_TIMED = (TimedKeyValueLayers, FadedKeyValueLayers)
 
 
 class Adapter(nn.Module):
@@ -52,15 +54,18 @@ class Adapter(nn.Module):
         """K' and V' of every layer, in adapter order: (…, tokens, context) -> (…, tokens, inner)."""
         return tuple(layer(tokens) for layer in self.layers())
 
-    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+    def keys_values_at(self, tokens: Tensor, images: int, time: float | Tensor) -> tuple[TimedKeysValues, ...]:
         """K' and V' of every layer at a noise level, of a kind that is timed.
 
-        tokens: of so many images side by side, (rows, images · patches, width). timestep: 0..1000.
+        tokens: of so many images side by side, (rows, images · patches, width). time: 0..1000, or where the kind reads
+        it as the model has it, the model's embedding of it, (1, time).
         """
         each = rearrange(tokens, "r (i p) w -> (r i) p w", i=images)
-        time = self.image_proj.time_embedding(tokens.new_tensor([timestep]))
-        made = rearrange(self.image_proj.at(each, time), "(r i) t c -> r (i t) c", i=images)
-        return tuple(layer.at(made, time) for layer in self.layers() if isinstance(layer, TimedKeyValueLayers))
+        embedded: Tensor = (
+            time if isinstance(time, Tensor) else self.image_proj.time_embedding(tokens.new_tensor([time]))
+        )
+        made = rearrange(self.image_proj.at(each, embedded), "(r i) t c -> r (i t) c", i=images)
+        return tuple(layer.at(made, embedded) for layer in self.layers() if isinstance(layer, _TIMED))
 
     @property
     def token_width(self) -> int:

@@ -18,6 +18,7 @@ LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 _IGNORED_PREFIXES = ("unet.",)  # raw training checkpoints carry the frozen base along
 _KNOWN_PREFIXES = PROJECTION_PREFIXES + LAYER_PREFIXES + _IGNORED_PREFIXES
 _LAYER_KEY = re.compile(r"(0|[1-9]\d{0,8})\.(.+)")
+_READS_STATES = "adaln_ip.1.weight"  # of layers that read what an encoder says without a projection
 _LORA_KEY = re.compile(r"to_(q|k|v|out)_lora\.(down|up)\.weight")
 
 
@@ -72,8 +73,9 @@ def split(named: Mapping[str, T]) -> Parts[T]:
     for inner, value in _half(named, LAYER_PREFIXES).items():
         number, key = _split_number(inner)
         (lora if _LORA_KEY.fullmatch(key) else layers).setdefault(number, {})[key] = value
-    if not projection or not layers:
-        absent = "image projection" if not projection else "cross-attention layers (to_k_ip, to_v_ip)"
+    projected = projection or any(_READS_STATES in inner for inner in layers.values())
+    if not projected or not layers:
+        absent = "image projection" if not projected else "cross-attention layers (to_k_ip, to_v_ip)"
         raise UnsupportedCheckpoint(f"Choose an IP-Adapter file; this one has no {absent}.")
     return Parts(projection, dict(sorted(layers.items())), dict(sorted(lora.items())))
 

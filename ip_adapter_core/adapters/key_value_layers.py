@@ -4,6 +4,7 @@ KeyValueLayers        K' and V' are linear in the tokens, and hold at every nois
 GatedKeyValueLayers   so are these; then V' is multiplied with a trained number
 NormedKeyValueLayers  so are these; then K' is normalised by head
 TimedKeyValueLayers   the noise level shifts and scales the tokens first; K' is normalised by head
+FadedKeyValueLayers   the noise level says how much of each channel of V' there is
 """
 
 from __future__ import annotations
@@ -84,6 +85,27 @@ class TimedKeyValueLayers(KeyValueLayers):
         keys, values = self(self.norm_ip(tokens, time))
         norms = HeadNorms(self.norm_q.weight.detach(), self.norm_k.weight.detach())
         return JointKeysValues(KeysValues(self.norm_ip_k(keys), values), norms)
+
+
+class FadedKeyValueLayers(KeyValueLayers):
+    """to_k_ip and to_v_ip of one block of Anima, and how much the block takes of each channel at a noise level.
+
+    The gate is of what is read, channel by channel, which is what V' is multiplied with:
+
+        gate · Attn(Q, K', V') = Attn(Q, K', gate · V')
+
+    Source of the formula: LuciferTC9527/ComfyUI-Anima_IP-Adapter, nodes.py.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], nn_: LayerClasses) -> None:
+        super().__init__(shapes, nn_, bias=True)
+        _, self.time = shapes["adaln_ip.1.weight"]
+        self.adaln_ip = nn.Sequential(nn.SiLU(), nn_.Linear(self.time, self.width))
+
+    def at(self, tokens: Tensor, time: Tensor) -> KeysValues:
+        """(rows, tokens, context), (rows or 1, time) -> K' and V', (rows, tokens, inner)."""
+        keys, values = self(tokens)
+        return KeysValues(keys, values * self.adaln_ip(time)[:, None])
 
 
 class TimedNorm(nn.Module):

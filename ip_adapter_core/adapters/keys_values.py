@@ -38,3 +38,7 @@ class JointKeysValues(NamedTuple):
 
     kv: KeysValues
     norms: HeadNorms
+
+
+TimedKeysValues = KeysValues | JointKeysValues
+"""What a layer of a kind that is timed makes at a noise level."""

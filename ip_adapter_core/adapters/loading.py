@@ -24,7 +24,7 @@ from .partial import check_last_layers, check_whole, incomplete
 from .projections import LayerClasses
 from .resolution import AUTO, NOTHING, Evidence, decide, gather_evidence
 from .stored_layers import leave_in_file
-from .variants import candidates
+from .variants import Variant, candidates
 
 _MALFORMED = (KeyError, ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
@@ -65,7 +65,7 @@ def load(path: str | Path, nn_: LayerClasses = nn, choice: str = AUTO) -> Adapte
         raise UnsupportedCheckpoint(f"Run this again; {Path(path).name} was changed while it was read.")
     adapter.load_state_dict(parts._replace(lora={}).flat(), strict=True, assign=True)
     if parts.lora:
-        adapter.lora = AdapterLora(Path(path).name, parts.lora)
+        adapter.lora = AdapterLora(Path(path).name, parts.lora, adapter.variant.lora)
     return adapter.train(False).requires_grad_(False)
 
 
@@ -89,7 +89,7 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     try:
         adapter = _empty(_require(shapes, kind), nn, evidence)
         geometry = adapter.identity().geometry
-        needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora)
+        needed = _shapes(adapter) | lora.expected_shapes(geometry, shapes.lora, adapter.variant.lora)
     except UnsupportedCheckpoint:
         raise
     except _MALFORMED as error:
@@ -98,7 +98,18 @@ def _check(shapes: Parts[Shape], evidence: Evidence) -> Adapter:
     _check_numbers(kind, list(shapes.layers), geometry)
     check_last_layers(kind, geometry)
     _check_contexts(adapter)
+    _check_formula(adapter.variant, evidence)
     return adapter
+
+
+def _check_formula(variant: Variant, evidence: Evidence) -> None:
+    said = evidence.metadata() if variant.other_formulas else {}
+    for word in variant.other_formulas:
+        if str(said.get(word)).lower() == "true":
+            raise UnsupportedCheckpoint(
+                f"Choose another {variant.name} adapter, such as the published one; this one was trained with {word}, "
+                "so that its layers are read in another way."
+            )
 
 
 def _kind(shapes: Parts[Shape], evidence: Evidence) -> str:
@@ -189,7 +200,13 @@ def _check_contexts(adapter: Adapter) -> None:
                 f"Use the original IP-Adapter file; ip_adapter.{number}.to_k_ip.weight of this one reads "
                 f"tokens of width {layer.context}, and must read {needed}."
             )
-        if adapter.variant.timed and layer.time != adapter.image_proj.width:
+        if adapter.variant.reads_time and layer.time != layer.width:
+            raise incomplete(
+                adapter.variant.name,
+                f"its ip_adapter.{number}.adaln_ip.1.weight reads a time of width {layer.time}, and must read "
+                f"{layer.width}",
+            )
+        if adapter.variant.timed and not adapter.variant.reads_time and layer.time != adapter.image_proj.width:
             raise incomplete(
                 adapter.variant.name,
                 f"its ip_adapter.{number}.norm_ip.linear.weight reads a time of width {layer.time}, and must read "

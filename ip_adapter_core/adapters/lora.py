@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,33 @@ from ..files.tensor_file import Shape
 from ..layers.layout import Geometry, Layer
 from .checkpoint import Parts
 
-# Name in an adapter file -> name of the weight that it is added to.
-_WEIGHTS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
+
+class Attentions(NamedTuple):
+    """Which attentions of a model a LoRA changes, and what ComfyUI calls them.
+
+    block: the name of the block that a layer is in.
+    names: of the attentions of a block; self-attentions are 0, cross-attentions 1.
+    weights: name in an adapter file -> name of the weight that it is added to.
+    reads_texts: whether its cross-attentions read texts of another width than the adapter's tokens.
+    """
+
+    block: Callable[[Layer], str]
+    names: Mapping[int, str]
+    weights: Mapping[str, str]
+    reads_texts: bool = False
+
+
+OF_UNET = Attentions(
+    attrgetter("module"),
+    {0: "attn1", 1: "attn2"},
+    {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"},
+)
+CROSS_OF_ANIMA = Attentions(
+    lambda layer: f"blocks.{layer.block}",
+    {1: "cross_attn"},
+    {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "output_proj"},
+    reads_texts=True,
+)
 
 
 class LowRank(NamedTuple):
@@ -71,20 +97,23 @@ class AdapterLora:
 
     file: name of the adapter file.
     weights: by number of the attention, its tensors by name; self-attentions have even numbers, cross-attentions odd.
+    attentions: those that it changes.
 
     Source of the formula: tencent-ailab/IP-Adapter, ip_adapter/attention_processor_faceid.py.
     """
 
     file: str
     weights: dict[int, dict[str, Tensor]]
+    attentions: Attentions = OF_UNET
 
     def use_on(self, layers: tuple[Layer, ...], strength: float | None = None) -> LoraUse:
         """The LoRA on a model with these layers, at a strength; the names of the model's weights are ComfyUI's."""
+        block, names, weights, _ = self.attentions
         patches = {
-            f"diffusion_model.{layer.module}.attn{cross + 1}.{weight}.weight": self._pair(2 * index + cross, name)
+            f"diffusion_model.{block(layer)}.{attention}.{weight}.weight": self._pair(2 * index + cross, name)
             for index, layer in enumerate(layers)
-            for cross in (0, 1)
-            for name, weight in _WEIGHTS.items()
+            for cross, attention in names.items()
+            for name, weight in weights.items()
         }
         return LoraUse(self.file, patches, strength)
 
@@ -97,19 +126,23 @@ class AdapterLora:
         return LowRank(inner[f"{name}_lora.up.weight"], inner[f"{name}_lora.down.weight"])
 
 
-def expected_shapes(geometry: Geometry, lora: Mapping[int, Mapping[str, Shape]]) -> dict[str, Shape]:
+def expected_shapes(
+    geometry: Geometry, lora: Mapping[int, Mapping[str, Shape]], attentions: Attentions = OF_UNET
+) -> dict[str, Shape]:
     """Names and shapes that the LoRA of an adapter must have, at its own rank; none when the adapter has no LoRA."""
     if not lora:
         return {}
-    key, shape = next(iter(next(iter(lora.values())).items()))
-    return dict(_shapes(geometry, shape[0] if ".down." in key else shape[1]))
+    first = next(iter(lora.values()))
+    key, shape = next(iter(first.items()))
+    text = first.get("to_k_lora.down.weight", (0, 0))[1] if attentions.reads_texts else geometry.context
+    return dict(_shapes(geometry.widths, text, shape[0] if ".down." in key else shape[1], attentions))
 
 
-def _shapes(geometry: Geometry, rank: int) -> Iterator[tuple[str, Shape]]:
-    for index, width in enumerate(geometry.widths):
-        for cross in (0, 1):
-            for name in _WEIGHTS:
-                read = geometry.context if cross and name in ("to_k", "to_v") else width
+def _shapes(widths: tuple[int, ...], text: int, rank: int, attentions: Attentions) -> Iterator[tuple[str, Shape]]:
+    for index, width in enumerate(widths):
+        for cross in attentions.names:
+            for name in attentions.weights:
+                read = text if cross and name in ("to_k", "to_v") else width
                 prefix = f"ip_adapter.{2 * index + cross}.{name}_lora"
                 yield f"{prefix}.down.weight", (rank, read)
                 yield f"{prefix}.up.weight", (width, rank)

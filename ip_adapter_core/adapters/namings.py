@@ -2,7 +2,8 @@
 
 Sources of the names: XLabs-AI/x-flux, src/flux/xflux_pipeline.py, set_ip; ToTheBeginning/PuLID, pulid/pipeline.py,
 load_pretrain and hack_unet_attn_layers; InstantX/SD3.5-Large-IP-Adapter, pipeline_stable_diffusion_3_ipa.py;
-InstantX/FLUX.1-dev-IP-Adapter, infer_flux_ipa_siglip.py; sorryhyun/anima_lora, bench/ip_adapter/impl/ip_adapter.py.
+InstantX/FLUX.1-dev-IP-Adapter, infer_flux_ipa_siglip.py; sorryhyun/anima_lora, bench/ip_adapter/impl/ip_adapter.py;
+LuciferTC9527/ComfyUI-Anima_IP-Adapter, nodes.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Entry
 from . import diffusers_names
 from .diffusers_names import Sources
@@ -85,18 +85,32 @@ _ANIMA = _renamed(
 )
 
 
-def _find_gated(named: Mapping[str, Entry]) -> Sources:
-    """Raises UnsupportedCheckpoint for files without gates.
+_LUCIFER_LORA = r"lora\.base_model\.model\.blocks\.(?P<block>\d{1,4})\."
+_LUCIFER = _renamed(
+    "as LuciferTC names them",
+    (
+        (
+            r"blocks\.(?P<block>\d{1,4})\.ip_(?P<kv>[kv])_proj\.(?P<inner>weight|bias)",
+            "ip_adapter.{number}.to_{kv}_ip.{inner}",
+        ),
+        (r"blocks\.(?P<block>\d{1,4})\.(?P<inner>adaln_ip\.1\.(?:weight|bias))", "ip_adapter.{number}.{inner}"),
+        *(
+            (
+                _LUCIFER_LORA + rf"cross_attn\.{theirs}\.lora_{half}(?:\.default)?\.weight",
+                f"ip_adapter.{{number}}.{ours}_lora.{way}.weight",
+            )
+            for theirs, ours in (("q_proj", "to_q"), ("k_proj", "to_k"), ("v_proj", "to_v"), ("output_proj", "to_out"))
+            for half, way in (("A", "down"), ("B", "up"))
+        ),
+    ),
+    r"blocks\.\d{1,4}\.(?:ip_[kv]_proj|adaln_ip\.1)\..+",
+)
 
-    Some were trained with the model's own norm of keys and some without, and nothing in them says which.
-    """
-    layers, gates = ([name for name in named if re.fullmatch(pattern, name)] for pattern in (_ANIMA_LAYER, _ANIMA_GATE))
-    if layers and not gates:
-        raise UnsupportedCheckpoint(
-            "Choose an Anima adapter that has gates (ip_gate.0 and so on), as anima_lora trains them since May 2026; "
-            "this one has none, and its tensors do not tell how its keys are to be read."
-        )
-    return _ANIMA.find_sources(named)
+
+def _find_used(named: Mapping[str, Entry]) -> Sources:
+    """Without what the published file has of a LoRA outside cross-attentions, which its authors' nodes leave out."""
+    unused = re.compile(_LUCIFER_LORA + r"(?:self_attn|mlp)\..+")
+    return _LUCIFER.find_sources({name: entry for name, entry in named.items() if not unused.fullmatch(name)})
 
 
 NAMINGS = (
@@ -135,7 +149,8 @@ NAMINGS = (
         _INSTANTX_PROJECTION,
         _INSTANTX_FIRST,
     ),
-    _ANIMA._replace(find_sources=_find_gated),
+    _ANIMA,
+    _LUCIFER._replace(find_sources=_find_used),
 )
 
 

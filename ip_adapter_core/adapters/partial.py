@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ..files.errors import UnsupportedCheckpoint
 from ..files.foreign import Sign
-from ..files.tensor_file import Entry
-from ..layers.families import GEOMETRIES
+from ..files.tensor_file import Entry, Shape
+from ..layers.families import GEOMETRIES, describe
 from ..layers.layout import Geometry
 from .checkpoint import LAYER_PREFIXES, PROJECTION_PREFIXES
+from .diffusers_names import Sources
 
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
+_KEY = re.compile(r"\d{1,9}\.to_k_ip\.weight")
 _OF_PULID = r"(?:image_proj(?:_model)?|id_adapter)\."
 
 
@@ -22,12 +25,14 @@ class Whole(NamedTuple):
     kind: what it is called.
     signs: tensors by which it is told, as files name them; one is enough, and no other kind has it.
     parts: names of tensors of its projection, or how they begin, as most published files have them. A whole file has
-        each of them, and nothing else.
+        each of them, and nothing else; empty where it has no projection.
+    gate: the name of a tensor that each of its layers has, where older files of the kind have none at all.
     """
 
     kind: str
     signs: tuple[Sign, ...]
     parts: tuple[str, ...]
+    gate: str = ""
 
     def lacks(self, projection: Collection[str]) -> str | None:
         """The first of its parts that a projection lacks; None where it has names of another kind."""
@@ -43,6 +48,8 @@ def _each(*names: str) -> tuple[str, ...]:
 
 _RESAMPLER = ("latents", "proj_in.", "layers.", "proj_out.", "norm_out.")
 
+OF_EITHER_PULID = "PuLID v1 or PuLID v1.1, as the layers of both are alike"
+
 WHOLE = (
     Whole(
         "PuLID v1.1",
@@ -57,7 +64,7 @@ WHOLE = (
         (Sign(_OF_PULID + r"(?:body|mapping_patch_\d+)\..+"),),
         ("body.0.weight", "body.", *_each("mapping", "mapping_patch")),
     ),
-    Whole("PuLID", (Sign(r"id_adapter(?:_attn_layers)?\..+"),), ("body.0.weight", *_each("mapping"))),
+    Whole(OF_EITHER_PULID, (Sign(r"id_adapter(?:_attn_layers)?\..+"),), ("body.0.weight", *_each("mapping"))),
     Whole(
         "Anima PE-Core",
         (
@@ -66,6 +73,12 @@ WHOLE = (
             Sign(_LAYER + "ip_gate"),
         ),
         ("ip_centroid", "queries", "kv_proj.weight", "kv_proj.", "blocks.", "out_norm.", "out."),
+        "ip_gate",
+    ),
+    Whole(
+        "Anima SigLIP2",
+        (Sign(r"blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip\.1)\..+"), Sign(_LAYER + r"adaln_ip\.1\..+")),
+        (),
     ),
     Whole(
         "InstantX SD3.5",
@@ -109,28 +122,70 @@ def incomplete(kind: str, found: str) -> UnsupportedCheckpoint:
     return UnsupportedCheckpoint(f"Download this adapter file again; it is of kind {kind}, and {found}.")
 
 
-def check_whole(named: Mapping[str, Entry], published: Collection[str]) -> None:
+def check_whole(named: Mapping[str, Entry], sources: Sources) -> None:
     """Raises UnsupportedCheckpoint where a file is told to be of a kind and lacks a part of it.
 
-    published: the names that its tensors have in most files.
+    sources: where in the file each tensor is, by the name that it has in most files.
     """
     found = next((row for row in WHOLE if any(sign.find(named) for sign in row.signs)), None)
+    projection, layers = (_under(prefixes, sources) for prefixes in (PROJECTION_PREFIXES, LAYER_PREFIXES))
+    shapes = {name: named[sources[full][0]].shape for full in sources for name in _under(LAYER_PREFIXES, (full,))}
     if found is None:
-        return
-    projection, layers = (_under(prefixes, published) for prefixes in (PROJECTION_PREFIXES, LAYER_PREFIXES))
+        return None if projection else _check_layers_alone(shapes)
     if not layers:
         raise incomplete(found.kind, "has no cross-attention layers (to_k_ip, to_v_ip)")
-    if not projection:
+    if not projection and found.parts:
         raise incomplete(found.kind, "has no image projection")
     if lacking := found.lacks(projection):
         raise incomplete(found.kind, f"lacks image_proj.{lacking.removesuffix('.')}")
+    if found.gate and not any(name.endswith(f".{found.gate}") for name in layers):
+        raise _without_gates(found, shapes)
+    return None
+
+
+def _check_layers_alone(shapes: Mapping[str, Shape]) -> None:
+    if geometry := _geometry(shapes):
+        raise UnsupportedCheckpoint(
+            f"Download this adapter file again; it has the layers of an adapter for {describe(geometry)} and no image "
+            "projection, which would tell its kind (base, plus, Instruct and so on)."
+        )
+
+
+def _without_gates(row: Whole, shapes: Mapping[str, Shape]) -> UnsupportedCheckpoint:
+    """The error of a file that has no gate in any layer: of an old one only where nothing else is missing."""
+    numbers = [int(name.split(".")[0]) for name in shapes]
+    needed = (f"{n}.to_{kv}_ip.weight" for n in range(1, max(numbers) + 1, 2) for kv in "kv")
+    if lacking := next((name for name in needed if name not in shapes), None):
+        return incomplete(row.kind, f"lacks ip_adapter.{lacking} and every gate ({row.gate})")
+    geometry = _geometry(shapes)
+    if geometry and (whole := _whole_of(geometry)):
+        count = len(geometry.widths)
+        return incomplete(row.kind, f"has the first {count} of {len(whole.widths)} layers, and no gate ({row.gate})")
+    return UnsupportedCheckpoint(
+        f"Choose an Anima adapter that has gates ({row.gate}.0 and so on), as anima_lora trains them since May 2026; "
+        "this one lacks them all: it is older, or they were lost, and its tensors do not tell how its keys are to be "
+        "read."
+    )
+
+
+def _geometry(shapes: Mapping[str, Shape]) -> Geometry | None:
+    """The sizes of layers, by number; None where they have no keys, or keys of no shape."""
+    keys = {int(name.split(".")[0]): shape for name, shape in shapes.items() if _KEY.fullmatch(name)}
+    if not keys or any(len(shape) != 2 for shape in keys.values()):
+        return None
+    return Geometry(keys[min(keys)][1], tuple(keys[number][0] for number in sorted(keys)))
 
 
 def check_last_layers(kind: str, geometry: Geometry) -> None:
     """Raises UnsupportedCheckpoint where layers are those of a published family and end before its last one."""
-    known = [full for published in GEOMETRIES.values() for full in published]
-    if geometry not in known and (whole := next((full for full in known if _begins(full, geometry)), None)):
+    if whole := _whole_of(geometry):
         raise incomplete(kind, f"has the first {len(geometry.widths)} of {len(whole.widths)} layers")
+
+
+def _whole_of(part: Geometry) -> Geometry | None:
+    """The layers of a published family that begin with these; None where these are whole, or of no such family."""
+    known = [full for published in GEOMETRIES.values() for full in published]
+    return None if part in known else next((full for full in known if _begins(full, part)), None)
 
 
 def _begins(whole: Geometry, part: Geometry) -> bool:

@@ -6,6 +6,7 @@
     FaceProjection      face   (faces, face)              -> two layers, cut in tokens      -> (faces, tokens, context)
     FaceResampler       face   (faces, face)              -> learned latents read the face  -> (faces, tokens, context)
     FacePlusProjection  face and hidden                   -> face tokens read the patches   -> (faces, tokens, context)
+    HiddenStates        hidden (images, patches, hidden)  -> as they are                    -> (images, tokens, context)
 
 Every network has three sizes as attributes: `widths` of the features that it reads, `context`, the width of its tokens,
 and `tokens`, the number per image, which is None when it depends on the image.
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from ..files.tensor_file import Shape
+from ..layers.cross_stream import STATES
 
 Shapes = Mapping[str, Shape]
 
@@ -50,6 +52,25 @@ class ImageProjection(nn.Module):
     def forward(self, embeds: Tensor) -> Tensor:
         """(images, embed) -> (images, tokens, context)."""
         return self.norm(rearrange(self.proj(embeds), "n (t c) -> n t c", t=self.tokens))
+
+
+class HiddenStates(nn.Module):
+    """No projection: layers read what the encoder says of every patch."""
+
+    tokens = None  # as many as the encoder has
+
+    def __init__(self, shapes: Shapes, nn_: LayerClasses) -> None:
+        super().__init__()
+        self.context = self.width = STATES
+        self.widths = (STATES,)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(images, patches, hidden) -> the same."""
+        return hidden
+
+    def at(self, hidden: Tensor, time: Tensor) -> Tensor:
+        """(rows, patches, hidden), (rows, time) -> the same, which holds at every noise level."""
+        return hidden
 
 
 class FullFaceProjection(nn.Module):

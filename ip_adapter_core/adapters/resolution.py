@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..files.errors import UnsupportedCheckpoint
+from ..files.tensor_file import metadata
 from .variants import VARIANTS, Variant
 
 AUTO = "auto"
@@ -49,11 +50,13 @@ class Evidence(NamedTuple):
     choice: a row of CHOICES.
     name: file name.
     digest: computes the sha256; called only when that can decide.
+    metadata: reads what the file says of itself; called only where that matters.
     """
 
     choice: str = AUTO
     name: str = ""
     digest: Callable[[], str] = str
+    metadata: Callable[[], Mapping[str, str]] = dict
 
 
 NOTHING = Evidence()
@@ -73,7 +76,8 @@ class Decision(NamedTuple):
 
 def gather_evidence(path: str | Path, choice: str = AUTO) -> Evidence:
     """The evidence of a file on disk, with a user's choice."""
-    return Evidence(choice, Path(path).name, cache(partial(digest, path)))  # loading asks twice
+    digest_once = cache(partial(digest, path))  # loading asks twice
+    return Evidence(choice, Path(path).name, digest_once, partial(metadata, path))
 
 
 def digest(path: str | Path) -> str:

@@ -12,12 +12,20 @@ from ..files.tensor_file import Shape
 from .centred_resampler import CentredResampler
 from .checkpoint import Parts
 from .instructed_resampler import InstructedResampler
-from .key_value_layers import GatedKeyValueLayers, KeyValueLayers, NormedKeyValueLayers, TimedKeyValueLayers
+from .key_value_layers import (
+    FadedKeyValueLayers,
+    GatedKeyValueLayers,
+    KeyValueLayers,
+    NormedKeyValueLayers,
+    TimedKeyValueLayers,
+)
+from .lora import CROSS_OF_ANIMA, OF_UNET, Attentions
 from .projections import (
     FacePlusProjection,
     FaceProjection,
     FaceResampler,
     FullFaceProjection,
+    HiddenStates,
     ImageProjection,
     Resampler,
     Shapes,
@@ -54,6 +62,11 @@ class Variant:
     method: how what it adds is turned away from the text unless the user says, a row of METHODS in
         attention/projection.py; None where it was never trained for any.
     timed: its tokens, and K' and V' with them, are made anew at every noise level.
+    reads_time: of the noise level it is told how the model itself embeds it.
+    one_sided: whether the uncond side reads nothing at all.
+    lora: which attentions of the model its LoRA changes.
+    other_formulas: words in the metadata of files that are read in another way, of which none is published.
+    border: what a picture is padded with, 0..1; None for the colour that is 0 to the encoder.
     selective: its network also takes which of the hidden states it may read.
     instructed: its network also takes the states of two texts, one of which says what to take from an image.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
@@ -79,6 +92,11 @@ class Variant:
     portrayal: str = "crop"
     method: str | None = None
     timed: bool = False
+    reads_time: bool = False
+    one_sided: bool = False
+    lora: Attentions = OF_UNET
+    border: tuple[float, float, float] | None = None
+    other_formulas: tuple[str, ...] = ()
     selective: bool = False
     instructed: bool = False
     feeds_control: bool = False
@@ -237,6 +255,24 @@ VARIANTS = (
         own_encoder=True,
     ),
     Variant(
+        "Anima SigLIP2",
+        _most_layers_have("adaln_ip.1.weight"),
+        ("normed_hidden",),
+        HiddenStates,
+        menu="base",
+        preference=-1,
+        guided=False,
+        linear=False,
+        layer=FadedKeyValueLayers,
+        timed=True,
+        reads_time=True,
+        one_sided=True,
+        lora=CROSS_OF_ANIMA,
+        border=(0.0, 0.0, 0.0),
+        other_formulas=("ip_inject_before_mlp", "ip_norm_keys"),
+        own_encoder=True,
+    ),
+    Variant(
         "Instruct",
         _has("latents", "proj_new_input.weight"),
         ("hidden",),
@@ -285,6 +321,7 @@ ENCODER_NAMES = {
     ("hidden", 1152): "ViT-SO400M-14-SigLIP-384",
     ("hidden", 1280): "CLIP-ViT-H-14",
     ("hidden", 1664): "CLIP-ViT-bigG-14",
+    ("normed_hidden", 768): "ViT-B-16-SigLIP2-512",
     ("normed_hidden", 1024): "PE-Core-L-14-336",
 }
 

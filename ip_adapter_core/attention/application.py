@@ -16,7 +16,7 @@ relative to each other; those enter the softmax as PromptPart.attn_bias.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -85,24 +85,33 @@ class ApplyOptions:
         return self
 
 
+SourceCond = tuple[int | None, int | None]
+"""For COND and UNCOND rows of a batch, the side of a prompt that they read; None for nothing."""
+
+
 class LayerTerm(NamedTuple):
     """What is added to one layer.
 
     kv: K' and V', (rows, tokens, inner); empty where they are made at each noise level.
     weight: λ times the layer's weight.
-    source_cond: for COND and UNCOND rows of the batch, the side of the prompt that they read; None reads nothing.
+    source_cond: what the rows of a batch read.
     number: of the layer in adapter order.
     """
 
     kv: KeysValues
     weight: float
-    source_cond: tuple[int | None, int | None]
+    source_cond: SourceCond
     number: int = 0
 
 
 _MADE_LATER = KeysValues(torch.empty(0), torch.empty(0))
 _POSITIVE = (COND, UNCOND)
+_ONE_SIDED = (COND, None)
 _TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
+
+
+EmbedTime = Callable[[float, torch.device, torch.dtype], Tensor]
+"""(timestep, device, dtype of the model's inference) -> its embedding, (1, time)."""
 
 
 class Applied(NamedTuple):
@@ -126,6 +135,7 @@ class Application:
     mean_of_each, point_masks, balance: as in ApplyOptions.
     method: a row of METHODS.
     network: makes K' and V' at each noise level; None where they hold at all of them.
+    embed_time: what the model makes of a noise level, where the network reads that.
     applied: what it was made of, so that another prompt can take its place.
     """
 
@@ -141,6 +151,7 @@ class Application:
     balance: str = OFF
     method: str = NEUTRAL
     network: TimedNetwork | None = None
+    embed_time: EmbedTime | None = None
     applied: Applied | None = None
 
     @cached_property
@@ -176,7 +187,8 @@ def applications(
     options = (options or ApplyOptions()).check()
     _check_fit(prompt.identity.geometry, Geometry(context, tuple(layer.width for layer in layers)))
     method = method_for(prompt.identity.variant, options.method)
-    per_part = (_application(part, layers, options) for part in prompt.parts)
+    positive = _ONE_SIDED if prompt.identity.variant.one_sided else _POSITIVE
+    per_part = (_application(part, layers, options, positive) for part in prompt.parts)
     effective = tuple(replace(one, method=method, network=prompt.timed) for one in per_part if one)
     if not (effective and prompt.lora):
         return effective
@@ -197,13 +209,15 @@ def method_for(variant: Variant, wanted: str) -> str:
     return wanted if wanted != AUTO else variant.method or NEUTRAL
 
 
-def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions) -> Application | None:
+def _application(
+    part: PromptPart, layers: tuple[Layer, ...], options: ApplyOptions, positive: SourceCond
+) -> Application | None:
     masks = _masks((*part.masks, *(() if options.mask is None else (options.mask,))), options.point_masks)
     weights = options.layer_weights.per_layer(layers)
     if masks is None or not options.weight or not any(part.weights):
         return None
     check_acts(options.layer_weights, weights)
-    terms = _terms(part, weights, options)
+    terms = _terms(part, weights, options, positive)
     if not terms:
         return None
     return Application(
@@ -220,7 +234,7 @@ def _application(part: PromptPart, layers: tuple[Layer, ...], options: ApplyOpti
 
 
 def _terms(
-    part: PromptPart, weights: Mapping[Layer, LayerWeight], options: ApplyOptions
+    part: PromptPart, weights: Mapping[Layer, LayerWeight], options: ApplyOptions, positive: SourceCond
 ) -> dict[Layer, tuple[LayerTerm, ...]]:
     """What is added to each layer whose weight is not 0."""
     by_layer = {}
@@ -228,7 +242,7 @@ def _terms(
     for number, ((layer, own), kv) in enumerate(zip(weights.items(), kvs, strict=True)):
         if options.skip_middle and layer.stage == "middle":
             continue
-        pairs = ((options.weight * own.positive, _POSITIVE), (options.weight * own.to_negative, _TO_NEGATIVE))
+        pairs = ((options.weight * own.positive, positive), (options.weight * own.to_negative, _TO_NEGATIVE))
         terms = tuple(LayerTerm(kv, weight, source_cond, number) for weight, source_cond in pairs if weight)
         if terms:
             by_layer[layer] = terms

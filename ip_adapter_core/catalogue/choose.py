@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..adapters.identity import Identity
-from ..adapters.variants import ENCODER_NAMES, VARIANTS
+from ..adapters.variants import ENCODER_NAMES, VARIANTS, Variant
 from ..layers.families import alike
 from ..layers.families import family as family_of
 from ..layers.layout import Geometry
@@ -44,6 +44,7 @@ NAMED: dict[str, NamedKind] = {
     "light": NamedKind("base", "light"),
     "plus face": NamedKind("plus", "face"),
     "composition": NamedKind("plus", "composition"),
+    "InstantID": NamedKind("portrait unnorm", "instantid"),
 }
 """Choices beside those that VARIANTS has."""
 
@@ -69,12 +70,20 @@ KINDS: dict[str, WantedKind] = {
 }
 """The menu of kinds, in its order."""
 
-_CHOICES_OF_FACES = {variant.choice for variant in VARIANTS if variant.reads_faces}
+
+def _choices(of: Callable[[Variant], bool]) -> set[str]:
+    """Those that allow a kind that is so."""
+    names = {variant.name for variant in VARIANTS if of(variant)}
+    named = {choice for choice, row in NAMED.items() if row.variant in names}
+    return named | {variant.choice for variant in VARIANTS if variant.name in names}
+
+
+_CHOICES_OF_FACES = _choices(lambda variant: variant.reads_faces)
 
 OF_FACES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_FACES)
 """Kinds whose adapters read faces, and not pictures alone."""
 
-_CHOICES_OF_PICTURES = {ANY, *NAMED, *(variant.choice for variant in VARIANTS if variant.reads_pictures_alone)}
+_CHOICES_OF_PICTURES = {ANY} | _choices(lambda variant: variant.reads_pictures_alone)
 
 OF_PICTURES: tuple[str, ...] = tuple(kind for kind in KINDS if kind in _CHOICES_OF_PICTURES)
 """Kinds whose adapters need nothing but pictures."""

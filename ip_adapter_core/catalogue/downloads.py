@@ -22,11 +22,13 @@ _KOLORS = "https://huggingface.co/Kwai-Kolors/"
 _AURAFACE = "https://huggingface.co/fal/AuraFace-v1/resolve/main/"
 _INSTRUCT = "https://huggingface.co/CiaraRowles/IP-Adapter-Instruct/resolve/main/"
 _XLABS = "https://huggingface.co/XLabs-AI/flux-ip-adapter-v2/resolve/main/"
+_INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main/"
 _INSTANTX = "https://huggingface.co/InstantX/{}-IP-Adapter/resolve/main/ip-adapter.bin"
 _ANIMA = (
     "https://github.com/l2dnjsrud/anima-ipadapter-reference-control/raw/06e10e3c2b3d85346c210b53fe159c50cda2410e/"
     "checkpoints/"
 )
+_LUCIFER = "https://huggingface.co/LuciferTC/Anima-IP-Adapter/resolve/main/"
 _OSTRIS = "https://huggingface.co/ostris/ip-composition-adapter/resolve/main/"
 
 
@@ -55,6 +57,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("SDXL", "FaceID"): _row(_FACEID, "ip-adapter-faceid_sdxl.bin"),
     ("SDXL", "FaceID-Plus"): _row(_FACEID, "ip-adapter-faceid-plusv2_sdxl.bin"),
     ("SDXL", "portrait"): _row(_FACEID, "ip-adapter-faceid-portrait_sdxl.bin"),
+    ("SDXL", "InstantID"): Published("ip-adapter_instantid_sdxl.bin", _INSTANTID + "ip-adapter.bin"),
     ("SDXL", "PuLID"): _row("https://huggingface.co/guozinan/PuLID/resolve/main/", "pulid_v1.1.safetensors"),
     ("SDXL", "Instruct"): _row(_INSTRUCT, "ip-adapter-instruct-sdxl.bin"),
     ("Flux", "any"): _FLUX,
@@ -62,6 +65,7 @@ ADAPTER_FILES: dict[tuple[str, str], Published] = {
     ("Flux", "plus"): Published("ip-adapter_flux_instantx.bin", _INSTANTX.format("FLUX.1-dev")),
     ("SD3.5 Large", "plus"): Published("ip-adapter_sd35_large.bin", _INSTANTX.format("SD3.5-Large")),
     ("Anima", "plus"): _row(_ANIMA, "anima_ip_adapter_quality_20260610.safetensors"),
+    ("Anima", "base"): Published("anima_ip_adapter_siglip2.safetensors", _LUCIFER + "ip_adapter.safetensors"),
     ("Kolors", "plus"): _row(_KOLORS + "Kolors-IP-Adapter-Plus/resolve/main/", "ip_adapter_plus_general.bin"),
     ("Kolors", "FaceID-Plus"): _row(_KOLORS + "Kolors-IP-Adapter-FaceID-Plus/resolve/main/", "ipa-faceid-plus.bin"),
 }
@@ -81,6 +85,10 @@ ENCODER_FILES: dict[str, Published] = {
     "ViT-SO400M-14-SigLIP-384": Published(
         "siglip-so400m-patch14-384.safetensors",
         "https://huggingface.co/google/siglip-so400m-patch14-384/resolve/main/model.safetensors",
+    ),
+    "ViT-B-16-SigLIP2-512": Published(
+        "siglip2-base-patch16-512.safetensors",
+        "https://huggingface.co/google/siglip2-base-patch16-512/resolve/main/model.safetensors",
     ),
     "EVA02-L-14-336": Published(
         "EVA02_CLIP_L_336_psz14_s6B.pt",

@@ -35,6 +35,7 @@ class Build(NamedTuple):
 
 BUILDS = {
     "ViT-SO400M-14-SigLIP-384": Build(SIGLIP, 27, 14, 729),
+    "ViT-B-16-SigLIP2-512": Build(SIGLIP, 12, 16, 1024),
     "EVA02-L-14-336": Build(EVA02, 24, 14, 577),
     "PE-Core-L-14-336": Build(PE_CORE, 24, 14, 577),
 }

@@ -85,17 +85,17 @@ FOREIGN = (
     Foreign(
         "an Anima adapter of Wenaka's layout",
         _NODES.format("comfyui-anima-ipadapter"),
-        (Sign(r"ip_cross_attns\.\d+\..+|ip_scales\.\d+|intermediate_encoder\..+"),),
-    ),
-    Foreign(
-        "an Anima adapter of LuciferTC's layout",
-        _NODES.format("ComfyUI-Anima_IP-Adapter"),
         (
             Sign(
-                r"shared_ip_[kvq]_proj\..+|blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip)\..+|"
-                r"siglip_(?:compressor|norm)\..+|ip_self_attn\..+|null_tokens"
+                r"ip_cross_attns\.\d+\..+|ip_scales\.\d+|intermediate_encoder\..+|feature_calibrator\..+|"
+                r"resampler\.(?:latents|(?:proj_in|proj_out|norm_out|time_mlp|time_proj|layers)\..+)"
             ),
         ),
+    ),
+    Foreign(
+        "an Anima adapter of LuciferTC's layout with parts that no published file has",
+        _NODES.format("ComfyUI-Anima_IP-Adapter"),
+        (Sign(r"shared_ip_[kvq]_proj\..+|siglip_(?:compressor|norm)\..+|ip_self_attn\..+|null_tokens"),),
     ),
     Foreign(
         "a StyleShot adapter",
@@ -125,7 +125,11 @@ FOREIGN = (
     Foreign(
         "a HunyuanDiT adapter",
         _OWN_CODE.format("Tencent/HunyuanDiT"),
-        (Sign(r"blocks\.\d+\.attn2\.(?:kv_proj_ip_adapter|k_norm_ip_adapter)\..+|ip_adapter_img_norm_cond.*"),),
+        (
+            Sign(
+                r"blocks\.\d+\.attn2\.(?:kv_proj_ip_adapter|k_norm_ip_adapter)\..+|ip_adapter_(?:img_norm_cond|clip_len_trans_block).*"
+            ),
+        ),
     ),
     Foreign(
         "Flux Redux",

@@ -190,6 +190,19 @@ def header(path: Path) -> dict[str, Extent]:
         raise report_damage(path, error) from error
 
 
+def metadata(path: str | Path) -> dict[str, str]:
+    """What a safetensors file says of itself; nothing of other files. Raises UnsupportedCheckpoint for damaged ones."""
+    path = _existing(path)
+    if is_pickle(path):
+        return {}
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            return dict(json.loads(file.read(length)).get("__metadata__") or {})
+    except _MALFORMED as error:
+        raise report_damage(path, error) from error
+
+
 def _check_offsets(header: dict[str, dict], available: int) -> None:
     """Raises ValueError unless the tensors fill the file without holes and without overlaps."""
     ends = [row["data_offsets"][1] for row in header.values()]

@@ -13,19 +13,39 @@ Config = Mapping[str, Any]
 """ComfyUI's configuration of a diffusion model."""
 
 
+class Places(NamedTuple):
+    """Where adapters of some authors add images to a model.
+
+    layers: its layers, in the order of adapter files.
+    context: the width of the tokens that these read.
+    """
+
+    layers: Callable[[Config], tuple[Layer, ...]]
+    context: Callable[[Config], int]
+
+    def geometry(self, config: Config) -> Geometry:
+        """What such adapters match."""
+        return Geometry(self.context(config), tuple(layer.width for layer in self.layers(config)))
+
+
 class Architecture(NamedTuple):
     """A construction of base models: a row of ARCHITECTURES.
 
     fits: whether a configuration describes a model of this construction.
     layers: its layers, in the order of adapter files.
     context: the width of its text tokens, as its layers read them.
-    others: its layers as adapters of other authors have them.
+    others: where adapters of other authors add images.
     """
 
     fits: Callable[[Config], bool]
     layers: Callable[[Config], tuple[Layer, ...]]
     context: Callable[[Config], int]
-    others: tuple[Callable[[Config], tuple[Layer, ...]], ...] = ()
+    others: tuple[Places, ...] = ()
+
+    @property
+    def places(self) -> tuple[Places, ...]:
+        """Where adapters add images, the usual ones first."""
+        return Places(self.layers, self.context), *self.others
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -34,10 +54,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         double_stream.is_double_stream,
         double_stream.layers,
         itemgetter("context_in_dim"),
-        (double_stream.inner_layers,),
+        (Places(double_stream.inner_layers, itemgetter("context_in_dim")),),
     ),
     "SD3": Architecture(joint_stream.is_joint_stream, joint_stream.layers, joint_stream.width),
-    "Anima": Architecture(cross_stream.is_cross_stream, cross_stream.layers, itemgetter("crossattn_emb_channels")),
+    "Anima": Architecture(
+        cross_stream.is_cross_stream,
+        cross_stream.layers,
+        itemgetter("crossattn_emb_channels"),
+        (Places(cross_stream.outer_layers, lambda config: cross_stream.STATES),),
+    ),
 }
 
 
@@ -47,14 +72,12 @@ def layers(config: Config, adapter: Geometry | None = None) -> tuple[Layer, ...]
     adapter: the one that it is for, where those of several authors have other layers.
     Raises ValueError for a construction that takes no image prompts.
     """
-    row = _architecture(config)
-    fitting = (find for find in row.others if adapter and adapter == _geometry(row.context(config), find(config)))
-    return next(fitting, row.layers)(config)
+    return _places(config, adapter).layers(config)
 
 
-def geometry(config: Config) -> Geometry:
-    """What an adapter must match to fit a model of this configuration. Raises ValueError like `layers`."""
-    return geometries(config)[0]
+def geometry(config: Config, adapter: Geometry | None = None) -> Geometry:
+    """What an adapter must match to fit a model of this configuration; adapter and errors as in `layers`."""
+    return _places(config, adapter).geometry(config)
 
 
 def geometries(config: Config) -> tuple[Geometry, ...]:
@@ -62,12 +85,12 @@ def geometries(config: Config) -> tuple[Geometry, ...]:
 
     Raises ValueError like `layers`.
     """
-    row = _architecture(config)
-    return tuple(_geometry(row.context(config), find(config)) for find in (row.layers, *row.others))
+    return tuple(places.geometry(config) for places in _architecture(config).places)
 
 
-def _geometry(context: int, found: tuple[Layer, ...]) -> Geometry:
-    return Geometry(context, tuple(layer.width for layer in found))
+def _places(config: Config, adapter: Geometry | None) -> Places:
+    usual, *others = _architecture(config).places
+    return next((places for places in others if adapter == places.geometry(config)), usual)
 
 
 def _architecture(config: Config) -> Architecture:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.identity import Identity
-from ..adapters.keys_values import JointKeysValues, KeysValues
+from ..adapters.keys_values import KeysValues, TimedKeysValues
 from ..adapters.lora import AdapterLora
 from ..settings.instruction import Instruction
 from .combine import CONCAT, Gathering, Merge, attn_bias
@@ -112,8 +112,8 @@ class ImagePrompt:
 class TimedNetwork(Protocol):
     """What makes K' and V' at a noise level."""
 
-    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
-        """(rows, images · patches, width) -> (rows, tokens, inner) of every layer; timestep: 0..1000."""
+    def keys_values_at(self, tokens: Tensor, images: int, time: float | Tensor) -> tuple[TimedKeysValues, ...]:
+        """(rows, images · patches, width) -> (rows, tokens, inner) of every layer; time: as in `Adapter`."""
 
 
 class Network(TimedNetwork, Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from ..adapters.lora import AdapterLora
 from ..adapters.variants import VARIANTS
 from ..files.atomic import save_whole
 from ..files.errors import UnsupportedCheckpoint
-from ..files.tensor_file import Entry, entries, tensors
+from ..files.tensor_file import Entry, entries, metadata, tensors
 from . import tensors as prompt_tensors
 from .prompt import ImagePrompt, Origin, PromptPart, TimedNetwork
 
@@ -114,22 +112,22 @@ def label(path: Path) -> Label:
 
     Raises UnsupportedCheckpoint, naming the file, when it is damaged, of another version, or no prompt.
     """
-    named, metadata = entries(path), _read_metadata(path)
-    if metadata.get("format") != _FORMAT:
+    named, said = entries(path), metadata(path)
+    if said.get("format") != _FORMAT:
         raise UnsupportedCheckpoint(
             f"Choose a file of Save Image Prompt; {path.name} is no image prompt (it holds "
             f"{', '.join(sorted(named)[:3]) or 'nothing'})."
         )
-    if metadata.get("version") != _VERSION:
+    if said.get("version") != _VERSION:
         raise UnsupportedCheckpoint(
             f"Update this package; {path.name} is an image prompt of format version "
-            f"{metadata.get('version')}, and it reads version {_VERSION}."
+            f"{said.get('version')}, and it reads version {_VERSION}."
         )
     try:
-        origin, each = Origin(metadata["adapter"], metadata["digest"]), int(metadata.get("tokens", 0)) or None
-        parts = prompt_tensors.check_tensors(named, metadata["variant"] in _TIMED)
-        images = int(metadata.get("images", 0)) or None
-        return Label(origin, metadata["variant"], metadata["family"], each, metadata.get("note", ""), parts, images)
+        origin, each = Origin(said["adapter"], said["digest"]), int(said.get("tokens", 0)) or None
+        parts = prompt_tensors.check_tensors(named, said["variant"] in _TIMED)
+        images = int(said.get("images", 0)) or None
+        return Label(origin, said["variant"], said["family"], each, said.get("note", ""), parts, images)
     except (KeyError, ValueError) as error:
         raise _report_damage(path, error) from error
 
@@ -150,7 +148,7 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     try:
         parts = prompt_tensors.restore(named, maker.width)
         if maker.identity.variant.timed:
-            _check_emphasis(parts, maker.identity.tokens or 0)
+            _check_emphasis(parts, maker.identity.tokens)
     except ValueError as error:
         raise _report_damage(path, error) from error
     variant = maker.identity.variant
@@ -163,9 +161,10 @@ def load(path: Path, maker: Maker) -> ImagePrompt:
     return prompt.with_text_projection(lambda tokens: tokens)
 
 
-def _check_emphasis(parts: Sequence[PromptPart], each: int) -> None:
+def _check_emphasis(parts: Sequence[PromptPart], tokens: int | None) -> None:
     """Raises ValueError where the emphasis is not for the tokens that the adapter makes of each image."""
     for part in parts:
+        each = tokens or part.tokens.shape[1] // part.images
         if part.attn_bias is not None and len(part.attn_bias) != part.images * each:
             raise ValueError(f"it emphasises {len(part.attn_bias)} tokens of {part.images * each}")
 
@@ -205,16 +204,6 @@ def _images(parts: Sequence[PromptPart]) -> int:
 
 def _count(number: int | None, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
-
-
-def _read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a file whose header `entries` has checked."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            return dict(json.loads(file.read(length)).get("__metadata__") or {})
-    except (OSError, ValueError, TypeError, struct.error) as error:
-        raise _report_damage(path, error) from error
 
 
 def _full_name(origin: Origin) -> str:

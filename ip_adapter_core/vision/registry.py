@@ -16,8 +16,8 @@ from .preprocess import BICUBIC, BILINEAR, CLIP_MEAN, CLIP_STD
 
 Config = Mapping[str, Any]
 
-# Two rows of OpenCLIP's list may be equal in every tensor; this one is what the published adapters were trained with.
-_PREFERRED = ("ViT-SO400M-14-SigLIP-384",)
+# Two rows of OpenCLIP's list may be equal in every tensor; these are what the published adapters were trained with.
+_PREFERRED = ("ViT-SO400M-14-SigLIP-384", "ViT-B-16-SigLIP2-512")
 
 
 class Candidate(NamedTuple):

@@ -16,7 +16,7 @@ from ...ip_adapter_core.adapters import loading as core
 from ...ip_adapter_core.adapters import saving
 from ...ip_adapter_core.adapters.adapter import Adapter
 from ...ip_adapter_core.adapters.identity import Identity
-from ...ip_adapter_core.adapters.keys_values import JointKeysValues, KeysValues
+from ...ip_adapter_core.adapters.keys_values import KeysValues, TimedKeysValues
 from ...ip_adapter_core.adapters.resolution import AUTO
 from ...ip_adapter_core.prompts.combine import CONCAT, Gathering
 from ...ip_adapter_core.prompts.features import AdapterInputs
@@ -74,13 +74,13 @@ class LoadedAdapter:
         memory.load_models_gpu([self.patcher])
         return _OnDevice(self).keys_values(tokens)
 
-    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
+    def keys_values_at(self, tokens: Tensor, images: int, time: float | Tensor) -> tuple[TimedKeysValues, ...]:
         """K' and V' of every layer at a noise level, in fp32 where the tokens are; arguments as in `Adapter`.
 
         It is called while the model samples, which the host has loaded this adapter beside: nothing is loaded here.
         """
         network: Adapter = self.patcher.model
-        return network.keys_values_at(tokens.float(), images, timestep)
+        return network.keys_values_at(tokens.float(), images, time)
 
 
 _loaded = files.Shared[LoadedAdapter]()
@@ -100,8 +100,8 @@ class _OnDevice:
     def identity(self) -> Identity:
         return self.adapter.identity
 
-    def keys_values_at(self, tokens: Tensor, images: int, timestep: float) -> tuple[JointKeysValues, ...]:
-        return self.adapter.keys_values_at(tokens, images, timestep)
+    def keys_values_at(self, tokens: Tensor, images: int, time: float | Tensor) -> tuple[TimedKeysValues, ...]:
+        return self.adapter.keys_values_at(tokens, images, time)
 
     def tokens(self, *features: Tensor, **beside: float | Tensor) -> Tensor:
         held = {name: self._on(value) if isinstance(value, Tensor) else value for name, value in beside.items()}

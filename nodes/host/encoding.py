@@ -69,6 +69,11 @@ def encode_prompt(
             f"{adapter.identity.variant.name} adapter, which reads faces."
         )
     _check_encoder(adapter, encoder)
+    if negative is not None and adapter.identity.variant.one_sided:
+        raise ValueError(
+            f"Disconnect negative_image; {adapter.name} is a {adapter.identity.variant.name} adapter, whose negative "
+            "side reads no image at all."
+        )
     if len(images):  # where there are none, the encoder says what is wrong
         look.gathering.check(len(images))
     shown = images_to_read(encoder, images, look)
@@ -274,7 +279,7 @@ def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, i
 
 def _read(adapter: LoadedAdapter, encoder: Any, shown: Reference, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
-    seen = fit_pictures(encoder, shown.images, fit)
+    seen = fit_pictures(encoder, shown.images, fit, adapter.identity.variant.border)
     return select_inputs(adapter, encoder, _encode(encoder, seen, shown, fit)), seen
 
 

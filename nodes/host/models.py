@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import linear
@@ -12,6 +13,7 @@ from torch.nn.functional import linear
 from ...ip_adapter_core.adapters.identity import Identity
 from ...ip_adapter_core.adapters.variants import KOLORS
 from ...ip_adapter_core.layers import architectures, families, layout
+from ...ip_adapter_core.layers.cross_stream import is_cross_stream
 from ...ip_adapter_core.layers.layout import Geometry, Layer
 
 _KOLORS_POOLED = 5632  # width of the pooled text with the picture's sizes
@@ -23,9 +25,13 @@ def config(model: ModelPatcher) -> Mapping[str, Any]:
     return unet_config if isinstance(unet_config, Mapping) else {}
 
 
-def geometry(model: ModelPatcher) -> Geometry:
-    """What an adapter must match to fit this model. Raises ValueError for models that take no image prompts."""
-    return architectures.geometry(config(model))
+def geometry(model: ModelPatcher, adapter: Geometry | None = None) -> Geometry:
+    """What an adapter must match to fit this model, where adapters of several authors have other layers by default
+    the usual ones.
+
+    Raises ValueError for models that take no image prompts.
+    """
+    return architectures.geometry(config(model), adapter)
 
 
 def family(model: ModelPatcher) -> str:
@@ -52,12 +58,17 @@ def cross_attentions(model: ModelPatcher) -> tuple[Layer, ...]:
 
 
 def check_family(model: ModelPatcher, identity: Identity) -> None:
-    """Raises ValueError when an adapter for Kolors meets another model: Kolors has SDXL's layers, and projects texts in
-    a way of its own."""
+    """Raises ValueError when an adapter for Kolors meets another model, as Kolors has SDXL's layers and projects texts
+    in a way of its own, and when one that reads Anima's noise levels does."""
     if identity.variant.family == KOLORS and not _is_kolors(model):
         raise ValueError(
             f"Load a Kolors model, or an adapter for this one; this adapter ({identity.variant.name}) "
             "is for Kolors, and the model is none."
+        )
+    if identity.variant.reads_time and not is_cross_stream(config(model)):
+        raise ValueError(
+            f"Load an Anima model, or an adapter for this one; this adapter ({identity.variant.name}) reads the noise "
+            "level as Anima has it."
         )
 
 
@@ -67,6 +78,18 @@ def _is_kolors(model: ModelPatcher) -> bool:
 
 def _text_projection(model: ModelPatcher) -> Any:
     return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
+
+
+def embed_time(model: ModelPatcher, timestep: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What an Anima model makes of a noise level for its blocks, (1, width).
+
+    timestep: as the model's schedule counts. dtype: in which it computes.
+    """
+    network = model.model.diffusion_model
+    waves, layers = network.t_embedder
+    embedded, _ = layers(waves(torch.tensor([[timestep]], device=device)).to(dtype))
+    found: Tensor = network.t_embedding_norm(embedded)
+    return found[:, 0].float()
 
 
 def project_as_text(model: ModelPatcher, tokens: Tensor) -> Tensor:

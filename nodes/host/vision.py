@@ -156,12 +156,14 @@ def missing_features(encoder: Any, variant: Variant) -> Features:
     return black_features(encoder) if variant.black else blank_features(encoder)
 
 
-def fit_pictures(encoder: Any, images: Tensor, how: str) -> Tensor:
+def fit_pictures(encoder: Any, images: Tensor, how: str, border: Sequence[float] | None = None) -> Tensor:
     """Images at the encoder's size, as it sees them: (images, size, size, 3).
 
-    how: a row of preprocess.FITS.
+    how: a row of preprocess.FITS. border: around padded pictures, 0..1, by default the colour that is zero after
+    normalisation.
     """
-    return fit(images, encoder.image_size, how, neutral(encoder), interpolation(encoder))
+    around = neutral(encoder) if border is None else border
+    return fit(images, encoder.image_size, how, around, interpolation(encoder))
 
 
 def neutral(encoder: Any) -> Sequence[float]:

@@ -35,7 +35,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     from comfyui_ip_adapter.nodes.host import encoding, vision
 
     found = Encoder()
-    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images[..., :3])
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, *how: images[..., :3])
     monkeypatch.setattr(encoding, "encode", lambda one, images: one.say(images.mean((1, 2, 3))))
     monkeypatch.setattr(vision, "blank_features", lambda one: one.say(torch.tensor([100.0])))
     monkeypatch.setattr(vision, "black_features", lambda one: one.say(torch.tensor([0.0])))
@@ -115,7 +115,9 @@ def test_an_image_outside_guidance_stands_on_both_sides(
     from comfyui_ip_adapter.nodes.host.encoding import Look, encode_prompt
     from comfyui_ip_adapter.nodes.host.pictures import resize_like
 
-    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: resize_like(images, torch.zeros(1, 8, 8, 3)))
+    monkeypatch.setattr(
+        encoding, "fit_pictures", lambda one, images, *how: resize_like(images, torch.zeros(1, 8, 8, 3))
+    )
     adapter = loaded(tmp_path, "Anima PE-Core")
     graded = pictures(0.2, 0.5, 0.8) * torch.linspace(0.5, 1.0, 8)[:, None]  # tiles differ
     found, _ = encode_prompt(adapter, encoder, graded, Look(**GATHERED[how]))
@@ -125,6 +127,32 @@ def test_an_image_outside_guidance_stands_on_both_sides(
     for part, usual in zip(away.parts, found.parts, strict=True):
         assert torch.equal(part.side(COND), usual.side(COND))
         assert not torch.allclose(part.side(UNCOND), usual.side(UNCOND))
+
+
+def test_a_negative_image_is_refused_where_the_negative_side_reads_none(tmp_path: Path, encoder: Encoder) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import WHOLE, encode_prompt
+
+    adapter = loaded(tmp_path, "Anima SigLIP2")
+    with pytest.raises(ValueError, match=r"^Disconnect negative_image; Anima SigLIP2\.bin is .* reads no image at all"):
+        encode_prompt(adapter, encoder, pictures(0.5), WHOLE, pictures(0.1))
+
+
+@pytest.mark.parametrize(("kind", "border"), [("Anima SigLIP2", 0.0), ("Anima PE-Core", 0.5)])
+def test_pictures_are_padded_as_the_kind_was_trained(
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, kind: str, border: float
+) -> None:
+    from comfyui_ip_adapter.nodes.host import encoding, vision
+
+    monkeypatch.setattr(encoding, "fit_pictures", vision.fit_pictures)
+    monkeypatch.setattr(encoder, "image_mean", (0.5, 0.5, 0.5), raising=False)
+    width = 768 if kind == "Anima SigLIP2" else WIDTH
+    monkeypatch.setattr(
+        encoding, "encode", lambda one, images: Features(normed_hidden=torch.zeros(len(images), PATCHES, width))
+    )
+    wide = torch.ones(1, 4, 8, 3)
+    _, seen = encoding.encode_prompt(loaded(tmp_path, kind), encoder, wide, encoding.Look("pad"))
+    assert seen[0, 0, 0].tolist() == pytest.approx([border] * 3, abs=0.01)
+    assert seen[0, 4, 4].tolist() == pytest.approx([1.0] * 3)
 
 
 def test_an_encoder_without_normed_states_is_refused_for_anima(tmp_path: Path, encoder: Encoder) -> None:

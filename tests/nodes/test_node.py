@@ -208,7 +208,7 @@ def test_nodes_that_read_pictures_offer_no_kinds_of_faces_and_still_accept_them(
     from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import OF_FACES
 
     kind = described(node, "kind")
-    assert OF_FACES == ("FaceID", "FaceID-Plus", "portrait", "PuLID")
+    assert OF_FACES == ("FaceID", "FaceID-Plus", "portrait", "InstantID", "PuLID")
     assert not set(OF_FACES) & set(kind.options)
     assert all(word in kind.options for word in (*OF_FACES, "plus"))
     assert "none of these" not in kind.options

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear
 
+from comfyui_ip_adapter.ip_adapter_core.layers.cross_stream import STATES
 from fabricate import adapters
 from twins import Call, Construction, Twins, call, patcher_of
 
@@ -54,6 +55,11 @@ Added = Callable[[int, Tensor], Tensor]
 """Number of a block and its queries (batch, tokens, heads, width) -> what is added before the projection."""
 
 
+Behind = Callable[[int, Tensor, Tensor], Tensor]
+"""Number of a block, its queries, and the noise level as its modulation reads it (batch, width) -> what is added behind
+the block."""
+
+
 class AnimaTwins(Twins):
     """Anima as ComfyUI has it, and a copy of its network."""
 
@@ -63,10 +69,11 @@ class AnimaTwins(Twins):
         self.reference = deepcopy(self.patcher.model.diffusion_model)
         self.context = CONTEXT
 
-    def call_with(self, call: Call, added: Added = lambda number, q: torch.zeros(())) -> Tensor:
-        """What the copy predicts where each cross-attention also adds something."""
+    def call_with(self, call: Call, added: Added | None = None, behind: Behind | None = None) -> Tensor:
+        """What the copy predicts where each cross-attention, or each block, also adds something."""
         for number, block in enumerate(self.reference.blocks):
-            block.cross_attn.forward = MethodType(_plain(number, added), block.cross_attn)
+            block.cross_attn.forward = MethodType(_plain(number, added or _nothing), block.cross_attn)
+            block.forward = MethodType(_and_behind(number, behind), block) if behind else block_forward(block)
         sampling = self.patcher.model.model_sampling
         with torch.no_grad():
             found: Tensor = self.reference(
@@ -85,6 +92,23 @@ def anima_adapter(seed: int = 0, tokens: int = 4) -> adapters.Nested:
     """An adapter for the model of these tests."""
     sizes: dict[str, Any] = {"tokens": tokens, "width": 32, "depth": 2}
     return adapters.adapter("Anima PE-Core", (WIDTH,) * 3, CONTEXT, EMBED, seed, gated=True, **sizes)
+
+
+def outer_adapter(seed: int = 0, rank: int | None = None) -> adapters.Nested:
+    """An adapter of SigLIP2 for the model of these tests; rank: of its LoRA, None for none."""
+    sizes: dict[str, Any] = {"bias": True, "faded": CONTEXT, "rank": rank}
+    nested = adapters.adapter("Anima SigLIP2", (WIDTH,) * 3, STATES, STATES, seed, **sizes)
+    layers = nested["ip_adapter"]
+    scale = {name: (WIDTH if ".adaln" in name else STATES) ** -0.5 / adapters.SPREAD for name in layers}
+    return {
+        **nested,
+        "ip_adapter": {n: v * scale[n] if n.endswith("ip.weight") or ".adaln" in n else v for n, v in layers.items()},
+    }
+
+
+def states(images: int = 1, seed: int = 5) -> Tensor:
+    """What SigLIP2 might say of the patches of pictures."""
+    return torch.randn(images, PATCHES, STATES, generator=torch.Generator().manual_seed(seed))
 
 
 def hidden(images: int = 1, seed: int = 5) -> Tensor:
@@ -137,10 +161,42 @@ def plain_images(file: dict[str, Tensor], features: Tensor, weight: float = 1.0)
     return added
 
 
+def plain_behind(file: dict[str, Tensor], features: Tensor, weight: float = 1.0) -> Behind:
+    """What images add behind blocks, a row of features for each of the batch; file: tensors by LuciferTC's names."""
+
+    def added(number: int, q: Tensor, time: Tensor) -> Tensor:
+        def lin(x: Tensor, name: str) -> Tensor:
+            return linear(x, file[f"blocks.{number}.{name}.weight"], file[f"blocks.{number}.{name}.bias"])
+
+        k, v = (lin(features, f"ip_{part}_proj").unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in "kv")
+        scores = q.transpose(1, 2) @ k.mT / q.shape[-1] ** 0.5
+        read = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return weight * lin(time * torch.sigmoid(time), "adaln_ip.1")[:, None] * read
+
+    return added
+
+
+def _nothing(number: int, q: Tensor) -> Tensor:
+    return torch.zeros(())
+
+
+def block_forward(block: Any) -> Any:
+    """The host's own forward of a block."""
+    return MethodType(type(block).forward, block)
+
+
+def _and_behind(number: int, behind: Behind) -> Callable[..., Tensor]:
+    def forward(self: Any, picture: Tensor, time: Tensor, *rest: Any, **more: Any) -> Tensor:
+        found: Tensor = type(self).forward(self, picture, time, *rest, **more)
+        return found + behind(number, self.cross_attn.q, time[:, 0]).reshape(found.shape)
+
+    return forward
+
+
 def _plain(number: int, added: Added) -> Callable[..., Tensor]:
     def forward(self: Any, x: Tensor, context: Tensor, **more: Any) -> Tensor:
         split = (-1, (HEADS, WIDTH // HEADS))
-        q = self.q_norm(self.q_proj(x).unflatten(*split))
+        q = self.q = self.q_norm(self.q_proj(x).unflatten(*split))
         k, v = self.k_norm(self.k_proj(context).unflatten(*split)), self.v_proj(context).unflatten(*split)
         scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * q.shape[-1] ** -0.5
         text = (scores.softmax(-1) @ v.transpose(1, 2)).transpose(1, 2).flatten(2)

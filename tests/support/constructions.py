@@ -112,6 +112,11 @@ def _save_anima(twins: Twins, file: Path, seed: int, tokens: int) -> Path:
     return file
 
 
+def _save_outer(twins: Twins, file: Path, seed: int, tokens: int) -> Path:
+    save_file(adapters.as_lucifer(adapters.flat(anima_twins.outer_adapter(seed))), file)
+    return file
+
+
 def embeds(images: int = 1, seed: int = 5, width: int = EMBED) -> Tensor:
     """What an encoder might say of pictures."""
     return torch.randn(images, width, generator=torch.Generator().manual_seed(seed))
@@ -317,6 +322,17 @@ ADAPTED: dict[str, Adapted] = {
         _after(lambda network: network),
         _ANIMA,
         attention=overridden,
+        has_negative=False,
+        loader="Anima",
+    ),
+    "SigLIP2 on Anima": Adapted(
+        "anima",
+        _save_outer,
+        anima_twins.states,
+        "cross.2",
+        _after(lambda network: network),
+        _ANIMA,
+        refused={"balance": "off"},
         has_negative=False,
         loader="Anima",
     ),

@@ -126,6 +126,7 @@ def _hunyuan() -> Shapes:
     for block in range(40):
         name = f"blocks.{block}.attn2"
         shapes |= linear(f"{name}.kv_proj_ip_adapter", 1024, 2816) | norm(f"{name}.k_norm_ip_adapter", 88)
+    shapes["ip_adapter_clip_len_trans_block.weight"] = (1024, 1024)  # of the name alone is known
     return _under("module", shapes)
 
 
@@ -151,6 +152,7 @@ def _photomaker() -> Shapes:
 
 
 _WENAKA, _LUCIFER = "comfyui-anima-ipadapter", "ComfyUI-Anima_IP-Adapter"
+_LUCIFER_PARTS = "an Anima adapter of LuciferTC's layout with parts that no published file has"
 
 # By the published file: names and shapes, parameters where all of them are known, what it is called, with what it runs.
 REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
@@ -178,8 +180,8 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
         "an Anima adapter that changes PE-Core by a LoRA of its own",
         "sorryhyun/anima_lora",
     ),
-    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
-    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, "an Anima adapter of LuciferTC's layout", _LUCIFER),
+    "ip_adapter (Anima, LuciferTC)": (_anima_lucifer(False), None, _LUCIFER_PARTS, _LUCIFER),
+    "ip_adapter (Anima, shared)": (_anima_lucifer(True), None, _LUCIFER_PARTS, _LUCIFER),
     "ip_adapter (Anima, Wenaka)": (_anima_wenaka(), None, "an Anima adapter of Wenaka's layout", _WENAKA),
     "ip (StyleShot)": (_styleshot(), None, "a StyleShot adapter", "ComfyUI-StyleShot"),
     "style_aware_encoder": (_styleshot_encoder(), None, "the encoder of StyleShot", "ComfyUI-StyleShot"),
@@ -214,12 +216,16 @@ PIECES = (
     ("ip_adapter (Anima, Wenaka)", "ip_scales.3"),
     ("ip_adapter (Anima, Wenaka)", "ip_cross_attns.0.norm_ip_q.scale"),
     ("ip_adapter (Anima, Wenaka)", "intermediate_encoder.deep_proj.weight"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.latents"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.proj_in.weight"),
+    ("ip_adapter (Anima, Wenaka)", "resampler.time_proj.bias"),
     ("ip_adapter (Anima, LuciferTC)", "siglip_compressor.queries"),
     ("ip_adapter (Anima, LuciferTC)", "siglip_norm.weight"),
     ("ip_adapter (Anima, LuciferTC)", "ip_self_attn.norm.bias"),
     ("ip_adapter (Anima, LuciferTC)", "null_tokens"),
     ("ip (StyleShot)", "style_image_proj_modules.2.norm.bias"),
     ("ipa (HunyuanDiT)", "module.ip_adapter_img_norm_cond.weight"),
+    ("ipa (HunyuanDiT)", "module.ip_adapter_clip_len_trans_block.weight"),
     ("flux1-redux-dev", "redux_down.weight"),
 )
 

@@ -13,9 +13,11 @@ from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
 from fabricate.adapters import (
     as_anima,
+    as_lucifer,
     as_pulid,
     as_xlabs,
     counted,
+    faded_shapes,
     gate_shapes,
     layer_shapes,
     projection_shapes,
@@ -33,7 +35,8 @@ class File(NamedTuple):
     its LoRA, which has lora of the parameters; safetensors: its size in bytes, where names and shapes prove it; pickle:
     the size of a .bin, which is a little more than that of its tensors; xlabs: whether it has XLabs' names and biases;
     head: width of a head, where layers are timed; counted: whether layers are numbered one by one, as InstantX does;
-    inner: whether it has the layers inside all blocks of Flux; anima: whether it has anima_lora's names and gates;
+    inner: whether it has the layers of a family's other authors; anima: whether it has anima_lora's names and gates;
+    lucifer: whether it has LuciferTC's names and gates, behind blocks;
     reads: the sizes that are widths of what it reads; pulid: whether it has PuLID's names.
     """
 
@@ -52,12 +55,14 @@ class File(NamedTuple):
     counted: bool = False
     inner: bool = False
     anima: bool = False
+    lucifer: bool = False
     reads: tuple[str, ...] = ("embed",)
     pulid: bool = False
     safetensors: int | None = None
     pickle: int | None = None
 
 
+_ANIMA_TEXT = 1024
 _BASE_H = ("base", {"embed": 1024}, "base")
 _BASE_G = ("base", {"embed": 1280}, "base")
 _PLUS = ("plus", {"embed": 1280, "tokens": 16, "width": 768}, "plus")
@@ -136,6 +141,18 @@ FILES: dict[str, File] = {
         dtypes=("BF16", "BF16"),
         anima=True,
     ),
+    "ip_adapter (LuciferTC Anima)": File(
+        "Anima",
+        "Anima SigLIP2",
+        {"embed": 768},
+        "Anima SigLIP2",
+        251_568_128,
+        rank=32,
+        lora=45_875_200,
+        dtypes=("BF16", "BF16"),
+        inner=True,
+        lucifer=True,
+    ),
     "ip-adapter-instruct-sd15": File("SD1.5", "Instruct", {**_INSTRUCT, "width": 768}, "Instruct", 88_054_272, **_FP32),
     "ip-adapter-instruct-sdxl": File(
         "SDXL", "Instruct", {**_INSTRUCT, "width": 1280}, "Instruct", 530_636_544, **_FP32
@@ -169,12 +186,16 @@ def header(file: File) -> dict[str, Entry]:
     known = GEOMETRIES[file.layers][file.inner]
     halves = {
         "image_proj": projection_shapes(file.kind, file.token_width or known.context, **file.sizes),
-        "ip_adapter": layer_shapes(known.widths, known.context, file.rank, file.xlabs),
+        "ip_adapter": layer_shapes(
+            known.widths, known.context, None if file.lucifer else file.rank, file.xlabs or file.lucifer
+        ),
     }
     if file.head is not None:
         halves["ip_adapter"] |= timed_shapes(len(known.widths), known.context, file.sizes["width"], file.head)
     if file.anima:
         halves["ip_adapter"] |= gate_shapes(len(known.widths))
+    if file.lucifer:
+        halves["ip_adapter"] |= faded_shapes(known.widths, _ANIMA_TEXT, file.rank)
     if file.counted:
         halves = counted(halves)
     named = {
@@ -186,6 +207,8 @@ def header(file: File) -> dict[str, Entry]:
         return as_pulid(named)
     if file.anima:
         return as_anima(named)
+    if file.lucifer:
+        return as_lucifer(named) | _beside_cross_attentions(known.widths, file.rank or 0)
     return as_xlabs(named) if file.xlabs else named
 
 
@@ -196,6 +219,21 @@ def registered_entries(name: str) -> dict[str, Entry]:
     with torch.device("meta"):
         clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
     return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
+
+
+def _beside_cross_attentions(widths: tuple[int, ...], rank: int) -> dict[str, Entry]:
+    """The LoRA that LuciferTC's file has for the rest of each block, and its nodes leave out."""
+    named: dict[str, Entry] = {}
+    for block, width in enumerate(widths):
+        read = {f"self_attn.{name}_proj": (width, width) for name in ("q", "k", "v", "output")}
+        read |= {"mlp.layer1": (width, 4 * width), "mlp.layer2": (4 * width, width)}
+        for part, (inner, outer) in read.items():
+            lora = f"lora.base_model.model.blocks.{block}.{part}.lora"
+            named |= {
+                f"{lora}_A.weight": Entry((rank, inner), "BF16"),
+                f"{lora}_B.weight": Entry((outer, rank), "BF16"),
+            }
+    return named
 
 
 def parameters(named: Mapping[str, Entry]) -> int:

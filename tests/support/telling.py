@@ -50,7 +50,7 @@ def small_encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     """An encoder that the host reads pictures with until the test ends."""
     from comfyui_ip_adapter.nodes.host import encoding, vision
 
-    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, how: images[..., :3])
+    monkeypatch.setattr(encoding, "fit_pictures", lambda one, images, *how: images[..., :3])
     monkeypatch.setattr(encoding, "encode", lambda one, images: say(images))
     monkeypatch.setattr(vision, "blank_features", lambda one: say(torch.zeros(1, 8, 8, 3)))
     return Encoder()

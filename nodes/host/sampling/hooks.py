@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ....ip_adapter_core.attention.application import ApplyOptions
 from ....ip_adapter_core.attention.balance import OFF
-from ....ip_adapter_core.layers.cross_stream import CROSS
+from ....ip_adapter_core.layers.cross_stream import BEHIND, CROSS
 from ....ip_adapter_core.layers.double_stream import DOUBLE, SINGLE
 from ....ip_adapter_core.layers.joint_stream import JOINT
 from ....ip_adapter_core.layers.layout import Layer
@@ -31,12 +32,14 @@ class Refusal(NamedTuple):
     only: the value.
     instead: what else to do.
     why: the reason; "{}" is the value that was found.
+    depth: of the layers that it is for; None for all.
     """
 
     option: str
     only: str
     instead: str
     why: str
+    depth: int | None = None
 
 
 class Hooks(NamedTuple):
@@ -47,6 +50,7 @@ class Hooks(NamedTuple):
     remove: takes them away again, and leaves those that other packs have added since.
     foreign: the patches of other packs on the layers that have ours, from options that have them.
     refused: the options of `apply` that have one value alone here.
+    attached: the BaseModel of a call, and what each layer attends to -> what is attached to its blocks in that call.
     """
 
     check: Callable[[ModelPatcher], None]
@@ -54,6 +58,7 @@ class Hooks(NamedTuple):
     remove: Callable[[Options], Options]
     foreign: Callable[[Options, ImagesByLayer], list[Any]]
     refused: tuple[Refusal, ...] = ()
+    attached: Callable[[Any, ImagesByLayer], AbstractContextManager[None]] = lambda base, images: nullcontext()
 
 
 def _into_cross_attentions(run: Run, base: Any, batch: Batch, images: ImagesByLayer) -> AddPatches:
@@ -116,6 +121,17 @@ ANIMA = Hooks(
     _inside_cross_attentions,
     cross_blocks.remove_patches,
     cross_blocks.foreign_patches,
+    (
+        Refusal(
+            "balance",
+            OFF,
+            ", and choose a weight",
+            'images are added behind the blocks of this model, where nothing is of the text alone that "{}" could hold '
+            "an image prompt against",
+            BEHIND,
+        ),
+    ),
+    lambda base, images: cross_blocks.attached(base.diffusion_model, images),
 )
 HOOKS: dict[str, Hooks] = {
     **dict.fromkeys(("input", "middle", "output"), UNET),
@@ -128,9 +144,12 @@ HOOKS: dict[str, Hooks] = {
 
 def check(model: ModelPatcher, layers: Iterable[Layer], use: ApplyOptions) -> None:
     """Raises ValueError for a MODEL with these layers that cannot be patched, or not so."""
-    for row in {HOOKS[layer.stage] for layer in layers}:
+    places = {(layer.stage, layer.depth) for layer in layers}
+    for row in {HOOKS[stage] for stage, _ in places}:
         row.check(model)
         for refusal in row.refused:
+            if refusal.depth not in (None, *(depth for _, depth in places)):
+                continue
             found = getattr(use, refusal.option)
             if found != refusal.only:
                 why = refusal.why.format(found)

@@ -46,13 +46,14 @@ def apply(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions | None = N
 
 def applications_on(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions) -> tuple[Application, ...]:
     """The applications of a prompt on a model, which stays as it is. Raises ValueError when they do not fit."""
-    context = models.geometry(model).context
+    context = models.geometry(model, prompt.identity.geometry).context
     models.check_family(model, prompt.identity)
     layers = models.layers(model, prompt.identity.geometry)
     hooks.check(model, layers, use)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
     made, applied = applications(projected, layers, context, use), Applied(prompt, use)
-    return tuple(replace(application, applied=applied) for application in made)
+    embed_time = partial(models.embed_time, model) if prompt.identity.variant.reads_time else None
+    return tuple(replace(application, applied=applied, embed_time=embed_time) for application in made)
 
 
 def apply_lora(model: ModelPatcher, adapter_lora: AdapterLora | None, strength: float) -> ModelPatcher:
@@ -199,7 +200,8 @@ class ImagePrompts:
             executor = partial(compile.call_compiled, executor, structure=compile.structure(options, images))
         else:
             options = _patch_again_inside(options, add_patches, row)
-        return executor(x, t, c_concat, c_crossattn, control, options, **more)
+        with row.attached(base, images):
+            return executor(x, t, c_concat, c_crossattn, control, options, **more)
 
     def _run(self, options: Options) -> Run | None:
         """The run of a call; where a pack calls with options of its own, it is the latest open one."""

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ....ip_adapter_core.adapters.keys_values import HeadNorms, JointKeysValues, KeysValues
-from ....ip_adapter_core.attention.application import Application, LayerTerm
+from ....ip_adapter_core.adapters.keys_values import HeadNorms, JointKeysValues, KeysValues, TimedKeysValues
+from ....ip_adapter_core.attention.application import Application, LayerTerm, SourceCond
 from ....ip_adapter_core.attention.balance import balance_at
 from ....ip_adapter_core.attention.grouped import ImageKV, MasksByGrid
 from ....ip_adapter_core.attention.joint import Joint
@@ -19,9 +19,6 @@ from ....ip_adapter_core.prompts.prompt import COND
 from ....ip_adapter_core.settings import masks
 from .batch import Batch, Contents
 from .layer_options import Address
-
-SourceCond = tuple[int | None, int | None]
-"""As in LayerTerm: what cond rows and uncond rows read; None for nothing."""
 
 
 class PreparedPrompt:
@@ -48,7 +45,7 @@ class PreparedPrompt:
             for address, terms in self.images.items()
         }
 
-    def _scale(self, image: KeysValues | JointKeysValues, term: LayerTerm, strength: float) -> ImageKV:
+    def _scale(self, image: TimedKeysValues, term: LayerTerm, strength: float) -> ImageKV:
         weight = self.row_weights[term.source_cond] * (term.weight * strength)
         if isinstance(image, JointKeysValues):
             return ImageKV(image.kv, self.attn_bias, joint=Joint(image.norms, _as_tensor(weight, image.kv.keys)))
@@ -136,12 +133,18 @@ class _AtLevel:
         sources = {term.source_cond for terms in application.layers.values() for term in terms}
         self._rows = torch.cat([_rows(application, contents, source) for source in sources]).unique()
         tokens = part.tokens[self._rows].to(contents.device)
-        self._made = application.network.keys_values_at(tokens, part.images, contents.timestep)
+        time: float | Tensor = contents.timestep
+        if application.embed_time:
+            time = application.embed_time(contents.timestep, contents.device, contents.dtype)
+        self._made = application.network.keys_values_at(tokens, part.images, time)
 
-    def image(self, term: LayerTerm) -> JointKeysValues:
+    def image(self, term: LayerTerm) -> TimedKeysValues:
         """K' and V' of a batch in a layer, by the rows of `_rows`."""
         device, dtype = self._contents.device, self._contents.dtype
         rows = torch.searchsorted(self._rows, _rows(self._application, self._contents, term.source_cond))
-        kv, norms = self._made[term.number]
-        keys, values = (part[rows].to(device, dtype) for part in kv)
-        return JointKeysValues(KeysValues(keys, values), HeadNorms(*(norm.to(device) for norm in norms)))
+        made = self._made[term.number]
+        kv = made.kv if isinstance(made, JointKeysValues) else made
+        chosen = KeysValues(*(part[rows].to(device, dtype) for part in kv))
+        if not isinstance(made, JointKeysValues):
+            return chosen
+        return JointKeysValues(chosen, HeadNorms(*(norm.to(device) for norm in made.norms)))

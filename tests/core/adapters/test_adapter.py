@@ -38,7 +38,9 @@ def test_published_files_are_identified_by_their_tensors(file: str) -> None:
     assert identity.variant.name == recorded.variant
     assert describe(identity.geometry).startswith(f"{recorded.layers} (")
     assert identity.family == (recorded.family or recorded.layers)
-    assert identity.tokens == (None if recorded.kind == "full face" else recorded.sizes.get("tokens", 4))
+    assert identity.tokens == (
+        None if recorded.kind in ("full face", "Anima SigLIP2") else recorded.sizes.get("tokens", 4)
+    )
     assert identity.lora == bool(recorded.lora)
     faces = (512,) if identity.reads_faces else ()
     assert identity.widths == faces + tuple(recorded.sizes[key] for key in recorded.reads if key in recorded.sizes)
@@ -59,7 +61,10 @@ def test_the_network_of_a_published_file_takes_all_its_tensors(file: str) -> Non
 def test_recorded_files_have_the_published_numbers_of_parameters(file: str) -> None:
     named = entries(file)
     assert parameters(named) == KNOWN[file].parameters
-    assert parameters({name: entry for name, entry in named.items() if "_lora." in name}) == KNOWN[file].lora
+    assert (
+        parameters({name: entry for name, entry in named.items() if re.search(r"_lora\.|\.lora_", name)})
+        == KNOWN[file].lora
+    )
 
 
 @pytest.mark.parametrize("file", [file for file, row in FILES.items() if row.safetensors])
@@ -95,7 +100,7 @@ def test_every_layout_is_told_from_every_other() -> None:
         (identity.variant.name, identity.family, identity.tokens, identity.widths, identity.lora)
         for identity in map(known, layouts.values())
     }
-    assert len(answers) == len(layouts) - 1 == 28  # PuLID's v1 has names of two programs
+    assert len(answers) == len(layouts) - 1 == 29  # PuLID's v1 has names of two programs
 
 
 ALIKE = [
@@ -130,6 +135,7 @@ def test_files_that_differ_in_values_alone_are_one_kind(files: tuple[str, ...]) 
         ("ip-adapter (InstantX SD3.5)", "ViT-SO400M-14-SigLIP-384"),
         ("ip-adapter (InstantX Flux)", "ViT-SO400M-14-SigLIP-384"),
         ("anima_ip_adapter_quality_20260610", "PE-Core-L-14-336"),
+        ("ip_adapter (LuciferTC Anima)", "ViT-B-16-SigLIP2-512"),
         ("ipa-faceid-plus (Kolors)", "CLIP-ViT-L-14-336"),
         ("pulid_v1", "EVA02-L-14-336"),
         ("pulid_v1.1", "EVA02-L-14-336"),
@@ -274,6 +280,7 @@ MISSHAPEN = {
     "PuLID v1": "image_proj.mapping_patch_3.6.bias",
     "PuLID v1.1": "image_proj.id_embedding_mapping.4.bias",
     "Anima PE-Core": "image_proj.blocks.1.xattn.in_proj_bias",
+    "Anima SigLIP2": "ip_adapter.17.adaln_ip.1.bias",
     "FaceID-Plus v2": "image_proj.perceiver_resampler.layers.2.1.3.weight",
     "Kolors plus": "image_proj.layers.0.1.0.bias",
     "Kolors FaceID-Plus": "image_proj.perceiver_resampler.proj_in.bias",

@@ -7,7 +7,7 @@ import pytest
 from comfyui_ip_adapter.ip_adapter_core.adapters.checkpoint import is_adapter
 from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
 from comfyui_ip_adapter.ip_adapter_core.adapters.namings import find_sources
-from comfyui_ip_adapter.ip_adapter_core.adapters.partial import WHOLE, check_last_layers, check_whole
+from comfyui_ip_adapter.ip_adapter_core.adapters.partial import OF_EITHER_PULID, WHOLE, check_last_layers, check_whole
 from comfyui_ip_adapter.ip_adapter_core.adapters.variants import VARIANTS
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
@@ -16,7 +16,8 @@ from comfyui_ip_adapter.ip_adapter_core.layers.layout import Geometry
 from published_shapes import FILES, entries
 
 NAMED = {row.kind for row in WHOLE}
-OF_NAMED = [file for file, row in FILES.items() if row.variant in NAMED]
+OF_NAMED = [file for file, row in FILES.items() if row.variant in NAMED and not row.lucifer]
+OF_LAYERS = "ip_adapter (LuciferTC Anima)"
 
 
 def without(file: str, lost: str) -> dict[str, Entry]:
@@ -36,11 +37,29 @@ def parts_of(file: str) -> list[str]:
 
 
 def test_every_kind_that_is_named_is_tried() -> None:
-    assert NAMED - {"PuLID"} == {FILES[file].variant for file in OF_NAMED}
-    assert NAMED - {"PuLID"} <= {variant.name for variant in VARIANTS}
+    assert NAMED - {OF_EITHER_PULID} == {FILES[file].variant for file in (*OF_NAMED, OF_LAYERS)}
+    assert NAMED - {OF_EITHER_PULID} <= {variant.name for variant in VARIANTS}
 
 
-@pytest.mark.parametrize("file", OF_NAMED)
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        ("ip_adapter.1.to_k_ip.bias", r"lacks ip_adapter\.1\.to_k_ip\.bias"),
+        ("ip_adapter.55.adaln_ip", r"lacks ip_adapter\.55\.adaln_ip\.1\.weight"),
+        ("ip_adapter.7.to_out_lora.up", r"lacks ip_adapter\.7\.to_out_lora\.up\.weight"),
+        ("ip_adapter.55", r"(?:lacks ip_adapter\.55\.|has the first 27 of 28 layers)"),
+    ],
+)
+def test_a_lost_part_of_a_kind_without_a_projection_is_named(lost: str, says: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download .* of kind Anima SigLIP2, and {says}"):
+        identify(without(OF_LAYERS, lost))
+
+
+def test_the_lora_of_a_kind_without_a_projection_is_not_taken_for_it() -> None:
+    assert not is_adapter(without(OF_LAYERS, "ip_adapter"))
+
+
+@pytest.mark.parametrize("file", [*OF_NAMED, OF_LAYERS])
 def test_a_whole_file_lacks_nothing(file: str) -> None:
     named = entries(file)
     check_whole(named, find_sources(named))
@@ -76,13 +95,58 @@ def test_a_file_without_its_layers_is_named(file: str) -> None:
 )
 def test_a_file_without_its_projection_is_named(file: str) -> None:
     """But not Instruct and a PuLID with published names, whose layers are those of any adapter."""
-    kind = "PuLID" if "PuLID" in FILES[file].variant else FILES[file].variant
+    kind = OF_EITHER_PULID if "PuLID" in FILES[file].variant else FILES[file].variant
     named = without(file, "image_proj")
     assert is_adapter(named)
     with pytest.raises(
         UnsupportedCheckpoint, match=rf"^Download .* of kind {re.escape(kind)}, and has no image projection\.$"
     ):
         identify(named)
+
+
+@pytest.mark.parametrize(
+    ("file", "family"),
+    [
+        ("ip-adapter-instruct-sd15", "SD1.5 (16 layers, context 768)"),
+        ("ip-adapter-instruct-sdxl", "SDXL (70 layers, context 2048)"),
+        ("ip-adapter-plus_sd15", "SD1.5 (16 layers, context 768)"),
+        ("ip-adapter_pulid_sdxl_fp16", "SDXL (70 layers, context 2048)"),
+    ],
+)
+def test_layers_alone_that_any_kind_may_have_tell_their_model(file: str, family: str) -> None:
+    with pytest.raises(UnsupportedCheckpoint) as refusal:
+        identify(without(file, "image_proj"))
+    assert str(refusal.value) == (
+        f"Download this adapter file again; it has the layers of an adapter for {family} and no image projection, "
+        "which would tell its kind (base, plus, Instruct and so on)."
+    )
+
+
+UNGATED = {
+    "the first half of its blocks": (
+        r"to_[kv]_ip\.(?:1[4-9]|2\d)\.weight",
+        r"^Download .* of kind Anima PE-Core, and has the first 14 of 28 layers, and no gate \(ip_gate\)\.$",
+    ),
+    "no values": (
+        r"to_v_ip\..+",
+        r"^Download .* and lacks ip_adapter\.1\.to_v_ip\.weight and every gate \(ip_gate\)\.$",
+    ),
+    "no projection": (r"resampler\..+|ip_centroid", r"^Download .* and has no image projection\.$"),
+    "no centroid": (r"ip_centroid", r"^Download .* and lacks image_proj\.ip_centroid\.$"),
+    "all the rest": (
+        r"nothing",
+        r"^Choose an Anima adapter that has gates .* it is older, or they were lost, and its ",
+    ),
+}
+
+
+@pytest.mark.parametrize("left", UNGATED)
+def test_a_file_without_gates_is_an_old_one_only_where_all_the_rest_is_there(left: str) -> None:
+    lost, says = UNGATED[left]
+    named = entries("anima_ip_adapter_quality_20260610")
+    kept = {name: entry for name, entry in named.items() if not re.fullmatch(rf"ip_gate\..+|{lost}", name)}
+    with pytest.raises(UnsupportedCheckpoint, match=says):
+        identify(kept)
 
 
 @pytest.mark.parametrize("file", [file for file in OF_NAMED if FILES[file].layers != "SDXL"])
@@ -125,4 +189,4 @@ def test_a_projection_of_another_kind_is_not_held_against_the_layers() -> None:
     """Layers of Flux as InstantX has them, under a projection of the base kind."""
     layers = {name: entry for name, entry in entries("ip-adapter (InstantX Flux)").items() if "image_proj" not in name}
     named = layers | {f"image_proj.{name}": Entry((4096, 768), "F16") for name in ("proj.weight", "norm.weight")}
-    check_whole(named, named)
+    check_whole(named, find_sources(named))

@@ -10,7 +10,15 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.loading import identify
 from comfyui_ip_adapter.ip_adapter_core.adapters.resolution import Evidence
 from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODER_NAMES, KOLORS
 from comfyui_ip_adapter.ip_adapter_core.catalogue import downloads
-from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import KINDS, choose, encoders_for, fitting, lacks_encoder
+from comfyui_ip_adapter.ip_adapter_core.catalogue.choose import (
+    KINDS,
+    OF_FACES,
+    OF_PICTURES,
+    choose,
+    encoders_for,
+    fitting,
+    lacks_encoder,
+)
 from comfyui_ip_adapter.ip_adapter_core.layers.families import FAMILIES
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import Tower
 
@@ -172,6 +180,30 @@ def test_an_adapter_that_reads_normed_states_takes_no_encoder_of_that_width_with
     assert choose(IDENTITIES, {"l": WIDE_L}, FAMILIES["Anima"], "any") == ("anima_ip_adapter_quality_20260610", None)
     found = choose(IDENTITIES, {"a clip": WIDE_L, "pe": pe_core}, FAMILIES["Anima"], "any")
     assert found == ("anima_ip_adapter_quality_20260610", "pe")
+
+
+def test_instantid_is_told_by_the_name_or_the_folder_of_its_file() -> None:
+    known = identities(
+        "ip-adapter-faceid-portrait_sdxl_unnorm", "ip-adapter (InstantID)", "ip-adapter-faceid-portrait_sdxl"
+    )
+    unnorm, instantid, portrait = known.values()
+    files = {"a unnorm.bin": unnorm, "instantid/ip-adapter.bin": instantid, "b portrait.bin": portrait}
+    sdxl = FAMILIES["SDXL"]
+    assert fitting(files, sdxl, "InstantID") == ["instantid/ip-adapter.bin", "a unnorm.bin"]
+    assert fitting(files, sdxl, "portrait") == ["b portrait.bin", "a unnorm.bin", "instantid/ip-adapter.bin"]
+    assert "InstantID" in OF_FACES
+    assert "InstantID" not in OF_PICTURES
+    assert fitting({downloads.ADAPTER_FILES["SDXL", "InstantID"].file: instantid, **files}, sdxl, "InstantID")[0] == (
+        "instantid/ip-adapter.bin"
+    )
+
+
+def test_anima_has_the_adapters_of_two_authors_and_the_closer_one_first() -> None:
+    anima = FAMILIES["Anima"]
+    assert fitting(IDENTITIES, anima, "any") == ["anima_ip_adapter_quality_20260610", "ip_adapter (LuciferTC Anima)"]
+    assert fitting(IDENTITIES, anima, "base") == ["ip_adapter (LuciferTC Anima)"]
+    siglip = replace(tower("ViT-B-16-SigLIP2-512", 768, 768), pools=True)
+    assert choose(IDENTITIES, {"l": WIDE_L, "s": siglip}, anima, "base") == ("ip_adapter (LuciferTC Anima)", "s")
 
 
 def test_every_download_belongs_to_a_known_kind_family_and_encoder() -> None:

@@ -214,7 +214,7 @@ BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, 
     ("sizes", "name", "image", "tokens"),
     [
         (SO400M | {"image_size": 384, "patch_size": 14}, "ViT-SO400M-14-SigLIP-384", 378, 729),
-        (BASE | {"image_size": 512, "patch_size": 16}, "ViT-B-16-SigLIP-512", 512, 1024),
+        (BASE | {"image_size": 512, "patch_size": 16}, "ViT-B-16-SigLIP2-512", 512, 1024),
         (SO400M | {"image_size": 512, "patch_size": 16}, "ViT-SO400M-16-SigLIP2-512", 512, 1024),
     ],
 )

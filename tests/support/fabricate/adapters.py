@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "PuLID v1": {"kind": "PuLID v1", "embed": 64, "tokens": 10, "width": 192, "mlp": 32},
     "PuLID v1.1": {"kind": "PuLID v1.1", "embed": 64, "tokens": 12, "width": 192, "inner": 128, "mlp": 32, "depth": 10},
     "Anima PE-Core": {"kind": "Anima PE-Core", "embed": 64, "tokens": 16, "depth": 2, "gated": True},
+    "Anima SigLIP2": {"kind": "Anima SigLIP2", "context": 768, "embed": 768, "bias": True, "rank": 4, "faded": 64},
     "FaceID-Plus v2": {"kind": "FaceID-Plus", "embed": 64, "mlp": 32, "rank": 4},
     "Kolors plus": {"kind": "plus", "embed": 1024, "tokens": 16, "width": 2048, "inner": 64, "depth": 1, "feed": 32},
     "Kolors FaceID-Plus": {"kind": "FaceID-Plus", "embed": 64, "tokens": 6, "mlp": 32, "token_width": 128},
@@ -90,6 +91,15 @@ def gate_shapes(layers: int) -> Shapes:
     return {f"{number}.ip_gate": () for number in range(1, 2 * layers, 2)}
 
 
+def faded_shapes(widths: tuple[int, ...], text: int, rank: int | None) -> Shapes:
+    """Names and shapes of the gates of layers behind blocks of Anima, and of the LoRA of its cross-attentions."""
+    shapes: Shapes = {}
+    for layer, width in enumerate(widths):
+        shapes |= _linear(f"{2 * layer + 1}.adaln_ip.1", width, width)
+    lora = {} if rank is None else lora_shapes(widths, text, rank)
+    return shapes | {name: shape for name, shape in lora.items() if int(name.split(".")[0]) % 2}
+
+
 def layer_shapes(widths: tuple[int, ...], context: int, rank: int | None = None, bias: bool = False) -> Shapes:
     """Names and shapes of the other half of a file: keys and values of every cross-attention, and a LoRA."""
     shapes: Shapes = {
@@ -113,16 +123,20 @@ def adapter(
     bias: bool = False,
     head: int | None = None,
     gated: bool = False,
+    faded: int | None = None,
     **more: int,
 ) -> Nested:
     """The two state dicts of an adapter, as a pickled adapter file nests them.
 
     rank: of its LoRA, None for none; token_width: where it is not the layers' context; bias: whether keys and
-    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; more: of `Sizes`.
+    values have one; head: width of a head, where layers are timed; gated: whether layers have gates; faded: width of
+    texts, where layers are behind blocks of Anima; more: of `Sizes`.
     """
     random = torch.Generator().manual_seed(seed)
     projection = projection_shapes(kind, token_width or context, embed=embed, **more)
-    layers = layer_shapes(widths, context, rank, bias)
+    layers = layer_shapes(widths, context, None if faded else rank, bias)
+    if faded:
+        layers |= faded_shapes(widths, faded, rank)
     if head is not None:
         layers |= timed_shapes(len(widths), context, projection["latents"][2], head)
     if gated:
@@ -162,6 +176,20 @@ def _name_of_xlabs(name: str) -> str:
 def as_anima(named: Mapping[str, Any]) -> dict[str, Any]:
     """A flat file under the names that anima_lora gives to its tensors."""
     return {_name_of_anima(name): value for name, value in named.items()}
+
+
+def as_lucifer(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat file under the names that LuciferTC gives to its tensors."""
+    return {_name_of_lucifer(name): value for name, value in named.items()}
+
+
+def _name_of_lucifer(name: str) -> str:
+    _, number, layer, *part = name.split(".")
+    block = f"blocks.{int(number) // 2}"
+    if layer.endswith("_lora"):
+        theirs = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "output_proj"}[layer[: -len("_lora")]]
+        return f"lora.base_model.model.{block}.cross_attn.{theirs}.lora_{'A' if part[0] == 'down' else 'B'}.weight"
+    return ".".join([block, layer.replace("to_k_ip", "ip_k_proj").replace("to_v_ip", "ip_v_proj"), *part])
 
 
 def _name_of_anima(name: str) -> str:
@@ -349,4 +377,5 @@ PROJECTIONS: dict[str, Callable[[Sizes], Shapes]] = {
     "InstantX SD3.5": _instantx_sd35,
     "InstantX Flux": _instantx_flux,
     "Anima PE-Core": _anima_pe_core,
+    "Anima SigLIP2": lambda size: {},
 }

@@ -4,9 +4,9 @@ from comfyui_ip_adapter.ip_adapter_core.adapters.variants import ENCODED, KOLORS
 from fabricate.adapters import KINDS
 
 _ROWS = {variant.name: variant for variant in VARIANTS}
-_OWN_PARTS = {kind for kind in KINDS if _ROWS[kind].family == KOLORS} | {"InstantX Flux"}
-"""They need Kolors' model and its projection of texts, or an encoder as wide as SigLIP: the template `kolors` runs one,
-tests/host the others."""
+_OWN_PARTS = {kind for kind in KINDS if _ROWS[kind].family == KOLORS} | {"InstantX Flux", "Anima SigLIP2"}
+"""They need Kolors' model and its projection of texts, Anima, or an encoder as wide as SigLIP: the template `kolors`
+runs one, tests/host the others."""
 
 OF_PICTURES = [kind for kind in KINDS if kind not in _OWN_PARTS and _ROWS[kind].reads[0] in ENCODED]
 OF_PULID = [kind for kind in KINDS if _ROWS[kind].method]
