@@ -71,6 +71,7 @@ class Variant:
     instructed: its network also takes the states of two texts, one of which says what to take from an image.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
     stays_in_file: whether its weights are too many to be held, and are read while they make tokens, K' and V'.
+    own_encoder: whether all adapters of the kind were trained with the one encoder that their widths name.
     twins: kinds that may have the same tensors.
     """
 
@@ -100,6 +101,7 @@ class Variant:
     instructed: bool = False
     feeds_control: bool = False
     stays_in_file: bool = False
+    own_encoder: bool = False
     twins: tuple[str, ...] = ()
 
     @property
@@ -173,6 +175,7 @@ VARIANTS = (
         scales=("shortcut",),
         needs_text_projection=True,
         selective=True,
+        own_encoder=True,
     ),
     Variant(
         "FaceID-Plus v2",
@@ -202,6 +205,7 @@ VARIANTS = (
         menu="PuLID",
         portrayal="grey on white",
         method="fidelity",
+        own_encoder=True,
     ),
     Variant(
         "PuLID v1.1",
@@ -212,6 +216,7 @@ VARIANTS = (
         preference=1,
         portrayal="grey on white",
         method="editable",
+        own_encoder=True,
     ),
     Variant(
         "portrait unnorm",
@@ -230,6 +235,7 @@ VARIANTS = (
         preference=2,
         family=KOLORS,
         selective=True,
+        own_encoder=True,
     ),
     Variant(
         "InstantX SD3.5",
@@ -240,6 +246,7 @@ VARIANTS = (
         zeroed=("hidden",),
         layer=TimedKeyValueLayers,
         timed=True,
+        own_encoder=True,
     ),
     Variant(
         "Anima PE-Core",
@@ -250,6 +257,7 @@ VARIANTS = (
         guided=False,
         layer=GatedKeyValueLayers,
         selective=True,
+        own_encoder=True,
     ),
     Variant(
         "Anima SigLIP2",
@@ -267,6 +275,7 @@ VARIANTS = (
         lora=CROSS_OF_ANIMA,
         border=(0.0, 0.0, 0.0),
         other_formulas=("ip_inject_before_mlp", "ip_norm_keys"),
+        own_encoder=True,
     ),
     Variant(
         "Instruct",
@@ -288,6 +297,7 @@ VARIANTS = (
         layer=NormedKeyValueLayers,
         linear=False,
         stays_in_file=True,
+        own_encoder=True,
     ),
     Variant("FaceID", _all(_FACE, _tokens_of_faceid), ("normed_face",), FaceProjection),
     Variant("portrait", _FACE, ("normed_face",), FaceProjection, preference=1),

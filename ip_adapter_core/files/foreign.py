@@ -132,11 +132,6 @@ FOREIGN = (
         ),
     ),
     Foreign(
-        "an adapter for Flux or SD3.5, saved by diffusers",
-        "diffusers' own pipelines",
-        (Sign(r"(?:single_)?transformer_blocks\.\d+\.attn\.processor\.to_[kv]_ip\..+"),),
-    ),
-    Foreign(
         "Flux Redux",
         "ComfyUI's own Load Style Model and Apply Style Model, from models/style_models",
         (Sign(r"redux_(?:up|down)\.weight"),),

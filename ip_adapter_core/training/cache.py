@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..text.wording import shown
+from ..vision.preprocess import BICUBIC
 from .pairs import CaptionedPicture
 from .pictures import Picture, Unreadable, read, stack_pictures
 from .shards import CachedExamples, Rows, Shards, find_rows, write
@@ -37,10 +38,14 @@ class Encoder(Protocol):
     """The frozen models, as the cache needs them.
 
     sees: side of the pictures that the vision encoder reads, in pixels.
+    interpolation: how they are resized for it, of preprocess.INTERPOLATIONS.
     """
 
     @property
     def sees(self) -> int: ...
+
+    @property
+    def interpolation(self) -> str: ...
 
     def identity(self) -> str:
         """A text that changes with any change of a model."""
@@ -84,12 +89,17 @@ def _identity(pairs: Iterable[CaptionedPicture]) -> str:
 
 def _home(folder: Path, encoder: Encoder, size: int) -> Path:
     """The folder with earlier examples of these models, or a new folder."""
-    probe, metadata = _probe(encoder, size), {_MODELS: encoder.identity(), _SEEN: _WHOLE}
+    probe, metadata = _probe(encoder, size), {_MODELS: encoder.identity(), _SEEN: _seen(encoder)}
     homes = {path.parent: _read_metadata(path) for path in sorted(folder.glob(f"*/{_PROBE}"))}
     if any(_SEEN not in written for written in homes.values()):
         _log.info("%s also holds what an earlier version encoded otherwise; it is not read any more.", shown(folder))
     fitting = (home for home, written in homes.items() if written == metadata and _same(_load(home / _PROBE), probe))
     return next(fitting, None) or _begin(folder, encoder, probe, metadata)
+
+
+def _seen(encoder: Encoder) -> str:
+    """What the encoder is shown, which the probe does not tell: that is ready made."""
+    return _WHOLE if encoder.interpolation == BICUBIC else f"{_WHOLE}, {encoder.interpolation}"
 
 
 def _read_metadata(probe: Path) -> dict[str, str]:
@@ -143,7 +153,7 @@ def _encode(
     with Shards(home) as shards, ThreadPoolExecutor(BATCH) as pool:
         for start in range(0, len(entries), BATCH):
             part = entries[start : start + BATCH]
-            pictures = list(pool.map(lambda entry: _picture(entry[1], size, encoder.sees), part))
+            pictures = list(pool.map(lambda entry: _picture(entry[1], size, encoder), part))
             unread += [picture for picture in pictures if isinstance(picture, Unreadable)]
             good = {
                 key: picture for (key, _), picture in zip(part, pictures, strict=True) if isinstance(picture, Picture)
@@ -156,9 +166,9 @@ def _encode(
     return unread
 
 
-def _picture(pair: CaptionedPicture, size: int, sees: int) -> Picture | Unreadable:
+def _picture(pair: CaptionedPicture, size: int, encoder: Encoder) -> Picture | Unreadable:
     try:
-        return read(pair, size, sees)
+        return read(pair, size, encoder.sees, encoder.interpolation)
     except Unreadable as error:
         return error
 

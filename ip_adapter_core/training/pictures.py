@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..text.wording import shown
+from ..vision.preprocess import BICUBIC
 from .pairs import CaptionedPicture
 
 if TYPE_CHECKING:
@@ -47,25 +48,27 @@ def stack_pictures(pictures: Sequence[Picture]) -> Picture:
     return Picture(*(torch.stack(part) for part in zip(*pictures, strict=True)))
 
 
-def read(pair: CaptionedPicture, size: int, sees: int) -> Picture:
+def read(pair: CaptionedPicture, size: int, sees: int, interpolation: str = BICUBIC) -> Picture:
     """The picture of a pair, for a model that is trained at `size` and an encoder that sees `sees` pixels.
 
     The square is the centre of the picture after its shortest side was scaled to `size` (bilinear); the encoder sees
-    its own centre crop of the original (bicubic). Raises Unreadable when the file is missing, damaged, or no picture.
+    its own centre crop of the original, by its own interpolation (of preprocess.INTERPOLATIONS). Raises Unreadable when
+    the file is missing, damaged, or no picture.
     Source: arXiv 2308.06721, section 4.1; tencent-ailab/IP-Adapter, tutorial_train.py.
     """
     try:
-        return _read(pair.content(), size, sees)
+        return _read(pair.content(), size, sees, interpolation)
     except Exception as error:  # Pillow's readers raise many kinds on a damaged file
         raise Unreadable(f"{shown(pair.name)}: {_reason(error)}") from error
 
 
-def _read(content: bytes, size: int, sees: int) -> Picture:
+def _read(content: bytes, size: int, sees: int, interpolation: str) -> Picture:
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(content)) as opened:
         picture = ImageOps.exif_transpose(opened).convert("RGB")
-    square, seen = _cut(picture, size, Image.Resampling.BILINEAR), _cut(picture, sees, Image.Resampling.BICUBIC)
+    square = _cut(picture, size, Image.Resampling.BILINEAR)
+    seen = _cut(picture, sees, Image.Resampling[interpolation.upper()])
     left, top = ((length - size) // 2 for length in _scale(picture, size))
     numbers = torch.tensor([picture.height, picture.width, top, left, size, size], dtype=torch.int32)
     return Picture(_levels(square), _levels(seen), numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +18,32 @@ if TYPE_CHECKING:
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+BICUBIC, BILINEAR = INTERPOLATIONS = ("bicubic", "bilinear")
+"""How an encoder's authors resized the pictures that it learned from, by the names of open_clip's configs."""
+
 _LONGEST = 1000  # a scaled picture of this shape takes 340 MB for an encoder of 336 pixels
 
 
-def fit(images: Tensor, size: int, how: str = "center crop", mean: Sequence[float] = CLIP_MEAN) -> Tensor:
+def fit(
+    images: Tensor,
+    size: int,
+    how: str = "center crop",
+    mean: Sequence[float] = CLIP_MEAN,
+    interpolation: str = BICUBIC,
+) -> Tensor:
     """The square pictures that the encoder sees, in exact eight-bit levels; a user may look at them too.
 
     images: (images, height, width, channels), 0..1, grey, RGB or RGBA (alpha is ignored); values outside are clamped.
-    Returns (images, size, size, 3), float32 on the CPU. "center crop" equals transformers' CLIP preprocessing on PIL.
+    Returns (images, size, size, 3), float32 on the CPU. "center crop" equals transformers' CLIP preprocessing on PIL,
+    "squash" open_clip's.
     how: a row of FITS. mean: the encoder's mean, used as the colour around a padded picture, so that the normalised
-    border is about 0. Raises ValueError for an unknown way to fit, a wrong or empty shape, and values that are no
-    numbers.
+    border is about 0. interpolation: the encoder's, of INTERPOLATIONS. Raises ValueError for an unknown way to fit or
+    interpolation, a wrong or empty shape, and values that are no numbers.
     """
     check_choice("fit", how, FITS)
-    fitted = [_FITTERS[how](_picture(picture), size, mean) for picture in levels(images)]
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+    resize = partial(_resize, interpolation)
+    fitted = [_FITTERS[how](_picture(picture), size, mean, resize) for picture in levels(images)]
     return torch.from_numpy(np.stack(fitted)).float() / 255
 
 
@@ -92,7 +105,11 @@ def _picture(levels: np.ndarray) -> Image:
     return Image.fromarray(np.ascontiguousarray(levels))
 
 
-def _center_crop(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
+_Resize = Callable[["Image", tuple[int, int]], np.ndarray]
+_Fitter = Callable[["Image", int, Sequence[float], _Resize], np.ndarray]
+
+
+def _center_crop(picture: Image, size: int, mean: Sequence[float], resize: _Resize) -> np.ndarray:
     short, long = min(picture.size), max(picture.size)
     if long > _LONGEST * short:
         raise ValueError(
@@ -102,29 +119,29 @@ def _center_crop(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray
     # Truncated as in transformers; ComfyUI rounds, which shifts the crop by up to a pixel (about 30 levels at edges).
     width, height = (size * length // short for length in picture.size)
     left, top = (width - size) // 2, (height - size) // 2
-    return _resize(picture, (width, height))[top : top + size, left : left + size]
+    return resize(picture, (width, height))[top : top + size, left : left + size]
 
 
-def _pad(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
+def _pad(picture: Image, size: int, mean: Sequence[float], resize: _Resize) -> np.ndarray:
     width, height = (max(1, round(size * length / max(picture.size))) for length in picture.size)
     canvas = np.empty((size, size, 3), dtype=np.uint8)
     canvas[:] = np.round(np.asarray(mean) * 255)
     left, top = (size - width) // 2, (size - height) // 2
-    canvas[top : top + height, left : left + width] = _resize(picture, (width, height))
+    canvas[top : top + height, left : left + width] = resize(picture, (width, height))
     return canvas
 
 
-def _squash(picture: Image, size: int, mean: Sequence[float]) -> np.ndarray:
-    return _resize(picture, (size, size))
+def _squash(picture: Image, size: int, mean: Sequence[float], resize: _Resize) -> np.ndarray:
+    return resize(picture, (size, size))
 
 
-def _resize(picture: Image, size: tuple[int, int]) -> np.ndarray:
+def _resize(interpolation: str, picture: Image, size: tuple[int, int]) -> np.ndarray:
     from PIL.Image import Resampling
 
-    return np.asarray(picture.resize(size, resample=Resampling.BICUBIC))
+    return np.asarray(picture.resize(size, resample=Resampling[interpolation.upper()]))
 
 
-_FITTERS: dict[str, Callable[[Image, int, Sequence[float]], np.ndarray]] = {
+_FITTERS: dict[str, _Fitter] = {
     "center crop": _center_crop,
     "pad": _pad,
     "squash": _squash,

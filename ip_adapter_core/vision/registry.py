@@ -12,7 +12,7 @@ import torch
 from ..files.errors import UnsupportedCheckpoint
 from ..files.tensor_file import Shape
 from .parts import Layout
-from .preprocess import CLIP_MEAN, CLIP_STD
+from .preprocess import BICUBIC, BILINEAR, CLIP_MEAN, CLIP_STD
 
 Config = Mapping[str, Any]
 
@@ -26,12 +26,14 @@ class Candidate(NamedTuple):
     name: OpenCLIP's name of the model.
     config: OpenCLIP's config, with embed_dim and vision_cfg.
     mean, std: of the pixels, for each colour.
+    interpolation: how its authors resized pictures, of preprocess.INTERPOLATIONS.
     """
 
     name: str
     config: Config
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str
 
 
 def read_candidate(config: Config, file: str) -> Candidate:
@@ -43,12 +45,12 @@ def read_candidate(config: Config, file: str) -> Candidate:
     try:
         model = {"embed_dim": int(model_config["embed_dim"]), "vision_cfg": dict(model_config["vision_cfg"])}
         model["quick_gelu"] = bool(model_config.get("quick_gelu", False))  # OpenCLIP's default
-        mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+        preprocessing = _preprocessing(pixels)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnsupportedCheckpoint(
             f"Correct or remove the config of {file}; it is not OpenCLIP's, which has embed_dim and vision_cfg."
         ) from error
-    return Candidate(str(config.get("name", "custom")), model, mean, std)
+    return Candidate(str(config.get("name", "custom")), model, *preprocessing)
 
 
 def list_candidates(shapes: Mapping[str, Shape], layout: Layout, file: str) -> Iterator[Candidate]:
@@ -67,15 +69,22 @@ def list_candidates(shapes: Mapping[str, Shape], layout: Layout, file: str) -> I
         if key not in seen and fits(config):
             seen.add(key)
             model = {"embed_dim": config["embed_dim"], "vision_cfg": config["vision_cfg"]}
-            yield Candidate(name, model, *_normalisation(name))
+            yield Candidate(name, model, *_preprocessing(_published(name)))
 
 
-def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _published(name: str) -> Config:
+    """What OpenCLIP says of the pixels of a model's published weights; nothing where there are none."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)
-    published = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
-    return tuple(published.get("mean", CLIP_MEAN)), tuple(published.get("std", CLIP_STD))
+    return open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+
+
+def _preprocessing(pixels: Config) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean, deviation and interpolation that a config names, and CLIP's where it names none."""
+    mean, std = (tuple(map(float, pixels.get(key, own))) for key, own in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+    # As OpenCLIP does: any other word, such as random, is about training.
+    return mean, std, BILINEAR if pixels.get("interpolation") == BILINEAR else BICUBIC
 
 
 def _quick_test(shapes: Mapping[str, Shape], layout: Layout, file: str) -> Callable[[Config], bool]:

@@ -45,6 +45,7 @@ class Tower:
     quick_gelu: whether the activation is the quick approximation of GELU.
     mean: of the pixels, for each colour.
     std: standard deviation of the pixels, for each colour.
+    interpolation: how its authors resized pictures, of preprocess.INTERPOLATIONS.
     config: OpenCLIP's, to build the tower of.
     positions: position embeddings that can be interpolated for pictures of another size; None when nothing can.
     pools: whether its head pools all hidden states by attention, after the final norm.
@@ -60,6 +61,7 @@ class Tower:
     quick_gelu: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str
     config: Config = field(repr=False, compare=False)
     positions: Positions | None = field(default=None, repr=False)
     pools: bool = field(default=False, repr=False)
@@ -166,6 +168,7 @@ def _tower(candidate: Candidate, visual: torch.nn.Module, activation: str) -> To
         quick_gelu=auto if activation == "auto" else activation == "quick_gelu",
         mean=candidate.mean,
         std=candidate.std,
+        interpolation=candidate.interpolation,
         config=config,
         **sizes._asdict(),
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...ip_adapter_core.catalogue.own_encoder import check_own_encoder
 from ...ip_adapter_core.faces.features import WIDTH, Faces
 from ...ip_adapter_core.faces.on_white import cut_out, on_white
 from ...ip_adapter_core.prompts.arithmetic import add_mask, concat_parts, scale_prompt
@@ -21,7 +22,7 @@ from ...ip_adapter_core.vision import tiles
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import Reference, reference
 from .adapters import LoadedAdapter
-from .vision import encode, encode_levels, fit_pictures, missing_features, neutral
+from .vision import build, encode, encode_levels, fit_pictures, missing_features, name_of, neutral
 
 DETAILS = {"whole": (True, False), "tiles": (False, True), "whole and tiles": (True, True)}
 """Choice -> whether the whole picture is read, and whether its tiles are."""
@@ -67,6 +68,7 @@ def encode_prompt(
             f"Use Face Embedding and Encode Face Prompt instead of this node; {adapter.name} is a "
             f"{adapter.identity.variant.name} adapter, which reads faces."
         )
+    _check_encoder(adapter, encoder)
     if negative is not None and adapter.identity.variant.one_sided:
         raise ValueError(
             f"Disconnect negative_image; {adapter.name} is a {adapter.identity.variant.name} adapter, whose negative "
@@ -171,6 +173,8 @@ def face_prompt(
         raise ValueError(
             f"Connect {identity.encoder} to clip_vision; {adapter.name} also reads the face's picture with it."
         )
+    if encoder is not None:
+        _check_encoder(adapter, encoder)
     gathering = gathering.check(len(faces.face_indices), "face").without(faces.gaps)
     cond, seen = face_inputs(adapter, encoder, faces, mask, alpha)
     uncond = blank_inputs(adapter, encoder, cond) if negative is None else _negative_inputs(adapter, encoder, negative)
@@ -312,5 +316,10 @@ def zero_inputs(adapter: LoadedAdapter, cond: AdapterInputs) -> tuple[Tensor | N
 
 def select_inputs(adapter: LoadedAdapter, encoder: Any, features: Features) -> AdapterInputs:
     """Those features that the adapter reads. Raises ValueError when they are not of its encoder."""
-    tower = getattr(encoder, "tower", None)
-    return features.select_for(adapter.identity, tower.name if tower else "CLIP vision encoder")
+    return features.select_for(adapter.identity, name_of(encoder))
+
+
+def _check_encoder(adapter: LoadedAdapter, encoder: Any) -> None:
+    """Raises ValueError when an encoder is surely not the one that adapters of this kind were trained with."""
+    if found := build(encoder):
+        check_own_encoder(adapter.identity, name_of(encoder), found)

@@ -14,11 +14,12 @@ from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters.variants import Variant
+from ...ip_adapter_core.catalogue.own_encoder import CLIP, SIGLIP, Build, read_build
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.vision import encoder as core
 from ...ip_adapter_core.vision.encoder import VisionEncoder, VisionOutput
 from ...ip_adapter_core.vision.layouts import find_layout, name_for_file, values
-from ...ip_adapter_core.vision.preprocess import CLIP_MEAN, FITS, fit
+from ...ip_adapter_core.vision.preprocess import BICUBIC, CLIP_MEAN, FITS, fit
 from ...ip_adapter_core.vision.towers import AS_TRAINED
 from . import files
 from .vision_model import CoreModel
@@ -29,6 +30,15 @@ _CHUNK, _CHUNK_ON_PROCESSOR, _CHUNK_SIZE = 16, 4, 224
 
 NORMED = "normed_hidden_states"
 """What a CLIP_VISION_OUTPUT of our encoders has beside core's fields: the last states after the final norm."""
+
+
+# By core's word for a model: how it is built, and how many tokens stand before the patches.
+_CONSTRUCTIONS = {
+    "clip_vision_model": (CLIP, 1),
+    "siglip_vision_model": (SIGLIP, 0),
+    "siglip2_vision_model": (SIGLIP, 0),
+}
+_SIZES = {"num_hidden_layers", "patch_size", "image_size"}
 
 
 class OpenClipVision(comfy.clip_vision.ClipVisionModel):
@@ -43,6 +53,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
         self.tower = encoder.tower
         self.image_size = encoder.tower.image_size
         self.image_mean, self.image_std = list(encoder.tower.mean), list(encoder.tower.std)
+        self.interpolation = encoder.tower.interpolation
         self.config, self.model_type = self.model.config, self.model.config["model_type"]
         self.return_all_hidden_states = False
         self.load_device, self.dtype = load_device, encoder.weight.dtype
@@ -64,7 +75,7 @@ class OpenClipVision(comfy.clip_vision.ClipVisionModel):
 
     def encode_image(self, image: Tensor, crop: bool = True) -> comfy.clip_vision.Output:
         """What core's CLIPVisionEncode calls: (images, height, width, 3) -> the fields core's encoders give."""
-        pictures = fit(image, self.image_size, "center crop" if crop else "squash", self.image_mean)
+        pictures = fit_pictures(self, image, "center crop" if crop else "squash")
         memory.load_models_gpu([self.patcher])
         return self._output(core.encode(self.encoder, pictures))
 
@@ -148,15 +159,42 @@ def missing_features(encoder: Any, variant: Variant) -> Features:
 def fit_pictures(encoder: Any, images: Tensor, how: str, border: Sequence[float] | None = None) -> Tensor:
     """Images at the encoder's size, as it sees them: (images, size, size, 3).
 
-    border: around padded pictures, 0..1, by default the colour that is zero after normalisation.
+    how: a row of preprocess.FITS. border: around padded pictures, 0..1, by default the colour that is zero after
+    normalisation.
     """
-    return fit(images, encoder.image_size, how, neutral(encoder) if border is None else border)
+    around = neutral(encoder) if border is None else border
+    return fit(images, encoder.image_size, how, around, interpolation(encoder))
 
 
 def neutral(encoder: Any) -> Sequence[float]:
     """The colour that is zero after normalisation."""
     mean: Sequence[float] = getattr(encoder, "image_mean", CLIP_MEAN)
     return mean
+
+
+def interpolation(encoder: Any) -> str:
+    """How pictures are resized for an encoder, of preprocess.INTERPOLATIONS; ComfyUI's own do not say."""
+    how: str = getattr(encoder, "interpolation", BICUBIC)
+    return how
+
+
+def build(encoder: Any) -> Build | None:
+    """How an encoder is built; None where it does not say."""
+    if isinstance(encoder, OpenClipVision):
+        return read_build(encoder.tower)
+    config = getattr(encoder, "config", None)
+    if not isinstance(config, Mapping) or config.get("model_type") not in _CONSTRUCTIONS or not config.keys() >= _SIZES:
+        return None
+    construction, class_token = _CONSTRUCTIONS[config["model_type"]]
+    patch = config["patch_size"]
+    tokens = config.get("num_patches", (config["image_size"] // patch) ** 2 + class_token)
+    return Build(construction, config["num_hidden_layers"], patch, tokens)
+
+
+def name_of(encoder: Any) -> str:
+    """What an encoder is called, for the user."""
+    tower = getattr(encoder, "tower", None)
+    return tower.name if tower else "CLIP vision encoder"
 
 
 def encode(encoder: Any, pictures: Tensor) -> Features:

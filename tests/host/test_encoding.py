@@ -1,6 +1,7 @@
 """From faces and pictures to prompts: what stands on the negative side, and who reads what."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -345,3 +346,58 @@ def test_the_node_says_what_became_of_the_surroundings(
     assert not encode.Encode.execute(adapter, encoder, image, "center crop", reference_mask=torch.ones(1, 2, 2)).ui
     (line,) = encode.Encode.execute(adapter, encoder, image, "center crop", alpha=True).ui["text"]
     assert line.startswith("alpha is on, but")
+
+
+# Encoders that are surely others
+
+
+def of_published_width(folder: Path, kind: str, **sizes: int) -> Any:
+    from comfyui_ip_adapter.nodes.host.adapters import read
+
+    nested = adapters.adapter(**adapters.KINDS[kind] | sizes)
+    return read(f"{kind}.bin", adapters.save(folder / f"{kind}.bin", nested))
+
+
+def core_siglip(**config: Any) -> SimpleNamespace:
+    """As ComfyUI's own loader makes one; it reads nothing."""
+    published = {"model_type": "siglip_vision_model", "num_hidden_layers": 27, "patch_size": 14, "image_size": 384}
+    return SimpleNamespace(config=published | config, image_size=384)
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"patch_size": 16, "image_size": 512},
+    {"image_size": 224},
+    {"model_type": "siglip2_vision_model", "patch_size": 16, "image_size": -1, "num_patches": 256},
+    {"model_type": "clip_vision_model", "num_hidden_layers": 32, "image_size": 224},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_connected_encoder_that_is_surely_another_is_told_before_a_picture_is_read(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import encode_prompt
+
+    adapter = of_published_width(tmp_path, "InstantX SD3.5", embed=1152)
+    with pytest.raises(
+        ValueError, match=r"^Load ViT-SO400M-14-SigLIP-384 in place of the connected CLIP vision encoder: this InstantX"
+    ):
+        encode_prompt(adapter, core_siglip(**other), pictures(0.5))
+
+
+def test_how_an_encoder_is_built_is_read_where_it_says_so() -> None:
+    from comfyui_ip_adapter.ip_adapter_core.catalogue.own_encoder import BUILDS
+    from comfyui_ip_adapter.nodes.host.vision import build
+
+    assert build(core_siglip()) == BUILDS["ViT-SO400M-14-SigLIP-384"]
+    assert build(core_siglip(model_type="dinov2")) is None
+    assert build(SimpleNamespace()) is None
+    assert build(SimpleNamespace(config={"model_type": "siglip_vision_model"})) is None
+
+
+def test_faces_are_read_with_the_own_encoder_too(tmp_path: Path) -> None:
+    from comfyui_ip_adapter.nodes.host.encoding import face_prompt
+
+    adapter = of_published_width(tmp_path, "Kolors FaceID-Plus", embed=1024)
+    with pytest.raises(ValueError, match=r"^Load CLIP-ViT-L-14-336 in place of the connected CLIP vision encoder: "):
+        face_prompt(adapter, core_siglip(), faces())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from comfyui_ip_adapter.ip_adapter_core.catalogue.downloads import ADAPTER_FILES, ENCODER_FILES
 from comfyui_ip_adapter.ip_adapter_core.layers.families import CONFIGS
+from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import fit
 from fabricate.adapters import tiny_adapter
 from fabricate.towers import TINY
 from same_tower import cores, save_tower
@@ -250,8 +251,10 @@ def loaded_as(name: str) -> Any:
 @pytest.mark.parametrize("name", ["tower.json", "open_clip_config.json"])
 def test_a_config_that_changes_beside_an_encoder_counts_at_once(models: Path, name: str) -> None:
     from comfyui_ip_adapter.nodes.host import files
+    from comfyui_ip_adapter.nodes.host.vision import fit_pictures
     from comfyui_ip_adapter.nodes.load import LoadVision
 
+    drawn = pictures(images=1)
     config = json.loads((models / "clip_vision" / "tower.json").read_text())
     (models / "clip_vision" / "tower.json").rename(models / "clip_vision" / name)
 
@@ -263,17 +266,19 @@ def test_a_config_that_changes_beside_an_encoder_counts_at_once(models: Path, na
             LoadVision.fingerprint_inputs(file, "auto"),
             files.identify(files.ENCODERS, file).mean,
             tuple(encoder.image_mean),
+            fit_pictures(encoder, drawn, "squash").tolist(),
             id(encoder),
         ), encoder
 
     before, encoder = seen()
     again, _ = seen()
     assert again == before
-    config["preprocess_cfg"] = {"mean": [0.5, 0.25, 0.125]}
+    config["preprocess_cfg"] = {"mean": [0.5, 0.25, 0.125], "interpolation": "bilinear"}
     (models / "clip_vision" / name).write_text(json.dumps(config))
     after, _ = seen()
     assert not any(old == new for old, new in zip(before, after, strict=True))
     assert after[2:4] == ((0.5, 0.25, 0.125), (0.5, 0.25, 0.125))
+    assert after[4] == fit(drawn, TINY.image, "squash", interpolation="bilinear").tolist()
     (models / "clip_vision" / "tower.json").write_text(json.dumps(config | {"preprocess_cfg": {"mean": [0.25] * 3}}))
     assert seen()[0][2] == (0.25, 0.25, 0.25)
     assert encoder.image_mean != [0.25] * 3

@@ -130,15 +130,6 @@ def _hunyuan() -> Shapes:
     return _under("module", shapes)
 
 
-def _flux_of_diffusers() -> Shapes:
-    projection = linear("image_embeds", 768, 4 * 4096) | norm("norm", 4096)
-    shapes = _under("encoder_hid_proj.image_projection_layers.0", projection)
-    for block in range(19):
-        name = f"transformer_blocks.{block}.attn.processor"
-        shapes |= linear(f"{name}.to_k_ip.0", 4096, 3072) | linear(f"{name}.to_v_ip.0", 4096, 3072)
-    return shapes
-
-
 def _redux() -> Shapes:
     return linear("redux_up", 1152, 3 * 4096) | linear("redux_down", 3 * 4096, 4096)
 
@@ -203,12 +194,6 @@ REFUSED: dict[str, tuple[Shapes, int | None, str, str]] = {
     ),
     "csgo": (_csgo(), None, "a CSGO adapter", "instantX-research/CSGO"),
     "ipa (HunyuanDiT)": (_hunyuan(), None, "a HunyuanDiT adapter", "Tencent/HunyuanDiT"),
-    "flux (diffusers)": (
-        _flux_of_diffusers(),
-        None,
-        "an adapter for Flux or SD3.5, saved by diffusers",
-        "diffusers' own pipelines",
-    ),
     "flux1-redux-dev": (_redux(), 64_503_808, "Flux Redux", "Load Style Model"),
     "uso-flux1-projector-v1": (_uso(), None, "the style projector of USO", "Load Model Patch"),
     "siglip2-base-patch16-naflex": (

@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
+
+import open_clip
+import torch
 
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.layers.families import GEOMETRIES
@@ -19,6 +23,7 @@ from fabricate.adapters import (
     projection_shapes,
     timed_shapes,
 )
+from fabricate.towers import TINY, model_config
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
@@ -205,6 +210,15 @@ def header(file: File) -> dict[str, Entry]:
     if file.lucifer:
         return as_lucifer(named) | _beside_cross_attentions(known.widths, file.rank or 0)
     return as_xlabs(named) if file.xlabs else named
+
+
+@lru_cache
+def registered_entries(name: str) -> dict[str, Entry]:
+    """Names and shapes of a model that OpenCLIP knows."""
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
+    return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
 
 
 def _beside_cross_attentions(widths: tuple[int, ...], rank: int) -> dict[str, Entry]:

@@ -53,6 +53,11 @@ class HostEncoder:
         size: int = self.clip_vision.image_size
         return size
 
+    @property
+    def interpolation(self) -> str:
+        """How pictures are resized for the vision encoder."""
+        return vision.interpolation(self.clip_vision)
+
     def identity(self) -> str:
         """A digest of the encoders' weights; the MODEL only scales latents."""
         return model_identity.identity(self.clip, self.vae, self.clip_vision)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +18,9 @@ from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
 from comfyui_ip_adapter.ip_adapter_core.identify import describe
 from comfyui_ip_adapter.ip_adapter_core.layers import layout
 from fabricate import adapters
+from flux_twins import FLUX
+from published_shapes import entries
+from sd3_twins import SD3, sd3_adapter
 from twins import CONSTRUCTIONS
 
 Saved = dict[str, Tensor]
@@ -158,3 +161,121 @@ def test_names_of_published_files_are_left_as_they_are(kind: str) -> None:
         for name, v in adapters.flat(adapters.adapter(**adapters.KINDS[kind])).items()
     }
     assert find_sources(named) == {name: (name,) for name in named}
+
+
+# Transformers
+
+
+def flux_with(nested: adapters.Nested) -> Any:
+    return _with(FluxTransformer2DModel(**FLUX.diffusers), [adapters.counted(nested)])
+
+
+def sd3_with(nested: adapters.Nested) -> Any:
+    return _with(SD3Transformer2DModel(**SD3.diffusers), adapters.counted(nested))
+
+
+def _with(made: Any, nested: Any) -> Any:
+    """A transformer of diffusers that has loaded an adapter."""
+    made._load_ip_adapter_weights(nested, low_cpu_mem_usage=False)
+    return made
+
+
+def xlabs() -> adapters.Nested:
+    return adapters.adapter("base", (64,) * 3, 48, bias=True)
+
+
+def of_adapter(transformer: Any) -> Saved:
+    parts = (".processor.", "encoder_hid_proj.", "image_proj.")
+    return {name: value for name, value in transformer.state_dict().items() if any(part in name for part in parts)}
+
+
+TRANSFORMERS: dict[str, tuple[Callable[[], adapters.Nested], Callable[[adapters.Nested], Any]]] = {
+    "XLabs": (xlabs, flux_with),
+    "InstantX SD3.5": (sd3_adapter, sd3_with),
+}
+SAVED: dict[str, Callable[[Any], Saved]] = {
+    "alone": of_adapter,
+    "in a pipeline": lambda made: {f"transformer.{name}": value for name, value in of_adapter(made).items()},
+    "in the transformer": lambda made: made.state_dict(),
+    "in the transformer of a pipeline": lambda made: {f"transformer.{n}": v for n, v in made.state_dict().items()},
+}
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_adapters_of_transformers_are_the_published_ones(tmp_path: Path, kind: str) -> None:
+    make, loaded_by_diffusers = TRANSFORMERS[kind]
+    nested = make()
+    published, transformer = load(adapters.save(tmp_path / "a.safetensors", nested)), loaded_by_diffusers(nested)
+    for saved_as in SAVED.values():
+        torch.save(saved_as(transformer), tmp_path / "diffusers.bin")
+        found, wanted = load(tmp_path / "diffusers.bin"), published.state_dict()
+        assert found.variant.name == kind == published.variant.name
+        assert found.identity() == published.identity()
+        assert found.state_dict().keys() == wanted.keys()
+        assert all(torch.equal(value, wanted[name]) for name, value in found.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_the_command_says_how_an_adapter_of_a_transformer_was_saved(tmp_path: Path, kind: str) -> None:
+    make, loaded_by_diffusers = TRANSFORMERS[kind]
+    save_file(of_adapter(loaded_by_diffusers(make())), tmp_path / "a.safetensors")
+    found = describe(tmp_path / "a.safetensors")
+    assert found.line.startswith(f"IP-Adapter: {kind}, ")
+    assert found.details[1] == "flat safetensors, as diffusers saves its processors"
+
+
+def test_single_blocks_come_behind_double_ones(tmp_path: Path) -> None:
+    """As InstantX's processors are set on diffusers' Flux, each layer by the name of its block."""
+    nested = adapters.adapter(**adapters.KINDS["InstantX Flux"])
+    named = {f"image_proj.{name}": value for name, value in nested["image_proj"].items()}
+    for name, value in adapters.counted(nested)["ip_adapter"].items():
+        number, rest = name.split(".", 1)
+        block = f"transformer_blocks.{number}" if int(number) < 2 else f"single_transformer_blocks.{int(number) - 2}"
+        named[f"{block}.attn.processor.{rest}"] = value
+    save_file(named, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").digest() == load(adapters.save(tmp_path / "b.bin", nested)).digest()
+
+
+def flux_header() -> dict[str, Entry]:
+    """XLabs' adapter, as diffusers would save it."""
+    names = (
+        ("ip_adapter_proj_model.proj.", "encoder_hid_proj.image_projection_layers.0.image_embeds."),
+        ("ip_adapter_proj_model.", "encoder_hid_proj.image_projection_layers.0."),
+        ("double_blocks.", "transformer_blocks."),
+        (".processor.ip_adapter_double_stream_k_proj.", ".attn.processor.to_k_ip.0."),
+        (".processor.ip_adapter_double_stream_v_proj.", ".attn.processor.to_v_ip.0."),
+    )
+    named = entries("ip_adapter (XLabs Flux)")
+    for old, new in names:
+        named = {name.replace(old, new): entry for name, entry in named.items()}
+    return named
+
+
+def test_a_published_adapter_for_flux_is_the_same_when_diffusers_saved_it() -> None:
+    assert identify(flux_header()) == identify(entries("ip_adapter (XLabs Flux)"))
+
+
+def test_a_damaged_adapter_of_a_transformer_is_named() -> None:
+    named = flux_header()
+    gone = {name: entry for name, entry in named.items() if not name.startswith("transformer_blocks.3.")}
+    with pytest.raises(UnsupportedCheckpoint, match=r"has no layer 7 \(the next is 9\)"):
+        identify(gone)
+    bias = {
+        name: entry for name, entry in named.items() if name != "transformer_blocks.3.attn.processor.to_v_ip.0.bias"
+    }
+    with pytest.raises(UnsupportedCheckpoint, match=r"lacks ip_adapter\.7\.to_v_ip\.bias"):
+        identify(bias)
+    layers = {name: entry for name, entry in named.items() if ".processor." in name}
+    with pytest.raises(UnsupportedCheckpoint, match="no image projection"):
+        identify(layers)
+
+
+def test_several_adapters_for_flux_in_one_file_are_refused() -> None:
+    layer = "transformer_blocks.0.attn.processor.to_k_ip.{}.weight"
+    named = flux_header()
+    with pytest.raises(UnsupportedCheckpoint, match=r"^Save one adapter in a file; diffusers saved several"):
+        identify({**named, layer.format(1): named[layer.format(0)]})
+
+
+def test_a_transformer_without_an_adapter_is_none() -> None:
+    assert not is_saved_by_diffusers(FluxTransformer2DModel(**FLUX.diffusers).state_dict())

@@ -24,7 +24,7 @@ from comfyui_ip_adapter.ip_adapter_core.vision.towers import Tower
 
 
 def tower(name: str, embed_dim: int, width: int) -> Tower:
-    return Tower(name, embed_dim, width, 24, 14, 224, 257, False, (0.5,) * 3, (0.5,) * 3, {})
+    return Tower(name, embed_dim, width, 24, 14, 224, 257, False, (0.5,) * 3, (0.5,) * 3, "bicubic", {})
 
 
 H, G = tower("ViT-H-14", 1024, 1280), tower("ViT-bigG-14", 1280, 1664)

@@ -17,6 +17,7 @@ from comfyui_ip_adapter.ip_adapter_core.training.cache import cache_examples
 from comfyui_ip_adapter.ip_adapter_core.training.pairs import CaptionedPicture
 from comfyui_ip_adapter.ip_adapter_core.training.pictures import Picture
 from comfyui_ip_adapter.ip_adapter_core.training.shards import CachedExamples
+from comfyui_ip_adapter.ip_adapter_core.vision import preprocess
 
 SIZE = 8
 
@@ -26,8 +27,10 @@ class Counted:
 
     sees = 5
 
-    def __init__(self, scale: float = 1.0, width: int = 3, weights: str = "") -> None:
-        self.scale, self.width, self.weights = scale, width, weights
+    def __init__(
+        self, scale: float = 1.0, width: int = 3, weights: str = "", interpolation: str = preprocess.BICUBIC
+    ) -> None:
+        self.scale, self.width, self.weights, self.interpolation = scale, width, weights, interpolation
         self.captions: list[str] = []
 
     def identity(self) -> str:
@@ -110,6 +113,16 @@ def test_other_models_are_not_answered_with_what_these_said(
     returned = Counted(1.0001)  # as far away as another device may be
     make(pairs, tmp_path, returned)
     assert not returned.captions
+
+
+def test_an_encoder_that_is_shown_pictures_otherwise_is_another(pairs: list[CaptionedPicture], tmp_path: Path) -> None:
+    make(pairs, tmp_path)
+    encoder = Counted(interpolation=preprocess.BILINEAR)
+    make(pairs, tmp_path, encoder)
+    assert len(encoder.captions) == 20
+    again = Counted(interpolation=preprocess.BILINEAR)
+    make(pairs, tmp_path, again)
+    assert not again.captions
 
 
 def test_another_size_is_encoded_anew(pairs: list[CaptionedPicture], tmp_path: Path) -> None:

@@ -280,6 +280,9 @@ def test_the_encoder_sees_the_whole_picture_and_the_model_its_square(width: int,
     if max(width, height) <= 16 * min(width, height):
         original = torch.from_numpy(noise)[None].float() / 255
         assert torch.equal(found.seen, preprocess.fit(original, 28)[0])
+        softer = pictures.read(CaptionedPicture("noise", "", tmp_path / "noise.png"), 48, 28, preprocess.BILINEAR)
+        assert torch.equal(softer.seen, preprocess.fit(original, 28, interpolation=preprocess.BILINEAR)[0])
+        assert torch.equal(softer.square, found.square)
         whole = transforms.Resize(48, transforms.InterpolationMode.BILINEAR)(Image.fromarray(noise))
         cut = transforms.functional.crop(whole, top, left, 48, 48)
         assert torch.equal(found.square, transforms.functional.to_tensor(cut).movedim(0, -1))

@@ -123,3 +123,17 @@ def test_pictures_that_cannot_be_encoded_are_named(images: torch.Tensor, sentenc
 def test_an_unknown_fit_is_named_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="Set fit to one of center crop, pad, squash; found 'stretch'"):
         fit(torch.zeros(1, 4, 4, 3), 28, "stretch")
+
+
+def test_an_unknown_interpolation_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^Set interpolation to one of bicubic, bilinear; found 'lanczos'"):
+        fit(torch.zeros(1, 4, 4, 3), 28, interpolation="lanczos")
+
+
+@pytest.mark.parametrize("how", FITS)
+def test_the_interpolation_is_the_encoders_whatever_the_fit(how: str) -> None:
+    image = picture(300, 450)
+    found = [fit(image, 28, how, interpolation=interpolation) for interpolation in ("bicubic", "bilinear")]
+    assert torch.equal(found[0], fit(image, 28, how))
+    assert not torch.equal(*found)
+    assert (found[0] - found[1]).abs().mean() < 0.1

@@ -249,6 +249,7 @@ def test_a_published_pe_core_is_told_from_its_header() -> None:
             named[part.keys[0]] = Entry(shape, "F32")
     tower = identify(named)
     assert (tower.name, tower.tokens, tower.mean) == ("PE-Core-L-14-336", 577, (0.5,) * 3)
+    assert tower.interpolation == "bilinear"
     assert tower.pooled_width == 1024
 
 
@@ -264,12 +265,13 @@ def test_a_siglip_without_a_tensor_names_it(key: str) -> None:
         identify(named)
 
 
-def test_squashed_pictures_are_those_of_siglips_reference() -> None:
-    """SiglipImageProcessor: bicubic to the square, /255, mean and deviation 0.5."""
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_squashed_pictures_are_those_of_the_references(interpolation: str) -> None:
+    """SiglipImageProcessor and PE-Core's core/vision_encoder/transforms.py: to the square, mean and deviation 0.5."""
     pictures = (torch.rand(1, 90, 130, 3, generator=torch.Generator().manual_seed(2)) * 255).round() / 255
-    found = normalise(fit(pictures, 64, "squash", (0.5,) * 3), (0.5,) * 3, (0.5,) * 3)
+    found = normalise(fit(pictures, 64, "squash", (0.5,) * 3, interpolation), (0.5,) * 3, (0.5,) * 3)
     picture = Image.fromarray((pictures[0] * 255).round().to(torch.uint8).numpy())
-    resized = np.asarray(picture.resize((64, 64), resample=Image.Resampling.BICUBIC)).astype(np.float32)
+    resized = np.asarray(picture.resize((64, 64), resample=Image.Resampling[interpolation.upper()])).astype(np.float32)
     wanted = torch.from_numpy((resized / 255 - 0.5) / 0.5).permute(2, 0, 1)
     torch.testing.assert_close(found[0], wanted, atol=1e-6, rtol=0)
 

@@ -1,13 +1,15 @@
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 
 from comfyui_ip_adapter.ip_adapter_core.files.errors import UnsupportedCheckpoint
 from comfyui_ip_adapter.ip_adapter_core.files.tensor_file import Entry
+from comfyui_ip_adapter.ip_adapter_core.vision.preprocess import fit, normalise
 from comfyui_ip_adapter.ip_adapter_core.vision.towers import AS_TRAINED, DOUBLE, RESOLUTIONS, Tower, build, identify
 from fabricate.towers import (
     TINY,
@@ -20,6 +22,7 @@ from fabricate.towers import (
     model_config,
     openclip_shapes,
 )
+from published_shapes import registered_entries
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -57,12 +60,40 @@ def test_other_towers_openclip_knows_are_told_too(name: str, tokens: int, width:
     assert (tower.name, tower.tokens, tower.width, tower.mean[0]) == (name, tokens, width, mean)
 
 
-@lru_cache
-def registered_entries(name: str) -> dict[str, Entry]:
-    config = open_clip.get_model_config(name)
-    with torch.device("meta"):
-        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], model_config(TINY)["text_cfg"])
-    return {key: Entry(tuple(tensor.shape), "F32") for key, tensor in clip.state_dict().items()}
+@pytest.mark.parametrize(
+    ("name", "how", "interpolation"),
+    [
+        ("ViT-H-14", "center crop", "bicubic"),
+        ("ViT-L-14-336", "center crop", "bicubic"),
+        ("ViT-SO400M-14-SigLIP-384", "squash", "bicubic"),
+        ("PE-Core-L-14-336", "squash", "bilinear"),
+        ("EVA02-L-14-336", "center crop", "bicubic"),
+    ],
+)
+@pytest.mark.parametrize(("height", "width"), [(500, 1000), (900, 600), (120, 150)])
+def test_pictures_become_what_openclip_makes_of_them(
+    name: str, how: str, interpolation: str, height: int, width: int
+) -> None:
+    """Crops that leave an odd number of pixels are transformers', a pixel beside those of torchvision."""
+    tower = identify(registered_entries(name))
+    assert tower.interpolation == interpolation
+    published = open_clip.get_pretrained_cfg(name, open_clip.list_pretrained_tags_by_model(name)[0])
+    assert (published["interpolation"], published["resize_mode"] == "squash") == (interpolation, how == "squash")
+    pixels = {key: published[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    transform = image_transform_v2(PreprocessCfg(size=tower.image_size, **pixels), is_train=False)
+    levels = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
+    fitted = fit(levels[None] / 255, tower.image_size, how, tower.mean, tower.interpolation)
+    wanted = transform(Image.fromarray(levels.numpy()))
+    torch.testing.assert_close(normalise(fitted, tower.mean, tower.std)[0], wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "interpolation"),
+    [("bilinear", "bilinear"), ("bicubic", "bicubic"), ("random", "bicubic"), (None, "bicubic")],
+)
+def test_a_config_says_how_pictures_are_resized(said: str | None, interpolation: str) -> None:
+    config = {"model_cfg": model_config(VIT_L_14), "preprocess_cfg": {"interpolation": said} if said else {}}
+    assert identify(entries_of(hf_shapes(VIT_L_14)), config).interpolation == interpolation
 
 
 def test_the_activation_of_published_sizes_can_be_overridden() -> None:

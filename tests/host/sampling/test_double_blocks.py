@@ -54,6 +54,17 @@ def test_bare_models_agree(flux: FluxTwins, nested: Any) -> None:
     assert error(flux.call_comfy(given, flux.patcher), expected) < 1e-5
 
 
+def test_an_adapter_that_diffusers_saved_does_what_it_does_there(flux: FluxTwins, nested: Any, tmp_path: Path) -> None:
+    torch.save(flux.reference.state_dict(), tmp_path / "transformer.bin")
+    given, cond = call(flux.context), embeds()
+    flux.set_reference_weight(0.7)
+    expected = flux.call_reference(given, cond.expand(2, 1, EMBED))
+    prompt = image_prompt(load(tmp_path / "transformer.bin"), (cond,), (torch.zeros_like(cond),))
+    found = flux.call_comfy(given, apply(flux.patcher, prompt, 0.7), cond_or_uncond=[0])
+    assert error(found, expected) < TOLERANCE
+    assert error(found, flux.call_comfy(given, flux.patcher)) > 0.1
+
+
 @pytest.mark.parametrize("hands_out_queries", [True, False], ids=["by a patch", "by the block's layers"])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 24)])
 @pytest.mark.parametrize("weight", [1.0, 0.4])

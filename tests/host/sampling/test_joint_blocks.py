@@ -68,6 +68,17 @@ def test_prompted_models_agree(
     assert error(found, sd3.call_comfy(given, sd3.patcher)) > 0.1
 
 
+def test_an_adapter_that_diffusers_saved_does_what_it_does_there(sd3: SD3Twins, nested: Any, tmp_path: Path) -> None:
+    torch.save(sd3.reference.state_dict(), tmp_path / "transformer.bin")
+    given, cond = sd3_call(), hidden()
+    sd3.set_reference_weight(0.7)
+    expected = sd3.call_reference(given, cond.expand(2, -1, -1))
+    prompt = image_prompt(load(tmp_path / "transformer.bin"), (cond,), (torch.zeros_like(cond),))
+    found = sd3.call_comfy(given, apply(sd3.patcher, prompt, 0.7), cond_or_uncond=[0])
+    assert error(found, expected) < TOLERANCE
+    assert error(found, sd3.call_comfy(given, sd3.patcher)) > 0.1
+
+
 @pytest.mark.parametrize("order", [[0], [1], [1, 0], [0, 1, 0]])
 def test_every_row_gets_its_own_side(sd3: SD3Twins, nested: Any, tmp_path: Path, order: list[int]) -> None:
     given = sd3_call(2 * len(order))

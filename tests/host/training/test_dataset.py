@@ -53,6 +53,12 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Any:
     return HostEncoder(SimpleNamespace(model=inner), Clip(), vae, Vision(), "embeds")
 
 
+def test_pictures_are_resized_as_the_encoder_wants_them(encoder: Any) -> None:
+    assert encoder.interpolation == "bicubic"
+    encoder.clip_vision.interpolation = "bilinear"
+    assert encoder.interpolation == "bilinear"
+
+
 def reading(encoder: Any, reads: str) -> Any:
     from dataclasses import replace
 
