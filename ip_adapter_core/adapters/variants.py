@@ -117,7 +117,7 @@ class Variant:
     @property
     def makes_keys_values_later(self) -> bool:
         """Whether prompts need the adapter once more, where their tokens are projected or mixed."""
-        return self.needs_text_projection or not self.linear
+        return self.needs_text_projection or not (self.linear or self.timed)
 
     @property
     def choice(self) -> str:
