@@ -74,7 +74,7 @@ BASES = (
         _place_in_unet,
         _number_in_unet,
         re.compile(
-            r"(?:unet\.)?(?:conv_in|conv_out|conv_norm_out|time_embedding|add_embedding|down_blocks|up_blocks|mid_block)"
+            r"(?:unet\.)?(?:conv_in|conv_out|conv_norm_out|time_embedding|add_embedding|text_encoder_hid_proj|down_blocks|up_blocks|mid_block)"
             r"\." + _OWN
         ),
     ),

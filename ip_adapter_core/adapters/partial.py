@@ -15,6 +15,7 @@ from .checkpoint import LAYER_PREFIXES, PROJECTION_PREFIXES
 from .diffusers_names import Sources
 
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
+_KNOWN = [geometry for published in GEOMETRIES.values() for geometry in published]
 _KEY = re.compile(r"\d{1,9}\.to_k_ip\.weight")
 _OF_PULID = r"(?:image_proj(?:_model)?|id_adapter)\."
 
@@ -27,12 +28,16 @@ class Whole(NamedTuple):
     parts: names of tensors of its projection, or how they begin, as most published files have them. A whole file has
         each of them, and nothing else; empty where it has no projection.
     gate: the name of a tensor that each of its layers has, where older files of the kind have none at all.
+    layer: names of the tensors that each of its layers has, where others would not miss them.
+    layers: how many there are, where as many as fit another kind would not be missed.
     """
 
     kind: str
     signs: tuple[Sign, ...]
     parts: tuple[str, ...]
     gate: str = ""
+    layer: tuple[str, ...] = ()
+    layers: int = 0
 
     def lacks(self, projection: Collection[str]) -> str | None:
         """The first of its parts that a projection lacks; None where it has names of another kind."""
@@ -47,6 +52,8 @@ def _each(*names: str) -> tuple[str, ...]:
 
 
 _RESAMPLER = ("latents", "proj_in.", "layers.", "proj_out.", "norm_out.")
+
+_BIASED = tuple(f"to_{part}_ip.{which}" for part in "kv" for which in ("weight", "bias"))
 
 OF_EITHER_PULID = "PuLID v1 or PuLID v1.1, as the layers of both are alike"
 
@@ -79,6 +86,7 @@ WHOLE = (
         "Anima SigLIP2",
         (Sign(r"blocks\.\d+\.(?:ip_[kv]_proj|adaln_ip\.1)\..+"), Sign(_LAYER + r"adaln_ip\.1\..+")),
         (),
+        layer=(*_BIASED, "adaln_ip.1.weight", "adaln_ip.1.bias"),
     ),
     Whole(
         "InstantX SD3.5",
@@ -103,6 +111,7 @@ WHOLE = (
             Sign(_LAYER + r"to_[kv]_ip\.bias"),
         ),
         ("proj.weight", "proj.bias", "norm.weight", "norm.bias"),
+        layer=_BIASED,
     ),
     Whole(
         "InstantX Flux",
@@ -112,6 +121,7 @@ WHOLE = (
             Sign(_LAYER + r"to_[kv]_ip\.weight", (3072, 4096)),
         ),
         ("proj.0.weight", "proj.0.", "proj.2.", "norm."),
+        layers=57,
     ),
 )
 """The first row of which a file has a sign is the answer. Kinds that are not here have no names of their own."""
@@ -140,6 +150,11 @@ def check_whole(named: Mapping[str, Entry], sources: Sources) -> None:
         raise incomplete(found.kind, f"lacks image_proj.{lacking.removesuffix('.')}")
     if found.gate and not any(name.endswith(f".{found.gate}") for name in layers):
         raise _without_gates(found, shapes)
+    numbers = sorted({int(name.split(".")[0]) for name in layers})
+    if lacking := next((f"{n}.{name}" for n in numbers for name in found.layer if f"{n}.{name}" not in layers), None):
+        raise incomplete(found.kind, f"lacks ip_adapter.{lacking}")
+    if len(numbers) < found.layers and _geometry(shapes) in _KNOWN:
+        raise incomplete(found.kind, f"has {len(numbers)} of {found.layers} layers")
     return None
 
 
@@ -184,8 +199,7 @@ def check_last_layers(kind: str, geometry: Geometry) -> None:
 
 def _whole_of(part: Geometry) -> Geometry | None:
     """The layers of a published family that begin with these; None where these are whole, or of no such family."""
-    known = [full for published in GEOMETRIES.values() for full in published]
-    return None if part in known else next((full for full in known if _begins(full, part)), None)
+    return None if part in _KNOWN else next((full for full in _KNOWN if _begins(full, part)), None)
 
 
 def _begins(whole: Geometry, part: Geometry) -> bool:

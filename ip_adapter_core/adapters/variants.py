@@ -67,6 +67,8 @@ class Variant:
     lora: which attentions of the model its LoRA changes.
     other_formulas: words in the metadata of files that are read in another way, of which none is published.
     border: what a picture is padded with, 0..1; None for the colour that is 0 to the encoder.
+    interpolation: how pictures were resized in its training, a row of INTERPOLATIONS in vision/preprocess.py; None for
+        as the encoder's authors did.
     selective: its network also takes which of the hidden states it may read.
     instructed: its network also takes the states of two texts, one of which says what to take from an image.
     feeds_control: whether a ControlNet was trained to read its tokens in place of a text, as InstantID's is.
@@ -96,6 +98,7 @@ class Variant:
     one_sided: bool = False
     lora: Attentions = OF_UNET
     border: tuple[float, float, float] | None = None
+    interpolation: str | None = None
     other_formulas: tuple[str, ...] = ()
     selective: bool = False
     instructed: bool = False
@@ -274,6 +277,7 @@ VARIANTS = (
         one_sided=True,
         lora=CROSS_OF_ANIMA,
         border=(0.0, 0.0, 0.0),
+        interpolation="bilinear",
         other_formulas=("ip_inject_before_mlp", "ip_norm_keys"),
         own_encoder=True,
     ),

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,8 +110,8 @@ _ONE_SIDED = (COND, None)
 _TO_NEGATIVE = (None, COND)  # the cond tokens on negative rows push the result away from the image
 
 
-EmbedTime = Callable[[float, torch.device, torch.dtype], Tensor]
-"""(timestep, device, dtype of the model's inference) -> its embedding, (1, time)."""
+EmbedTime = Callable[[Any, float, torch.device, torch.dtype], Tensor]
+"""(the host's model that is called, timestep, device, dtype of its inference) -> its embedding, (1, time)."""
 
 
 class Applied(NamedTuple):

@@ -279,7 +279,7 @@ def inputs_of_nobody(adapter: LoadedAdapter, encoder: Any, features: Features, i
 
 def _read(adapter: LoadedAdapter, encoder: Any, shown: Reference, fit: str) -> tuple[AdapterInputs, Tensor]:
     """What an adapter reads of images, and the images as the encoder sees them."""
-    seen = fit_pictures(encoder, shown.images, fit, adapter.identity.variant.border)
+    seen = fit_pictures(encoder, shown.images, fit, adapter.identity.variant)
     return select_inputs(adapter, encoder, _encode(encoder, seen, shown, fit)), seen
 
 

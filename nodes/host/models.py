@@ -80,12 +80,12 @@ def _text_projection(model: ModelPatcher) -> Any:
     return getattr(model.model.diffusion_model, "encoder_hid_proj", None)
 
 
-def embed_time(model: ModelPatcher, timestep: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """What an Anima model makes of a noise level for its blocks, (1, width).
+def embed_time(base: Any, timestep: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What an Anima BaseModel makes of a noise level for its blocks, (1, width).
 
     timestep: as the model's schedule counts. dtype: in which it computes.
     """
-    network = model.model.diffusion_model
+    network = base.diffusion_model
     waves, layers = network.t_embedder
     embedded, _ = layers(waves(torch.tensor([[timestep]], device=device)).to(dtype))
     found: Tensor = network.t_embedding_norm(embedded)

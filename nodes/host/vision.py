@@ -156,14 +156,15 @@ def missing_features(encoder: Any, variant: Variant) -> Features:
     return black_features(encoder) if variant.black else blank_features(encoder)
 
 
-def fit_pictures(encoder: Any, images: Tensor, how: str, border: Sequence[float] | None = None) -> Tensor:
+def fit_pictures(encoder: Any, images: Tensor, how: str, variant: Variant | None = None) -> Tensor:
     """Images at the encoder's size, as it sees them: (images, size, size, 3).
 
-    how: a row of preprocess.FITS. border: around padded pictures, 0..1, by default the colour that is zero after
-    normalisation.
+    how: a row of preprocess.FITS. variant: the kind of adapter that reads them, whose authors may have padded and
+    resized in another way; by default pictures are padded with the colour that is zero after normalisation.
     """
-    around = neutral(encoder) if border is None else border
-    return fit(images, encoder.image_size, how, around, interpolation(encoder))
+    around = variant.border if variant else None
+    resized = variant.interpolation if variant else None
+    return fit(images, encoder.image_size, how, around or neutral(encoder), resized or interpolation(encoder))
 
 
 def neutral(encoder: Any) -> Sequence[float]:

@@ -284,6 +284,18 @@ def test_a_config_that_changes_beside_an_encoder_counts_at_once(models: Path, na
     assert encoder.image_mean != [0.25] * 3
 
 
+def test_pictures_are_resized_as_the_authors_of_the_adapter_did() -> None:
+    from comfyui_ip_adapter.ip_adapter_core.adapters.variants import VARIANTS
+    from comfyui_ip_adapter.nodes.host.vision import fit_pictures
+
+    encoder = SimpleNamespace(image_size=28, image_mean=[0.5] * 3)
+    drawn = torch.rand(1, 40, 60, 3, generator=torch.Generator().manual_seed(0))
+    (lucifer,) = (variant for variant in VARIANTS if variant.name == "Anima SigLIP2")
+    found = fit_pictures(encoder, drawn, "pad", lucifer)
+    assert torch.equal(found, fit(drawn, 28, "pad", (0.0, 0.0, 0.0), "bilinear"))
+    assert not torch.equal(found, fit(drawn, 28, "pad", (0.0, 0.0, 0.0)))
+
+
 def test_threads_that_ask_at_once_get_the_same_object(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfyui_ip_adapter.nodes.host import adapters
 

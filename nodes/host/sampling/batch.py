@@ -77,6 +77,7 @@ class Contents(NamedTuple):
     device: where the model computes.
     dtype: in what it computes.
     timestep: how noisy the picture is, 0..1000; None where that makes no difference.
+    base: the BaseModel that is called, where the timestep makes a difference.
     """
 
     groups: Sides
@@ -84,6 +85,7 @@ class Contents(NamedTuple):
     device: torch.device
     dtype: torch.dtype
     timestep: float | None = None
+    base: Any = None
 
 
 class Batch(NamedTuple):
@@ -93,12 +95,14 @@ class Batch(NamedTuple):
     crops: where in the picture they lie.
     device: where the model computes.
     dtype: in what it computes.
+    base: the BaseModel that is called.
     """
 
     order: RowOrder
     crops: Crops
     device: torch.device
     dtype: torch.dtype
+    base: Any = None
 
     @staticmethod
     def of(
@@ -119,7 +123,8 @@ class Batch(NamedTuple):
 
     def contents(self, framed: bool, timestep: float | None = None) -> Contents:
         """What its keys and values depend on; framed: whether frames make a difference; timestep as in Contents."""
-        return Contents(self.order.groups, self.order.frames if framed else (), self.device, self.dtype, timestep)
+        frames, base = self.order.frames if framed else (), None if timestep is None else self.base
+        return Contents(self.order.groups, frames, self.device, self.dtype, timestep, base)
 
 
 def _order(scene: StepScene, options: Mapping[str, Any], rows: int, texts: Tensor | None) -> RowOrder | None:

@@ -27,7 +27,7 @@ from .hooks import AddPatches, Hooks
 from .layer_options import OVERRIDE, Options
 from .layer_patch import ROWS
 from .run import Run
-from .steps import max_calls
+from .steps import max_calls, true_levels
 
 KEY = "ip_adapter"
 _OPTIONS = "transformer_options"
@@ -52,7 +52,7 @@ def applications_on(model: ModelPatcher, prompt: ImagePrompt, use: ApplyOptions)
     hooks.check(model, layers, use)
     projected = prompt.with_text_projection(partial(models.project_as_text, model))
     made, applied = applications(projected, layers, context, use), Applied(prompt, use)
-    embed_time = partial(models.embed_time, model) if prompt.identity.variant.reads_time else None
+    embed_time = models.embed_time if prompt.identity.variant.reads_time else None
     return tuple(replace(application, applied=applied, embed_time=embed_time) for application in made)
 
 
@@ -134,7 +134,8 @@ class ImagePrompts:
             if application.lora:
                 lora.warn_of_copies(guider.model_patcher, application.lora)
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        run = Run(self.applications, sampling, sigmas, noise.shape, max_calls(sampler))
+        levels = true_levels(sampler, sigmas, sampling)
+        run = Run(self.applications, sampling, levels, noise.shape, max_calls(sampler))
         options = guider.model_options.setdefault("transformer_options", {})  # the guider's own copy for this run
         options[KEY] = run
         innermost = options["wrappers"][WrappersMP.APPLY_MODEL]  # other packs may patch each call in wrappers of theirs
@@ -190,7 +191,7 @@ class ImagePrompts:
         is_compiled = compile.is_compiled(base, options)
         run = self._run(options) or self._lone_run(base, x, t, options)
         batch = run.batch(options, x, base.get_dtype_inference(), c_crossattn)
-        images = run.prepare(batch, t, keep_all=is_compiled) if batch else {}
+        images = run.prepare(batch._replace(base=base), t, keep_all=is_compiled) if batch else {}
         if not (batch and images):
             return executor(x, t, c_concat, c_crossattn, control, options, **more)
         row = hooks.of_layers(images)

@@ -135,7 +135,7 @@ class _AtLevel:
         tokens = part.tokens[self._rows].to(contents.device)
         time: float | Tensor = contents.timestep
         if application.embed_time:
-            time = application.embed_time(contents.timestep, contents.device, contents.dtype)
+            time = application.embed_time(contents.base, contents.timestep, contents.device, contents.dtype)
         self._made = application.network.keys_values_at(tokens, part.images, time)
 
     def image(self, term: LayerTerm) -> TimedKeysValues:

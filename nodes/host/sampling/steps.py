@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from comfy.k_diffusion.sampling import offset_first_sigma_for_snr
 from torch import Tensor
 
 # Functions of comfy.k_diffusion.sampling, by name, and how many calls they make at most from one callback to the next.
@@ -46,6 +47,14 @@ _MAX_CALLS: dict[str, int] = {
     ),
     "sample_heun": 2,
 }
+# Of these, the ones that begin a little below the first level of a flow model, where nothing is to be seen but noise.
+_BEGIN_LOWER = {
+    "sample_dpmpp_2m_sde",
+    "sample_dpmpp_2m_sde_gpu",
+    "sample_dpmpp_3m_sde",
+    "sample_dpmpp_3m_sde_gpu",
+    "sample_er_sde",
+}
 _MODULE = "comfy.k_diffusion.sampling"
 
 
@@ -55,6 +64,14 @@ def max_calls(sampler: Any) -> int:
     if getattr(function, "__module__", None) != _MODULE or getattr(sampler, "extra_options", None):
         return 0
     return _MAX_CALLS.get(getattr(function, "__name__", ""), 0)
+
+
+def true_levels(sampler: Any, sigmas: Tensor, sampling: Any) -> Tensor:
+    """The noise levels of a run as its sampler takes them; sampling: the model's noise schedule."""
+    if getattr(getattr(sampler, "sampler_function", None), "__name__", "") not in _BEGIN_LOWER:
+        return sigmas
+    lowered: Tensor = offset_first_sigma_for_snr(sigmas, sampling)
+    return lowered
 
 
 class Instant(NamedTuple):

@@ -224,6 +224,13 @@ def test_the_command_says_how_an_adapter_of_a_transformer_was_saved(tmp_path: Pa
     assert found.details[1] == "flat safetensors, as diffusers saves its processors"
 
 
+def test_the_projection_of_texts_of_a_whole_kolors_model_is_the_models_own() -> None:
+    """diffusers moves Kolors' `encoder_hid_proj` there to make room for an adapter's (loaders/unet.py)."""
+    layer = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.0.weight"
+    named = {layer: Entry((640, 2048), "F16"), "text_encoder_hid_proj.bias": Entry((2048,), "F16")}
+    assert "unet.text_encoder_hid_proj.bias" in find_sources(named)
+
+
 def test_single_blocks_come_behind_double_ones(tmp_path: Path) -> None:
     """As InstantX's processors are set on diffusers' Flux, each layer by the name of its block."""
     nested = adapters.adapter(**adapters.KINDS["InstantX Flux"])

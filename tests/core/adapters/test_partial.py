@@ -55,6 +55,31 @@ def test_a_lost_part_of_a_kind_without_a_projection_is_named(lost: str, says: st
         identify(without(OF_LAYERS, lost))
 
 
+@pytest.mark.parametrize(
+    ("file", "lost", "says"),
+    [
+        (OF_LAYERS, r"adaln_ip\..+", r"Anima SigLIP2, and lacks ip_adapter\.1\.adaln_ip\.1\.weight"),
+        (OF_LAYERS, r"to_v_ip\..+", r"Anima SigLIP2, and lacks ip_adapter\.1\.to_v_ip\.weight"),
+        ("ip_adapter (XLabs Flux)", r"to_[kv]_ip\.bias", r"XLabs, and lacks ip_adapter\.1\.to_k_ip\.bias"),
+    ],
+)
+def test_what_every_layer_has_lost_is_named(file: str, lost: str, says: str) -> None:
+    named = entries(file)
+    sources = find_sources(named).items()
+    gone = {first for name, (first, *_) in sources if re.fullmatch(rf"ip_adapter\.\d+\.{lost}", name)}
+    assert len(gone) >= 19
+    with pytest.raises(UnsupportedCheckpoint, match=rf"^Download .* of kind {says}"):
+        identify({name: entry for name, entry in named.items() if name not in gone})
+
+
+def test_as_many_layers_as_another_kind_has_are_not_taken_for_all() -> None:
+    file, numbers = "ip-adapter (InstantX Flux)", range(39, 115, 2)
+    named = entries(file)
+    gone = {first for name, (first, *_) in find_sources(named).items() for n in numbers if f"ip_adapter.{n}." in name}
+    with pytest.raises(UnsupportedCheckpoint, match=r"^Download .* of kind InstantX Flux, and has 19 of 57 layers"):
+        identify({name: entry for name, entry in named.items() if name not in gone})
+
+
 def test_the_lora_of_a_kind_without_a_projection_is_not_taken_for_it() -> None:
     assert not is_adapter(without(OF_LAYERS, "ip_adapter"))
 

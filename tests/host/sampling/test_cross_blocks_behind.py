@@ -27,7 +27,7 @@ from fabricate import adapters
 from sampled import apply, difference, sample
 from twins import TOLERANCE, error
 
-pytestmark = pytest.mark.usefixtures("comfy")
+pytestmark = [pytest.mark.usefixtures("comfy"), pytest.mark.filterwarnings("ignore:__array_wrap__")]
 
 Named = dict[str, Tensor]
 
@@ -147,6 +147,47 @@ def loaded(model: Any) -> Iterator[None]:
         yield
     finally:
         model.unpatch_model()
+
+
+def test_the_time_is_that_of_the_model_that_samples(anima: AnimaTwins, file: Named, tmp_path: Path) -> None:
+    prompted = apply(anima.patcher, ours(file, tmp_path, states()), 1.0)
+    twin = AnimaTwins().patcher
+    twin.model.load_state_dict(anima.patcher.model.state_dict())
+    other = prompted.clone(model_override=twin.get_clone_model_override())
+    before = sample(other, cfg=1.0, steps=2)
+    (weight,) = anima.patcher.model.diffusion_model.t_embedding_norm.parameters()
+    kept = weight.data.clone()
+    try:
+        weight.data.zero_()
+        assert torch.equal(sample(other, cfg=1.0, steps=2), before)
+    finally:
+        weight.data.copy_(kept)
+
+
+def test_every_sampler_tells_the_noise_level_that_it_calls_at(
+    anima: AnimaTwins, file: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.samplers
+
+    from comfyui_ip_adapter.nodes.host.sampling import steps
+
+    said: list[tuple[float, float]] = []
+    now = steps.Clock.now
+
+    def recording(clock: Any, sigma: Tensor) -> Any:
+        found = now(clock, sigma)
+        said.append((found.level, float(sigma.flatten()[0])))
+        return found
+
+    monkeypatch.setattr(steps.Clock, "now", recording)
+    prompted = apply(anima.patcher, ours(file, tmp_path, states()), 1.0)
+    names = [name.removeprefix("sample_") for name in steps._MAX_CALLS]
+    for name in (name for name in names if name in comfy.samplers.KSampler.SAMPLERS):
+        said.clear()
+        sample(prompted, cfg=1.0, steps=3, sampler=name)
+        assert said, name
+        for level, true in said:
+            assert level == pytest.approx(true, rel=1e-6), name
 
 
 def test_no_hook_stays_on_the_blocks(anima: AnimaTwins, file: Named, tmp_path: Path) -> None:
