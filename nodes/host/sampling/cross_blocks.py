@@ -85,7 +85,7 @@ def foreign_patches(options: Options, images: ImagesByLayer) -> list[Any]:
 
 @contextmanager
 def attached(network: Any, images: ImagesByLayer) -> Iterator[None]:
-    """Hooks on the blocks that images are added behind, for one call of the host's network."""
+    """Hooks on the blocks that images are added behind, for one call of the host's network: it takes no patch there."""
     behind = [block for _, block, depth in images if depth == BEHIND]
     hooks = [network.blocks[n].register_forward_hook(partial(_add_behind, n), with_kwargs=True) for n in behind]
     try:
