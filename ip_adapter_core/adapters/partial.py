@@ -16,6 +16,7 @@ from .diffusers_names import Sources
 
 _PROJECTION, _LAYER = r"image_proj(?:_model)?\.", r"(?:ip_adapter|adapter_modules)\.\d+\."
 _KNOWN = [geometry for published in GEOMETRIES.values() for geometry in published]
+_OF_LAYER = re.compile(r"(\d{1,9})\.")
 _KEY = re.compile(r"\d{1,9}\.to_k_ip\.weight")
 _OF_PULID = r"(?:image_proj(?:_model)?|id_adapter)\."
 
@@ -24,11 +25,12 @@ class Whole(NamedTuple):
     """What a file of a kind has: a row of WHOLE.
 
     kind: what it is called.
-    signs: tensors by which it is told, as files name them; one is enough, and no other kind has it.
+    signs: tensors by which it is told, as files name them; one is enough, and no other kind has it. First the names
+        that its authors gave, where they are its own.
     parts: names of tensors of its projection, or how they begin, as most published files have them. A whole file has
         each of them, and nothing else; empty where it has no projection.
     gate: the name of a tensor that each of its layers has, where older files of the kind have none at all.
-    layer: names of the tensors that each of its layers has, where others would not miss them.
+    layer: names of the tensors that each layer of a file with its authors' names has, where none would be missed.
     layers: how many there are, where as many as fit another kind would not be missed.
     """
 
@@ -150,8 +152,9 @@ def check_whole(named: Mapping[str, Entry], sources: Sources) -> None:
         raise incomplete(found.kind, f"lacks image_proj.{lacking.removesuffix('.')}")
     if found.gate and not any(name.endswith(f".{found.gate}") for name in layers):
         raise _without_gates(found, shapes)
-    numbers = sorted({int(name.split(".")[0]) for name in layers})
-    if lacking := next((f"{n}.{name}" for n in numbers for name in found.layer if f"{n}.{name}" not in layers), None):
+    numbers = sorted({int(layer[1]) for layer in map(_OF_LAYER.match, layers) if layer})
+    needed = (f"{n}.{name}" for n in numbers for name in found.layer if found.signs[0].find(named))
+    if lacking := next((name for name in needed if name not in layers), None):
         raise incomplete(found.kind, f"lacks ip_adapter.{lacking}")
     if len(numbers) < found.layers and _geometry(shapes) in _KNOWN:
         raise incomplete(found.kind, f"has {len(numbers)} of {found.layers} layers")

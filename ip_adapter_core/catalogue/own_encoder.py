@@ -66,7 +66,12 @@ def check_own_encoder(identity: Identity, connected: str, build: Build) -> None:
 
 
 def _differs(own: Build | None, build: Build) -> bool:
-    """Whether an encoder is surely not an adapter's own, of which nothing is known where it is a CLIP."""
+    """Whether an encoder is surely not an adapter's own, of which nothing is known where it is a CLIP.
+
+    Published encoders of one construction and width have as many layers; of one that has not, nothing is known.
+    """
     if own is None:
         return build.construction not in (CLIP, None)
-    return build.construction not in (own.construction, None) or build[1:] != own[1:]
+    if build.construction not in (own.construction, None):
+        return True
+    return build.layers == own.layers and build[1:] != own[1:]

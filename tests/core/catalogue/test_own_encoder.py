@@ -89,6 +89,7 @@ def test_an_encoder_of_unknown_construction_is_told_by_its_sizes() -> None:
     check_own_encoder(identity, "mine", own._replace(construction=None))
     with pytest.raises(ValueError, match="and the connected one is an encoder with 27 layers"):
         check_own_encoder(identity, "mine", own._replace(construction=None, tokens=256))
+    check_own_encoder(identity, "mine", own._replace(layers=2, tokens=16))  # is no published one
     check_own_encoder(identify(entries(KOLORS)), "mine", Build(None, 40, 14, 257))
 
 

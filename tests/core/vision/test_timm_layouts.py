@@ -230,7 +230,7 @@ def test_a_whole_siglip_is_told_by_its_picture_half() -> None:
     with torch.device("meta"):
         config = SiglipConfig(vision_config=BASE | {"image_size": 512, "patch_size": 16})
         named = {name: Entry(tuple(value.shape), "F16") for name, value in SiglipModel(config).state_dict().items()}
-    assert identify(named).name == "ViT-B-16-SigLIP-512"
+    assert identify(named).name == "ViT-B-16-SigLIP2-512"  # their picture halves have the same tensors
 
 
 def test_a_published_pe_core_is_told_from_its_header() -> None:

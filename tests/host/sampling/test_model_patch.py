@@ -293,7 +293,7 @@ def test_a_later_change_of_the_noise_schedule_moves_percentages(model: Any, prom
         noise().shape,
     )
     x = noise()
-    batch = run.batch({}, x, torch.float32)
+    batch = run.batch({}, x, torch.float32)._replace(base=model.model)
     acts = [bool(run.prepare(batch, torch.tensor([sigma]), keep_all=False)) for sigma in (9.0, 6.0, 4.0)]
     assert acts == [True, True, False]
 
