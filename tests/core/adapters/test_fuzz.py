@@ -19,7 +19,10 @@ from fabricate import adapters
 HEADERS = 9000
 FILES = {"base": 1500, "FaceID": 500}  # as many .bin as .safetensors files
 SMALL: dict[str, Any] = {"widths": (8, 8, 16), "context": 8, "depth": 1}
-SMALLEST: dict[str, dict[str, Any]] = {"PuLID v1.1": {"depth": 5}}  # where that is more
+SMALLEST: dict[str, dict[str, Any]] = {
+    "PuLID v1.1": {"depth": 5},
+    "Anima SigLIP2": {"context": 768},
+}  # where that is more
 NAMES = [
     *("", ".", "image_proj.", "ip_adapter.", "adapter_modules.1.to_k_ip.weight", "image_proj.latents"),
     *("ip_adapter.-1.to_k_ip.weight", "ip_adapter.99999999999.to_k_ip.weight", "ip_adapter.999999999.to_k_ip.weight"),
@@ -104,7 +107,9 @@ def test_mutated_headers_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     chance = random.Random(1)
     content = contents(".safetensors", kind)
     path = tmp_path / "x.safetensors"
-    outcomes = []
+    write(path, *split(content))
+    outcomes = [is_read_or_refused(path, lambda path: identify(entries(path)))]
+    assert outcomes == [True]
     for _ in range(HEADERS // len(adapters.KINDS)):
         header, data = split(content)
         for _ in range(chance.choice([1, 1, 2, 5])):
@@ -112,7 +117,7 @@ def test_mutated_headers_are_read_or_refused(tmp_path: Path, kind: str) -> None:
                 chance.choice(MUTATIONS)(header, chance)
         write(path, header, data)
         outcomes.append(is_read_or_refused(path, lambda path: identify(entries(path))))
-    assert 0 < sum(outcomes) < len(outcomes) / 2  # some mutations only exchange equal rows
+    assert sum(outcomes) < len(outcomes) / 2  # some mutations only exchange equal rows
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, about what the mutated pickles ask for
