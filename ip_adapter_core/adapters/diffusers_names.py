@@ -74,8 +74,8 @@ BASES = (
         _place_in_unet,
         _number_in_unet,
         re.compile(
-            r"(?:unet\.)?(?:conv_in|conv_out|conv_norm_out|time_embedding|add_embedding|text_encoder_hid_proj|down_blocks|up_blocks|mid_block)"
-            r"\." + _OWN
+            r"(?:unet\.)?(?:conv_in|conv_out|conv_norm_out|time_embedding|add_embedding|text_encoder_hid_proj|"
+            r"down_blocks|up_blocks|mid_block)\." + _OWN
         ),
     ),
     Base(

@@ -153,7 +153,8 @@ def check_whole(named: Mapping[str, Entry], sources: Sources) -> None:
     if found.gate and not any(name.endswith(f".{found.gate}") for name in layers):
         raise _without_gates(found, shapes)
     numbers = sorted({int(layer[1]) for layer in map(_OF_LAYER.match, layers) if layer})
-    needed = (f"{n}.{name}" for n in numbers for name in found.layer if found.signs[0].find(named))
+    each = found.layer if found.layer and found.signs[0].find(named) else ()
+    needed = (f"{n}.{name}" for n in numbers for name in each)
     if lacking := next((name for name in needed if name not in layers), None):
         raise incomplete(found.kind, f"lacks ip_adapter.{lacking}")
     if len(numbers) < found.layers and _geometry(shapes) in _KNOWN:

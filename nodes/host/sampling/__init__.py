@@ -8,9 +8,8 @@ Flux; flux_queries makes its queries), inner_attention (the sum inside such a bl
 block of SD3.5), cross_blocks (the sum inside a block of Anima, or behind it). steps, cond_sides, crops,
 foreign_attention, compile and compile_marks each answer one question about the host; lora puts an adapter's LoRA on the
 model, exchange a prompt in the place of another, attention_hook captures attention maps. Tests: tests/host/sampling;
-prepared_layers in
-test_control.py and test_crops.py, run in test_model_patch.py, test_control.py and test_steps.py, layer_patch in
-test_control.py, test_fidelity.py and test_lora.py, layer_options in test_fidelity.py through layer_patch, dit_blocks
-and flux_queries in test_double_blocks.py through sampled, foreign_attention in test_neighbours.py through sampled,
-attention_hook in tests/host/test_attention_map.py through attention_map.
+prepared_layers in test_control.py and test_crops.py, run in test_model_patch.py, test_control.py and test_steps.py,
+layer_patch in test_control.py, test_fidelity.py and test_lora.py, layer_options in test_fidelity.py through
+layer_patch, dit_blocks and flux_queries in test_double_blocks.py through sampled, foreign_attention in
+test_neighbours.py through sampled, attention_hook in tests/host/test_attention_map.py through attention_map.
 """

@@ -60,18 +60,21 @@ _MODULE = "comfy.k_diffusion.sampling"
 
 def max_calls(sampler: Any) -> int:
     """How many calls a sampler makes at most between two callbacks; 0 where only the noise level tells steps."""
-    function = getattr(sampler, "sampler_function", None)
-    if getattr(function, "__module__", None) != _MODULE or getattr(sampler, "extra_options", None):
-        return 0
-    return _MAX_CALLS.get(getattr(function, "__name__", ""), 0)
+    return 0 if getattr(sampler, "extra_options", None) else _MAX_CALLS.get(_function_of(sampler), 0)
 
 
 def true_levels(sampler: Any, sigmas: Tensor, sampling: Any) -> Tensor:
     """The noise levels of a run as its sampler takes them; sampling: the model's noise schedule."""
-    if getattr(getattr(sampler, "sampler_function", None), "__name__", "") not in _BEGIN_LOWER:
+    if _function_of(sampler) not in _BEGIN_LOWER:
         return sigmas
     lowered: Tensor = offset_first_sigma_for_snr(sigmas, sampling)
     return lowered
+
+
+def _function_of(sampler: Any) -> str:
+    """The name of a sampler's function, where it is one of the host's own; else nothing."""
+    function = getattr(sampler, "sampler_function", None)
+    return getattr(function, "__name__", "") if getattr(function, "__module__", None) == _MODULE else ""
 
 
 class Instant(NamedTuple):

@@ -1,5 +1,6 @@
 """The fixtures that the tests of sampling share: a small MODEL and an image prompt for it, and every construction."""
 
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -60,3 +61,26 @@ def bare(model: Any) -> Tensor:
 def prompted(model: Any, prompts: list[ImagePrompt]) -> Tensor:
     """Its picture with the first prompt."""
     return sample(apply(model, prompts[0]))
+
+
+@pytest.fixture(scope="module")
+def steps(comfy: None) -> ModuleType:
+    """The module that tells steps."""
+    from comfyui_ip_adapter.nodes.host.sampling import steps
+
+    return steps
+
+
+@pytest.fixture
+def instants(steps: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, float, Any]]:
+    """For every call of the model: the clock, the noise level, and when the clock says the call is."""
+    seen: list[tuple[Any, float, Any]] = []
+    original = steps.Clock.now
+
+    def recording(clock: Any, sigma: Tensor) -> Any:
+        found = original(clock, sigma)
+        seen.append((clock, float(sigma.flatten()[0]), found))
+        return found
+
+    monkeypatch.setattr(steps.Clock, "now", recording)
+    return seen

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -165,29 +166,18 @@ def test_the_time_is_that_of_the_model_that_samples(anima: AnimaTwins, file: Nam
 
 
 def test_every_sampler_tells_the_noise_level_that_it_calls_at(
-    anima: AnimaTwins, file: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    anima: AnimaTwins, file: Named, tmp_path: Path, steps: ModuleType, instants: list[Any]
 ) -> None:
     import comfy.samplers
 
-    from comfyui_ip_adapter.nodes.host.sampling import steps
-
-    said: list[tuple[float, float]] = []
-    now = steps.Clock.now
-
-    def recording(clock: Any, sigma: Tensor) -> Any:
-        found = now(clock, sigma)
-        said.append((found.level, float(sigma.flatten()[0])))
-        return found
-
-    monkeypatch.setattr(steps.Clock, "now", recording)
     prompted = apply(anima.patcher, ours(file, tmp_path, states()), 1.0)
     names = [name.removeprefix("sample_") for name in steps._MAX_CALLS]
     for name in (name for name in names if name in comfy.samplers.KSampler.SAMPLERS):
-        said.clear()
+        instants.clear()
         sample(prompted, cfg=1.0, steps=3, sampler=name)
-        assert said, name
-        for level, true in said:
-            assert level == pytest.approx(true, rel=1e-6), name
+        assert instants, name
+        for _, true, found in instants:
+            assert found.level == pytest.approx(true, rel=1e-6), name
 
 
 def test_no_hook_stays_on_the_blocks(anima: AnimaTwins, file: Named, tmp_path: Path) -> None:

@@ -36,29 +36,6 @@ _DURING = (
 DURING = re.compile(rf"/({_DURING})\.py")
 
 
-@pytest.fixture(scope="module")
-def steps(comfy: None) -> ModuleType:
-    """The module that tells steps."""
-    from comfyui_ip_adapter.nodes.host.sampling import steps
-
-    return steps
-
-
-@pytest.fixture
-def instants(steps: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, float, Any]]:
-    """For every call of the model: the clock, the noise level, and when the clock says the call is."""
-    seen: list[tuple[Any, float, Any]] = []
-    original = steps.Clock.now
-
-    def recording(clock: Any, sigma: Tensor) -> Any:
-        found = original(clock, sigma)
-        seen.append((clock, float(sigma.flatten()[0]), found))
-        return found
-
-    monkeypatch.setattr(steps.Clock, "now", recording)
-    return seen
-
-
 def told(steps: ModuleType) -> list[str]:
     """The samplers whose steps are known without reading."""
     import comfy.samplers
