@@ -39,7 +39,7 @@ from .save import SaveAdapter
 from .schedule import Schedule
 from .score import Score
 from .simple import Simple, StyleComposition
-from .small_world import SmallWorld
+from .small_world import SmallWorld, SmallWorldPortrait
 from .train import Train
 from .transition import Transition
 
@@ -53,6 +53,7 @@ NODES: list[type[io.ComfyNode]] = [
     Train,
     SaveAdapter,
     SmallWorld,
+    SmallWorldPortrait,
     Face,
     FaceEmbeds,
     EncodeFace,

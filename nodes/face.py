@@ -35,7 +35,7 @@ class Face(Node):
                     "image",
                     tooltip="One or more pictures. Those without a face are named, and their places stay empty.",
                 ),
-                io.Combo.Input("model", options=host.names() or [host.NONE], tooltip=_model_menu()),
+                io.Combo.Input("model", options=host.menu(), tooltip=_model_menu()),
                 *_choice_inputs(),
                 io.Combo.Input(
                     "backend",

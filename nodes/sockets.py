@@ -28,7 +28,7 @@ _FOLDERS = {
     "animation": ("IPA_Transition", "IPA_Schedule"),
     "comparison": ("IPA_Score", "IPA_Grid", "IPA_GridModel", "IPA_GridSheet"),
     "training": ("IPA_Train", "IPA_SaveAdapter"),
-    _DEMO: ("IPA_SmallWorld",),
+    _DEMO: ("IPA_SmallWorld", "IPA_SmallWorldPortrait"),
 }
 FOLDER_OF = {node: folder for folder, nodes in _FOLDERS.items() for node in nodes}
 """Id of a node -> its folder in the menu; the nodes that most graphs have lie beside the folders."""

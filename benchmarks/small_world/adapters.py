@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ...ip_adapter_core.adapters.projections import ImageProjection
 from ...ip_adapter_core.layers.layout import Geometry, geometry
-from ...ip_adapter_core.small_world.drawing import PICTURE, draw
+from ...ip_adapter_core.small_world.canvas import PICTURE
+from ...ip_adapter_core.small_world.drawing import draw
 from ...ip_adapter_core.training.examples import TensorExamples
 from ...ip_adapter_core.training.fresh import TRAINABLE_KINDS, fresh
 from ...ip_adapter_core.training.interface import Step
@@ -115,27 +116,32 @@ def beginning(kind: str, width: int) -> nn.Module:
     return network
 
 
-def train_one(kind: str, settings: Settings) -> None:
-    """Go on with an adapter of a kind from the weights that are there, and write it."""
-    shown, name = examples(kind), f"adapter_{kind}"
+def teach(
+    network: nn.Module, model: HostBase, shown: TensorExamples, into: Path, name: str, settings: Settings
+) -> None:
+    """Train an adapter on a model and write it into a file; name: of the record."""
     started = time.time()
-    with (SimpleBase if kind == "simple" else HostBase)(host.checkpoint().model) as frozen:
-        network = beginning(kind, shown.nulls["features"].shape[-1])
-        network.load_state_dict(read(file(kind)))
-        with plain_attention(), mixed_precision():
-            outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, kind))
-    publish(file(kind), outcome.network.state_dict())
+    with model as frozen, plain_attention(), mixed_precision():
+        outcome = train(network, frozen, shown, settings, folder=FOLDER / name, on_step=partial(_log, name))
+    publish(into, outcome.network.state_dict())
     record(name, outcome.losses, time.time() - started)
 
 
-def _log(kind: str, step: Step) -> None:
+def _log(name: str, step: Step) -> None:
     if step.number % 50 == 0:
-        logging.info("%s step %d: loss %.4f", kind, step.number, step.loss)
+        logging.info("%s step %d: loss %.4f", name, step.number, step.loss)
+
+
+def recipe(steps: int) -> Settings:
+    """The paper's, at a rate for thousands of steps instead of a million."""
+    return Settings(
+        steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250, seed=1
+    )
 
 
 def main(kind: str, steps: int = STEPS) -> None:
-    """The paper's recipe, at a rate for thousands of steps instead of a million."""
-    settings = Settings(
-        steps=steps, batch=BATCH, learning_rate=2e-3, warmup=100, decay=True, ema=0.995, save_every=250, seed=1
-    )
-    train_one(kind, settings)
+    """Go on with an adapter of a kind from the weights that are there, and write it."""
+    shown, frozen = examples(kind), (SimpleBase if kind == "simple" else HostBase)(host.checkpoint().model)
+    network = beginning(kind, shown.nulls["features"].shape[-1])
+    network.load_state_dict(read(file(kind)))
+    teach(network, frozen, shown, file(kind), f"adapter_{kind}", recipe(steps))

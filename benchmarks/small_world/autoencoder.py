@@ -5,25 +5,30 @@ here and a tenth of the work to train, so a narrow one is trained and laid into 
 stay zero: what it computes is the same.
 """
 
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from comfy.taesd.taesd import TAESD, Block, conv
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, pad
 
-from ...ip_adapter_core.small_world.drawing import SCALE, draw, pastel, sketch
+from ...ip_adapter_core.small_world.canvas import SCALE
+from ...ip_adapter_core.small_world.drawing import draw, pastel, sketch
 from ...ip_adapter_core.small_world.world import SIDE, scene
 from . import base
 from .descent import Descent
 from .shelf import COUNTS, mixed_precision, publish, read
 
-PREFIX = "first_stage_model."
 WIDTH = 16
 """Channels of the narrow one."""
 PICTURES = min(3_000, COUNTS["train"])
 SERIES = 6
 BATCH = min(8, PICTURES)
+RATE = 3e-3
 PART = 16
 """A step looks at a square of this side of each sketch, and at the same part of its picture."""
 PASTEL = 0.15
@@ -77,9 +82,13 @@ def _filled(weight: Tensor, like: Tensor) -> Tensor:
 def examples() -> tuple[Tensor, Tensor]:
     """Sketches (n, 3, 32, 32) and their pictures (n, 3, 256, 256), bytes, of scenes of every combination."""
     scenes = [scene(SERIES, n, unseen=n % 7 == 0) for n in range(PICTURES)]
-    parts = [scenes[n : n + 20] for n in range(0, PICTURES, 20)]
-    small, large = (torch.cat([(drawn(part) * 255).round().byte() for part in parts]) for drawn in (sketch, draw))
-    return small, large
+    return drawn(scenes, sketch), drawn(scenes, draw)
+
+
+def drawn(shown: Sequence[Any], draw: Callable[[Sequence[Any]], Tensor]) -> Tensor:
+    """Pictures of things as bytes, a few at a time."""
+    parts = [shown[n : n + 20] for n in range(0, len(shown), 20)]
+    return torch.cat([(draw(part) * 255).round().byte() for part in parts])
 
 
 def cut(small: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,43 +100,53 @@ def cut(small: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def train(steps: int, batch: int = BATCH, rate: float = 3e-3) -> Narrow:
-    """The mean difference of each pixel, there and back; the two halves learn beside each other."""
-    torch.manual_seed(9)
-    small, large = examples()
-    model = Narrow()
-    descent = Descent("autoencoder", model.parameters(), steps, rate, memory=(0.9, 0.98), clip=1.0)
+def train(
+    model: Narrow, examples: tuple[Tensor, Tensor], steps: int, *, name: str = "autoencoder", file: Path = base.FILE
+) -> None:
+    """The mean difference of each pixel, there and back; the two halves learn beside each other.
+
+    examples: as those of `examples`; name: of the record; file: the checkpoint that it is for.
+    """
+    small, large = examples
+    descent = Descent(name, model.parameters(), steps, RATE, memory=(0.9, 0.98), clip=1.0)
     for _ in range(steps):
-        pairs = [cut(small[row], large[row]) for row in torch.randint(PICTURES, (batch,)).tolist()]
+        pairs = [cut(small[row], large[row]) for row in torch.randint(len(small), (BATCH,)).tolist()]
         small_part, pictures = (torch.stack(side).float() / 255 for side in zip(*pairs, strict=True))
-        chalk = torch.rand(batch, 1, 1, 1) < PASTEL
+        chalk = torch.rand(BATCH, 1, 1, 1) < PASTEL
         small_part, pictures = (torch.where(chalk, pastel(side), side) for side in (small_part, pictures))
         latents = small_part * 2 - 1
-        noisy = latents + DISTURBED * torch.rand(batch, 1, 1, 1) * torch.randn_like(latents)
+        noisy = latents + DISTURBED * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(latents)
         with mixed_precision():
             drawn, seen = model.decode(noisy), model.encode(pictures)
         if descent.step(l1_loss(drawn.float(), pictures) + l1_loss(seen.float(), latents) / 2):
-            write(model)
+            write(model, file)
     descent.end()
-    return model
+    write(model, file)
 
 
-def write(model: Narrow) -> None:
-    """Put it into the checkpoint, in place of one that may be there."""
-    others = {name: weight for name, weight in read(base.FILE).items() if not name.startswith(PREFIX)}
-    publish(base.FILE, {**others, **{PREFIX + name: weight for name, weight in model.widened().items()}})
+def write(model: Narrow, file: Path = base.FILE) -> None:
+    """Put it into a checkpoint, in place of one that may be there."""
+    others = {name: weight for name, weight in read(file).items() if not name.startswith(base.AUTOENCODER)}
+    publish(file, {**others, **{base.AUTOENCODER + name: weight for name, weight in model.widened().items()}})
 
 
 @cache
-def trained() -> Narrow:
-    """The shipped autoencoder without the channels that are zero: it draws the same at a tenth of the cost."""
-    wide, narrow = read(base.FILE), Narrow()
+def trained(file: Path = base.FILE) -> Narrow:
+    """The autoencoder of a shipped checkpoint, without the channels that are zero: the same at a tenth of the cost."""
+    wide, narrow = read(file), Narrow()
     like = narrow.state_dict()
-    cut = {name: wide[PREFIX + name][tuple(map(slice, weight.shape))] for name, weight in like.items()}
+    cut = {name: wide[base.AUTOENCODER + name][tuple(map(slice, weight.shape))] for name, weight in like.items()}
     narrow.load_state_dict(cut)
     return narrow.eval().requires_grad_(False)
 
 
+def learner() -> Narrow:
+    """A copy of the shipped one that learns on."""
+    return deepcopy(trained()).train().requires_grad_(True)
+
+
 def main(steps: int) -> None:
     """Train and write the autoencoder."""
-    write(train(steps))
+    torch.manual_seed(9)
+    shown = examples()
+    train(Narrow(), shown, steps)

@@ -1,6 +1,9 @@
 """Train the small world's text-to-image model: ComfyUI's own UNet and text encoder, together, on sketches."""
 
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from comfy.clip_model import CLIPTextModel
@@ -16,6 +19,7 @@ from . import words
 from .descent import Descent
 from .shelf import COUNTS, MODELS, captions, mixed_precision, pictures, plain_attention, publish, read
 
+PREFIXES, AUTOENCODER = ("model.diffusion_model.", "cond_stage_model."), "first_stage_model."
 FILE = MODELS / "checkpoints" / "small_world.safetensors"
 BATCH = min(64, COUNTS["train"])
 SHAPE: dict = {
@@ -46,12 +50,12 @@ def unet() -> UNetModel:
 
 
 class Words(nn.Module):
-    """The text encoder with the vocabulary's own number of rows."""
+    """The text encoder with as many rows as the vocabulary has."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = words.VOCABULARY) -> None:
         super().__init__()
         self.transformer = CLIPTextModel(TEXT_CONFIG, torch.float32, "cpu", disable_weight_init)
-        self.transformer.set_input_embeddings(nn.Embedding(words.VOCABULARY, TEXT_CONFIG["hidden_size"]))
+        self.transformer.set_input_embeddings(nn.Embedding(rows, TEXT_CONFIG["hidden_size"]))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, 32) token numbers -> context (n, 32, 128)."""
@@ -114,58 +118,87 @@ def timesteps(count: int, signal: Tensor) -> Tensor:
     return torch.where(torch.rand(count) < 0.2, torch.randint(len(signal), (count,)), centred)
 
 
-def train(steps: int, cycle: int = 0, batch: int = BATCH, rate: float = 1e-3) -> tuple[nn.Module, nn.Module]:
-    """Predict v (arXiv 2202.00512); of every ten captions one is empty, for guidance.
+class Lesson(NamedTuple):
+    """What a model learns to draw.
+
+    images: latents (n, 3, 32, 32).
+    texts: token numbers of their captions in several versions, (versions, n, 32).
+    empty: those of no caption, (1, 32).
+    counts: how much an error counts at each place, (1 or n, 1, 1 or 32, 1 or 32).
+    """
+
+    images: Tensor
+    texts: Tensor
+    empty: Tensor
+    counts: Tensor = torch.ones(1, 1, 1, 1)
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Some images with a caption each, of which every tenth is empty, for guidance; and what counts."""
+        rows = torch.randint(len(self.images), (count,))
+        ids = self.texts[torch.randint(len(self.texts), (count,)), rows]
+        counts = self.counts.expand(len(self.images), -1, -1, -1)[rows]
+        return self.images[rows].float(), torch.where(torch.rand(count, 1) < 0.1, self.empty, ids), counts
+
+
+def train(
+    both: nn.ModuleList,
+    lesson: Lesson,
+    steps: int,
+    *,
+    name: str,
+    keep: Callable[[nn.ModuleList], None],
+    first: bool = False,
+    batch: int = BATCH,
+    rate: float = 1e-3,
+) -> nn.ModuleList:
+    """Teach a diffusion model and its text encoder, both, to predict v (arXiv 2202.00512); gives their moving average.
 
     The first cycle learns to paint: it draws all timesteps alike and hardly counts the noisiest, where only the text
-    tells what to paint. The later ones learn that.
+    tells what to paint. The later ones learn that. name: of the record; keep: called with the average now and then.
     """
-    torch.manual_seed(20 + cycle)
-    images, texts, signal = latents("train"), tokens(), noise_levels()
-    empty = words.padded(words.tokenizer()([""]))
-    both = nn.ModuleList([unet(), Words()])
-    if cycle:
-        both = nn.ModuleList(trained()).train().requires_grad_(True)
-    else:
-        initialise(both)
-    average = deepcopy(both).requires_grad_(False)
-    descent = Descent(f"base_{cycle}", both.parameters(), steps, rate, memory=(0.9, 0.98), clip=1.0)
+    signal, average = noise_levels(), deepcopy(both).requires_grad_(False)
+    descent = Descent(name, both.parameters(), steps, rate, memory=(0.9, 0.98), clip=1.0)
     for step in range(steps):
-        rows = torch.randint(len(images), (batch,))
-        x, ids = images[rows].float(), texts[torch.randint(VERSIONS, (batch,)), rows]
-        ids = torch.where(torch.rand(batch, 1) < 0.1, empty, ids)
-        t = timesteps(batch, signal) if cycle else torch.randint(len(signal), (batch,))
+        x, ids, counts = lesson.draw(batch)
+        t = torch.randint(len(signal), (batch,)) if first else timesteps(batch, signal)
         noisy, target = diffused(x, signal[t])
         with plain_attention(), mixed_precision():
             predicted = both[0](noisy, t, both[1](ids))
         ratio = signal[t] / (1 - signal[t])
-        weight = (ratio.clamp(max=5) + bool(cycle)) / (ratio + 1)  # the almost clean count less (arXiv 2303.09556)
-        loss = ((predicted.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
+        weight = (ratio.clamp(max=5) + (not first)) / (ratio + 1)  # the almost clean count less (arXiv 2303.09556)
+        loss = (((predicted.float() - target).square() * counts).mean(dim=(1, 2, 3)) * weight).mean()
         due = descent.step(loss)
-        keep = min(0.999, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(average.parameters()), list(both.parameters()), 1 - keep)
+        share = min(0.999, (step + 1) / (step + 10))
+        torch._foreach_lerp_(list(average.parameters()), list(both.parameters()), 1 - share)
         if due:
-            write(*average)
+            keep(average)
     descent.end()
-    return average[0], average[1]
+    return average
 
 
-def write(diffusion: nn.Module, text: nn.Module) -> None:
-    """The checkpoint: diffusion model and text encoder under the names of SD's own. The autoencoder is added later."""
-    parts = {"model.diffusion_model.": diffusion, "cond_stage_model.": text}
-    named = {prefix + name: weight for prefix, part in parts.items() for name, weight in part.state_dict().items()}
-    publish(FILE, named)
+def write(both: Iterable[nn.Module], file: Path = FILE) -> None:
+    """The checkpoint: diffusion model and text encoder under the names of SD's own; an autoencoder in it stays."""
+    parts = zip(PREFIXES, both, strict=True)
+    named = {prefix + name: weight for prefix, part in parts for name, weight in part.state_dict().items()}
+    others = {} if not file.exists() else read(file)
+    publish(file, {name: weight for name, weight in others.items() if name.startswith(AUTOENCODER)} | named)
 
 
-def trained() -> tuple[nn.Module, nn.Module]:
-    """The shipped diffusion model and text encoder, frozen."""
-    shipped, both = read(FILE), (unet(), Words())
-    for prefix, part in zip(("model.diffusion_model.", "cond_stage_model."), both, strict=True):
+def trained(file: Path = FILE, rows: int = words.VOCABULARY) -> nn.ModuleList:
+    """A shipped diffusion model and its text encoder, frozen."""
+    shipped, both = read(file), nn.ModuleList([unet(), Words(rows)])
+    for prefix, part in zip(PREFIXES, both, strict=True):
         part.load_state_dict({key[len(prefix) :]: value for key, value in shipped.items() if key.startswith(prefix)})
-        part.eval().requires_grad_(False)
-    return both
+    return both.eval().requires_grad_(False)
 
 
 def main(steps: int, cycle: int = 0) -> None:
     """Train and write the model; a later cycle goes on from the weights that are there, at a new learning rate."""
-    write(*train(steps, cycle))
+    torch.manual_seed(20 + cycle)
+    lesson = Lesson(latents("train"), tokens(), words.padded(words.tokenizer()([""])))
+    if cycle:
+        both = trained().train().requires_grad_(True)
+    else:
+        both = nn.ModuleList([unet(), Words()])
+        initialise(both)
+    write(train(both, lesson, steps, name=f"base_{cycle}", keep=write, first=not cycle))

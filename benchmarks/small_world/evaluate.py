@@ -85,7 +85,8 @@ def kept(place: Path, make: Callable[[], str]) -> str:
 
 def fingerprint() -> str:
     """Of all that the tables are made of: the weights, and the code that measures."""
-    parts = [*sorted(MODELS.rglob("*.safetensors")), *sorted(Path(__file__).parent.glob("*.py"))]
+    weights = (path for kind in ("safetensors", "onnx") for path in MODELS.rglob(f"*.{kind}"))
+    parts = [*sorted(weights), *sorted(Path(__file__).parent.rglob("*.py"))]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.read_bytes())

@@ -1,4 +1,5 @@
-"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style.
+"""The whole recipe in order: vocabulary, CLIP, judge, text-to-image model, autoencoder, adapters, ControlNet, style;
+then the people: their model, the networks that find and recognise faces, and the adapters of faces.
 
 It may be stopped: what was made is not made again. Without the shelf it begins anew.
 """
@@ -10,6 +11,12 @@ from functools import partial
 from typing import NamedTuple
 
 from . import adapters, autoencoder, base, clip, controlnet, echo, history, judge, style, words
+from .faces import adapter as face_adapter
+from .faces import base as face_base
+from .faces import decoder as face_decoder
+from .faces import detection as face_detection
+from .faces import judge as face_judge
+from .faces import recognition as face_recognition
 from .shelf import FOLDER
 
 DONE = FOLDER / "done"
@@ -39,6 +46,14 @@ def parts() -> Iterator[Part]:
         yield Part(f"adapter_{kind}", adapters.STEPS, partial(adapters.main, kind))
     yield Part("controlnet", 1200, controlnet.main)
     yield Part("style", 600, style.main)
+    for cycle, steps in enumerate(face_base.CYCLES):
+        yield Part(f"faces_base_{cycle}", steps, partial(face_base.main, cycle=cycle))
+    yield Part("faces_decoder", 700, face_decoder.main)
+    yield Part("faces_judge", 2000, face_judge.main)
+    yield Part("faces_recogniser", 1500, face_recognition.main)
+    yield Part("faces_detector", 2500, face_detection.main)
+    for kind in face_adapter.KINDS:
+        yield Part(f"faces_{kind}", face_adapter.STEPS, partial(face_adapter.main, kind))
 
 
 def once(part: Part, steps: int) -> None:

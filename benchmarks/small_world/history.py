@@ -31,6 +31,17 @@ PARTS = {
     **{f"{part}_{kind}": f"{what}: {said}" for kind, what in ADAPTERS.items() for part, said in LEARNS.items()},
     "controlnet": "ControlNet: v, given outlines",
     "style": "LoRA: v of pastel pictures",
+    "faces_base_0": "text-to-image model of portraits: the one above, taught people",
+    "faces_base_1": "the same, second cycle",
+    "faces_base_2": "the same, third cycle; an error in a face counts up to seven times",
+    "faces_base_3": "the same, fourth cycle",
+    "faces_decoder": "its autoencoder: the one above, taught people",
+    "faces_judge": "judge of portraits: who is shown and how",
+    "faces_recogniser": "face recognition, 512 numbers: 1200 people told apart by angle, with a margin",
+    "faces_detector": "face detection: where a face is, its box and five points",
+    "faces_faceid": "FaceID adapter: by the package's trainer, v",
+    "faces_faceid_plusv2": "FaceID-Plus v2 adapter: the same",
+    "faces_portrait": "portrait adapter: the same",
 }
 COLUMNS = 2
 LEAVES = """
@@ -48,6 +59,13 @@ LEAVES = """
   a probe a picture, shrunk to the encoder's 32 pixels, is nearly the same, but textures suffer (HISTORY.md), so the
   adapters read pictures.
 - **The ControlNet learns with captions that are wrong** about shape, size and place: so outlines have the last word.
+- **FaceID and portrait learn from another portrait of the same person**, published ones from the picture itself. So
+  expression and glasses do not come from the face. FaceID-Plus learns from one with the same expression and glasses in
+  other clothes before another background, so these do not come from the face's picture.
+- **FaceID and FaceID-Plus have no LoRA**, FaceID-Plus one layer in its resampler instead of four, and portrait 8 tokens
+  instead of 16: all models together must stay small.
+- **An error around eyes, nose and mouth counts up to seven times**, for the adapters of faces and in the later cycles
+  of the model that draws them: those few pixels are what a face shows.
 - **The CLIP is our own**, and its batches are hard on purpose: three quarters are groups alike in all but one
   attribute.
 

@@ -1,5 +1,6 @@
 """The shipped models in the host's hands, as a graph would load them."""
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +27,13 @@ class Loaded(NamedTuple):
     vae: Any
 
 
-@cache
 def checkpoint(path: Path = base.FILE) -> Loaded:
-    """The text-to-image model through the host's own loader."""
+    """A text-to-image model through the host's own loader."""
+    return _checkpoint(path)
+
+
+@cache
+def _checkpoint(path: Path) -> Loaded:
     small_world.register()
     return Loaded(*comfy.sd.load_checkpoint_guess_config(str(path), output_vae=True, output_clip=True)[:3])
 
@@ -41,19 +46,32 @@ def encoder() -> vision.VisionEncoder:
 
 def features(pictures: Tensor) -> Features:
     """Features of pictures or sketches (n, 3, h, w), 0 to 1."""
-    parts = [vision.encode(encoder(), fit(part.movedim(1, -1), SIDE)) for part in pictures.split(_CHUNK)]
+    parts = list(_encoded(pictures))
     return Features(torch.cat([part.embeds for part in parts]), torch.cat([_hidden(part) for part in parts]))
+
+
+def states(pictures: Tensor) -> Tensor:
+    """What the encoder says of every patch of such pictures, (n, patches, width)."""
+    return torch.cat([_hidden(part) for part in _encoded(pictures)])
+
+
+def _encoded(pictures: Tensor) -> Iterator[vision.VisionOutput]:
+    return (vision.encode(encoder(), fit(part.movedim(1, -1), SIDE)) for part in pictures.split(_CHUNK))
 
 
 def blank() -> Features:
     """Features of a missing image: a zero embedding, and the hidden states of the mean colour."""
-    seen = vision.blank(encoder())
-    return Features(torch.zeros_like(seen.embeds), _hidden(seen))
+    return Features(torch.zeros_like(vision.blank(encoder()).embeds), blank_states())
 
 
-def contexts(texts: list[str]) -> Tensor:
-    """The output of the host's text encoder for captions, (n, 32, 128)."""
-    text = checkpoint().clip
+def blank_states() -> Tensor:
+    """What the encoder says of every patch of the mean colour, (1, patches, width)."""
+    return _hidden(vision.blank(encoder()))
+
+
+def contexts(texts: list[str], path: Path = base.FILE) -> Tensor:
+    """The output of a checkpoint's text encoder for captions, (n, 32, 128)."""
+    text = checkpoint(path).clip
     by_text = {caption: text.encode_from_tokens(text.tokenize(caption)) for caption in dict.fromkeys(texts)}
     return torch.cat([by_text[caption] for caption in texts])
 

@@ -1,5 +1,6 @@
 """Train the judge: a small convolutional network that reads the attributes of a picture with one object."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,7 @@ from .shelf import COUNTS, MODELS, publish, read
 
 FILE = MODELS / "judge" / "small_world_judge.safetensors"
 BATCH = min(64, COUNTS["train"])
+RATE = 2e-3
 READS = {**ATTRIBUTES, "size": tuple(SIZES), "place": tuple(PLACES)}
 PICTURES = min(16_000, COUNTS["train"])
 _WIDTHS = (3, 32, 64, 96)
@@ -21,11 +23,11 @@ _WIDTHS = (3, 32, 64, 96)
 class Judge(nn.Module):
     """Pictures -> scores of every choice of every attribute."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads: Mapping[str, Sequence[str]] = READS) -> None:
         super().__init__()
         steps = [_step(a, b) for a, b in pairwise(_WIDTHS)]
         self.body = nn.Sequential(*steps, nn.Flatten(), nn.Linear(_WIDTHS[-1] * 16, 128), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(128, len(choices)) for name, choices in READS.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(128, len(choices)) for name, choices in reads.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """(n, 3, 32, 32), 0 to 1: sketches, or pictures made small -> scores (n, choices) by attribute."""
@@ -54,26 +56,25 @@ def _said(one: Scene, attribute: str) -> str:
     return one.background if attribute == "background" else getattr(one.objects[0], attribute)
 
 
-def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> Judge:
-    """Sketches of every combination, in both styles, slightly disturbed."""
-    torch.manual_seed(4)
-    scenes = [scene(5, n, unseen=n % 7 == 0, objects=1) for n in range(PICTURES)]
-    shelf = torch.cat([sketch(scenes[n : n + 500]) for n in range(0, PICTURES, 500)])
-    truth = answers(scenes)
-    model = Judge()
-    descent = Descent("judge", model.parameters(), steps, rate, decay=0.05, warm=0.1)
+def train(model: Judge, shelf: Tensor, truth: Mapping[str, Tensor], steps: int, name: str = "judge") -> None:
+    """Pictures (n, 3, 32, 32), 0 to 1, in both styles, slightly disturbed; truth: as `answers`; name: of the record."""
+    descent = Descent(name, model.parameters(), steps, RATE, decay=0.05, warm=0.1)
     for _ in range(steps):
-        rows = torch.randint(PICTURES, (batch,))
+        rows = torch.randint(len(shelf), (BATCH,))
         x = shelf[rows]
-        x = torch.where(torch.rand(batch, 1, 1, 1) < 0.2, pastel(x), x)
-        x = x + 0.1 * torch.rand(batch, 1, 1, 1) * torch.randn_like(x)
+        x = torch.where(torch.rand(BATCH, 1, 1, 1) < 0.2, pastel(x), x)
+        x = x + 0.1 * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(x)
         scores = model(x)
-        loss = torch.stack([cross_entropy(scores[name], truth[name][rows]) for name in READS]).sum()
+        loss = torch.stack([cross_entropy(scores[name], right[rows]) for name, right in truth.items()]).sum()
         descent.step(loss)
     descent.end()
-    return model
 
 
 def main(steps: int) -> None:
-    """Train and write the judge."""
-    publish(FILE, train(steps).state_dict())
+    """Train and write the judge, on sketches of every combination."""
+    torch.manual_seed(4)
+    shown = [scene(5, n, unseen=n % 7 == 0, objects=1) for n in range(PICTURES)]
+    shelf = torch.cat([sketch(shown[n : n + 500]) for n in range(0, PICTURES, 500)])
+    model = Judge()
+    train(model, shelf, answers(shown), steps)
+    publish(FILE, model.state_dict())

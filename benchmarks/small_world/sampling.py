@@ -1,6 +1,7 @@
 """Pictures of the small world from texts, references and outlines, by the host's samplers and this package's nodes."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import comfy.controlnet
@@ -21,7 +22,7 @@ from ...ip_adapter_core.prompts.prompt import ImagePrompt, PromptPart
 from ...ip_adapter_core.settings.layer_weights import LINEAR, LayerWeights
 from ...ip_adapter_core.small_world.world import SIDE
 from ...nodes.host.sampling.model_patch import apply
-from . import adapters, autoencoder, controlnet, host, style
+from . import adapters, autoencoder, base, controlnet, host, style
 from .shelf import read
 
 STEPS, GUIDANCE = 20, 4.0
@@ -49,19 +50,24 @@ class Wish:
     balance: str = OFF
 
 
-@torch.no_grad()
 def sampled(wish: Wish, seed: int = 1) -> Tensor:
     """The pictures, (n, 3, 256, 256), 0 to 1, from the same noise for the same seed."""
     model, positive, negative = _prompted(wish)
     if wish.outlines is not None:
         positive, negative = (_controlled(cond, wish.outlines) for cond in (positive, negative))
-    count = len(wish.texts)
-    empty = torch.zeros(count, 3, SIDE, SIDE)
+    return drawn(model, positive, negative, seed)
+
+
+@torch.no_grad()
+def drawn(model: Any, positive: list[Any], negative: list[Any], seed: int, file: Path = base.FILE) -> Tensor:
+    """What a MODEL makes of two conds, decoded by the autoencoder of a checkpoint."""
+    empty = torch.zeros(len(positive[0][0]), 3, SIDE, SIDE)
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         model, noise, STEPS, GUIDANCE, "ddim", "normal", positive, negative, empty, seed=seed, disable_pbar=True
     )
-    return torch.cat([autoencoder.trained().decode(part.float()).clamp(0, 1) for part in latents.split(_AT_ONCE)])
+    decoder = autoencoder.trained(file)
+    return torch.cat([decoder.decode(part.float()).clamp(0, 1) for part in latents.split(_AT_ONCE)])
 
 
 def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
@@ -84,7 +90,12 @@ def _prompted(wish: Wish) -> tuple[Any, list[Any], list[Any]]:
 def prompt(wish: Wish) -> ImagePrompt:
     """An image prompt for each picture."""
     network = loaded(wish.kind)
-    tokens = torch.cat(_tokens(network.image_proj, wish))
+    return joined(network, *_tokens(network.image_proj, wish))
+
+
+def joined(network: Adapter, cond: Tensor, uncond: Tensor) -> ImagePrompt:
+    """The image prompt of tokens (n, tokens, context), a pair for each picture."""
+    tokens = torch.cat([cond, uncond])
     order = torch.arange(len(tokens)).reshape(2, -1)
     return ImagePrompt(network.identity(), (PromptPart(tokens, network.keys_values(tokens), order),))
 

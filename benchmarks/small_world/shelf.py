@@ -52,12 +52,17 @@ def pictures(split: str) -> torch.Tensor:
 
 
 def save(name: str, tensors: dict[str, torch.Tensor]) -> Path:
-    """Write tensors to the shelf, whole or not at all."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    """Write tensors to the shelf."""
     path = FOLDER / f"{name}.safetensors"
+    _write(path, tensors)
+    return path
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """A file of tensors, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.detach().contiguous() for key, value in tensors.items()}, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
-    return path
 
 
 def load(name: str) -> dict[str, torch.Tensor]:
@@ -108,9 +113,7 @@ def record(name: str, losses: list[float], seconds: float) -> None:
 
 def publish(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write weights that the package ships, in half precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = {key: value.detach().half() if value.is_floating_point() else value for key, value in tensors.items()}
-    save_file({key: value.contiguous() for key, value in half.items()}, path)
+    _write(path, {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()})
 
 
 def plain_attention() -> AbstractContextManager[None]:

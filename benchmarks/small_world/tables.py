@@ -13,11 +13,13 @@ from ...ip_adapter_core.attention.balance import BALANCES, OFF
 from ...ip_adapter_core.layers.layout import Layer
 from ...ip_adapter_core.prompts.features import Features
 from ...ip_adapter_core.settings.layer_weights import LayerWeight, LayerWeights, from_weight_type
-from ...ip_adapter_core.small_world.drawing import PICTURE, covers, draw, outlines, pastel
+from ...ip_adapter_core.small_world.canvas import PICTURE
+from ...ip_adapter_core.small_world.drawing import covers, draw, outlines, pastel
 from ...ip_adapter_core.small_world.world import ATTRIBUTES, SIDE, Scene
 from ...ip_adapter_core.vision.preprocess import FITS
 from ...ip_adapter_core.vision.reference_mask import reference
 from . import host, probes
+from .faces.table import facing
 from .judge import READS
 from .sampling import Wish, sampled, shape
 from .scores import Scores, Subjects, agreement, couples, crowd, saturation, score
@@ -317,4 +319,5 @@ TABLES: dict[str, Callable[[Subjects], Table]] = {
     "9. A part of a reference": masking,
     "10. One reference inside, one around": mixing,
     "11. What each layer carries": carrying,
+    "12. Faces": facing,
 }

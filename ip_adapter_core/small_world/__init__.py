@@ -1,6 +1,7 @@
 """The toy world of the demo models.
 
-In: a description of a scene. Out: its picture and its caption. Read world (what there is), drawing. Both depend on
-nothing else here; the models are made and measured in benchmarks/small_world. Tests: tests/core/small_world,
-and those of the models in tests/benchmarks/test_small_world.py.
+In: a description of a scene, or of a portrait. Out: its picture and its caption. Read world (what there is), drawing;
+then people, portraits, face_parts; both draw on a canvas and depend on nothing else here. The models are made and
+measured in benchmarks/small_world, and tested in tests/benchmarks. Tests: canvas in test_drawing.py, face_parts in
+test_portraits.py through portraits.
 """

@@ -6,21 +6,16 @@ across each object and a shadow behind it: the model's decoder makes pictures of
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from .canvas import EDGES, LAMP, PICTURE, backgrounds, column, cover, each, grid
 from .world import SIDE, Object, Scene
 
-SCALE = 8
-"""Pixels of a picture for each of a sketch; as in other latent models."""
-PICTURE = SIDE * SCALE
-"""The side of a picture in pixels."""
 _OUTLINE = 1.0  # lengths are in pixels of a sketch, unless it is said
-_EDGES = {SIDE: 0.8, PICTURE // 2: 0.2, PICTURE: 0.2}  # over which an edge fades, by the side of what is drawn
 _DARK = 0.42  # a texture's second tone, as a share of the first
 _PITCH = 4  # between the stripes, dots and squares of a texture; they lie on the picture's grid
-_LAMP = (-0.6, -0.8)  # where the light comes from, in the plane of the picture
 _SHADE, _RIM, _RIM_WIDTH = 0.14, 0.30, 2.2  # how much lighter and darker: across an object, and where it bends
 _SHADOW, _FALLS, _SOFT = 0.30, (0.9, 1.2), 2.4  # its darkness, how far from the object it lies, how softly it ends
 _LINE = 0.55  # half the width of an outline
@@ -45,7 +40,7 @@ def covers(scenes: Sequence[Scene]) -> torch.Tensor:
     """Where the objects are, (n, PICTURE, PICTURE), 0 to 1."""
     result = torch.zeros(len(scenes), PICTURE, PICTURE)
     for rows, objects in _layers(scenes):
-        result[rows] = torch.maximum(result[rows], _cover(_distances(objects, PICTURE)))
+        result[rows] = torch.maximum(result[rows], cover(_distances(objects, PICTURE)))
     return result
 
 
@@ -53,13 +48,13 @@ def outlines(scenes: Sequence[Scene]) -> torch.Tensor:
     """The outlines of the objects in white on black, (n, 3, PICTURE, PICTURE): what the ControlNet is told."""
     canvas = torch.zeros(len(scenes), 1, PICTURE, PICTURE)
     for rows, objects in _layers(scenes):
-        lines = _cover(_distances(objects, PICTURE).abs() - _LINE)
+        lines = cover(_distances(objects, PICTURE).abs() - _LINE)
         canvas[rows] = torch.maximum(canvas[rows], lines[:, None])
     return canvas.expand(-1, 3, -1, -1).contiguous()
 
 
 def _drawn(scenes: Sequence[Scene], side: int, *, lit: bool) -> torch.Tensor:
-    canvas = _backgrounds(scenes, side)
+    canvas = backgrounds(scenes, side)
     for rows, objects in _layers(scenes):
         canvas[rows] = _paint(canvas[rows], objects, lit)
     return canvas
@@ -72,52 +67,6 @@ def _layers(scenes: Sequence[Scene]) -> Iterator[tuple[list[int], list[Object]]]
         yield rows, [scenes[row].objects[layer] for row in rows]
 
 
-def _cover(distance: torch.Tensor) -> torch.Tensor:
-    return (0.5 - distance / _EDGES[distance.shape[-1]]).clamp(0, 1)
-
-
-def _grid(side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the pixels' middles are: x (1, side, side) and y, from 0 to SIDE."""
-    steps = (torch.arange(side, dtype=torch.float32) + 0.5) * (SIDE / side)
-    return steps[None, None, :].expand(1, side, side), steps[None, :, None].expand(1, side, side)
-
-
-def _column(values: Sequence[float]) -> torch.Tensor:
-    return torch.tensor(list(values), dtype=torch.float32)[:, None, None]
-
-
-def _backgrounds(scenes: Sequence[Scene], side: int) -> torch.Tensor:
-    x, y = _grid(side)
-    height = (y / SIDE)[:, None]
-    shade = _column([scene.shade for scene in scenes])[:, None]
-
-    def flat(colour: Sequence[float]) -> torch.Tensor:
-        return torch.tensor(colour, dtype=torch.float32)[None, :, None, None]
-
-    blades = ((x + (y / 4).floor() * 2) % 4 < 1).float()[:, None] * (y % 4 < 3).float()[:, None]
-    looks = {
-        "white": flat((0.96, 0.96, 0.96)) + 0.03 * shade,
-        "black": flat((0.07, 0.07, 0.08)) + 0.04 * shade,
-        "gray": flat((0.55, 0.55, 0.56)) + 0.06 * shade,
-        "sky": flat((0.35, 0.62, 0.95)) * (1 - height) + flat((0.85, 0.94, 1.0)) * height + 0.04 * shade,
-        "sunset": flat((0.30, 0.12, 0.42)) * (1 - height) + flat((1.0, 0.55, 0.25)) * height + 0.05 * shade,
-        "grass": flat((0.30, 0.48, 0.14)) + flat((0.16, 0.22, 0.08)) * blades + 0.05 * shade,
-    }
-    wide = {name: look.expand(len(scenes), 3, side, side) for name, look in looks.items()}
-    return torch.stack([wide[scene.background][row] for row, scene in enumerate(scenes)]).clamp(0, 1)
-
-
-def _each(
-    objects: Sequence[Object], name: str, looks: Mapping[str, Callable[..., torch.Tensor]], *fields: torch.Tensor
-) -> torch.Tensor:
-    """The function that each object's attribute `name` selects, of its own rows of `fields`."""
-    result = torch.empty_like(fields[0])
-    for choice in {getattr(one, name) for one in objects}:
-        rows = [row for row, one in enumerate(objects) if getattr(one, name) == choice]
-        result[rows] = looks[choice](*(field[rows] for field in fields))
-    return result
-
-
 def _paint(canvas: torch.Tensor, objects: Sequence[Object], lit: bool) -> torch.Tensor:
     side = canvas.shape[-1]
     distance = _distances(objects, side)
@@ -127,21 +76,21 @@ def _paint(canvas: torch.Tensor, objects: Sequence[Object], lit: bool) -> torch.
     if lit:
         colour = _lit(colour, objects, distance)
         canvas = canvas * (1 - _shadows(objects, side))
-    rim = _cover(-distance - _OUTLINE)[:, None]
+    rim = cover(-distance - _OUTLINE)[:, None]
     colour = colour * (1 - rim) + tint * 0.3 * rim
-    cover = _cover(distance)[:, None]
-    return canvas * (1 - cover) + colour * cover
+    inside = cover(distance)[:, None]
+    return canvas * (1 - inside) + colour * inside
 
 
 def _lit(colour: torch.Tensor, objects: Sequence[Object], distance: torch.Tensor) -> torch.Tensor:
     """Colours (n, 3, side, side) of objects in the lamp's light: lighter on its side, most of all where they bend."""
-    x, y = _grid(distance.shape[-1])
-    across = (x - _column([one.centre[0] for one in objects])) * _LAMP[0]
-    down = (y - _column([one.centre[1] for one in objects])) * _LAMP[1]
-    facing = ((across + down) / _column([one.radius for one in objects])).clamp(-1, 1)
+    x, y = grid(distance.shape[-1])
+    across = (x - column([one.centre[0] for one in objects])) * LAMP[0]
+    down = (y - column([one.centre[1] for one in objects])) * LAMP[1]
+    facing = ((across + down) / column([one.radius for one in objects])).clamp(-1, 1)
     step = SIDE / distance.shape[-1]
     slope_y, slope_x = torch.gradient(distance, spacing=step, dim=(1, 2))
-    bend = (1 + distance / _RIM_WIDTH).clamp(0, 1) * (slope_x * _LAMP[0] + slope_y * _LAMP[1]).clamp(-1, 1)
+    bend = (1 + distance / _RIM_WIDTH).clamp(0, 1) * (slope_x * LAMP[0] + slope_y * LAMP[1]).clamp(-1, 1)
     light = (_SHADE * facing + _RIM * bend)[:, None]
     return torch.where(light > 0, colour + (1 - colour) * light, colour * (1 + light))
 
@@ -154,29 +103,29 @@ def _shadows(objects: Sequence[Object], side: int) -> torch.Tensor:
 
 def _local(objects: Sequence[Object], side: int, shift: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
     """Coordinates in each object's own frame, in units of its radius; shift: as if it were moved so far."""
-    x, y = _grid(side)
-    x = x - _column([one.centre[0] for one in objects]) - shift[0]
-    y = y - _column([one.centre[1] for one in objects]) - shift[1]
-    cos, sin = _column([math.cos(one.angle) for one in objects]), _column([math.sin(one.angle) for one in objects])
-    radius = _column([one.radius for one in objects])
+    x, y = grid(side)
+    x = x - column([one.centre[0] for one in objects]) - shift[0]
+    y = y - column([one.centre[1] for one in objects]) - shift[1]
+    cos, sin = column([math.cos(one.angle) for one in objects]), column([math.sin(one.angle) for one in objects])
+    radius = column([one.radius for one in objects])
     return (x * cos + y * sin) / radius, (y * cos - x * sin) / radius
 
 
 def _distances(objects: Sequence[Object], side: int, shift: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
     """Signed distance to each object's outline, negative inside, (n, side, side)."""
     u, v = _local(objects, side, shift)
-    return _each(objects, "shape", _SHAPES, u, v) * _column([one.radius for one in objects])
+    return each(objects, "shape", _SHAPES, u, v) * column([one.radius for one in objects])
 
 
 def _pattern(objects: Sequence[Object], side: int) -> torch.Tensor:
     """Where a texture is dark, (n, side, side), 0 to 1; with edges as sharp as the side allows."""
-    x, y = _grid(side)
-    across, down = _column([one.slant[0] for one in objects]), _column([one.slant[1] for one in objects])
+    x, y = grid(side)
+    across, down = column([one.slant[0] for one in objects]), column([one.slant[1] for one in objects])
     turn = 2 * math.pi / _PITCH
     stripes = torch.sin(turn * (x * across + y * down))
     columns, rows = (torch.sin(turn * steps).expand_as(stripes) for steps in (x, y))
-    dark = _each(objects, "texture", _TEXTURES, stripes, columns, rows)
-    return (0.5 + (dark - 0.5) * _EDGES[SIDE] / _EDGES[side]).clamp(0, 1)
+    dark = each(objects, "texture", _TEXTURES, stripes, columns, rows)
+    return (0.5 + (dark - 0.5) * EDGES[SIDE] / EDGES[side]).clamp(0, 1)
 
 
 def _polygon(u: torch.Tensor, v: torch.Tensor, corners: Sequence[tuple[float, float]]) -> torch.Tensor:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Colour = tuple[float, float, float]
+"""Red, green and blue, 0 to 1."""
+
 SIDE = 32
 """The side of the world: of its sketches in pixels, and the measure of all lengths in it."""
 
@@ -39,7 +42,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """What a classifier reads of a picture with one object, and what held-out combinations are made of."""
 
 _SLANTS = ((1, 0), (0, 1), (1, 1), (1, -1))  # across which a texture is striped
-_HELD_OUT_OF = 7  # one combination of this many is held out
+_HELD_OUT_OF = 7
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Object:
     texture: str
     size: str
     place: str
-    tint: tuple[float, float, float]
+    tint: Colour
     centre: tuple[float, float]
     radius: float
     angle: float
@@ -82,7 +85,12 @@ class Scene:
 
 def held_out(shape: str, colour: str, texture: str, background: str) -> bool:
     """Whether this combination is never drawn for training."""
-    return zlib.crc32(f"{shape} {colour} {texture} {background}".encode()) % _HELD_OUT_OF == 0
+    return is_held_out(f"{shape} {colour} {texture} {background}")
+
+
+def is_held_out(combination: str) -> bool:
+    """Whether a combination is one of those that no training of a model or an adapter shows: one in seven."""
+    return zlib.crc32(combination.encode()) % _HELD_OUT_OF == 0
 
 
 def scene(seed: int, index: int, *, unseen: bool = False, objects: int | None = None) -> Scene:

@@ -12,7 +12,7 @@ from .draws import Drops
 
 Rows = dict[str, Tensor]
 
-LATENTS, FEATURES, CONTEXT = "latents", "features", "context"
+LATENTS, FEATURES, CONTEXT, COUNTS = "latents", "features", "context", "counts"
 
 
 class Examples(Protocol):
@@ -34,7 +34,10 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def rows(self, indices: Sequence[int]) -> Rows:
-        """Examples by number: latents (n, c, h, w), features (n, …), context (n, tokens, width), and more."""
+        """Examples by number: latents (n, c, h, w), features (n, …), context (n, tokens, width), and more of the text.
+
+        counts, (n, 1, h, w), where there are any: how much an error counts at each place.
+        """
         ...
 
 

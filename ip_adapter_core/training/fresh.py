@@ -79,14 +79,20 @@ def fresh(
         raise ValueError(
             f"Set kind to one of {', '.join(TRAINABLE_KINDS)}; found {kind}, for which there is no recipe."
         )
-    _check_base(geometry, base)
     shapes = TRAINABLE_KINDS[kind].shapes(geometry.context, input_width, tokens or TRAINABLE_KINDS[kind].tokens)
+    return begun(shapes, geometry, base, seed)
+
+
+@torch.inference_mode(False)
+def begun(projection: FreshShapes, geometry: Geometry, base: Sequence[tuple[Tensor, Tensor]], seed: int = 0) -> Adapter:
+    """A new adapter with a projection of these shapes, which say of which kind it is; the rest as in `fresh`."""
+    _check_base(geometry, base)
     layers: dict[int, FreshShapes] = {
         2 * n + 1: {"to_k_ip.weight": (width, geometry.context)} for n, width in enumerate(geometry.widths)
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        adapter = Adapter(Parts(shapes, layers, {}), nn)
+        adapter = Adapter(Parts(projection, layers, {}), nn)
         _begin(adapter, base)
     return adapter
 

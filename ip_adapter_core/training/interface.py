@@ -38,7 +38,7 @@ class Base(Protocol):
     def denoised(self, noisy: Tensor, sigmas: Tensor, text: Mapping[str, Tensor], image: Any) -> Tensor:
         """The model's estimate of the clean latents, with gradients towards `image`.
 
-        text: the rows of the examples that are neither latents nor features. image: the output of the network.
+        text: the rows of the examples beside latents, features and counts. image: the output of the network.
         """
         ...
 

@@ -16,7 +16,7 @@ from . import examples as example_rows
 from . import objective, state
 from .draws import DataOrder, DataPosition, draw
 from .engines import Alone, Engine
-from .examples import FEATURES, LATENTS, Examples
+from .examples import COUNTS, FEATURES, LATENTS, Examples
 from .interface import Base, Outcome, Step
 from .settings import Settings
 
@@ -116,12 +116,13 @@ class TrainingRun:
         drawn = draw(self.settings, position, tuple(rows[LATENTS].shape[1:])).part(mine)
         conditioned = example_rows.without_dropped(rows, self.examples.nulls, drawn.drops)
         text = {name: self._move(tensor) for name, tensor in conditioned.items()}
-        latents, features = text.pop(LATENTS), text.pop(FEATURES)
+        latents, features, counts = text.pop(LATENTS), text.pop(FEATURES), text.pop(COUNTS, None)
         sigmas = self.base.sigmas(self._move(drawn.shares))
         noisy = self.base.noised(latents, self._move(drawn.noise), sigmas)
         with self.engine.autocast():
             image = self.network(features)
-        return objective.loss(self.base.prediction, self.base.denoised(noisy, sigmas, text, image), latents, sigmas)
+        denoised = self.base.denoised(noisy, sigmas, text, image)
+        return objective.loss(self.base.prediction, denoised, latents, sigmas, counts)
 
     def _own_rows(self) -> slice:
         count = self.settings.batch // self.engine.processes

@@ -17,10 +17,12 @@ OBJECTIVES: dict[str, Weight] = {
 }
 
 
-def loss(prediction: str, denoised: Tensor, clean: Tensor, sigmas: Tensor) -> Tensor:
+def loss(prediction: str, denoised: Tensor, clean: Tensor, sigmas: Tensor, counts: Tensor | None = None) -> Tensor:
     """The mean squared error of a model's prediction, in fp32.
 
     prediction: what it predicts, a row of OBJECTIVES. denoised, clean: (rows, channels, height, width). sigmas: (rows,)
+    counts: how much an error counts at each place, (rows, 1, height, width); the same everywhere without.
     """
-    errors = (denoised.float() - clean.float()).square().flatten(1).mean(dim=1)
+    squares = (denoised.float() - clean.float()).square()
+    errors = (squares if counts is None else squares * counts).flatten(1).mean(dim=1)
     return (errors * OBJECTIVES[prediction](sigmas.float())).mean()

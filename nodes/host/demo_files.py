@@ -1,4 +1,4 @@
-"""The demo's checkpoint, ControlNet and LoRA: in the host's lists once a graph names them, or where the user says so.
+"""The demo's checkpoints, ControlNet, LoRA and face networks: in the lists once a graph names them, or as users wish.
 
 Their names stay valid wherever they stand: they are looked for in what the editor opens and in every prompt.
 """
@@ -19,7 +19,7 @@ from .small_world import ROOT
 ROUTE = "/ip_adapter/demo_files"
 """Where the editor sends a graph before it opens it."""
 
-FOLDERS = ("checkpoints", "controlnet", "loras")
+FOLDERS = ("checkpoints", "controlnet", "loras", "insightface")
 """The host's kinds of model files that the demo shows in its lists; its adapters and its encoder are in `files`."""
 
 _SETTING, _ALWAYS = "IPAdapter.demo_models", "always"

@@ -64,14 +64,16 @@ def fingerprint(category: str, name: str | None) -> files.Fingerprint:
 
 
 def face_model(name: str = _FACE_PACKS[0]) -> Match:
-    """The pack of face networks that a name means; for one of those that graphs name, the first that is there.
+    """The pack of face networks that a name means; for one of those that graphs name, the first that is there, but
+    never the demo's.
 
     A name that means none comes back as it is.
     """
     listed = faces.names()
-    if name in listed or not listed or name not in _FACE_PACKS:
+    real = [other for other in listed if not faces.is_toy(other)]
+    if name in listed or not real or name not in _FACE_PACKS:
         return Match(name)
-    return Match(listed[0], f"Took the face model {listed[0]}, as there is no {shown(name)}.")
+    return Match(real[0], f"Took the face model {real[0]}, as there is no {shown(name)}.")
 
 
 def face_file(name: str) -> Match | None:

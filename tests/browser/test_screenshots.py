@@ -61,7 +61,7 @@ INSTRUCTION = """() => {
 READY = """() => {
     const find = type => app.graph.nodes.find(node => node.type == type);
     const [pos, size] = [[...find('IPA_Face').pos], [310, 130]];
-    for (const type of ['IPA_Face', 'LoadImage']) app.graph.remove(find(type));
+    for (const type of ['IPA_Face', 'IPA_SmallWorldPortrait']) app.graph.remove(find(type));
     const ready = LiteGraph.createNode('IPA_FaceEmbeds');
     app.graph.add(ready);
     [ready.pos, ready.size] = [pos, size];
@@ -294,12 +294,6 @@ def test_a_node_of_the_chain(editor: Editor, node_type: str) -> None:
     take(editor, node_type)
 
 
-@pytest.mark.parametrize("node_type", ["IPA_Face", "IPA_EncodeFace"])
-def test_a_node_of_faces(editor: Editor, node_type: str) -> None:
-    run(editor, "faceid")
-    take(editor, node_type)
-
-
 @pytest.mark.parametrize("node_type", ["IPA_FaceKeyPoints", "IPA_InstantIDControl"])
 def test_a_node_of_instantid(editor: Editor, node_type: str) -> None:
     editor.load(read(place("faceid")), "faceid")
@@ -340,7 +334,16 @@ def test_the_automatic_loader(editor: Editor) -> None:
     take(editor, "IPA_AutoLoad")
 
 
-@pytest.mark.parametrize(("graph", "node_type"), [(CHAIN, "IPA_SmallWorld"), ("attention_map", "IPA_AttentionMap")])
+@pytest.mark.parametrize(
+    ("graph", "node_type"),
+    [
+        (CHAIN, "IPA_SmallWorld"),
+        ("attention_map", "IPA_AttentionMap"),
+        ("faceid", "IPA_SmallWorldPortrait"),
+        ("faceid", "IPA_Face"),
+        ("faceid", "IPA_EncodeFace"),
+    ],
+)
 def test_a_node_in_the_small_world(editor: Editor, graph: str, node_type: str) -> None:
     run_twin(editor, graph)
     take(editor, node_type)

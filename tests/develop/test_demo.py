@@ -13,7 +13,7 @@ from develop.demo_graph import NoGraphError, chosen
 from live import server
 from live.miniatures import MINIATURES, drawn, shrunk, stock
 from live.small_world_graphs import with_twin
-from live.thumbnails import Saved, contact, sheet
+from live.thumbnails import MARGIN, Saved, contact, sheet
 from live.titles import TITLES, TWIN
 from live.ui_graphs import named, originals, place, read, twins
 
@@ -177,6 +177,15 @@ def test_a_tiny_picture_is_enlarged_and_its_title_stays_whole() -> None:
     )
     assert len(places(short, 1)) == 256 * 256
     assert long.width > short.width + 200
+
+
+def test_a_text_stays_whole_below_the_pictures() -> None:
+    paper = np.asarray(sheet(read(chosen("faceid")[1]), [Saved("", [picture(7)])]).convert("L")).astype(int)
+    below = paper[MARGIN + 256 :]
+    inked = (below < 150).any(axis=0)
+    assert inked.sum() > 200
+    assert not inked[: MARGIN // 2].any()
+    assert not inked[-MARGIN // 2 :].any()
 
 
 def test_a_batch_is_an_animation_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from fabricate import faces as fabricated
 from fabricate.adapters import KINDS, tiny_adapter
 from fabricate.faces import Square, picture
+from package import ROOT
 
 pytestmark = [
     pytest.mark.usefixtures("comfy", "inference_mode"),
@@ -281,6 +282,23 @@ def test_a_file_of_a_pack_means_the_pack_that_is_here(models: Path) -> None:
     for file in (models / "insightface" / "models" / "tiny").iterdir():
         file.unlink()
     assert face_file("auraface/glintr100.onnx") is None
+
+
+def test_the_demos_pack_stands_for_no_other(models: Path) -> None:
+    import folder_paths
+
+    from comfyui_ip_adapter.nodes.face import Face
+    from comfyui_ip_adapter.nodes.host.old_names import Match, face_file, face_model
+
+    folder_paths.folder_names_and_paths["insightface"][0].append(str(ROOT / "models" / "small_world" / "insightface"))
+    assert options(Face, "model") == ["tiny", "small_world"]
+    assert face_model("buffalo_l").name == "tiny"
+    for file in (models / "insightface" / "models" / "tiny").iterdir():
+        file.unlink()
+    assert options(Face, "model") == ["none found", "small_world"]
+    assert face_model("buffalo_l") == Match("buffalo_l")
+    assert face_file("auraface/glintr100.onnx") is None
+    assert face_model("small_world") == Match("small_world")
 
 
 def test_of_two_packs_with_one_name_insightfaces_own_place_counts(models: Path, pack: Path) -> None:

@@ -39,7 +39,7 @@ def test_lists_are_clean_until_a_graph_of_the_demo_runs(new: Server) -> None:
     assert all(name.startswith("small_world_") and "/" not in name for name in listed(new, "ipadapter"))
     described: dict[str, Any] = new.object_info()
     assert new.run(to_prompt(read(place(FIRST)), described)).outputs
-    assert offered(new, "CheckpointLoaderSimple") == ["small_world.safetensors"]
+    assert offered(new, "CheckpointLoaderSimple") == ["small_world.safetensors", "small_world_faces.safetensors"]
 
 
 def test_the_editor_may_ask_for_them(new: Server) -> None:

@@ -37,6 +37,13 @@ def test_training_sees_the_examples_and_their_nulls() -> None:
     assert {bool(text.abs() < 1e-6) for text in texts} == {True, False}
 
 
+def test_what_counts_is_no_text_and_makes_the_loss_alone() -> None:
+    base, still = ToyBase(), replace(QUICK, learning_rate=1e-12)
+    plain = train(network(), ToyBase(), examples(), still).losses
+    assert train(network(), base, examples(counts=2.0), still).losses == pytest.approx([2 * loss for loss in plain])
+    assert all("counts" not in call for call in base.seen)
+
+
 def test_an_average_is_what_comes_out() -> None:
     settings = replace(QUICK, ema=0.9)
     trained = network()

@@ -46,3 +46,11 @@ def test_the_objective_is_the_published_squared_error(prediction: str) -> None:
     direct = (output - target(clean, noise, s)).square().mean()
     found = loss(prediction, denoised(noised(clean, noise, s), output, s), clean, sigmas)
     torch.testing.assert_close(found, direct, rtol=1e-4, atol=0)
+
+
+def test_an_error_counts_as_much_as_is_said_of_its_place() -> None:
+    clean, denoised, _ = tensors()
+    counts = torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    sigmas = torch.tensor([0.03, 0.4, 14.0])
+    scaled = clean + (denoised - clean) * counts.sqrt()
+    torch.testing.assert_close(loss("v", denoised, clean, sigmas, counts), loss("v", scaled, clean, sigmas))

@@ -13,7 +13,7 @@ from live.ui_graphs import Described, as_saved, widgets
 Parts = dict[str, Any]
 Draw = Callable[[Graph, dict[str, Link]], dict[str, Any]]
 
-FACES = "Face (IP-Adapter)"  # the small world has none
+FACES = "Face (IP-Adapter)"  # on a model of SD1.5's shapes
 SIDE, STEPS = 256, 6
 MODELS = {FACES: "v1-5-pruned-emaonly-fp16.safetensors"}
 DEMO = "small_world.safetensors"

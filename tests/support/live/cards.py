@@ -14,9 +14,6 @@ DARK, LIGHT = "#1d1d1d", "#e6e6e6"  # around a picture of the editor; the words 
 FOOT, LETTERS = 64, 28  # room for these words; their size
 NEEDED = {
     "composition": "needs SD1.5",
-    "faceid": "needs SD1.5",
-    "faceid_plus_v2": "needs SD1.5",
-    "portrait": "needs SD1.5",
     "kolors": "needs Kolors",
     "flux_image_prompt": "needs Flux.1 [dev]",
     "instantid": "needs SDXL",

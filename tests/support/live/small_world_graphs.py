@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from live.needed_files import without
@@ -15,6 +15,9 @@ from live.small_world_tables import (
     DENOISE,
     FILES,
     NEEDS,
+    OF_FACES,
+    PORTRAIT,
+    PORTRAITS,
     SAMPLING,
     SIDE,
     SUBJECTS,
@@ -27,8 +30,22 @@ Parts = dict[str, Any]  # a node, or a graph, as the editor saves it
 Link = list[Any]  # id, node and slot it comes from, node and slot it goes to, type
 
 PASSED = {"Canny": 2, "ImageScaleToTotalPixels": 0}  # nodes left out: which output of their source stands for theirs
-OUTPUTS = (("image", "IMAGE"), ("mask", "MASK"), ("outlines", "IMAGE"), ("caption", "STRING"))
+SHOW_PEOPLE = {graph for graph, _ in PORTRAITS}
 TITLE_BAR, GAP = 30, 40  # above a node's position; between nodes
+
+
+class Drawer(NamedTuple):
+    """A node that draws: its type, its widgets in order, its outputs with their types, and its height."""
+
+    type: str
+    choices: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    height: int
+
+
+_IMAGE, _CAPTION = ("image", "IMAGE"), ("caption", "STRING")
+THING = Drawer("IPA_SmallWorld", CHOICES, (_IMAGE, ("mask", "MASK"), ("outlines", "IMAGE"), _CAPTION), 520)
+PERSON = Drawer("IPA_SmallWorldPortrait", PORTRAIT, (_IMAGE, _CAPTION), 590)
 
 
 def twin(graph: Parts, name: str) -> Parts:
@@ -47,21 +64,24 @@ def twin(graph: Parts, name: str) -> Parts:
 def rewritten(node: Parts, name: str) -> Parts:
     """A node with the small world's files and values; nothing that says where to download."""
     edited = REWRITES[node["type"]](node, name) if node["type"] in REWRITES else node
-    values = [FILES.get(value, value) for value in edited["widgets_values"]]
+    files = OF_FACES if name in SHOW_PEOPLE else FILES
+    values = [files.get(value, value) for value in edited["widgets_values"]]
     properties = {key: value for key, value in edited["properties"].items() if key != "models"}
     return {**edited, "widgets_values": values, "properties": properties}
 
 
 def subject(node: Parts, name: str) -> Parts:
     """The node that draws what LoadImage would load."""
+    key = name, node["title"]
+    drawer = PERSON if key in PORTRAITS else THING
     return {
         **node,
-        "type": "IPA_SmallWorld",
-        "size": [node["size"][0], 520],
-        "inputs": [by_hand(choice, "INT" if choice == "seed" else "COMBO") for choice in CHOICES],
-        "outputs": [{"localized_name": output, "name": output, "type": kind} for output, kind in OUTPUTS],
-        "properties": {"Node name for S&R": "IPA_SmallWorld"},
-        "widgets_values": list(SUBJECTS[name, node["title"]]),
+        "type": drawer.type,
+        "size": [node["size"][0], drawer.height],
+        "inputs": [by_hand(choice, "INT" if choice in ("person", "seed") else "COMBO") for choice in drawer.choices],
+        "outputs": [{"localized_name": output, "name": output, "type": kind} for output, kind in drawer.outputs],
+        "properties": {"Node name for S&R": drawer.type},
+        "widgets_values": list((PORTRAITS if key in PORTRAITS else SUBJECTS)[key]),
     }
 
 
@@ -149,7 +169,7 @@ def wired(node: Parts, links: list[Link]) -> Parts:
 
 
 def with_twin() -> list[Path]:
-    """The graphs whose models the small world has all of; it has no faces, for one."""
+    """The graphs whose models the small world has all of."""
     return [path for path in originals() if needed(read(path)) <= FILES.keys()]
 
 

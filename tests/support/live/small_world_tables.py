@@ -6,7 +6,13 @@ FILES = {
     "ip-adapter-plus_sd15.safetensors": "small_world_plus.safetensors",
     "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": "small_world_clip.safetensors",
     "control_v11p_sd15_canny_fp16.safetensors": "small_world_outlines.safetensors",
+    "ip-adapter-faceid_sd15.bin": "small_world_faceid.safetensors",
+    "ip-adapter-faceid-plusv2_sd15.bin": "small_world_faceid_plusv2.safetensors",
+    "ip-adapter-faceid-portrait-v11_sd15.bin": "small_world_portrait.safetensors",
+    "auraface": "small_world",
 }
+OF_FACES = FILES | {"v1-5-pruned-emaonly-fp16.safetensors": "small_world_faces.safetensors"}
+"""In the graphs that show people."""
 CHOICES = ("shape", "colour", "texture", "background", "size", "place", "seed")
 SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("animation", "First image"): ("star", "orange", "dotted", "sky", "large", "center", 21),
@@ -45,7 +51,20 @@ SUBJECTS = {  # by graph and title of the node: its CHOICES
     ("two_adapters", "Second image prompt"): ("cross", "green", "striped", "sunset", "large", "center", 11),
     ("weight_schedule", "Image prompt"): ("circle", "cyan", "checkered", "sunset", "large", "center", 36),
 }
+PORTRAIT = (
+    *("skin", "hair", "style", "beard", "expression", "glasses", "clothes", "background"),
+    *("person", "seed"),
+)
+PORTRAITS = {  # by graph and title of the node: what PORTRAIT names
+    ("faceid", "Face"): ("tan", "blue", "curly", "moustache", "serious", "no", "orange", "gray", 4, 5),
+    ("faceid_plus_v2", "Face"): ("pale", "red", "bun", "shaved", "surprised", "round", "green", "gray", 6, 7),
+    ("portrait", "Face"): ("brown", "gray", "short", "beard", "smiling", "no", "red", "sky", 8, 9),
+    ("portrait", "The same face again"): ("brown", "gray", "short", "beard", "serious", "no", "blue", "gray", 8, 10),
+}
 TEXTS = {  # all others are empty
+    ("faceid", "Positive"): "a smiling person with dark glasses in a red shirt on a sunset background",
+    ("faceid_plus_v2", "Positive"): "a person in a purple shirt on a grass background",
+    ("portrait", "Positive"): "a sad person with round glasses in a yellow shirt on a sunset background",
     ("layer_weights", "Positive"): "a large heart on a black background",
     ("masked_prompt", "Positive"): "a black background",
     ("masked_reference", "Positive"): "on a grass background",
@@ -68,6 +87,15 @@ ABOUT = {
         "**Shape from one picture, looks from another.** The ControlNet keeps the outlines of *Control picture*, the "
         "image prompt decides what fills them and what is behind. Choose another shape in one or another colour, "
         "texture or background in the other, or lower the strength of one of them."
+    ),
+    "faceid": (
+        "**A face as prompt.** *Face Embedding* finds the face and reads who it is; skin, hair and beard come from it, "
+        "expression, glasses, clothes and background from the text. Choose another person in *Face*, or other words."
+    ),
+    "faceid_plus_v2": (
+        "**A face as prompt, with its picture.** Who it is comes from the face, expression and glasses from its "
+        "picture, clothes and background from the text. Choose another expression in *Face*; less *shortcut* hears "
+        "less of the picture."
     ),
     "image_prompt_in_one_node": (
         "**The short way.** *IP-Adapter* finds the adapter and the encoder that fit the model by itself. Choose "
@@ -105,6 +133,10 @@ ABOUT = {
         "**A reference, prepared.** *Prepare Reference* cuts it to a square, resizes and sharpens it, and shows what "
         "the encoder gets. The pictures here are square already, so only resizing and sharpening show; in one of your "
         "own, choose which side stays, or a point."
+    ),
+    "portrait": (
+        "**A portrait from two pictures of one face.** Both say who it is; expression, glasses, clothes and background "
+        "come from the text. Choose other people in both, or two different ones, and see what they have in common."
     ),
     "reference_detail": (
         "**More of the reference.** The encoder reads the picture at twice its resolution, whole and in tiles that "

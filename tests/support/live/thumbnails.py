@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from comfyui_ip_adapter.ip_adapter_core.small_world import drawing, world
-from live.small_world_tables import CHOICES, TEXTS
+from comfyui_ip_adapter.ip_adapter_core.small_world import canvas, drawing, people, portraits, world
+from live.small_world_tables import CHOICES, PORTRAIT, TEXTS
 
 GROUND, INK = "#f4f4f2", "#444444"
 MARGIN, GAP, LINE = 20, 40, 36  # around; between pictures, where the sign is; for words
-SIDE, TILE = drawing.PICTURE, 128  # pixels: of a reference; the height of one picture of a batch
+SIDE, TILE = canvas.PICTURE, 128  # pixels: of a reference; the height of one picture of a batch
 ROW, SPACE = 8, 8  # of a batch: the most pictures side by side; pixels between them
 PALE = 0.75  # how much white is over what of a reference is not read
-TITLE = 16  # size of the letters over a picture
+TITLE, LETTERS = 16, 20  # size of the letters over a picture, and below the sheet
 
 
 class Saved(NamedTuple):
@@ -31,17 +31,29 @@ def sheet(graph: dict[str, Any], saved: list[Saved]) -> Image.Image:
     outcome = together(saved)
     text = " ".join(words for words in map(said, graph["nodes"]) if words)
     across, height = len(references) * (SIDE + GAP) + outcome.width, max(SIDE * bool(references), outcome.height)
-    paper = Image.new("RGB", (2 * MARGIN + across, 2 * MARGIN + height + LINE * bool(text)), GROUND)
+    rows = lines(text, across)
+    paper = Image.new("RGB", (2 * MARGIN + across, 2 * MARGIN + height + LINE * len(rows)), GROUND)
     for place, picture in enumerate([*references, outcome]):
         paper.paste(picture, (MARGIN + place * (SIDE + GAP), MARGIN))
     signs(ImageDraw.Draw(paper), len(references) + 1, SIDE)
-    write(paper, (paper.width // 2, paper.height - MARGIN - LINE // 4), text, 20)
+    for place, row in enumerate(reversed(rows)):
+        write(paper, (paper.width // 2, paper.height - MARGIN - LINE // 4 - LINE * place), row, LETTERS)
     return paper
+
+
+def lines(text: str, width: int) -> list[str]:
+    """A text in lines no wider than this, of whole words."""
+    rows: list[str] = []
+    for word in text.split():
+        longer = f"{rows[-1]} {word}" if rows else word
+        fits = rows and ImageFont.load_default(LETTERS).getlength(longer) <= width
+        rows[-1:] = [longer] if fits else [*rows[-1:], word]
+    return rows
 
 
 def drawn(graph: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes that give pictures of the small world to the graph."""
-    nodes = (node for node in graph["nodes"] if node["type"] == "IPA_SmallWorld")
+    nodes = (node for node in graph["nodes"] if node["type"] in ("IPA_SmallWorld", "IPA_SmallWorldPortrait"))
     return [node for node in nodes if any(output["links"] for output in node["outputs"] if output["name"] in VIEWS)]
 
 
@@ -95,7 +107,9 @@ def said(node: dict[str, Any]) -> str:
 
 
 def shown(node: dict[str, Any], graph: dict[str, Any]) -> Image.Image:
-    """What a node gives to its graph: a row of VIEWS, the first whose output is read."""
+    """What a node gives to its graph: a portrait, or a row of VIEWS, the first whose output is read."""
+    if node["type"] == "IPA_SmallWorldPortrait":
+        return _as_image(portrait(node["widgets_values"]))
     *look, background, size, place, seed = node["widgets_values"][: len(CHOICES)]
     scene = world.compose((look[0], look[1], look[2]), background, size, place, seed)
     links = {link: output["name"] for output in node["outputs"] for link in output["links"] or ()}
@@ -103,7 +117,17 @@ def shown(node: dict[str, Any], graph: dict[str, Any]) -> Image.Image:
     read = {links[put["link"]] for put in inputs if put.get("link") in links}
     read |= {put["name"] for put in inputs if put["name"] in VIEWS and links.get(put.get("link")) == "mask"}
     (draw, *_) = (draw for name, draw in VIEWS.items() if name in read)
-    (picture,) = draw([scene])
+    return _as_image(draw([scene]))
+
+
+def portrait(values: list[Any]) -> torch.Tensor:
+    """What Small World Portrait draws, (1, 3, h, w)."""
+    *words, person, seed = values[: len(PORTRAIT)]
+    return portraits.draw([people.compose(words, person, seed)])
+
+
+def _as_image(pictures: torch.Tensor) -> Image.Image:
+    (picture,) = pictures
     return Image.fromarray((picture.movedim(0, -1) * 255).round().byte().numpy())
 
 

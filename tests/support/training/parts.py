@@ -42,8 +42,8 @@ class ToyBase:
         return 0.1 * noisy + said * 0.01 + image.reshape(len(noisy), 4, 1, 1)
 
 
-def examples(count: int = 12) -> TensorExamples:
-    """Pictures of one colour each, which their features tell."""
+def examples(count: int = 12, counts: float | None = None) -> TensorExamples:
+    """Pictures of one colour each, which their features tell; counts: how much an error counts everywhere."""
     random = torch.Generator().manual_seed(3)
     features = torch.randn(count, FEATURES, generator=random)
     colours = features[:, :4] * 0.7 + 0.2
@@ -52,6 +52,8 @@ def examples(count: int = 12) -> TensorExamples:
         "features": features.half(),
         "context": torch.randn(count, 2, CONTEXT, generator=random) + 10,
     }
+    if counts is not None:
+        rows["counts"] = torch.full((count, 1, 3, 3), counts)
     return TensorExamples(rows, {"features": torch.zeros(1, FEATURES), "context": torch.zeros(1, 2, CONTEXT)})
 
 
