@@ -22,7 +22,7 @@ app.registerExtension({
       options: ["when a graph uses them", "always"],
       defaultValue: "when a graph uses them",
       tooltip:
-        "The small world's checkpoint, ControlNet and LoRA. They are in the lists from the first graph that uses them " +
+        "The small world's checkpoints, ControlNet, LoRA and face networks. They are in the lists from the first graph that uses them " +
         "until ComfyUI ends; always: from its next start on.",
     },
   ],

@@ -31,6 +31,7 @@ const ROOM = {
   IPA_Score: BOTH,
   IPA_Simple: BOTH,
   IPA_SmallWorld: PICTURE_ONLY,
+  IPA_SmallWorldPortrait: PICTURE_ONLY,
   IPA_StyleComposition: BOTH,
   IPA_Transition: PICTURE_ONLY,
 };
