@@ -118,7 +118,7 @@ _OTHER_FILES = tuple(
         (r"vision_model\.|visual", "a CLIP vision encoder"),
         (r"text_model\.", "a text encoder"),
         (r"first_stage_model\.|taesd_|decoder\.", "an autoencoder (VAE)"),
-        (r"heads\.texture\.", "the judge of the small world's pictures"),
+        (r"heads\.(texture|expression)\.", "the judge of the small world's pictures"),
         (r"(norm|proj)\.(weight|bias)$", "an image projection without cross-attention layers"),
     )
 )
