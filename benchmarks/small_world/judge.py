@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +41,10 @@ def _step(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(), nn.GroupNorm(8, b), second, nn.ReLU(), nn.GroupNorm(8, b))
 
 
-def trained() -> Judge:
-    """The shipped judge."""
-    model = Judge()
-    model.load_state_dict(read(FILE))
+def trained(file: Path = FILE, reads: Mapping[str, Sequence[str]] = READS) -> Judge:
+    """A shipped judge."""
+    model = Judge(reads)
+    model.load_state_dict(read(file))
     return model.eval().requires_grad_(False)
 
 

@@ -99,9 +99,13 @@ def shrunk(pictures: Tensor) -> Tensor:
 
 def agreement(pictures: Tensor, reference: list[Scene]) -> dict[str, float]:
     """The share of pictures in which the judge reads the reference's choice, for each attribute."""
+    return agreed(judge.trained(), pictures, judge.answers(reference))
+
+
+def agreed(reader: judge.Judge, pictures: Tensor, right: Mapping[str, Tensor]) -> dict[str, float]:
+    """The share of pictures in which a judge reads the right choice, for each attribute; right: as `judge.answers`."""
     with torch.no_grad():
-        read = judge.trained()(shrunk(pictures))
-    right = judge.answers(reference)
+        read = reader(shrunk(pictures))
     return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
 
 

@@ -95,8 +95,12 @@ def names() -> list[str]:
 
 def menu() -> list[str]:
     """What a menu offers: the packs, or first of all NONE where none but the demo's is there."""
-    listed = names()
-    return listed if listed and not is_toy(listed[0]) else [NONE, *listed]
+    return names() if real_names() else [NONE, *names()]
+
+
+def real_names() -> list[str]:
+    """Those of `names` that know real people: all but the demo's, which knows drawn ones and nobody else."""
+    return [name for name, pack in _packs().items() if not _is_demos(pack)]
 
 
 def listing() -> list[str]:
@@ -198,14 +202,12 @@ def _no_faces(without: list[str]) -> str:
 def _packs() -> dict[str, Pack]:
     """Packs of face networks by name, those that can be used as they are first, and the demo's last."""
     packs = {name: _pack(folder) for name, folder in sorted(_folders().items())}
-    usable_first = sorted(packs, key=lambda name: (is_toy(name), packs[name].complaint() is not None))
+    usable_first = sorted(packs, key=lambda name: (_is_demos(packs[name]), packs[name].complaint() is not None))
     return {name: packs[name] for name in usable_first if packs[name].of_faces}
 
 
-def is_toy(name: str) -> bool:
-    """Whether a pack is the demo's, which knows drawn people and nobody else."""
-    folder = _folders().get(name)
-    return folder is not None and folder.is_relative_to(_PACKAGE_MODELS / "small_world")
+def _is_demos(pack: Pack) -> bool:
+    return pack.folder.is_relative_to(_PACKAGE_MODELS / "small_world")
 
 
 def _folders() -> dict[str, Path]:

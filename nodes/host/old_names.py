@@ -69,9 +69,8 @@ def face_model(name: str = _FACE_PACKS[0]) -> Match:
 
     A name that means none comes back as it is.
     """
-    listed = faces.names()
-    real = [other for other in listed if not faces.is_toy(other)]
-    if name in listed or not real or name not in _FACE_PACKS:
+    real = faces.real_names()
+    if name in faces.names() or not real or name not in _FACE_PACKS:
         return Match(name)
     return Match(real[0], f"Took the face model {real[0]}, as there is no {shown(name)}.")
 

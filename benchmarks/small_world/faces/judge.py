@@ -7,7 +7,7 @@ from ....ip_adapter_core.small_world.people import IDENTITY, LOOK, Portrait, per
 from ....ip_adapter_core.small_world.portraits import sketch
 from .. import judge
 from ..autoencoder import drawn
-from ..shelf import COUNTS, MODELS, publish, read
+from ..shelf import COUNTS, MODELS, publish
 
 FILE = MODELS / "judge" / "small_world_faces_judge.safetensors"
 READS = {**IDENTITY, **LOOK}
@@ -17,9 +17,7 @@ SERIES, PEOPLE = 44, min(16_000, COUNTS["train"])
 
 def trained() -> judge.Judge:
     """The shipped judge."""
-    model = judge.Judge(READS)
-    model.load_state_dict(read(FILE))
-    return model.eval().requires_grad_(False)
+    return judge.trained(FILE, READS)
 
 
 def answers(shown: list[Portrait]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....ip_adapter_core.small_world.people import IDENTITY, LOOK, Portrait, caption
 from ....ip_adapter_core.small_world.portraits import draw
-from ..scores import Subjects, shrunk
+from ..scores import Subjects, agreed
 from ..wanted import Table, Wanted, share
 from . import judge, pictures
 from .sampling import portrayed, recognised
@@ -39,10 +39,7 @@ def shown(count: int) -> Shown:
 
 def agreement(drawn: Tensor, wanted: Sequence[Portrait]) -> dict[str, float]:
     """The share of portraits in which the judge reads what was wanted, for each attribute."""
-    with torch.no_grad():
-        read = judge.trained()(shrunk(drawn))
-    right = judge.answers(list(wanted))
-    return {name: (read[name].argmax(dim=1) == right[name]).float().mean().item() for name in read}
+    return agreed(judge.trained(), drawn, judge.answers(list(wanted)))
 
 
 def facing(who: Subjects) -> Table:
