@@ -151,6 +151,11 @@ NAMINGS = (
     ),
     _ANIMA,
     _LUCIFER._replace(find_sources=_find_used),
+    _renamed(
+        "as a training on several devices saves them",
+        ((r"module\.(?P<inner>(?:image_proj(?:_model)?|ip_adapter|adapter_modules|unet)\..+)", "{inner}"),),
+        r"module\.(?:image_proj(?:_model)?|ip_adapter|adapter_modules)\..+",
+    ),
 )
 
 

@@ -66,6 +66,10 @@ def raw(flat: dict[str, Any]) -> dict[str, Any]:
     return {names[name]: value for name, value in flat.items()} | {"unet.conv_in.weight": torch.zeros(4)}
 
 
+def wrapped(flat: dict[str, Any]) -> dict[str, Any]:
+    return {f"module.{name}": value for name, value in raw(flat).items()}
+
+
 def kolors(flat: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("ip_adapter.", "adapter_modules."): value for name, value in flat.items()}
 
@@ -74,6 +78,7 @@ CONTAINERS = {
     "a.safetensors": (dict, "flat safetensors"),
     "a.bin": (dict, "flat pickle"),
     "raw.bin": (raw, "flat pickle, a raw training checkpoint"),
+    "several_devices.bin": (wrapped, "flat pickle, as a training on several devices saves them"),
     "kolors.safetensors": (kolors, "flat safetensors, its layers under adapter_modules."),
     "noob.safetensors": (
         adapters.doubled,

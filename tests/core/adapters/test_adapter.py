@@ -163,12 +163,13 @@ def test_loaded_weights_are_those_of_the_file(tmp_path: Path, name: str, dtype: 
         assert torch.equal(found[key], value.to(dtype)), key
 
 
-def test_a_raw_training_checkpoint_gives_the_same_adapter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("devices", ["", "module."], ids=["one device", "several devices"])
+def test_a_raw_training_checkpoint_gives_the_same_adapter(tmp_path: Path, devices: str) -> None:
     nested = adapters.adapter()
     raw = {f"image_proj_model.{key}": value for key, value in nested["image_proj"].items()}
     raw |= {f"adapter_modules.{key}": value for key, value in nested["ip_adapter"].items()}
     raw["unet.conv_in.weight"] = torch.zeros(4)
-    torch.save(raw, tmp_path / "raw.bin")
+    torch.save({devices + key: value for key, value in raw.items()}, tmp_path / "raw.bin")
     plain = load(adapters.save(tmp_path / "plain.bin", nested)).state_dict()
     found = load(tmp_path / "raw.bin").state_dict()
     assert all(torch.equal(found[key], value) for key, value in plain.items())
