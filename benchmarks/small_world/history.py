@@ -30,7 +30,7 @@ PARTS = {
     "autoencoder": "autoencoder: pictures of sketches, and back; the mean difference of each pixel",
     **{f"{part}_{kind}": f"{what}: {said}" for kind, what in ADAPTERS.items() for part, said in LEARNS.items()},
     "controlnet": "ControlNet: v, given outlines",
-    "style": "LoRA: v of pastel pictures",
+    "style": "LoRA: v of pastel pictures, as the model would have it of the same pictures without chalk",
     "faces_base_0": "text-to-image model of portraits: the one above, taught people",
     "faces_base_1": "the same, second cycle",
     "faces_base_2": "the same, third cycle; an error in a face counts up to seven times",

@@ -189,6 +189,23 @@ def test_style_layers_take_the_look_and_composition_layers_the_layout(recipe: An
     assert of_text["composition"]["colour"] > 0.85
 
 
+def test_what_a_tuned_model_is_to_learn_is_the_picture_in_the_new_style(recipe: Any, subjects: Any) -> None:
+    """At every level of noise the aim is nearer to it than what the model makes of a style that it does not know."""
+    from comfyui_ip_adapter.benchmarks.small_world import style
+
+    unet, text = recipe.base.trained()
+    signal, context = recipe.base.noise_levels(), text(recipe.words.padded(recipe.words.tokenizer()(subjects.texts)))
+    original = style.Original(unet, signal)
+    pictures = drawing.pastel(drawing.sketch(subjects.scenes)) * 2 - 1
+    torch.manual_seed(0)
+    for timestep in (100, 400, 700, 950):
+        t = torch.full((len(pictures),), timestep)
+        noisy, target = recipe.base.diffused(pictures, signal[t])
+        aim, unknowing = original.aim(noisy, signal[t], context), unet(noisy, t, context)
+        assert (aim - target).square().mean() < 0.2 * (unknowing - target).square().mean(), timestep
+        assert unet(noisy, t, context).equal(unknowing), "the model stays what it was"
+
+
 def test_regions_put_each_reference_on_its_side(recipe: Any, subjects: Any) -> None:
     measured = [goal.measured for goal in recipe.tables.placing(subjects).goals]
     assert min(measured[::2]) > 0.7, "its own"
