@@ -265,6 +265,24 @@ def test_a_short_training_has_a_curve_too(
     assert found["losses"] == sorted(set(found["losses"]), reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("processor", "told", "used"),
+    [("AVX512", None, True), ("AVX2", None, False), ("AVX512", "0", False), ("AVX2", "1", True)],
+)
+def test_bfloat16_is_used_where_the_processor_has_it(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch, processor: str, told: str | None, used: bool
+) -> None:
+    from comfyui_ip_adapter.benchmarks.small_world import shelf
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    monkeypatch.delenv("SMALL_WORLD_BFLOAT16", raising=False)
+    if told:
+        monkeypatch.setenv("SMALL_WORLD_BFLOAT16", told)
+    with shelf.mixed_precision():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) is used
+
+
 @pytest.mark.timeout(900)
 def test_the_whole_recipe_runs_and_makes_every_file_that_is_shipped(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "small_world" / "run.py"
