@@ -93,8 +93,8 @@ def train(steps: int, batch: int = BATCH, rate: float = 2e-3) -> dict[str, Tenso
     """Predict v of pastel pictures; only the thin matrices learn."""
     torch.manual_seed(6)
     unet, text = base.trained()
-    original = Original(deepcopy(unet), base.noise_levels())
     images, signal, encode = pastel(pictures("train")[:PICTURES] / 255) * 2 - 1, base.noise_levels(), words.tokenizer()
+    original = Original(deepcopy(unet), signal)
     ids, empty = words.padded(encode(captions("train", silence=0.15)[:PICTURES])), words.padded(encode([""]))
     added = adapted(unet)
     thin = [weight for one in added.values() for weight in one.parameters()]
